@@ -1,0 +1,2 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(lastout_docsrs, feature(doc_cfg))]

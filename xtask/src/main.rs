@@ -1,2 +1,7 @@
-//! The developer commands. Filled in by the next commit.
-fn main() {}
+//! `cargo xtask`: the table of commands is in `cli.rs`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    xtask::cli::main()
+}

@@ -1,0 +1,283 @@
+//! The table of commands, and the dispatch into it.
+
+use crate::console::Console;
+use anyhow::{Result, bail};
+use lexopt::prelude::*;
+use std::process::ExitCode;
+
+/// One developer command.
+struct Command {
+    name: &'static str,
+    summary: &'static str,
+    run: fn(&Console, lexopt::Parser) -> Result<()>,
+}
+
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "demo",
+        summary: "the main job on embedded defaults, with faults",
+        run: crate::demo::run,
+    },
+    Command {
+        name: "ci",
+        summary: "everything CI runs [--keep-going] [--without chrome,postgres] [--only STEP,…] [--with-peers]",
+        run: crate::ci::run,
+    },
+    Command {
+        name: "test",
+        summary: "unit, integration and doc tests [CRATE]",
+        run: crate::tests_step::run,
+    },
+    Command {
+        name: "e2e",
+        summary: "tests on real Chrome and real PostgreSQL [CRATE] [--without …] [--test NAME]",
+        run: crate::e2e::run,
+    },
+    Command {
+        name: "loom",
+        summary: "the models of the lock-free paths [CRATE|MODEL] [--preemptions N]",
+        run: crate::models::run_loom,
+    },
+    Command {
+        name: "mutants",
+        summary: "weakens each marked step; its model must fail [CRATE|MUTANT]",
+        run: crate::models::run_mutants,
+    },
+    Command {
+        name: "features",
+        summary: "each crate alone: no features, each feature, all",
+        run: crate::features::run,
+    },
+    Command {
+        name: "fmt",
+        summary: "formatting, checked only",
+        run: crate::checks::run_fmt,
+    },
+    Command {
+        name: "lint",
+        summary: "clippy, with warnings as errors",
+        run: crate::checks::run_lint,
+    },
+    Command {
+        name: "doc",
+        summary: "documentation, with warnings as errors",
+        run: crate::checks::run_doc,
+    },
+    Command {
+        name: "tidy",
+        summary: "the house rules that no other tool knows",
+        run: crate::tidy::run,
+    },
+    Command {
+        name: "deps",
+        summary: "licences and versions of the dependencies",
+        run: crate::dependencies::run,
+    },
+    Command {
+        name: "api",
+        summary: "the public API against api/CRATE.txt [--bless]",
+        run: crate::api::run,
+    },
+    Command {
+        name: "asan",
+        summary: "nightly AddressSanitizer over the crates with unsafe code [CRATE]",
+        run: crate::asan::run,
+    },
+    Command {
+        name: "bench",
+        summary: "side by side with peers [AREA] [--case TEXT] [--rounds N]",
+        run: crate::bench::run,
+    },
+    Command {
+        name: "soak",
+        summary: "fault storms, ends with the sums [AREA] [--minutes N] [--seed S]",
+        run: crate::soak::run,
+    },
+    Command {
+        name: "doctor",
+        summary: "what this machine offers",
+        run: crate::doctor::run,
+    },
+];
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    match dispatch() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            Console::new().complain(&format!("xtask failed: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch() -> Result<()> {
+    let console = Console::new();
+    let mut parser = lexopt::Parser::from_env();
+    let name = match parser.next()? {
+        None | Some(Short('h') | Long("help")) => {
+            console.say(&help());
+            return Ok(());
+        }
+        Some(Value(name)) => name.string()?,
+        Some(other) => return Err(other.unexpected().into()),
+    };
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        bail!("there is no command `{name}`\n\n{}", help());
+    };
+    (command.run)(&console, parser)
+}
+
+fn help() -> String {
+    let mut text = String::from("cargo xtask COMMAND\n");
+    for Command { name, summary, .. } in COMMANDS {
+        text.push_str(&format!("\n  {name:<10} {summary}"));
+    }
+    text
+}
+
+/// Flags that several commands share.
+#[derive(Debug, Default, Clone)]
+pub struct Flags {
+    /// The first word that is not a flag: a crate, an area, a model.
+    pub name: Option<String>,
+    /// Go on after a failed step.
+    pub keep_going: bool,
+    /// Programs not to ask for: `chrome`, `postgres`.
+    pub without: Vec<String>,
+    /// Run these steps only.
+    pub only: Vec<String>,
+    /// Compile the peers of the benches too.
+    pub with_peers: bool,
+    /// Write what would be compared.
+    pub bless: bool,
+    /// Loom's bound on preemptions.
+    pub preemptions: Option<u32>,
+    /// The one test target to run.
+    pub test: Option<String>,
+    /// Everything else, passed on to the program that the command runs.
+    pub rest: Vec<String>,
+}
+
+impl Flags {
+    /// Parses what is left; a flag that `allowed` does not name is an error, except with `"…"`, which
+    /// passes unknown ones on.
+    ///
+    /// # Errors
+    ///
+    /// On an unknown flag or a value that does not parse.
+    pub fn parse(mut parser: lexopt::Parser, allowed: &[&str]) -> Result<Self> {
+        let mut flags = Self::default();
+        let pass_on = allowed.contains(&"…");
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long(name) if allowed.contains(&name) => {
+                    let name = name.to_owned();
+                    flags.set(&name, &mut parser)?;
+                }
+                Long(name) if pass_on => {
+                    flags.rest.push(format!("--{name}"));
+                    flags
+                        .rest
+                        .extend(parser.optional_value().map(OsStringExt::lossy));
+                }
+                Value(word) if flags.name.is_none() && flags.rest.is_empty() => {
+                    flags.name = Some(word.string()?);
+                }
+                Value(word) if pass_on => flags.rest.push(word.string()?),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        Ok(flags)
+    }
+
+    fn set(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<()> {
+        let list = |parser: &mut lexopt::Parser| -> Result<Vec<String>> {
+            Ok(parser
+                .value()?
+                .string()?
+                .split(',')
+                .map(str::to_owned)
+                .collect())
+        };
+        match name {
+            "keep-going" => self.keep_going = true,
+            "with-peers" => self.with_peers = true,
+            "bless" => self.bless = true,
+            "without" => {
+                self.without = list(parser)?;
+                if let Some(word) = self
+                    .without
+                    .iter()
+                    .find(|word| !["chrome", "postgres"].contains(&word.as_str()))
+                {
+                    bail!("--without takes chrome and postgres, not `{word}`");
+                }
+            }
+            "only" => self.only = list(parser)?,
+            "preemptions" => self.preemptions = Some(parser.value()?.parse()?),
+            "test" => self.test = Some(parser.value()?.string()?),
+            other => bail!("--{other} is allowed here but nobody reads it"),
+        }
+        Ok(())
+    }
+
+    /// Whether a package, given by folder, package name or area, was asked for.
+    pub fn wants(&self, package: &crate::workspace::Package) -> bool {
+        self.name
+            .as_deref()
+            .is_none_or(|name| package.answers_to(name))
+    }
+}
+
+/// `OsString` to `String`, for flags that are only passed on.
+trait OsStringExt {
+    fn lossy(self) -> String;
+}
+
+impl OsStringExt for std::ffi::OsString {
+    fn lossy(self) -> String {
+        self.to_string_lossy().into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(words: &[&str], allowed: &[&str]) -> Result<Flags> {
+        Flags::parse(lexopt::Parser::from_args(words), allowed)
+    }
+
+    #[test]
+    fn an_unknown_flag_is_refused_where_nothing_is_passed_on() {
+        assert!(flags(&["--bogus"], &["bless"]).is_err());
+        assert_eq!(
+            flags(&["proc", "--minutes", "3"], &["…"]).unwrap().rest,
+            ["--minutes", "3"]
+        );
+    }
+
+    #[test]
+    fn without_names_only_what_can_be_left_out() {
+        assert!(flags(&["--without", "chrome,kitchen"], &["without"]).is_err());
+        assert_eq!(
+            flags(&["--without", "chrome"], &["without"])
+                .unwrap()
+                .without,
+            ["chrome"]
+        );
+    }
+
+    #[test]
+    fn every_command_has_its_line_in_the_help() {
+        let help = help();
+        for command in COMMANDS {
+            assert!(
+                help.contains(command.summary),
+                "{} is missing",
+                command.name
+            );
+        }
+    }
+}

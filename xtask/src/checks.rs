@@ -1,0 +1,144 @@
+//! Formatting, clippy, documentation and the minimum toolchain.
+
+use crate::cli::Flags;
+use crate::command::Cmd;
+use crate::console::Console;
+use crate::find;
+use crate::steps::Outcome;
+use crate::workspace::Workspace;
+use anyhow::{Context as _, Result};
+
+/// `cargo xtask fmt`.
+///
+/// # Errors
+///
+/// When a file is not formatted.
+pub fn run_fmt(console: &Console, parser: lexopt::Parser) -> Result<()> {
+    Flags::parse(parser, &[])?;
+    fmt(console, &Workspace::load(console)?).map(|outcome| outcome.report(console))
+}
+
+/// `cargo xtask lint`.
+///
+/// # Errors
+///
+/// When clippy has something to say.
+pub fn run_lint(console: &Console, parser: lexopt::Parser) -> Result<()> {
+    Flags::parse(parser, &[])?;
+    lint(console, &Workspace::load(console)?).map(|outcome| outcome.report(console))
+}
+
+/// `cargo xtask doc`.
+///
+/// # Errors
+///
+/// When rustdoc has something to say.
+pub fn run_doc(console: &Console, parser: lexopt::Parser) -> Result<()> {
+    Flags::parse(parser, &[])?;
+    doc(console, &Workspace::load(console)?).map(|outcome| outcome.report(console))
+}
+
+/// Checks the formatting of the members and of the peers of the benches.
+pub(crate) fn fmt(console: &Console, workspace: &Workspace) -> Result<Outcome> {
+    Cmd::cargo()
+        .args(["fmt", "--all", "--check"])
+        .dir(&workspace.root)
+        .run(console)?;
+    let peers = crate::bench::areas(workspace, true)?;
+    for (_, dir) in &peers {
+        let manifest = dir.join("Cargo.toml");
+        Cmd::cargo()
+            .args(["fmt", "--check", "--manifest-path"])
+            .arg(manifest)
+            .run(console)?;
+    }
+    Ok(Outcome::passed(format!(
+        "{} members, {} peer packages",
+        workspace.packages.len(),
+        peers.len()
+    )))
+}
+
+/// Clippy over everything, with all features: each feature alone is the business of `features`.
+pub fn lint(console: &Console, workspace: &Workspace) -> Result<Outcome> {
+    Cmd::cargo()
+        .args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--all-features",
+            "--",
+            "-D",
+            "warnings",
+        ])
+        .dir(&workspace.root)
+        .run(console)?;
+    Ok(Outcome::passed("all targets, all features"))
+}
+
+/// Documentation as users see it, and as docs.rs will show it where there is a nightly.
+pub(crate) fn doc(console: &Console, workspace: &Workspace) -> Result<Outcome> {
+    let docs = |cargo: Cmd| {
+        cargo
+            .args([
+                "doc",
+                "--workspace",
+                "--no-deps",
+                "--all-features",
+                "--exclude",
+                "xtask",
+            ])
+            .dir(&workspace.root)
+    };
+    docs(Cmd::cargo())
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .run(console)?;
+    if find::nightly(console).is_none() {
+        return Ok(Outcome::passed(
+            "stable (the docs.rs flavour needs a nightly: not here)",
+        ));
+    }
+    docs(Cmd::nightly_cargo())
+        .env("RUSTDOCFLAGS", "-D warnings --cfg lastout_docsrs")
+        .env("CARGO_TARGET_DIR", workspace.target_dir.join("nightly-doc"))
+        .run(console)?;
+    Ok(Outcome::passed("stable, and docs.rs flavour on nightly"))
+}
+
+/// Builds with exactly the toolchain that `rust-version` names.
+pub(crate) fn minimum_toolchain(console: &Console, workspace: &Workspace) -> Result<Outcome> {
+    let manifest = std::fs::read_to_string(workspace.root.join("Cargo.toml"))
+        .context("read the root manifest")?;
+    let minimum = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'))
+        .context("the root manifest has no rust-version")?;
+    let matches = |version: &str| {
+        version.split_whitespace().nth(1).is_some_and(|number| {
+            number == minimum
+                || number
+                    .strip_prefix(minimum)
+                    .is_some_and(|rest| rest.starts_with('.'))
+        })
+    };
+    let current = find::version_of(console, &Cmd::cargo().arg("--version")).unwrap_or_default();
+    if matches(&current) {
+        return Ok(Outcome::passed(format!(
+            "all steps of this run used {current}"
+        )));
+    }
+    let named = Cmd::new("cargo")
+        .arg(format!("+{minimum}"))
+        .env("RUSTUP_AUTO_INSTALL", "0");
+    if find::version_of(console, &named.clone().arg("--version")).is_none() {
+        return Ok(Outcome::skipped(format!(
+            "toolchain {minimum} is not installed; this is {current}"
+        )));
+    }
+    named
+        .args(["check", "--workspace", "--all-features"])
+        .env("CARGO_TARGET_DIR", workspace.target_dir.join("minimum"))
+        .dir(&workspace.root)
+        .run(console)?;
+    Ok(Outcome::passed(format!("checked with {minimum}")))
+}

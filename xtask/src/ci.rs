@@ -1,0 +1,46 @@
+//! Everything CI runs, in one list.
+
+use crate::cli::Flags;
+use crate::console::Console;
+use crate::provision::Need;
+use crate::steps::Steps;
+use crate::workspace::Workspace;
+use crate::{bench, checks, dependencies, e2e, features, models, tests_step, tidy};
+use anyhow::Result;
+
+/// `cargo xtask ci`. The last line counts the tests, in the form that CI services read.
+///
+/// # Errors
+///
+/// When a step failed.
+pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
+    let flags = Flags::parse(parser, &["keep-going", "without", "only", "with-peers"])?;
+    let workspace = &Workspace::load(console)?;
+    let mut steps = Steps::new(console, flags.keep_going, flags.only.clone());
+    // The cheap ones first: a typo should not wait for a browser.
+    steps.run("fmt", || checks::fmt(console, workspace));
+    steps.run("tidy", || tidy::tidy(workspace));
+    steps.run("deps", || dependencies::dependencies(console, workspace));
+    steps.run("lint", || checks::lint(console, workspace));
+    steps.run("test", || tests_step::tests(console, workspace, &flags));
+    steps.run("doc", || checks::doc(console, workspace));
+    steps.run("features", || {
+        features::features(console, workspace, &flags)
+    });
+    steps.run("toolchain", || {
+        checks::minimum_toolchain(console, workspace)
+    });
+    steps.run("loom", || models::loom(console, workspace, &flags));
+    steps.run("mutants", || models::mutants(console, workspace, &flags));
+    steps.run("chrome", || {
+        e2e::e2e(console, workspace, &flags, Need::Chrome)
+    });
+    steps.run("postgres", || {
+        e2e::e2e(console, workspace, &flags, Need::Postgres)
+    });
+    steps.run("api", || crate::api::api(console, workspace, &flags));
+    steps.run("peers", || bench::compile(console, workspace, &flags));
+    let result = steps.finish();
+    console.say(&format!("\n{}", console.tally()));
+    result
+}

@@ -1,0 +1,113 @@
+//! Tests on real Chrome and real PostgreSQL: the targets `chrome_*` and `pg_*` of every crate.
+
+use crate::cli::Flags;
+use crate::command::Cmd;
+use crate::console::{Console, Show};
+use crate::find;
+use crate::provision::{self, Need};
+use crate::steps::Outcome;
+use crate::workspace::{Package, Workspace};
+use anyhow::{Result, bail};
+use std::ffi::OsString;
+
+/// `cargo xtask e2e [CRATE] [--without chrome,postgres] [--test NAME]`.
+///
+/// # Errors
+///
+/// When a test fails, or what it needs cannot be had.
+pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
+    let flags = Flags::parse(parser, &["without", "test"])?;
+    let workspace = Workspace::load(console)?;
+    let mut left_out = Vec::new();
+    for need in [Need::Chrome, Need::Postgres] {
+        match e2e(console, &workspace, &flags, need)? {
+            Outcome::Skipped(why) => left_out.push(why),
+            passed @ Outcome::Passed(_) => passed.report(console),
+        }
+    }
+    if left_out.len() == 2 {
+        bail!("nothing ran: {}", left_out.join("; "));
+    }
+    Ok(())
+}
+
+/// Runs the targets of every crate that need `need`.
+pub(crate) fn e2e(
+    console: &Console,
+    workspace: &Workspace,
+    flags: &Flags,
+    need: Need,
+) -> Result<Outcome> {
+    if flags.without.iter().any(|word| word == need.name()) {
+        return Ok(Outcome::skipped(format!(
+            "asked for with --without {}",
+            need.name()
+        )));
+    }
+    let wanted = |target: &&str| {
+        Need::of_test(target) == Some(need)
+            && flags.test.as_deref().is_none_or(|test| test == *target)
+    };
+    let packages = workspace
+        .packages
+        .iter()
+        .filter(|package| flags.wants(package));
+    let suites: Vec<_> = packages
+        .map(|package| {
+            (
+                package,
+                package.tests_named("").filter(wanted).collect::<Vec<_>>(),
+            )
+        })
+        .filter(|(_, targets)| !targets.is_empty())
+        .collect();
+    if suites.is_empty() {
+        return Ok(Outcome::skipped(format!("no target needs {}", need.name())));
+    }
+    let before = console.tally();
+    let provided = provision::provide(console, &[need], false)?;
+    let mut failures = Vec::new();
+    for (package, targets) in &suites {
+        if let Err(error) = run_targets(console, workspace, package, targets, provided.envs()) {
+            failures.push(format!("{}: {error:#}", package.name));
+        }
+    }
+    provided.shutdown()?;
+    if !failures.is_empty() {
+        bail!("{}", failures.join("\n"));
+    }
+    let ran = console.tally().passed - before.passed;
+    if ran == 0 {
+        bail!("the targets that need {} hold no test", need.name());
+    }
+    Ok(Outcome::passed(format!(
+        "{ran} tests in {} crates",
+        suites.len()
+    )))
+}
+
+/// One test at a time: each starts browsers or loads a server, and the machine may be small.
+fn run_targets(
+    console: &Console,
+    workspace: &Workspace,
+    package: &Package,
+    targets: &[&str],
+    envs: &[(String, OsString)],
+) -> Result<()> {
+    let nextest = find::cargo_tool("nextest").is_some();
+    let mut cmd = if nextest {
+        Cmd::cargo().args(["nextest", "run", "--no-fail-fast", "--test-threads", "1"])
+    } else {
+        Cmd::cargo().args(["test", "--no-fail-fast"])
+    };
+    cmd = cmd.args(["--package", &package.name, "--all-features"]);
+    cmd = cmd.args(targets.iter().flat_map(|target| ["--test", *target]));
+    if !nextest {
+        cmd = cmd.args(["--", "--test-threads", "1"]);
+    }
+    cmd.envs(envs)
+        .dir(&workspace.root)
+        .show(Show::Live)
+        .run(console)?;
+    Ok(())
+}

@@ -140,7 +140,10 @@ fn measure(case: &mut Case<'_>, asked: Option<usize>) -> Result<Measured, String
     Ok(measured)
 }
 
-#[expect(clippy::disallowed_methods, reason = "re-runs this very binary and waits for it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "re-runs this very binary and waits for it"
+)]
 fn in_own_process(case: &str, variant: &str) -> Result<f64, String> {
     let program = std::env::current_exe().map_err(|error| format!("find own binary: {error}"))?;
     let output = Command::new(program)

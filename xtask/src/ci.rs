@@ -5,7 +5,7 @@ use crate::console::Console;
 use crate::provision::Need;
 use crate::steps::Steps;
 use crate::workspace::Workspace;
-use crate::{bench, checks, dependencies, e2e, features, models, tests_step, tidy};
+use crate::{bench, checks, dependencies, e2e, extras, features, models, tests_step, tidy};
 use anyhow::Result;
 
 /// `cargo xtask ci`. The last line counts the tests, in the form that CI services read.
@@ -39,6 +39,10 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
         e2e::e2e(console, workspace, &flags, Need::Postgres)
     });
     steps.run("api", || crate::api::api(console, workspace, &flags));
+    steps.run("hack", || extras::hack(console, workspace));
+    steps.run("deny", || extras::deny(console, workspace));
+    steps.run("typos", || extras::typos(console, workspace));
+    steps.run("counts", || extras::counts(console, workspace));
     steps.run("peers", || bench::compile(console, workspace, &flags));
     let result = steps.finish();
     console.say(&format!("\n{}", console.tally()));

@@ -45,7 +45,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "features",
-        summary: "each crate alone: no features, each feature, all",
+        summary: "each crate alone: no features, each feature, all [CRATE] [--cost]",
         run: crate::features::run,
     },
     Command {
@@ -151,6 +151,8 @@ pub struct Flags {
     pub with_peers: bool,
     /// Write what would be compared.
     pub bless: bool,
+    /// Show what features cost.
+    pub cost: bool,
     /// Loom's bound on preemptions.
     pub preemptions: Option<u32>,
     /// The one test target to run.
@@ -204,6 +206,7 @@ impl Flags {
             "keep-going" => self.keep_going = true,
             "with-peers" => self.with_peers = true,
             "bless" => self.bless = true,
+            "cost" => self.cost = true,
             "without" => {
                 self.without = list(parser)?;
                 if let Some(word) = self

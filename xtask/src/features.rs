@@ -11,13 +11,16 @@ use crate::workspace::{Package, Workspace};
 use anyhow::{Context as _, Result, bail};
 use std::path::Path;
 
-/// `cargo xtask features [CRATE]`.
+/// `cargo xtask features [CRATE]`; with `--cost`, what each feature of the façade costs instead.
 ///
 /// # Errors
 ///
 /// When a combination does not build, or builds with a warning.
 pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
-    let flags = Flags::parse(parser, &[])?;
+    let flags = Flags::parse(parser, &["cost"])?;
+    if flags.cost {
+        return crate::cost::print(console, &Workspace::load(console)?);
+    }
     features(console, &Workspace::load(console)?, &flags).map(|outcome| outcome.report(console))
 }
 

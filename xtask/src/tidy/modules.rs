@@ -165,6 +165,7 @@ mod tests {
             text: text.into(),
             code: source::code_of(text),
             may_be_long: false,
+            for_tests: false,
         }
     }
 

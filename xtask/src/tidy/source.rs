@@ -17,15 +17,18 @@ pub struct File {
     pub text: String,
     /// The text with comments and the insides of strings blanked, line for line.
     pub code: String,
-    /// Why it may be longer than the cap, when the manifest says so.
+    /// Whether the manifest says why it may be longer than the cap.
     pub may_be_long: bool,
+    /// Whether its parent compiles it for tests only.
+    pub for_tests: bool,
 }
 
 impl File {
     /// Whether it is a test, a model, a soak or a bench: these may be longer.
     pub fn is_test(&self) -> bool {
         let folder = |name: &str| self.inside.starts_with(name);
-        folder("tests/")
+        self.for_tests
+            || folder("tests/")
             || folder("soak/")
             || folder("benches/")
             || folder("src/model")
@@ -59,13 +62,40 @@ pub fn tree(workspace: &Workspace) -> Result<Vec<File>> {
                 may_be_long: package.settings["allow-long"][&inside]
                     .as_str()
                     .is_some_and(|why| !why.is_empty()),
+                for_tests: false,
                 inside,
                 code: code_of(&text),
                 text,
             });
         }
     }
+    let of_tests: Vec<_> = found.iter().flat_map(test_modules).collect();
+    for file in &mut found {
+        file.for_tests = of_tests.iter().any(|path| *path == file.path);
+    }
     Ok(found)
+}
+
+/// The files that this one declares as `#[cfg(test)] mod name;`.
+fn test_modules(file: &File) -> Vec<String> {
+    let (dir, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
+    let dir = match name.trim_end_matches(".rs") {
+        "mod" | "lib" | "main" => dir.to_owned(),
+        name => format!("{dir}/{name}"),
+    };
+    let lines: Vec<_> = file.code.lines().map(str::trim).collect();
+    let declared = lines
+        .windows(2)
+        .filter(|pair| pair[0].starts_with("#[cfg(") && pair[0].contains("test"));
+    let names = declared.filter_map(|pair| {
+        pair[1]
+            .trim_start_matches("pub(crate) ")
+            .strip_prefix("mod ")?
+            .strip_suffix(';')
+    });
+    names
+        .flat_map(|name| [format!("{dir}/{name}.rs"), format!("{dir}/{name}/mod.rs")])
+        .collect()
 }
 
 /// The `.rs` files below `dir`, in a stable order; none when there is no such folder.
@@ -214,6 +244,24 @@ mod tests {
             "{code}"
         );
         assert_eq!(code.lines().count(), text.lines().count());
+    }
+
+    #[test]
+    fn a_module_for_tests_only_is_known_by_its_parent() {
+        let parent = File {
+            package: "p".into(),
+            path: "p/src/engine/mod.rs".into(),
+            inside: "src/engine/mod.rs".into(),
+            text: String::new(),
+            code: "mod a;\n#[cfg(test)]\nmod races;\n".into(),
+            may_be_long: false,
+            for_tests: false,
+        };
+        let found = test_modules(&parent);
+        assert_eq!(
+            found,
+            ["p/src/engine/races.rs", "p/src/engine/races/mod.rs"]
+        );
     }
 
     #[test]

@@ -53,8 +53,10 @@ impl Workspace {
     ///
     /// When cargo cannot read them.
     pub fn load(console: &Console) -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        Self::load_from(console, root.parent().context("xtask has a parent folder")?)
+        // Cargo says which checkout it runs in; two that share a target folder share this program.
+        let folder = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let folder = folder.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        Self::load_from(console, folder.parent().context("xtask has a parent folder")?)
     }
 
     /// Reads the manifests of the workspace in `root`.

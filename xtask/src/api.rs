@@ -1,6 +1,6 @@
 //! The public API of each crate against its snapshot, so that a change of it is seen in review.
 
-use crate::cli::Flags;
+use crate::cli::{Flags, NAME};
 use crate::command::Cmd;
 use crate::console::{Console, Show};
 use crate::find;
@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 ///
 /// When a listing differs from its snapshot and `--bless` was not given.
 pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
-    let flags = Flags::parse(parser, &["bless"])?;
+    let flags = Flags::parse(parser, &[NAME, "bless"])?;
     api(console, &Workspace::load(console)?, &flags).map(|outcome| outcome.report(console))
 }
 
@@ -31,9 +31,15 @@ pub(crate) fn api(console: &Console, workspace: &Workspace, flags: &Flags) -> Re
         ));
     }
     let dir = workspace.root.join("api");
-    std::fs::create_dir_all(&dir).context("create api/")?;
+    if flags.bless {
+        std::fs::create_dir_all(&dir).context("create api/")?;
+    }
+    let packages: Vec<_> = workspace.libraries().filter(|package| flags.wants(package)).collect();
+    if packages.is_empty() {
+        bail!("no crate answers to `{}`", flags.name.as_deref().unwrap_or_default());
+    }
     let mut changed = Vec::new();
-    for package in workspace.libraries().filter(|package| flags.wants(package)) {
+    for package in packages {
         let done = Cmd::nightly_cargo()
             .args([
                 "public-api",

@@ -1,10 +1,11 @@
 //! Nightly AddressSanitizer, with leak detection, over the crates that have unsafe code.
 
-use crate::cli::Flags;
+use crate::cli::{Flags, NAME};
 use crate::command::Cmd;
 use crate::console::{Console, Show};
 use crate::find;
 use crate::steps::Outcome;
+use crate::tally::Runner;
 use crate::workspace::Workspace;
 use anyhow::{Context as _, Result, bail};
 
@@ -14,16 +15,14 @@ use anyhow::{Context as _, Result, bail};
 ///
 /// When the sanitizer finds something, or a test fails under it.
 pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
-    let flags = Flags::parse(parser, &[])?;
+    let flags = Flags::parse(parser, &[NAME])?;
     asan(console, &Workspace::load(console)?, &flags).map(|outcome| outcome.report(console))
 }
 
 /// Runs unit and integration tests of every crate with an unsafe budget.
 pub(crate) fn asan(console: &Console, workspace: &Workspace, flags: &Flags) -> Result<Outcome> {
     if find::nightly(console).is_none() {
-        return Ok(Outcome::skipped(
-            "needs a nightly toolchain, which is not installed",
-        ));
+        return Ok(Outcome::skipped("needs a nightly toolchain, which is not installed"));
     }
     let host = find::host(console).context("ask rustc for the target of this machine")?;
     let packages: Vec<_> = workspace
@@ -39,26 +38,16 @@ pub(crate) fn asan(console: &Console, workspace: &Workspace, flags: &Flags) -> R
     }
     for package in &packages {
         Cmd::nightly_cargo()
-            .args([
-                "test",
-                "--no-fail-fast",
-                "--all-features",
-                "--lib",
-                "--tests",
-            ])
+            .args(["test", "--no-fail-fast", "--all-features", "--lib", "--tests"])
             .args(["--package", &package.name, "--target", &host])
-            .env("RUSTFLAGS", "-Zsanitizer=address")
+            .rustflags("-Zsanitizer=address")
+            .env("ASAN_OPTIONS", "detect_leaks=1")
+            .count(Runner::Libtest)
             .env("CARGO_TARGET_DIR", workspace.target_dir.join("asan"))
             .dir(&workspace.root)
             .show(Show::Live)
             .run(console)?;
     }
-    let names: Vec<_> = packages
-        .iter()
-        .map(|package| package.folder.as_str())
-        .collect();
-    Ok(Outcome::passed(format!(
-        "{} with leak detection",
-        names.join(", ")
-    )))
+    let names: Vec<_> = packages.iter().map(|package| package.folder.as_str()).collect();
+    Ok(Outcome::passed(format!("{} with leak detection", names.join(", "))))
 }

@@ -1,10 +1,11 @@
 //! Runs the side-by-side benches: packages in `xtask/peers/AREA/`, each with its own lock file.
 
-use crate::cli::Flags;
+use crate::cli::{Flags, NAME};
 use crate::command::Cmd;
 use crate::console::{Console, Show};
 use crate::provision::{self, Need};
 use crate::steps::Outcome;
+use crate::tally::Runner;
 use crate::workspace::{Workspace, list, text};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -16,17 +17,17 @@ use std::path::{Path, PathBuf};
 ///
 /// When an area does not build or run, or none answers to the name. A missed bar is shown, not an error.
 pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
-    let flags = Flags::parse(parser, &["…"])?;
+    let flags = Flags::parse(parser, &[NAME, "…"])?;
+    if flags.rest.iter().any(|flag| flag.starts_with("--out") || flag == "--one") {
+        bail!("the measurements go to target/bench/AREA.json: --out and --one are not for you");
+    }
     let workspace = Workspace::load(console)?;
     let areas: Vec<_> = areas(&workspace, false)?
         .into_iter()
         .filter(|(area, _)| flags.name.as_deref().is_none_or(|name| name == area))
         .collect();
     if areas.is_empty() {
-        bail!(
-            "no bench answers to `{}`",
-            flags.name.as_deref().unwrap_or("anything")
-        );
+        bail!("no bench answers to `{}`", flags.name.as_deref().unwrap_or("anything"));
     }
     // An area that fails costs its own numbers only.
     let mut failures = Vec::new();
@@ -37,29 +38,29 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
         }
     }
     if !failures.is_empty() {
-        bail!(
-            "{} of {} areas failed:\n{}",
-            failures.len(),
-            areas.len(),
-            failures.join("\n")
-        );
+        bail!("{} of {} areas failed:\n{}", failures.len(), areas.len(), failures.join("\n"));
     }
     Ok(())
 }
 
-/// Compiles the peers, when `--with-peers` asks for it.
+/// Tests the runner that all benches share; compiles the peers when `--with-peers` asks for it.
 pub(crate) fn compile(console: &Console, workspace: &Workspace, flags: &Flags) -> Result<Outcome> {
+    let runner = workspace.root.join("xtask/peers/runner/Cargo.toml");
+    Cmd::cargo()
+        .args(["test", "--locked", "--manifest-path"])
+        .arg(runner)
+        .arg("--target-dir")
+        .arg(workspace.target_dir.join("peers"))
+        .count(Runner::Libtest)
+        .run(console)?;
     if !flags.with_peers {
-        return Ok(Outcome::skipped("compiled only with --with-peers"));
+        return Ok(Outcome::passed("the runner; the peers are compiled only with --with-peers"));
     }
     let areas = areas(workspace, false)?;
     for (_, dir) in &areas {
         build(console, workspace, dir)?;
     }
-    Ok(Outcome::passed(format!(
-        "{} peer packages compile",
-        areas.len()
-    )))
+    Ok(Outcome::passed(format!("the runner, and {} peer packages compile", areas.len())))
 }
 
 /// The peer packages: name of the area and folder. The runner they share is one only on request.
@@ -68,11 +69,7 @@ pub(crate) fn areas(workspace: &Workspace, with_runner: bool) -> Result<Vec<(Str
     let mut found = Vec::new();
     for entry in std::fs::read_dir(&peers).with_context(|| format!("read {}", peers.display()))? {
         let dir = entry.context("read a folder of peers")?.path();
-        let name = dir
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if dir.join("Cargo.toml").is_file() && (with_runner || name != "runner") {
             found.push((name, dir));
         }
@@ -102,7 +99,11 @@ fn measure(
     let out = workspace.target_dir.join("bench");
     std::fs::create_dir_all(&out).context("create target/bench")?;
     let out = out.join(format!("{area}.json"));
-    let provided = provision::provide(console, &needs_of(dir)?, true)?;
+    // A run that measures nothing must not show the numbers of the last one.
+    if out.exists() {
+        std::fs::remove_file(&out).with_context(|| format!("remove {}", out.display()))?;
+    }
+    let provided = provision::provide(console, &needs_of(console, dir)?, true)?;
     let measured = Cmd::cargo()
         .args(["run", "--release", "--locked", "--quiet", "--manifest-path"])
         .arg(dir.join("Cargo.toml"))
@@ -117,28 +118,19 @@ fn measure(
         .run(console);
     provided.shutdown()?;
     measured?;
+    if flags.rest.iter().any(|flag| flag == "--list") {
+        return Ok(String::new());
+    }
     let json = std::fs::read_to_string(&out).with_context(|| format!("read {}", out.display()))?;
-    verdict(
-        area,
-        &serde_json::from_str(&json).context("read the measurements")?,
-        &out,
-    )
+    verdict(area, &serde_json::from_str(&json).context("read the measurements")?, &out)
 }
 
 /// What a package needs, from `[package.metadata.lastout] needs = ["chrome"]` in its manifest.
-fn needs_of(dir: &Path) -> Result<Vec<Need>> {
-    let manifest =
-        std::fs::read_to_string(dir.join("Cargo.toml")).context("read a peer's manifest")?;
-    let line = manifest
-        .lines()
-        .find_map(|line| line.strip_prefix("needs = ["))
-        .unwrap_or_default();
-    let words = line
-        .trim_end_matches(']')
-        .split(',')
-        .map(|word| word.trim().trim_matches('"'));
+fn needs_of(console: &Console, dir: &Path) -> Result<Vec<Need>> {
+    let package = Workspace::load_from(console, dir)?.packages.into_iter().next();
+    let words = package.map(|package| package.setting("needs")).unwrap_or_default();
     words
-        .filter(|word| !word.is_empty())
+        .iter()
         .map(|word| {
             Need::named(word).with_context(|| format!("{}: unknown need `{word}`", dir.display()))
         })
@@ -151,11 +143,8 @@ fn verdict(area: &str, rows: &Value, out: &Path) -> Result<String> {
     if list(rows).next().is_none() {
         bail!("{area} measured nothing");
     }
-    let missed: Vec<_> = bars
-        .iter()
-        .filter(|row| row["met"] != true)
-        .map(|row| text(&row["case"]))
-        .collect();
+    let missed: Vec<_> =
+        bars.iter().filter(|row| row["met"] != true).map(|row| text(&row["case"])).collect();
     let mut line = format!(
         "\nbench {area}: {} of {} bars met; {}",
         bars.len() - missed.len(),
@@ -180,10 +169,7 @@ mod tests {
             { "case": "c" },
         ]);
         let line = verdict("x", &rows, Path::new("x.json")).unwrap();
-        assert!(
-            line.contains("1 of 2 bars met") && line.ends_with("missed: b"),
-            "{line}"
-        );
+        assert!(line.contains("1 of 2 bars met") && line.ends_with("missed: b"), "{line}");
         assert!(verdict("x", &serde_json::json!([]), Path::new("x.json")).is_err());
     }
 }

@@ -40,17 +40,11 @@ pub fn run_doc(console: &Console, parser: lexopt::Parser) -> Result<()> {
 
 /// Checks the formatting of the members and of the peers of the benches.
 pub(crate) fn fmt(console: &Console, workspace: &Workspace) -> Result<Outcome> {
-    Cmd::cargo()
-        .args(["fmt", "--all", "--check"])
-        .dir(&workspace.root)
-        .run(console)?;
+    Cmd::cargo().args(["fmt", "--all", "--check"]).dir(&workspace.root).run(console)?;
     let peers = crate::bench::areas(workspace, true)?;
     for (_, dir) in &peers {
         let manifest = dir.join("Cargo.toml");
-        Cmd::cargo()
-            .args(["fmt", "--check", "--manifest-path"])
-            .arg(manifest)
-            .run(console)?;
+        Cmd::cargo().args(["fmt", "--check", "--manifest-path"]).arg(manifest).run(console)?;
     }
     Ok(Outcome::passed(format!(
         "{} members, {} peer packages",
@@ -62,15 +56,7 @@ pub(crate) fn fmt(console: &Console, workspace: &Workspace) -> Result<Outcome> {
 /// Clippy over everything, with all features: each feature alone is the business of `features`.
 pub fn lint(console: &Console, workspace: &Workspace) -> Result<Outcome> {
     Cmd::cargo()
-        .args([
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--all-features",
-            "--",
-            "-D",
-            "warnings",
-        ])
+        .args(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])
         .dir(&workspace.root)
         .run(console)?;
     Ok(Outcome::passed("all targets, all features"))
@@ -80,23 +66,12 @@ pub fn lint(console: &Console, workspace: &Workspace) -> Result<Outcome> {
 pub(crate) fn doc(console: &Console, workspace: &Workspace) -> Result<Outcome> {
     let docs = |cargo: Cmd| {
         cargo
-            .args([
-                "doc",
-                "--workspace",
-                "--no-deps",
-                "--all-features",
-                "--exclude",
-                "xtask",
-            ])
+            .args(["doc", "--workspace", "--no-deps", "--all-features", "--exclude", "xtask"])
             .dir(&workspace.root)
     };
-    docs(Cmd::cargo())
-        .env("RUSTDOCFLAGS", "-D warnings")
-        .run(console)?;
+    docs(Cmd::cargo()).env("RUSTDOCFLAGS", "-D warnings").run(console)?;
     if find::nightly(console).is_none() {
-        return Ok(Outcome::passed(
-            "stable (the docs.rs flavour needs a nightly: not here)",
-        ));
+        return Ok(Outcome::passed("stable (the docs.rs flavour needs a nightly: not here)"));
     }
     docs(Cmd::nightly_cargo())
         .env("RUSTDOCFLAGS", "-D warnings --cfg lastout_docsrs")
@@ -116,20 +91,14 @@ pub(crate) fn minimum_toolchain(console: &Console, workspace: &Workspace) -> Res
     let matches = |version: &str| {
         version.split_whitespace().nth(1).is_some_and(|number| {
             number == minimum
-                || number
-                    .strip_prefix(minimum)
-                    .is_some_and(|rest| rest.starts_with('.'))
+                || number.strip_prefix(minimum).is_some_and(|rest| rest.starts_with('.'))
         })
     };
     let current = find::version_of(console, &Cmd::cargo().arg("--version")).unwrap_or_default();
     if matches(&current) {
-        return Ok(Outcome::passed(format!(
-            "all steps of this run used {current}"
-        )));
+        return Ok(Outcome::passed(format!("all steps of this run used {current}")));
     }
-    let named = Cmd::new("cargo")
-        .arg(format!("+{minimum}"))
-        .env("RUSTUP_AUTO_INSTALL", "0");
+    let named = Cmd::new("cargo").arg(format!("+{minimum}")).env("RUSTUP_AUTO_INSTALL", "0");
     if find::version_of(console, &named.clone().arg("--version")).is_none() {
         return Ok(Outcome::skipped(format!(
             "toolchain {minimum} is not installed; this is {current}"

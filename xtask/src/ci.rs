@@ -24,20 +24,12 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
     steps.run("lint", || checks::lint(console, workspace));
     steps.run("test", || tests_step::tests(console, workspace, &flags));
     steps.run("doc", || checks::doc(console, workspace));
-    steps.run("features", || {
-        features::features(console, workspace, &flags)
-    });
-    steps.run("toolchain", || {
-        checks::minimum_toolchain(console, workspace)
-    });
+    steps.run("features", || features::features(console, workspace, &flags));
+    steps.run("toolchain", || checks::minimum_toolchain(console, workspace));
     steps.run("loom", || models::loom(console, workspace, &flags));
     steps.run("mutants", || models::mutants(console, workspace, &flags));
-    steps.run("chrome", || {
-        e2e::e2e(console, workspace, &flags, Need::Chrome)
-    });
-    steps.run("postgres", || {
-        e2e::e2e(console, workspace, &flags, Need::Postgres)
-    });
+    steps.run("chrome", || e2e::e2e(console, workspace, &flags, Need::Chrome));
+    steps.run("postgres", || e2e::e2e(console, workspace, &flags, Need::Postgres));
     steps.run("api", || crate::api::api(console, workspace, &flags));
     steps.run("hack", || extras::hack(console, workspace));
     steps.run("deny", || extras::deny(console, workspace));

@@ -48,11 +48,7 @@ const COMMANDS: &[Command] = &[
         summary: "each crate alone: no features, each feature, all [CRATE] [--cost]",
         run: crate::features::run,
     },
-    Command {
-        name: "fmt",
-        summary: "formatting, checked only",
-        run: crate::checks::run_fmt,
-    },
+    Command { name: "fmt", summary: "formatting, checked only", run: crate::checks::run_fmt },
     Command {
         name: "lint",
         summary: "clippy, with warnings as errors",
@@ -93,11 +89,7 @@ const COMMANDS: &[Command] = &[
         summary: "fault storms, ends with the sums [AREA] [--minutes N] [--seed S]",
         run: crate::soak::run,
     },
-    Command {
-        name: "doctor",
-        summary: "what this machine offers",
-        run: crate::doctor::run,
-    },
+    Command { name: "doctor", summary: "what this machine offers", run: crate::doctor::run },
 ];
 
 /// Runs the command that the arguments name.
@@ -125,7 +117,12 @@ fn dispatch() -> Result<()> {
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
         bail!("there is no command `{name}`\n\n{}", help());
     };
-    (command.run)(&console, parser)
+    let rest: Vec<_> = parser.raw_args()?.collect();
+    if rest.iter().any(|word| word == "--help" || word == "-h") {
+        console.say(&format!("cargo xtask {name}: {}", command.summary));
+        return Ok(());
+    }
+    (command.run)(&console, lexopt::Parser::from_args(rest))
 }
 
 fn help() -> String {
@@ -135,6 +132,9 @@ fn help() -> String {
     }
     text
 }
+
+/// Among the allowed flags: the command takes the name of a crate, an area or a model.
+pub const NAME: &str = "NAME";
 
 /// Flags that several commands share.
 #[derive(Debug, Default, Clone)]
@@ -162,15 +162,15 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// Parses what is left; a flag that `allowed` does not name is an error, except with `"…"`, which
-    /// passes unknown ones on.
+    /// Parses what is left. A flag that `allowed` does not list is an error, except with `"…"`, which
+    /// passes unknown ones on; a word is one too, except with [`NAME`], and then it comes first.
     ///
     /// # Errors
     ///
     /// On an unknown flag or a value that does not parse.
     pub fn parse(mut parser: lexopt::Parser, allowed: &[&str]) -> Result<Self> {
         let mut flags = Self::default();
-        let pass_on = allowed.contains(&"…");
+        let (pass_on, takes_name) = (allowed.contains(&"…"), allowed.contains(&NAME));
         while let Some(argument) = parser.next()? {
             match argument {
                 Long(name) if allowed.contains(&name) => {
@@ -179,11 +179,9 @@ impl Flags {
                 }
                 Long(name) if pass_on => {
                     flags.rest.push(format!("--{name}"));
-                    flags
-                        .rest
-                        .extend(parser.optional_value().map(OsStringExt::lossy));
+                    flags.rest.extend(parser.optional_value().map(OsStringExt::lossy));
                 }
-                Value(word) if flags.name.is_none() && flags.rest.is_empty() => {
+                Value(word) if takes_name && flags.name.is_none() && flags.rest.is_empty() => {
                     flags.name = Some(word.string()?);
                 }
                 Value(word) if pass_on => flags.rest.push(word.string()?),
@@ -195,12 +193,7 @@ impl Flags {
 
     fn set(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<()> {
         let list = |parser: &mut lexopt::Parser| -> Result<Vec<String>> {
-            Ok(parser
-                .value()?
-                .string()?
-                .split(',')
-                .map(str::to_owned)
-                .collect())
+            Ok(parser.value()?.string()?.split(',').map(str::to_owned).collect())
         };
         match name {
             "keep-going" => self.keep_going = true,
@@ -208,7 +201,7 @@ impl Flags {
             "bless" => self.bless = true,
             "cost" => self.cost = true,
             "without" => {
-                self.without = list(parser)?;
+                self.without.extend(list(parser)?);
                 if let Some(word) = self
                     .without
                     .iter()
@@ -217,7 +210,7 @@ impl Flags {
                     bail!("--without takes chrome and postgres, not `{word}`");
                 }
             }
-            "only" => self.only = list(parser)?,
+            "only" => self.only.extend(list(parser)?),
             "preemptions" => self.preemptions = Some(parser.value()?.parse()?),
             "test" => self.test = Some(parser.value()?.string()?),
             other => bail!("--{other} is allowed here but nobody reads it"),
@@ -227,9 +220,7 @@ impl Flags {
 
     /// Whether a package, given by folder, package name or area, was asked for.
     pub fn wants(&self, package: &crate::workspace::Package) -> bool {
-        self.name
-            .as_deref()
-            .is_none_or(|name| package.answers_to(name))
+        self.name.as_deref().is_none_or(|name| package.answers_to(name))
     }
 }
 
@@ -255,32 +246,30 @@ mod tests {
     #[test]
     fn an_unknown_flag_is_refused_where_nothing_is_passed_on() {
         assert!(flags(&["--bogus"], &["bless"]).is_err());
+        let passed_on = flags(&["proc", "--minutes", "3"], &[NAME, "…"]).unwrap();
         assert_eq!(
-            flags(&["proc", "--minutes", "3"], &["…"]).unwrap().rest,
-            ["--minutes", "3"]
+            (passed_on.name.as_deref(), passed_on.rest.join(" ")),
+            (Some("proc"), "--minutes 3".into())
         );
+    }
+
+    #[test]
+    fn a_word_that_nobody_reads_is_refused() {
+        assert!(flags(&["nonsense"], &["bless"]).is_err());
+        assert_eq!(flags(&["proc"], &[NAME]).unwrap().name.as_deref(), Some("proc"));
     }
 
     #[test]
     fn without_names_only_what_can_be_left_out() {
         assert!(flags(&["--without", "chrome,kitchen"], &["without"]).is_err());
-        assert_eq!(
-            flags(&["--without", "chrome"], &["without"])
-                .unwrap()
-                .without,
-            ["chrome"]
-        );
+        assert_eq!(flags(&["--without", "chrome"], &["without"]).unwrap().without, ["chrome"]);
     }
 
     #[test]
     fn every_command_has_its_line_in_the_help() {
         let help = help();
         for command in COMMANDS {
-            assert!(
-                help.contains(command.summary),
-                "{} is missing",
-                command.name
-            );
+            assert!(help.contains(command.summary), "{} is missing", command.name);
         }
     }
 }

@@ -1,11 +1,15 @@
 //! A program to run: the only module here that starts one.
 
 use crate::console::{Console, Done, Show};
+use crate::tally::Runner;
 use anyhow::{Context as _, Result, bail};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+/// Variables that a person who pastes the command can do without.
+const QUIET: &[&str] = &["CARGO_TERM_COLOR", "RUSTUP_AUTO_INSTALL"];
 
 /// A program to run: built up, shown before it runs so that it can be pasted, and waited for.
 #[derive(Debug, Clone)]
@@ -13,7 +17,10 @@ pub struct Cmd {
     program: OsString,
     args: Vec<OsString>,
     envs: Vec<(String, OsString)>,
+    removed: Vec<&'static str>,
     dir: Option<PathBuf>,
+    /// Which test runner's counts are read from its lines.
+    pub(crate) counted: Option<Runner>,
     /// When it is killed.
     pub(crate) limit: Option<Duration>,
     /// What happens with its lines.
@@ -27,7 +34,9 @@ impl Cmd {
             program: program.into(),
             args: Vec::new(),
             envs: Vec::new(),
+            removed: Vec::new(),
             dir: None,
+            counted: None,
             limit: None,
             show: Show::OnFailure,
         }
@@ -35,7 +44,9 @@ impl Cmd {
 
     /// The cargo that runs us.
     pub fn cargo() -> Self {
+        // Colours would hide the words that we look for.
         Self::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .env("CARGO_TERM_COLOR", "never")
     }
 
     /// The cargo of the nightly toolchain, through rustup's proxy.
@@ -43,6 +54,7 @@ impl Cmd {
         Self::new("cargo")
             .arg("+nightly")
             .env("RUSTUP_AUTO_INSTALL", "0")
+            .env("CARGO_TERM_COLOR", "never")
     }
 
     /// Adds an argument.
@@ -70,6 +82,20 @@ impl Cmd {
     #[must_use]
     pub fn envs(mut self, envs: &[(String, OsString)]) -> Self {
         self.envs.extend_from_slice(envs);
+        self
+    }
+
+    /// Flags for rustc, instead of those that the person may have set.
+    #[must_use]
+    pub fn rustflags(mut self, flags: &str) -> Self {
+        self.removed.push("CARGO_ENCODED_RUSTFLAGS");
+        self.env("RUSTFLAGS", flags)
+    }
+
+    /// Adds the tests that it runs to the count of the closing line.
+    #[must_use]
+    pub fn count(mut self, runner: Runner) -> Self {
+        self.counted = Some(runner);
         self
     }
 
@@ -121,14 +147,8 @@ impl Cmd {
 
     /// The program as a person would type it: our own cargo is plain `cargo`.
     pub(crate) fn program_name(&self) -> String {
-        let is_cargo = Path::new(&self.program)
-            .file_name()
-            .is_some_and(|name| name == "cargo");
-        if is_cargo {
-            "cargo".into()
-        } else {
-            self.program.to_string_lossy().into_owned()
-        }
+        let is_cargo = Path::new(&self.program).file_name().is_some_and(|name| name == "cargo");
+        if is_cargo { "cargo".into() } else { self.program.to_string_lossy().into_owned() }
     }
 
     #[expect(
@@ -137,13 +157,11 @@ impl Cmd {
     )]
     pub(crate) fn spawn(&self) -> Result<Child> {
         let mut command = Command::new(&self.program);
-        command
-            .args(&self.args)
-            .envs(self.envs.iter().map(|(name, value)| (name, value)));
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(&self.args).envs(self.envs.iter().map(|(name, value)| (name, value)));
+        for name in &self.removed {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }
@@ -153,7 +171,7 @@ impl Cmd {
 
 impl std::fmt::Display for Cmd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (name, value) in &self.envs {
+        for (name, value) in self.envs.iter().filter(|(name, _)| !QUIET.contains(&name.as_str())) {
             write!(f, "{name}={} ", quoted(&value.to_string_lossy()))?;
         }
         f.write_str(&self.program_name())?;
@@ -180,64 +198,32 @@ mod tests {
     #[test]
     fn a_failing_program_is_an_error_that_quotes_the_command() {
         let console = Console::new();
-        let error = Cmd::new("sh")
-            .args(["-c", "exit 3"])
-            .show(Show::Never)
-            .run(&console);
-        assert_eq!(
-            error.unwrap_err().to_string(),
-            "`sh -c 'exit 3'` ended with exit status: 3"
-        );
+        let error = Cmd::new("sh").args(["-c", "exit 3"]).show(Show::Never).run(&console);
+        assert_eq!(error.unwrap_err().to_string(), "`sh -c 'exit 3'` ended with exit status: 3");
     }
 
     #[test]
     fn a_program_over_its_time_is_killed_and_said_so() {
         let console = Console::new();
-        let cmd = Cmd::new("sleep")
-            .arg("600")
-            .limit(Duration::from_millis(100))
-            .show(Show::Never);
-        assert!(
-            cmd.run(&console)
-                .unwrap_err()
-                .to_string()
-                .contains("was killed after")
-        );
+        let cmd = Cmd::new("sleep").arg("600").limit(Duration::from_millis(100)).show(Show::Never);
+        assert!(cmd.run(&console).unwrap_err().to_string().contains("was killed after"));
     }
 
     #[test]
     fn a_descendant_that_keeps_the_pipe_does_not_hang_the_caller() {
         let console = Console::new();
         let script = "sleep 20 & echo $!; exit 0";
-        let done = Cmd::new("sh")
-            .args(["-c", script])
-            .show(Show::Never)
-            .run(&console)
-            .unwrap();
-        assert!(
-            done.elapsed < Duration::from_secs(20),
-            "waited for the holder of the pipe"
-        );
+        let done = Cmd::new("sh").args(["-c", script]).show(Show::Never).run(&console).unwrap();
+        assert!(done.elapsed < Duration::from_secs(20), "waited for the holder of the pipe");
         let pid = done.stdout.trim();
-        Cmd::new("kill")
-            .arg(pid)
-            .show(Show::Never)
-            .run(&console)
-            .unwrap();
+        Cmd::new("kill").arg(pid).show(Show::Never).run(&console).unwrap();
     }
 
     #[test]
     fn both_outputs_are_kept_apart() {
         let console = Console::new();
         let script = "echo out; echo err >&2";
-        let done = Cmd::new("sh")
-            .args(["-c", script])
-            .show(Show::Never)
-            .run(&console)
-            .unwrap();
-        assert_eq!(
-            (done.stdout.as_str(), done.stderr.as_str()),
-            ("out\n", "err\n")
-        );
+        let done = Cmd::new("sh").args(["-c", script]).show(Show::Never).run(&console).unwrap();
+        assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("out\n", "err\n"));
     }
 }

@@ -8,15 +8,17 @@ use crate::tally::Tally;
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::RefCell;
-use std::io::{BufRead as _, BufReader, IsTerminal as _, Read};
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Read, Write as _};
 use std::process::{Child, ExitStatus};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 /// How often a long program is reported alive where there is no spinner.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// How long to read on after the program ended while somebody else still holds its pipes.
 const LINGER: Duration = Duration::from_secs(2);
+/// Lines that wait to be shown before the program has to wait for the terminal.
+const LINES: usize = 1024;
 /// How often the limit and the exit are looked at while no line arrives.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -59,31 +61,22 @@ impl Default for Console {
     }
 }
 
-#[expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the one place that prints"
-)]
 impl Console {
     /// Looks at where the output goes: a terminal gets a spinner, unless `CI` or `NO_COLOR` is set.
     pub fn new() -> Self {
-        let plain = ["CI", "NO_COLOR"]
-            .iter()
-            .any(|name| std::env::var_os(name).is_some());
-        Self {
-            interactive: std::io::stderr().is_terminal() && !plain,
-            tally: RefCell::default(),
-        }
+        let plain = ["CI", "NO_COLOR"].iter().any(|name| std::env::var_os(name).is_some());
+        Self { interactive: std::io::stderr().is_terminal() && !plain, tally: RefCell::default() }
     }
 
     /// Prints a line for the person.
     pub fn say(&self, text: &str) {
-        println!("{text}");
+        // Whoever reads may be gone: that is no reason to stop, or to panic.
+        drop(writeln!(std::io::stdout(), "{text}"));
     }
 
     /// Prints a line about something that went wrong.
     pub fn complain(&self, text: &str) {
-        eprintln!("{text}");
+        drop(writeln!(std::io::stderr(), "{text}"));
     }
 
     /// The tests counted in everything that ran.
@@ -98,7 +91,7 @@ impl Console {
         }
         let started = Instant::now();
         let mut child = cmd.spawn()?;
-        let (sender, lines) = channel();
+        let (sender, lines) = sync_channel(LINES);
         let readers = read_both(&mut child, sender);
         let spinner = self.spinner(cmd);
         let done = self.follow(cmd, &mut child, &lines, started, &spinner);
@@ -106,13 +99,10 @@ impl Console {
         drop(lines);
         let done = done?;
         // A reader may still hold a pipe that a descendant kept open; it ends with that descendant.
-        readers
-            .into_iter()
-            .filter(std::thread::JoinHandle::is_finished)
-            .for_each(|reader| {
-                // A reader only forwards lines; a panic in it would already have ended the channel.
-                drop(reader.join());
-            });
+        readers.into_iter().filter(std::thread::JoinHandle::is_finished).for_each(|reader| {
+            // A reader only forwards lines; a panic in it would already have ended the channel.
+            drop(reader.join());
+        });
         if !done.status.success() && cmd.show == Show::OnFailure {
             self.complain(done.stdout.trim_end());
             self.complain(done.stderr.trim_end());
@@ -128,37 +118,30 @@ impl Console {
         started: Instant,
         spinner: &ProgressBar,
     ) -> Result<Done> {
-        let (mut stdout, mut stderr) = (String::new(), String::new());
-        let (mut next_beat, mut ended) = (started + HEARTBEAT, None);
-        let mut timed_out = false;
+        let mut seen = Seen::default();
+        let (mut next_beat, mut ended, mut timed_out) = (started + HEARTBEAT, None, false);
         loop {
             match lines.recv_timeout(TICK) {
-                Ok(Line { text, is_error }) => {
-                    self.tally.borrow_mut().read_line(&text);
-                    spinner.set_message(text.chars().take(100).collect::<String>());
+                Ok(line) => {
                     if cmd.show == Show::Live {
-                        spinner.suspend(|| {
-                            if is_error {
-                                eprintln!("{text}");
-                            } else {
-                                println!("{text}");
-                            }
-                        });
+                        spinner.suspend(|| self.echo(&line));
                         next_beat = Instant::now() + HEARTBEAT;
                     }
-                    let buffer = if is_error { &mut stderr } else { &mut stdout };
-                    buffer.push_str(&text);
-                    buffer.push('\n');
+                    spinner.set_message(line.text.chars().take(100).collect::<String>());
+                    seen.take(cmd, line);
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
+                // Only a silent pipe of a program that has ended is given up.
+                Err(RecvTimeoutError::Timeout)
+                    if ended.is_some_and(|at: Instant| at.elapsed() >= LINGER) =>
+                {
+                    break;
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = Instant::now();
             if ended.is_none() && child.try_wait().context("wait for a child")?.is_some() {
                 ended = Some(now);
-            }
-            if ended.is_some_and(|ended| now >= ended + LINGER) {
-                break;
             }
             if !timed_out
                 && ended.is_none()
@@ -167,19 +150,21 @@ impl Console {
                 timed_out = true;
                 child.kill().context("kill a child whose time was over")?;
             }
-            if !self.interactive && now >= next_beat && cmd.show != Show::Never {
+            if !self.interactive && now >= next_beat {
                 next_beat = now + HEARTBEAT;
-                println!("… {} s, still running: {cmd}", (now - started).as_secs());
+                self.say(&format!("… {} s, still running: {cmd}", (now - started).as_secs()));
             }
         }
         let status = child.wait().context("wait for a child")?;
-        Ok(Done {
-            status,
-            stdout,
-            stderr,
-            timed_out,
-            elapsed: started.elapsed(),
-        })
+        if cmd.counted.is_some() {
+            self.tally.borrow_mut().add(seen.tally.ended(status.success()));
+        }
+        let (stdout, stderr) = (seen.stdout, seen.stderr);
+        Ok(Done { status, stdout, stderr, timed_out, elapsed: started.elapsed() })
+    }
+
+    fn echo(&self, line: &Line) {
+        if line.is_error { self.complain(&line.text) } else { self.say(&line.text) }
     }
 
     fn spinner(&self, cmd: &Cmd) -> ProgressBar {
@@ -196,6 +181,28 @@ impl Console {
     }
 }
 
+/// What is kept of a running program.
+#[derive(Default)]
+struct Seen {
+    stdout: String,
+    stderr: String,
+    tally: Tally,
+}
+
+impl Seen {
+    fn take(&mut self, cmd: &Cmd, line: Line) {
+        if let Some(runner) = cmd.counted {
+            self.tally.read_line(runner, line.is_error, &line.text);
+        }
+        // What was shown as it came is not needed again, and may be much.
+        if cmd.show != Show::Live {
+            let buffer = if line.is_error { &mut self.stderr } else { &mut self.stdout };
+            buffer.push_str(&line.text);
+            buffer.push('\n');
+        }
+    }
+}
+
 struct Line {
     text: String,
     is_error: bool,
@@ -205,7 +212,7 @@ struct Line {
     clippy::disallowed_methods,
     reason = "two readers, joined by the caller once their pipe ends"
 )]
-fn read_both(child: &mut Child, sender: Sender<Line>) -> Vec<std::thread::JoinHandle<()>> {
+fn read_both(child: &mut Child, sender: SyncSender<Line>) -> Vec<std::thread::JoinHandle<()>> {
     let mut readers = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         let sender = sender.clone();
@@ -217,13 +224,11 @@ fn read_both(child: &mut Child, sender: Sender<Line>) -> Vec<std::thread::JoinHa
     readers
 }
 
-fn forward(pipe: impl Read, is_error: bool, sender: &Sender<Line>) {
+fn forward(pipe: impl Read, is_error: bool, sender: &SyncSender<Line>) {
     let mut pipe = BufReader::new(pipe);
     let mut raw = Vec::new();
     while pipe.read_until(b'\n', &mut raw).is_ok_and(|read| read > 0) {
-        let text = String::from_utf8_lossy(&raw)
-            .trim_end_matches(['\n', '\r'])
-            .to_owned();
+        let text = String::from_utf8_lossy(&raw).trim_end_matches(['\n', '\r']).to_owned();
         raw.clear();
         if sender.send(Line { text, is_error }).is_err() {
             return;

@@ -10,49 +10,25 @@ use std::time::Duration;
 /// Prints a line for no feature, each feature and all: dependencies outside the workspace, and the time
 /// of an optimised build into an empty folder.
 pub(crate) fn print(console: &Console, workspace: &Workspace) -> Result<()> {
-    let facade = workspace
-        .packages
-        .iter()
-        .find(|package| package.name == "lastout");
+    let facade = workspace.packages.iter().find(|package| package.name == "lastout");
     let facade = facade.context("the workspace has a façade")?;
-    console.say(&format!(
-        "{:<18} {:>12} {:>10}",
-        "feature", "dependencies", "build"
-    ));
+    console.say(&format!("{:<18} {:>12} {:>10}", "feature", "dependencies", "build"));
     let mut names = vec![None];
-    names.extend(
-        facade
-            .features
-            .keys()
-            .filter(|name| *name != "default")
-            .map(Some),
-    );
+    names.extend(facade.features.keys().filter(|name| *name != "default").map(Some));
     for name in names {
-        let flags: Vec<&str> = name
-            .into_iter()
-            .flat_map(|name| ["--features", name.as_str()])
-            .collect();
+        let flags: Vec<&str> =
+            name.into_iter().flat_map(|name| ["--features", name.as_str()]).collect();
         let count = dependencies(console, workspace, &flags)?;
         let time = build(console, workspace, &flags)?;
         let label = name.map_or("(none)", String::as_str);
-        console.say(&format!(
-            "{label:<18} {count:>12} {:>8.1} s",
-            time.as_secs_f64()
-        ));
+        console.say(&format!("{label:<18} {count:>12} {:>8.1} s", time.as_secs_f64()));
     }
     Ok(())
 }
 
 fn dependencies(console: &Console, workspace: &Workspace, flags: &[&str]) -> Result<usize> {
     let done = Cmd::cargo()
-        .args([
-            "tree",
-            "--package",
-            "lastout",
-            "--no-default-features",
-            "--edges",
-            "normal",
-        ])
+        .args(["tree", "--package", "lastout", "--no-default-features", "--edges", "normal"])
         .args(["--prefix", "none", "--format", "{p}"])
         .args(flags)
         .dir(&workspace.root)
@@ -73,21 +49,11 @@ fn outside(listing: &str) -> usize {
 fn build(console: &Console, workspace: &Workspace, flags: &[&str]) -> Result<Duration> {
     let dir = workspace.target_dir.join("cost");
     if dir.exists() {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "cargo has ended: nobody writes there"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "cargo has ended: nobody writes there")]
         std::fs::remove_dir_all(&dir).with_context(|| format!("empty {}", dir.display()))?;
     }
     let done = Cmd::cargo()
-        .args([
-            "build",
-            "--release",
-            "--package",
-            "lastout",
-            "--lib",
-            "--no-default-features",
-        ])
+        .args(["build", "--release", "--package", "lastout", "--lib", "--no-default-features"])
         .args(flags)
         .env("CARGO_TARGET_DIR", &dir)
         .dir(&workspace.root)

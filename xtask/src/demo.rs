@@ -15,23 +15,13 @@ use anyhow::{Context as _, Result, bail};
 pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
     let flags = Flags::parse(parser, &["…"])?;
     let workspace = Workspace::load(console)?;
-    let facade = workspace
-        .packages
-        .iter()
-        .find(|package| package.name == "lastout");
+    let facade = workspace.packages.iter().find(|package| package.name == "lastout");
     let facade = facade.context("the workspace has a façade")?;
-    if !facade
-        .targets
-        .iter()
-        .any(|target| target.kind == "example" && target.name == "capture")
-    {
+    if !facade.targets.iter().any(|target| target.kind == "example" && target.name == "capture") {
         bail!("the façade is still a shell and has no demo: see facade/README.md");
     }
     let mut needs = vec![Need::Chrome];
-    if flags
-        .rest
-        .windows(2)
-        .any(|pair| pair == ["--store", "postgres"])
+    if flags.rest.windows(2).any(|pair| pair == ["--store", "postgres"])
         || flags.rest.iter().any(|flag| flag == "--store=postgres")
     {
         needs.push(Need::Postgres);

@@ -39,13 +39,7 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
 /// Checks the resolved graph of the workspace.
 pub(crate) fn dependencies(console: &Console, workspace: &Workspace) -> Result<Outcome> {
     let done = Cmd::cargo()
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--all-features",
-            "--locked",
-        ])
+        .args(["metadata", "--format-version", "1", "--all-features", "--locked"])
         .dir(&workspace.root)
         .show(Show::Never)
         .run(console)?;
@@ -54,10 +48,8 @@ pub(crate) fn dependencies(console: &Console, workspace: &Workspace) -> Result<O
     for package in list(&json["packages"]) {
         let licence = text(&package["license"]);
         if !is_allowed(licence) {
-            problems.push(format!(
-                "{}: licence `{licence}` is not allowed",
-                text(&package["name"])
-            ));
+            problems
+                .push(format!("{}: licence `{licence}` is not allowed", text(&package["name"])));
         }
     }
     problems.extend(doubled(&json));
@@ -66,19 +58,14 @@ pub(crate) fn dependencies(console: &Console, workspace: &Workspace) -> Result<O
     }
     let count = list(&json["packages"]).count() - workspace.packages.len();
     let advisories = "advisories are not checked: their database cannot be had offline";
-    Ok(Outcome::passed(format!(
-        "{count} packages, licences and single versions; {advisories}"
-    )))
+    Ok(Outcome::passed(format!("{count} packages, licences and single versions; {advisories}")))
 }
 
 /// Whether an SPDX expression can be satisfied with allowed licences.
 ///
 /// `OR` binds weaker than `AND`; parentheses nest; the old `/` means `OR`.
 fn is_allowed(expression: &str) -> bool {
-    let spaced = expression
-        .replace('/', " OR ")
-        .replace('(', " ( ")
-        .replace(')', " ) ");
+    let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<_> = spaced.split_whitespace().collect();
     let mut rest = words.as_slice();
     let allowed = any_of(&mut rest);
@@ -131,21 +118,15 @@ fn doubled(json: &Value) -> Vec<String> {
     let members: BTreeSet<_> = list(&json["workspace_members"]).map(text).collect();
     let (mut direct, mut versions) = (BTreeSet::new(), BTreeMap::<_, BTreeSet<_>>::new());
     for package in list(&json["packages"]) {
-        versions
-            .entry(text(&package["name"]))
-            .or_default()
-            .insert(text(&package["version"]));
+        versions.entry(text(&package["name"])).or_default().insert(text(&package["version"]));
         if members.contains(text(&package["id"])) {
             direct
                 .extend(list(&package["dependencies"]).map(|dependency| text(&dependency["name"])));
         }
     }
-    let twice = versions
-        .into_iter()
-        .filter(|(name, found)| found.len() > 1 && direct.contains(name));
-    twice
-        .map(|(name, found)| format!("{name} is there in versions {found:?}"))
-        .collect()
+    let twice =
+        versions.into_iter().filter(|(name, found)| found.len() > 1 && direct.contains(name));
+    twice.map(|(name, found)| format!("{name} is there in versions {found:?}")).collect()
 }
 
 #[cfg(test)]
@@ -163,15 +144,7 @@ mod tests {
         ] {
             assert!(is_allowed(good), "{good}");
         }
-        for bad in [
-            "",
-            "GPL-3.0",
-            "MIT AND GPL-3.0",
-            "(MIT",
-            "MIT)",
-            "MPL-2.0",
-            "OR",
-        ] {
+        for bad in ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT", "MIT)", "MPL-2.0", "OR"] {
             assert!(!is_allowed(bad), "{bad}");
         }
     }
@@ -188,9 +161,6 @@ mod tests {
                 { "id": "b2", "name": "b", "version": "2.0.0" },
             ],
         });
-        assert_eq!(
-            doubled(&json),
-            ["a is there in versions {\"1.0.0\", \"2.0.0\"}"]
-        );
+        assert_eq!(doubled(&json), ["a is there in versions {\"1.0.0\", \"2.0.0\"}"]);
     }
 }

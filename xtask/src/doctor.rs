@@ -16,7 +16,9 @@ use std::path::Path;
 pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
     Flags::parse(parser, &[])?;
     let (browser, shell) = chrome::find();
+    let broken = chrome::refuse_broken_names().err().map(|error| error.to_string());
     let program = |path: Option<&Path>, cost: &str| match path {
+        _ if broken.is_some() => Err(broken.clone().unwrap_or_default()),
         Some(path) => {
             let version = chrome::version(console, path).unwrap_or_else(|| "does not run".into());
             Ok(format!("{version}, {}", path.display()))
@@ -32,17 +34,8 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
     };
     let rows = [
         ("rustc", version("rustc", "nothing builds")),
-        (
-            "clippy",
-            version(
-                "cargo-clippy",
-                "`xtask lint` fails: rustup component add clippy",
-            ),
-        ),
-        (
-            "rustfmt",
-            version("rustfmt", "`xtask fmt` fails: rustup component add rustfmt"),
-        ),
+        ("clippy", version("cargo-clippy", "`xtask lint` fails: rustup component add clippy")),
+        ("rustfmt", version("rustfmt", "`xtask fmt` fails: rustup component add rustfmt")),
         (
             "nightly",
             find::nightly(console)
@@ -60,10 +53,7 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
         ),
         (
             "headless shell",
-            program(
-                shell.as_deref(),
-                "installed likewise; or set LASTOUT_CHROME_HEADLESS_SHELL",
-            ),
+            program(shell.as_deref(), "installed likewise; or set LASTOUT_CHROME_HEADLESS_SHELL"),
         ),
         ("PostgreSQL", postgres_row(console)),
         (
@@ -75,15 +65,9 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
         ),
         (
             "public-api",
-            tool(
-                "public-api",
-                "`xtask api` is skipped: cargo install cargo-public-api --locked",
-            ),
+            tool("public-api", "`xtask api` is skipped: cargo install cargo-public-api --locked"),
         ),
-        (
-            "valgrind",
-            version("valgrind", "instruction counts cannot be taken by hand"),
-        ),
+        ("valgrind", version("valgrind", "instruction counts cannot be taken by hand")),
     ];
     for (name, found) in rows {
         match found {
@@ -96,9 +80,7 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
 
 fn kernel() -> Result<String, String> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease");
-    release
-        .map(|text| text.trim().to_owned())
-        .map_err(|_| "no /proc: this is not Linux".into())
+    release.map(|text| text.trim().to_owned()).map_err(|_| "no /proc: this is not Linux".into())
 }
 
 /// Where cgroup v2 is mounted, and whether a leaf can be made there.
@@ -106,18 +88,13 @@ fn cgroup() -> Result<String, String> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mount = mounts.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
-        after
-            .starts_with("cgroup2 ")
-            .then(|| before.split(' ').nth(4))?
+        after.starts_with("cgroup2 ").then(|| before.split(' ').nth(4))?
     });
     let Some(mount) = mount else {
         return Err("not mounted: process trees are contained by weaker means".into());
     };
     let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let own = own
-        .lines()
-        .find_map(|line| line.strip_prefix("0::"))
-        .unwrap_or("/");
+    let own = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
     let dir = Path::new(mount).join(own.trim_start_matches('/'));
     let leaf = dir.join(format!("lastout-doctor-{}", std::process::id()));
     let kill = dir.join("cgroup.kill").exists() || {
@@ -134,11 +111,7 @@ fn cgroup() -> Result<String, String> {
             dir.display()
         ));
     }
-    Ok(format!(
-        "{}, writable, cgroup.kill {}",
-        dir.display(),
-        if kill { "yes" } else { "no" }
-    ))
+    Ok(format!("{}, writable, cgroup.kill {}", dir.display(), if kill { "yes" } else { "no" }))
 }
 
 fn pidfd() -> Result<String, String> {
@@ -152,9 +125,5 @@ fn pidfd() -> Result<String, String> {
 fn postgres_row(console: &Console) -> Result<String, String> {
     let bin = postgres::find_binaries().ok_or("installed by `xtask e2e` on Debian as root")?;
     let version = find::version_of(console, &Cmd::new(bin.join("postgres")).arg("--version"));
-    Ok(format!(
-        "{}, {}",
-        version.unwrap_or_else(|| "does not run".into()),
-        bin.display()
-    ))
+    Ok(format!("{}, {}", version.unwrap_or_else(|| "does not run".into()), bin.display()))
 }

@@ -1,11 +1,12 @@
 //! Tests on real Chrome and real PostgreSQL: the targets `chrome_*` and `pg_*` of every crate.
 
-use crate::cli::Flags;
+use crate::cli::{Flags, NAME};
 use crate::command::Cmd;
 use crate::console::{Console, Show};
 use crate::find;
 use crate::provision::{self, Need};
 use crate::steps::Outcome;
+use crate::tally::Runner;
 use crate::workspace::{Package, Workspace};
 use anyhow::{Result, bail};
 use std::ffi::OsString;
@@ -16,12 +17,15 @@ use std::ffi::OsString;
 ///
 /// When a test fails, or what it needs cannot be had.
 pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
-    let flags = Flags::parse(parser, &["without", "test"])?;
+    let flags = Flags::parse(parser, &[NAME, "without", "test"])?;
     let workspace = Workspace::load(console)?;
     let mut left_out = Vec::new();
     for need in [Need::Chrome, Need::Postgres] {
         match e2e(console, &workspace, &flags, need)? {
-            Outcome::Skipped(why) => left_out.push(why),
+            Outcome::Skipped(why) => {
+                Outcome::skipped(&why).report(console);
+                left_out.push(why);
+            }
             passed @ Outcome::Passed(_) => passed.report(console),
         }
     }
@@ -39,26 +43,15 @@ pub(crate) fn e2e(
     need: Need,
 ) -> Result<Outcome> {
     if flags.without.iter().any(|word| word == need.name()) {
-        return Ok(Outcome::skipped(format!(
-            "asked for with --without {}",
-            need.name()
-        )));
+        return Ok(Outcome::skipped(format!("asked for with --without {}", need.name())));
     }
     let wanted = |target: &&str| {
         Need::of_test(target) == Some(need)
             && flags.test.as_deref().is_none_or(|test| test == *target)
     };
-    let packages = workspace
-        .packages
-        .iter()
-        .filter(|package| flags.wants(package));
+    let packages = workspace.packages.iter().filter(|package| flags.wants(package));
     let suites: Vec<_> = packages
-        .map(|package| {
-            (
-                package,
-                package.tests_named("").filter(wanted).collect::<Vec<_>>(),
-            )
-        })
+        .map(|package| (package, package.tests_named("").filter(wanted).collect::<Vec<_>>()))
         .filter(|(_, targets)| !targets.is_empty())
         .collect();
     if suites.is_empty() {
@@ -80,10 +73,7 @@ pub(crate) fn e2e(
     if ran == 0 {
         bail!("the targets that need {} hold no test", need.name());
     }
-    Ok(Outcome::passed(format!(
-        "{ran} tests in {} crates",
-        suites.len()
-    )))
+    Ok(Outcome::passed(format!("{ran} tests in {} crates", suites.len())))
 }
 
 /// One test at a time: each starts browsers or loads a server, and the machine may be small.
@@ -96,18 +86,17 @@ fn run_targets(
 ) -> Result<()> {
     let nextest = find::cargo_tool("nextest").is_some();
     let mut cmd = if nextest {
-        Cmd::cargo().args(["nextest", "run", "--no-fail-fast", "--test-threads", "1"])
+        Cmd::cargo()
+            .args(["nextest", "run", "--no-fail-fast", "--test-threads", "1"])
+            .count(Runner::Nextest)
     } else {
-        Cmd::cargo().args(["test", "--no-fail-fast"])
+        Cmd::cargo().args(["test", "--no-fail-fast"]).count(Runner::Libtest)
     };
     cmd = cmd.args(["--package", &package.name, "--all-features"]);
     cmd = cmd.args(targets.iter().flat_map(|target| ["--test", *target]));
     if !nextest {
         cmd = cmd.args(["--", "--test-threads", "1"]);
     }
-    cmd.envs(envs)
-        .dir(&workspace.root)
-        .show(Show::Live)
-        .run(console)?;
+    cmd.envs(envs).dir(&workspace.root).show(Show::Live).run(console)?;
     Ok(())
 }

@@ -13,19 +13,10 @@ use anyhow::Result;
 /// Pairs of features, with cargo-hack: `features` checks each alone and all together.
 pub(crate) fn hack(console: &Console, workspace: &Workspace) -> Result<Outcome> {
     if find::cargo_tool("hack").is_none() {
-        return Ok(Outcome::skipped(
-            "needs cargo-hack: cargo install cargo-hack --locked",
-        ));
+        return Ok(Outcome::skipped("needs cargo-hack: cargo install cargo-hack --locked"));
     }
     Cmd::cargo()
-        .args([
-            "hack",
-            "check",
-            "--workspace",
-            "--exclude",
-            "xtask",
-            "--lib",
-        ])
+        .args(["hack", "check", "--workspace", "--exclude", "xtask", "--lib"])
         .args(["--feature-powerset", "--depth", "2"])
         .dir(&workspace.root)
         .run(console)?;
@@ -35,33 +26,19 @@ pub(crate) fn hack(console: &Console, workspace: &Workspace) -> Result<Outcome> 
 /// Licences, bans and sources, with the offline part of cargo-deny.
 pub(crate) fn deny(console: &Console, workspace: &Workspace) -> Result<Outcome> {
     if find::cargo_tool("deny").is_none() {
-        return Ok(Outcome::skipped(
-            "needs cargo-deny: cargo install cargo-deny --locked",
-        ));
+        return Ok(Outcome::skipped("needs cargo-deny: cargo install cargo-deny --locked"));
     }
     Cmd::cargo()
-        .args([
-            "deny",
-            "--offline",
-            "--all-features",
-            "check",
-            "bans",
-            "licenses",
-            "sources",
-        ])
+        .args(["deny", "--offline", "--all-features", "check", "bans", "licenses", "sources"])
         .dir(&workspace.root)
         .run(console)?;
-    Ok(Outcome::passed(
-        "bans, licences, sources; advisories need a database that is not here",
-    ))
+    Ok(Outcome::passed("bans, licences, sources; advisories need a database that is not here"))
 }
 
 /// Spelling, with typos.
 pub(crate) fn typos(console: &Console, workspace: &Workspace) -> Result<Outcome> {
     let Some(typos) = find::on_path(&["typos"]) else {
-        return Ok(Outcome::skipped(
-            "needs typos: cargo install typos-cli --locked",
-        ));
+        return Ok(Outcome::skipped("needs typos: cargo install typos-cli --locked"));
     };
     Cmd::new(typos).dir(&workspace.root).run(console)?;
     Ok(Outcome::passed("no known misspelling"))
@@ -72,12 +49,7 @@ pub(crate) fn counts(console: &Console, workspace: &Workspace) -> Result<Outcome
     let counted: Vec<_> = workspace
         .packages
         .iter()
-        .filter(|package| {
-            package
-                .targets
-                .iter()
-                .any(|t| t.kind == "bench" && t.name == "counts")
-        })
+        .filter(|package| package.targets.iter().any(|t| t.kind == "bench" && t.name == "counts"))
         .collect();
     if counted.is_empty() {
         return Ok(Outcome::skipped("no crate has a bench target `counts`"));

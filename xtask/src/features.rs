@@ -1,9 +1,9 @@
 //! Each crate alone: without features, with each one, with all; and from outside the workspace.
 //!
-//! Features only add, so a crate that builds with each alone and with all of them has no pair that
-//! excludes another. Warnings count as failures: an import that only one feature uses is a defect.
+//! Pairs are the business of `hack`. Warnings count as failures: an import that only one feature uses is
+//! a defect.
 
-use crate::cli::Flags;
+use crate::cli::{Flags, NAME};
 use crate::command::Cmd;
 use crate::console::{Console, Show};
 use crate::steps::Outcome;
@@ -17,7 +17,7 @@ use std::path::Path;
 ///
 /// When a combination does not build, or builds with a warning.
 pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
-    let flags = Flags::parse(parser, &["cost"])?;
+    let flags = Flags::parse(parser, &[NAME, "cost"])?;
     if flags.cost {
         return crate::cost::print(console, &Workspace::load(console)?);
     }
@@ -39,39 +39,21 @@ pub fn features(console: &Console, workspace: &Workspace, flags: &Flags) -> Resu
             }
         }
         if let Err(error) = from_outside(console, workspace, package) {
-            failures.push(format!(
-                "{} from a package outside: {error:#}",
-                package.name
-            ));
+            failures.push(format!("{} from a package outside: {error:#}", package.name));
         }
     }
     if !failures.is_empty() {
-        bail!(
-            "{} combinations do not build cleanly:\n{}",
-            failures.len(),
-            failures.join("\n")
-        );
+        bail!("{} combinations do not build cleanly:\n{}", failures.len(), failures.join("\n"));
     }
     if checked == 0 {
-        bail!(
-            "no crate answers to `{}`",
-            flags.name.as_deref().unwrap_or_default()
-        );
+        bail!("no crate answers to `{}`", flags.name.as_deref().unwrap_or_default());
     }
-    Ok(Outcome::passed(format!(
-        "{checked} combinations, and each crate from outside"
-    )))
+    Ok(Outcome::passed(format!("{checked} combinations, and each crate from outside")))
 }
 
 /// The flags of `cargo check` for no feature, each feature, and all.
 fn combinations(package: &Package) -> Vec<Vec<String>> {
-    let alone = |name: &str| {
-        vec![
-            "--no-default-features".into(),
-            "--features".into(),
-            name.into(),
-        ]
-    };
+    let alone = |name: &str| vec!["--no-default-features".into(), "--features".into(), name.into()];
     let mut all = vec![vec!["--no-default-features".into()]];
     all.extend(package.features.keys().map(|name| alone(name)));
     all.push(vec!["--all-features".into()]);
@@ -108,20 +90,14 @@ fn from_outside(console: &Console, workspace: &Workspace, package: &Package) -> 
         std::fs::write(dir.join(name), text).with_context(|| format!("write {name}"))
     };
     write("Cargo.toml", outside_manifest(&package.name, &package.dir))?;
-    write(
-        "src/lib.rs",
-        format!("pub use {} as it;\n", package.name.replace('-', "_")),
-    )?;
+    write("src/lib.rs", format!("pub use {} as it;\n", package.name.replace('-', "_")))?;
     // The same versions as everywhere else, so that nothing is resolved anew.
     std::fs::copy(workspace.root.join("Cargo.lock"), dir.join("Cargo.lock"))
         .context("copy the lock file")?;
     Cmd::cargo()
         .arg("check")
         .dir(&dir)
-        .env(
-            "CARGO_TARGET_DIR",
-            workspace.target_dir.join("outside/target"),
-        )
+        .env("CARGO_TARGET_DIR", workspace.target_dir.join("outside/target"))
         .show(Show::OnFailure)
         .run(console)?;
     Ok(())
@@ -144,17 +120,11 @@ mod tests {
         let workspace = Workspace::load(&Console::new()).unwrap();
         let mut package = workspace.packages[0].clone();
         package.features = [("a".into(), vec![]), ("b".into(), vec!["a".into()])].into();
-        let lines: Vec<_> = combinations(&package)
-            .iter()
-            .map(|flags| flags.join(" "))
-            .collect();
+        let lines: Vec<_> = combinations(&package).iter().map(|flags| flags.join(" ")).collect();
         assert_eq!(lines[0], "--no-default-features");
         assert_eq!(
             lines[1..3],
-            [
-                "--no-default-features --features a",
-                "--no-default-features --features b"
-            ]
+            ["--no-default-features --features a", "--no-default-features --features b"]
         );
         assert_eq!(lines[3], "--all-features");
     }

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Whether `path` is a file that may be executed.
 pub fn is_program(path: &Path) -> bool {
-    path.metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// The first of `names` on `PATH`.
@@ -25,10 +24,8 @@ pub fn cargo_tool(name: &str) -> Option<PathBuf> {
     let file = format!("cargo-{name}");
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
-    on_path(&[&file]).or_else(|| {
-        home.map(|home| home.join("bin").join(file))
-            .filter(|f| is_program(f))
-    })
+    on_path(&[&file])
+        .or_else(|| home.map(|home| home.join("bin").join(file)).filter(|f| is_program(f)))
 }
 
 /// The version line of the nightly toolchain, when there is one.
@@ -44,14 +41,8 @@ pub fn version_of(console: &Console, cmd: &Cmd) -> Option<String> {
 
 /// The target triple of this machine.
 pub fn host(console: &Console) -> Option<String> {
-    let done = Cmd::new("rustc")
-        .arg("-vV")
-        .show(Show::Never)
-        .run(console)
-        .ok()?;
-    done.stdout
-        .lines()
-        .find_map(|line| line.strip_prefix("host: ").map(str::to_owned))
+    let done = Cmd::new("rustc").arg("-vV").show(Show::Never).run(console).ok()?;
+    done.stdout.lines().find_map(|line| line.strip_prefix("host: ").map(str::to_owned))
 }
 
 /// Whether this process may install packages.

@@ -4,7 +4,7 @@
 //! then runs in a process of its own, so that it has its own time and its own bound. A mutant is one
 //! environment variable that only such builds read: no rebuild.
 
-use crate::cli::Flags;
+use crate::cli::{Flags, NAME};
 use crate::command::Cmd;
 use crate::console::{Console, Done, Show};
 use crate::steps::Outcome;
@@ -31,7 +31,7 @@ const MUTANT_LIMIT: Duration = Duration::from_secs(180);
 ///
 /// When a model fails, or none answers to the name.
 pub fn run_loom(console: &Console, parser: lexopt::Parser) -> Result<()> {
-    let flags = Flags::parse(parser, &["preemptions"])?;
+    let flags = Flags::parse(parser, &[NAME, "preemptions"])?;
     loom(console, &Workspace::load(console)?, &flags).map(|outcome| outcome.report(console))
 }
 
@@ -41,7 +41,7 @@ pub fn run_loom(console: &Console, parser: lexopt::Parser) -> Result<()> {
 ///
 /// When a mutant survives, or none answers to the name.
 pub fn run_mutants(console: &Console, parser: lexopt::Parser) -> Result<()> {
-    let flags = Flags::parse(parser, &["preemptions"])?;
+    let flags = Flags::parse(parser, &[NAME, "preemptions"])?;
     mutants(console, &Workspace::load(console)?, &flags).map(|outcome| outcome.report(console))
 }
 
@@ -58,20 +58,14 @@ pub(crate) fn loom(console: &Console, workspace: &Workspace, flags: &Flags) -> R
     let bound = flags.preemptions.unwrap_or(PREEMPTIONS);
     let (mut ran, mut failures) = (0, Vec::new());
     for suite in suites(console, workspace, flags)? {
-        for model in suite
-            .models
-            .iter()
-            .filter(|model| wants(flags, workspace, model))
-        {
+        for model in suite.models.iter().filter(|model| wants(flags, workspace, model)) {
             ran += 1;
             let done = suite.run(console, model, bound, None)?;
             let verdict = verdict(&done);
             let seconds = done.elapsed.as_secs_f64();
-            console.say(&format!(
-                "  {:<10} {seconds:>6.1} s  {} {model}",
-                verdict, suite.crate_name
-            ));
-            if !done.status.success() {
+            console
+                .say(&format!("  {:<10} {seconds:>6.1} s  {} {model}", verdict, suite.crate_name));
+            if verdict != PASSED {
                 console.complain(&done.stdout);
                 console.complain(&done.stderr);
                 failures.push(format!("{} {model} {verdict}", suite.crate_name));
@@ -79,11 +73,7 @@ pub(crate) fn loom(console: &Console, workspace: &Workspace, flags: &Flags) -> R
         }
     }
     if !failures.is_empty() {
-        bail!(
-            "{} of {ran} models: {}",
-            failures.len(),
-            failures.join(", ")
-        );
+        bail!("{} of {ran} models: {}", failures.len(), failures.join(", "));
     }
     Ok(match (ran, &flags.name) {
         (0, Some(name)) => bail!("no crate with models and no model answers to `{name}`"),
@@ -92,9 +82,13 @@ pub(crate) fn loom(console: &Console, workspace: &Workspace, flags: &Flags) -> R
     })
 }
 
+const PASSED: &str = "passed";
+
 fn verdict(done: &Done) -> &'static str {
     match (done.status.success(), done.timed_out) {
-        (true, _) => "passed",
+        // A model that is ignored, or that ends the process, has explored nothing.
+        (true, _) if !done.stdout.contains("test result: ok. 1 passed") => "DID NOT RUN",
+        (true, _) => PASSED,
         (false, true) => "TIMED OUT",
         (false, false) => "FAILED",
     }
@@ -105,17 +99,12 @@ pub(crate) fn mutants(console: &Console, workspace: &Workspace, flags: &Flags) -
     let bound = flags.preemptions.unwrap_or(PREEMPTIONS);
     let (mut ran, mut survivors) = (0, Vec::new());
     for suite in suites(console, workspace, flags)? {
-        for mutant in suite
-            .mutants
-            .iter()
-            .filter(|mutant| wants(flags, workspace, mutant))
-        {
+        for mutant in suite.mutants.iter().filter(|mutant| wants(flags, workspace, mutant)) {
             ran += 1;
             match suite.killer_of(console, mutant, bound)? {
-                Some(model) => console.say(&format!(
-                    "  caught     {} {mutant} by {model}",
-                    suite.crate_name
-                )),
+                Some(model) => {
+                    console.say(&format!("  caught     {} {mutant} by {model}", suite.crate_name));
+                }
                 None => {
                     console.say(&format!("  SURVIVED   {} {mutant}", suite.crate_name));
                     survivors.push(format!("{} {mutant}", suite.crate_name));
@@ -124,11 +113,7 @@ pub(crate) fn mutants(console: &Console, workspace: &Workspace, flags: &Flags) -
         }
     }
     if !survivors.is_empty() {
-        bail!(
-            "{} of {ran} mutants survive: {}",
-            survivors.len(),
-            survivors.join(", ")
-        );
+        bail!("{} of {ran} mutants survive: {}", survivors.len(), survivors.join(", "));
     }
     Ok(match (ran, &flags.name) {
         (0, Some(name)) => bail!("no crate with mutants and no mutant answers to `{name}`"),
@@ -140,20 +125,14 @@ pub(crate) fn mutants(console: &Console, workspace: &Workspace, flags: &Flags) -
 /// Whether the name asks for this model or mutant: it names its crate, or a part of it.
 fn wants(flags: &Flags, workspace: &Workspace, name: &str) -> bool {
     flags.name.as_deref().is_none_or(|wanted| {
-        workspace
-            .packages
-            .iter()
-            .any(|package| package.answers_to(wanted))
-            || name.contains(wanted)
+        workspace.packages.iter().any(|package| package.answers_to(wanted)) || name.contains(wanted)
     })
 }
 
 /// Builds the models of the crates that were asked for; of all, when the name is not a crate's.
 fn suites(console: &Console, workspace: &Workspace, flags: &Flags) -> Result<Vec<Suite>> {
-    let names_a_crate = workspace
-        .packages
-        .iter()
-        .any(|package| flags.name.is_some() && flags.wants(package));
+    let names_a_crate =
+        workspace.packages.iter().any(|package| flags.name.is_some() && flags.wants(package));
     let with_models = workspace.packages.iter().filter(|package| {
         let source = package.dir.join("src");
         source.join("model.rs").is_file() || source.join("model").is_dir()
@@ -174,11 +153,11 @@ impl Suite {
                 "--lib",
                 "--no-run",
                 "--message-format",
-                "json",
+                "json-render-diagnostics",
             ])
             .args(["--package", &package.name, "--no-default-features"])
             .args(["--features", &package.setting("model-features").join(",")])
-            .env("RUSTFLAGS", "--cfg lastout_loom")
+            .rustflags("--cfg lastout_loom")
             .env("CARGO_TARGET_DIR", workspace.target_dir.join("loom"))
             .dir(&workspace.root)
             .run(console)?;
@@ -202,13 +181,16 @@ impl Suite {
         if models.is_empty() {
             bail!("{} has a folder of models and no model in it", package.name);
         }
+        let nameless =
+            models.iter().find(|model| !model.rsplit("::").next().is_some_and(names_invariant));
+        if let Some(model) = nameless {
+            bail!(
+                "{} {model}: the name of a model begins with its invariant, such as `i3_`",
+                package.name
+            );
+        }
         let mutants = mutants_in(package)?;
-        Ok(Self {
-            crate_name: package.name.clone(),
-            program,
-            models,
-            mutants,
-        })
+        Ok(Self { crate_name: package.name.clone(), program, models, mutants })
     }
 
     fn run(
@@ -218,11 +200,7 @@ impl Suite {
         bound: u32,
         mutant: Option<&str>,
     ) -> Result<Done> {
-        let limit = if mutant.is_some() {
-            MUTANT_LIMIT
-        } else {
-            LIMIT
-        };
+        let limit = if mutant.is_some() { MUTANT_LIMIT } else { LIMIT };
         let mut cmd = Cmd::new(&self.program)
             .args(["--exact", model, "--nocapture"])
             .env("LOOM_MAX_PREEMPTIONS", bound.to_string())
@@ -244,16 +222,22 @@ impl Suite {
             bail!("mutant `{mutant}` does not begin with an invariant such as `i3.`");
         };
         let named = |model: &&String| {
-            model
-                .rsplit("::")
-                .next()
-                .is_some_and(|name| name.starts_with(&prefix))
+            model.rsplit("::").next().is_some_and(|name| name.starts_with(&prefix))
         };
         for model in self.models.iter().filter(named) {
             let done = self.run(console, model, bound, Some(mutant))?;
-            if !done.status.success() && !done.timed_out {
-                return Ok(Some(model));
+            if done.status.success() || done.timed_out {
+                continue;
             }
+            // A model that fails anyway says nothing about the mutant.
+            let without = self.run(console, model, bound, None)?;
+            if verdict(&without) != PASSED {
+                bail!(
+                    "{} {model} fails without any mutant: see `cargo xtask loom`",
+                    self.crate_name
+                );
+            }
+            return Ok(Some(model));
         }
         Ok(None)
     }
@@ -267,36 +251,48 @@ pub(crate) fn invariant(mutant: &str) -> Option<&str> {
     (is_number && !what.is_empty()).then_some(invariant)
 }
 
-/// Every mutant that the sources of a crate mark; a crate without a `sync.rs` has none to offer.
+/// Whether the name of a model is `iN_…`.
+fn names_invariant(name: &str) -> bool {
+    name.split_once('_').is_some_and(|(head, _)| invariant(&format!("{head}.x")).is_some())
+}
+
+/// Every mutant that the sources of a crate mark; a crate without a `sync` module has none to offer.
+///
+/// # Errors
+///
+/// When a source file cannot be read, or a mark names no invariant.
 pub(crate) fn mutants_in(package: &Package) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
-    if !package.dir.join("src/sync.rs").is_file() {
+    let source = package.dir.join("src");
+    if !source.join("sync.rs").is_file() && !source.join("sync/mod.rs").is_file() {
         return Ok(found);
     }
-    for file in source::files(&package.dir.join("src"))? {
-        let code = source::without_comments(&std::fs::read_to_string(file)?);
-        found.extend(marked(&code));
+    for file in source::files(&source)? {
+        for mark in marked(&std::fs::read_to_string(&file)?) {
+            if invariant(&mark).is_none() {
+                bail!(
+                    "{}: mutant `{mark}` names no invariant, such as `i3.{mark}`",
+                    file.display()
+                );
+            }
+            found.insert(mark);
+        }
     }
     Ok(found)
 }
 
 /// The first arguments of `ord("…` and `on("…` in code.
-fn marked(code: &str) -> Vec<String> {
-    let mut pieces = code.split('"');
-    let mut before = pieces.next().unwrap_or_default();
-    let mut found = Vec::new();
-    while let (Some(inside), Some(after)) = (pieces.next(), pieces.next()) {
-        let call = before.trim_end();
-        let called = |name: &str| {
-            call.strip_suffix(name)
-                .is_some_and(|rest| !rest.ends_with(|c: char| c.is_alphanumeric() || c == '_'))
-        };
-        if (called("ord(") || called("on(")) && invariant(inside).is_some() {
-            found.push(inside.to_owned());
-        }
-        before = after;
-    }
-    found
+fn marked(text: &str) -> Vec<String> {
+    let called = |before: &str, name: &str| {
+        let rest = before.trim_end().strip_suffix(name);
+        rest.is_some_and(|rest| {
+            !rest.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '.')
+        })
+    };
+    let strings = source::strings(text);
+    let marks =
+        strings.into_iter().filter(|(before, _)| called(before, "ord(") || called(before, "on("));
+    marks.map(|(_, inside)| inside).collect()
 }
 
 #[cfg(test)]
@@ -305,9 +301,16 @@ mod tests {
 
     #[test]
     fn a_mutant_is_found_where_it_is_marked_and_nowhere_else() {
-        let code = r#"x.store(1, ord("i1.publish", Release, Relaxed)); if on(
-            "i2.recheck") {} condition("i3.no"); ord("no invariant", a, b); let s = "i4.no";"#;
-        assert_eq!(marked(code), ["i1.publish", "i2.recheck"]);
+        let text = r#"const Q: char = '"'; let e = "\""; // ord("i9.comment", a, b)
+            x.store(1, ord("i1.publish", Release, Relaxed)); if on(
+            "i2.recheck") {} condition("i3.no"); self.on("i5.no"); let s = "i4.no"; on("bad")"#;
+        assert_eq!(marked(text), ["i1.publish", "i2.recheck", "bad"]);
+    }
+
+    #[test]
+    fn a_model_that_did_not_run_is_not_passed() {
+        assert!(names_invariant("i3_close_strands_nothing"));
+        assert!(!names_invariant("inbox_works") && !names_invariant("i3"));
     }
 
     #[test]

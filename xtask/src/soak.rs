@@ -1,6 +1,6 @@
 //! Runs the fault storms: the target `soak` of every crate that has one.
 
-use crate::cli::Flags;
+use crate::cli::{Flags, NAME};
 use crate::command::Cmd;
 use crate::console::{Console, Show};
 use crate::provision::{self, Need};
@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 ///
 /// When a storm ends with a sum that is off, or none answers to the name.
 pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
-    let flags = Flags::parse(parser, &["…"])?;
+    let flags = Flags::parse(parser, &[NAME, "…"])?;
     let workspace = Workspace::load(console)?;
     let storms: Vec<_> = workspace
         .packages
@@ -21,10 +21,7 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
         .filter(|package| flags.wants(package) && package.tests_named("soak").next().is_some())
         .collect();
     if storms.is_empty() {
-        bail!(
-            "no soak answers to `{}`",
-            flags.name.as_deref().unwrap_or("anything")
-        );
+        bail!("no soak answers to `{}`", flags.name.as_deref().unwrap_or("anything"));
     }
     let mut failures = Vec::new();
     for package in &storms {
@@ -33,12 +30,7 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
         }
     }
     if !failures.is_empty() {
-        bail!(
-            "{} of {} storms failed:\n{}",
-            failures.len(),
-            storms.len(),
-            failures.join("\n")
-        );
+        bail!("{} of {} storms failed:\n{}", failures.len(), storms.len(), failures.join("\n"));
     }
     Ok(())
 }
@@ -53,18 +45,8 @@ fn storm(console: &Console, workspace: &Workspace, package: &Package, flags: &Fl
         .collect::<Result<_>>()?;
     let provided = provision::provide(console, &needs, false)?;
     let result = Cmd::cargo()
-        .args([
-            "test",
-            "--release",
-            "--all-features",
-            "--package",
-            &package.name,
-        ])
-        .args(
-            package
-                .tests_named("soak")
-                .flat_map(|target| ["--test", target]),
-        )
+        .args(["test", "--release", "--all-features", "--package", &package.name])
+        .args(package.tests_named("soak").flat_map(|target| ["--test", target]))
         .arg("--")
         .args(&flags.rest)
         .envs(provided.envs())

@@ -49,33 +49,27 @@ pub struct Steps<'a> {
     console: &'a Console,
     keep_going: bool,
     only: Vec<String>,
+    /// Every name that was offered, run or not.
+    names: Vec<String>,
     rows: Vec<Row>,
 }
 
 impl<'a> Steps<'a> {
     /// An empty list; with `only`, steps of other names are not run and not listed.
     pub fn new(console: &'a Console, keep_going: bool, only: Vec<String>) -> Self {
-        Self {
-            console,
-            keep_going,
-            only,
-            rows: Vec::new(),
-        }
+        Self { console, keep_going, only, names: Vec::new(), rows: Vec::new() }
     }
 
     /// Runs one step, unless an earlier one failed and the list does not keep going.
     pub fn run(&mut self, name: &str, step: impl FnOnce() -> Result<Outcome>) {
+        self.names.push(name.into());
         if !self.only.is_empty() && !self.only.iter().any(|wanted| wanted == name) {
             return;
         }
         if self.has_failed() && !self.keep_going {
             let why =
                 Outcome::skipped("an earlier step failed (--keep-going runs it all the same)");
-            self.rows.push(Row {
-                name: name.into(),
-                elapsed: Duration::ZERO,
-                result: Ok(why),
-            });
+            self.rows.push(Row { name: name.into(), elapsed: Duration::ZERO, result: Ok(why) });
             return;
         }
         self.console.say(&format!("\n== {name}"));
@@ -85,11 +79,7 @@ impl<'a> Steps<'a> {
         if let Err(error) = &result {
             self.console.complain(&format!("{name} failed: {error}"));
         }
-        self.rows.push(Row {
-            name: name.into(),
-            elapsed,
-            result,
-        });
+        self.rows.push(Row { name: name.into(), elapsed, result });
     }
 
     fn has_failed(&self) -> bool {
@@ -99,12 +89,7 @@ impl<'a> Steps<'a> {
     /// The table.
     pub fn table(&self) -> String {
         let mut text = format!("\n{:<12} {:>8}  result\n", "step", "time");
-        for Row {
-            name,
-            elapsed,
-            result,
-        } in &self.rows
-        {
+        for Row { name, elapsed, result } in &self.rows {
             let result = match result {
                 Ok(Outcome::Passed(what)) => format!("passed   {what}"),
                 Ok(Outcome::Skipped(why)) => format!("SKIPPED  {why}"),
@@ -112,10 +97,7 @@ impl<'a> Steps<'a> {
                     format!("FAILED   {}", error.lines().next().unwrap_or_default())
                 }
             };
-            text.push_str(&format!(
-                "{name:<12} {:>6.1} s  {result}\n",
-                elapsed.as_secs_f64()
-            ));
+            text.push_str(&format!("{name:<12} {:>6.1} s  {result}\n", elapsed.as_secs_f64()));
         }
         let total: Duration = self.rows.iter().map(|row| row.elapsed).sum();
         text.push_str(&format!("{:<12} {:>6.1} s", "total", total.as_secs_f64()));
@@ -133,21 +115,15 @@ impl<'a> Steps<'a> {
         for Row { name, result, .. } in &failures {
             if let Err(error) = result {
                 self.console.complain(&format!("\n{name} failed: {error}"));
-                self.console
-                    .complain(&format!("  to see it alone: cargo xtask ci --only {name}"));
+                self.console.complain(&format!("  to see it alone: cargo xtask ci --only {name}"));
             }
         }
-        if self.rows.is_empty() {
-            bail!("no step of that name; the names are in the table of a full run");
+        if let Some(stranger) = self.only.iter().find(|name| !self.names.contains(name)) {
+            bail!("there is no step `{stranger}`; there are {}", self.names.join(", "));
         }
         if !failures.is_empty() {
             let names: Vec<_> = failures.iter().map(|row| row.name.as_str()).collect();
-            bail!(
-                "{} of {} steps failed: {}",
-                names.len(),
-                self.rows.len(),
-                names.join(", ")
-            );
+            bail!("{} of {} steps failed: {}", names.len(), self.rows.len(), names.join(", "));
         }
         Ok(())
     }
@@ -171,11 +147,7 @@ mod tests {
             assert_eq!(second_ran, ran);
             assert!(steps.table().contains("FAILED   broken on purpose"));
             assert!(
-                steps
-                    .finish()
-                    .unwrap_err()
-                    .to_string()
-                    .starts_with("1 of 2 steps failed: first")
+                steps.finish().unwrap_err().to_string().starts_with("1 of 2 steps failed: first")
             );
         }
     }
@@ -192,7 +164,7 @@ mod tests {
     #[test]
     fn a_name_that_no_step_has_is_an_error() {
         let console = Console::new();
-        let mut steps = Steps::new(&console, false, vec!["bogus".into()]);
+        let mut steps = Steps::new(&console, false, vec!["fmt".into(), "bogus".into()]);
         steps.run("fmt", || Ok(Outcome::passed("x")));
         assert!(steps.finish().is_err());
     }

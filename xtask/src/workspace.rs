@@ -44,6 +44,8 @@ pub struct Target {
     pub name: String,
     /// `lib`, `test`, `example`, …
     pub kind: String,
+    /// Whether a plain `cargo test` runs it.
+    pub is_tested: bool,
 }
 
 impl Workspace {
@@ -72,20 +74,13 @@ impl Workspace {
             .run(console)?;
         let json: Value = serde_json::from_str(&done.stdout).context("read cargo metadata")?;
         let root = PathBuf::from(text(&json["workspace_root"]));
-        let mut packages: Vec<_> = list(&json["packages"])
-            .map(|package| Package::read(package, &root))
-            .collect();
+        let mut packages: Vec<_> =
+            list(&json["packages"]).map(|package| Package::read(package, &root)).collect();
         packages.sort_by_key(|package| {
-            let late = ["lastout", "xtask"]
-                .iter()
-                .position(|name| *name == package.name);
+            let late = ["lastout", "xtask"].iter().position(|name| *name == package.name);
             (late.map_or(0, |place| place + 1), package.folder.clone())
         });
-        Ok(Self {
-            target_dir: PathBuf::from(text(&json["target_directory"])),
-            root,
-            packages,
-        })
+        Ok(Self { target_dir: PathBuf::from(text(&json["target_directory"])), root, packages })
     }
 
     /// The members that users depend on: all but xtask.
@@ -100,14 +95,10 @@ impl Package {
     fn read(json: &Value, root: &Path) -> Self {
         let manifest = PathBuf::from(text(&json["manifest_path"]));
         let dir = manifest.parent().unwrap_or(root).to_path_buf();
-        let folder = dir
-            .strip_prefix(root)
-            .unwrap_or(&dir)
-            .to_string_lossy()
-            .into_owned();
+        let folder = dir.strip_prefix(root).unwrap_or(&dir).to_string_lossy().into_owned();
         let features = json["features"].as_object().into_iter().flatten();
         let internal = list(&json["dependencies"])
-            .filter(|dependency| dependency["kind"].is_null() && dependency["path"].is_string())
+            .filter(|dependency| dependency["kind"] != "dev" && dependency["path"].is_string())
             .map(|dependency| text(&dependency["name"]).to_owned())
             .collect();
         Self {
@@ -121,6 +112,7 @@ impl Package {
                 .map(|target| Target {
                     name: text(&target["name"]).into(),
                     kind: text(&target["kind"][0]).into(),
+                    is_tested: target["test"] == true,
                 })
                 .collect(),
             internal,
@@ -136,23 +128,17 @@ impl Package {
     /// Names of the test targets that start with `prefix`.
     pub fn tests_named<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
         let tests = self.targets.iter().filter(|target| target.kind == "test");
-        tests
-            .map(|target| target.name.as_str())
-            .filter(move |name| name.starts_with(prefix))
+        tests.map(|target| target.name.as_str()).filter(move |name| name.starts_with(prefix))
     }
 
     /// The strings of a list in `[package.metadata.lastout]`.
     pub fn setting(&self, key: &str) -> Vec<String> {
-        list(&self.settings[key])
-            .map(|value| text(value).to_owned())
-            .collect()
+        list(&self.settings[key]).map(|value| text(value).to_owned()).collect()
     }
 
     /// Whether a source file of it may hold unsafe code.
     pub fn has_unsafe(&self) -> bool {
-        self.settings["unsafe"]
-            .as_object()
-            .is_some_and(|files| !files.is_empty())
+        self.settings["unsafe"].as_object().is_some_and(|files| !files.is_empty())
     }
 }
 
@@ -173,18 +159,8 @@ mod tests {
     #[test]
     fn the_members_are_exactly_those_of_the_design() {
         let workspace = Workspace::load(&Console::new()).unwrap();
-        let folders: Vec<_> = workspace
-            .packages
-            .iter()
-            .map(|p| p.folder.as_str())
-            .collect();
-        let expected = [
-            "async-rt",
-            "browser-pool",
-            "cleanup-worker",
-            "output-stream",
-            "proc-tree",
-        ];
+        let folders: Vec<_> = workspace.packages.iter().map(|p| p.folder.as_str()).collect();
+        let expected = ["async-rt", "browser-pool", "cleanup-worker", "output-stream", "proc-tree"];
         assert_eq!(folders[..5], expected);
         assert_eq!(folders[5..], ["work-runner", "facade", "xtask"]);
         assert_eq!(workspace.libraries().count(), 7);
@@ -194,14 +170,7 @@ mod tests {
     fn a_package_answers_to_its_name_folder_and_area() {
         let workspace = Workspace::load(&Console::new()).unwrap();
         for name in ["lastout-proc-tree", "proc-tree", "proc"] {
-            assert_eq!(
-                workspace
-                    .packages
-                    .iter()
-                    .filter(|p| p.answers_to(name))
-                    .count(),
-                1
-            );
+            assert_eq!(workspace.packages.iter().filter(|p| p.answers_to(name)).count(), 1);
         }
     }
 }

@@ -13,19 +13,12 @@ fn renders(variable: &str) {
     let profile =
         std::env::temp_dir().join(format!("lastout-xtask-{variable}-{}", std::process::id()));
     let done = Cmd::new(program)
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            "--disable-sync",
-        ])
-        .args([
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--dump-dom",
-        ])
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"])
+        .args(["--disable-background-networking", "--disable-component-update", "--dump-dom"])
         .arg(format!("--user-data-dir={}", profile.display()))
+        .env("HOME", &profile)
+        .env("XDG_CONFIG_HOME", profile.join("config"))
+        .env("XDG_CACHE_HOME", profile.join("cache"))
         .arg("data:text/html,<p id=x></p><script>x.textContent = 6 * 7</script>")
         .limit(Duration::from_secs(120))
         .show(Show::OnFailure)

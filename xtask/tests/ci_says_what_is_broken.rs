@@ -25,10 +25,7 @@ impl Scratch {
     fn new(name: &str, lib: &str) -> Self {
         let root =
             std::env::temp_dir().join(format!("lastout-scratch-{name}-{}", std::process::id()));
-        let scratch = Self {
-            root,
-            console: Console::new(),
-        };
+        let scratch = Self { root, console: Console::new() };
         std::fs::create_dir_all(scratch.root.join("scratch/src")).unwrap();
         let ours = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let manifest = std::fs::read_to_string(ours.join("Cargo.toml")).unwrap();
@@ -41,10 +38,7 @@ impl Scratch {
                  authors = [\"us\"]\n[workspace.lints.rust]{lints}"
             ),
         );
-        scratch.write(
-            "clippy.toml",
-            &std::fs::read_to_string(ours.join("clippy.toml")).unwrap(),
-        );
+        scratch.write("clippy.toml", &std::fs::read_to_string(ours.join("clippy.toml")).unwrap());
         scratch.write("scratch/Cargo.toml", MANIFEST);
         scratch.write(
             "scratch/README.md",
@@ -71,10 +65,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "cargo has ended: nobody writes there"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "cargo has ended: nobody writes there")]
         drop(std::fs::remove_dir_all(&self.root));
     }
 }
@@ -85,10 +76,7 @@ const FINE: &str = "/// Two.\npub fn two() -> u8 {\n    2\n}\n";
 fn a_crate_without_faults_passes_every_step() {
     let scratch = Scratch::new("fine", FINE);
     let (workspace, flags) = (scratch.workspace(), Flags::default());
-    assert!(matches!(
-        checks::lint(&scratch.console, &workspace).unwrap(),
-        Outcome::Passed(_)
-    ));
+    assert!(matches!(checks::lint(&scratch.console, &workspace).unwrap(), Outcome::Passed(_)));
     assert!(matches!(
         tests_step::tests(&scratch.console, &workspace, &flags).unwrap(),
         Outcome::Passed(_)
@@ -101,10 +89,7 @@ fn a_crate_without_faults_passes_every_step() {
 
 #[test]
 fn a_clippy_warning_fails_lint() {
-    let scratch = Scratch::new(
-        "clippy",
-        "/// Two.\npub fn two() -> u8 {\n    return 2;\n}\n",
-    );
+    let scratch = Scratch::new("clippy", "/// Two.\npub fn two() -> u8 {\n    return 2;\n}\n");
     assert!(checks::lint(&scratch.console, &scratch.workspace()).is_err());
 }
 
@@ -131,14 +116,8 @@ fn a_feature_that_does_not_build_alone_fails_features_and_is_named() {
     let error =
         features::features(&scratch.console, &scratch.workspace(), &Flags::default()).unwrap_err();
     let said = error.to_string();
-    assert!(
-        said.contains("lastout-scratch with --no-default-features --features extra"),
-        "{said}"
-    );
-    assert!(
-        !said.contains("lastout-scratch with --no-default-features:"),
-        "{said}"
-    );
+    assert!(said.contains("lastout-scratch with --no-default-features --features extra"), "{said}");
+    assert!(!said.contains("lastout-scratch with --no-default-features:"), "{said}");
 }
 
 #[test]
@@ -155,8 +134,5 @@ fn a_module_without_its_doc_is_found_by_tidy() {
     let scratch = Scratch::new("module", &format!("{FINE}mod bare;\n"));
     scratch.write("scratch/src/bare.rs", "pub(crate) fn f() {}\n");
     let said = tidy::tidy(&scratch.workspace()).unwrap_err().to_string();
-    assert!(
-        said.contains("scratch/src/bare.rs:1: a module starts with `//!`"),
-        "{said}"
-    );
+    assert!(said.contains("scratch/src/bare.rs:1: a module starts with `//!`"), "{said}");
 }

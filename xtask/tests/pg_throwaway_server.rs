@@ -45,10 +45,7 @@ fn two_servers_at_once_answer_and_both_are_gone_afterwards() {
     assert_ne!(dirs[0], dirs[1]);
     assert!(dirs.iter().all(|dir| answers(dir)));
     first.shutdown().unwrap();
-    assert!(
-        !dirs[0].exists() && answers(&dirs[1]),
-        "the end of one does not disturb the other"
-    );
+    assert!(!dirs[0].exists() && answers(&dirs[1]), "the end of one does not disturb the other");
     drop(second);
     assert!(!dirs[1].exists());
 }
@@ -56,10 +53,7 @@ fn two_servers_at_once_answer_and_both_are_gone_afterwards() {
 #[test]
 fn the_provided_server_answers() {
     let connection = std::env::var("LASTOUT_POSTGRES").expect("set by `cargo xtask e2e`");
-    let host = connection
-        .split_whitespace()
-        .find_map(|part| part.strip_prefix("host="))
-        .unwrap();
+    let host = connection.split_whitespace().find_map(|part| part.strip_prefix("host=")).unwrap();
     assert!(answers(Path::new(host)));
 }
 
@@ -80,9 +74,7 @@ fn the_server_of_a_killed_owner_ends_and_the_next_start_removes_its_directory() 
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(owner.stdout.take().unwrap())
-        .lines()
-        .map_while(Result::ok);
+    let lines = BufReader::new(owner.stdout.take().unwrap()).lines().map_while(Result::ok);
     let dir = lines
         .into_iter()
         .find_map(|line| line.strip_prefix("server in ").map(PathBuf::from))
@@ -90,12 +82,7 @@ fn the_server_of_a_killed_owner_ends_and_the_next_start_removes_its_directory() 
     assert!(answers(&dir));
     owner.kill().unwrap();
     owner.wait().unwrap();
-    eventually("the server ends after its owner", || {
-        !dir.join("data/postmaster.pid").exists()
-    });
+    eventually("the server ends after its owner", || !dir.join("data/postmaster.pid").exists());
     Server::start(&console, false).unwrap().shutdown().unwrap();
-    assert!(
-        !dir.exists(),
-        "the directory of the killed owner is still there"
-    );
+    assert!(!dir.exists(), "the directory of the killed owner is still there");
 }

@@ -29,9 +29,6 @@ pub(super) fn install(console: &Console, packages: &[&str], why: &str) -> Result
             .show(Show::OnFailure)
     };
     apt().arg("update").run(console)?;
-    apt()
-        .args(["install", "--yes", "--no-install-recommends"])
-        .args(packages)
-        .run(console)?;
+    apt().args(["install", "--yes", "--no-install-recommends"]).args(packages).run(console)?;
     Ok(())
 }

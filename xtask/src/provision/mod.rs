@@ -28,9 +28,7 @@ impl Need {
 
     /// The need that a word names.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Chrome, Self::Postgres]
-            .into_iter()
-            .find(|need| need.name() == name)
+        [Self::Chrome, Self::Postgres].into_iter().find(|need| need.name() == name)
     }
 
     /// The need that the name of a test target tells: `chrome_…`, `pg_…`.
@@ -78,20 +76,14 @@ pub fn provide(console: &Console, needs: &[Need], durable: bool) -> Result<Provi
     let mut provided = Provided::default();
     if needs.contains(&Need::Chrome) {
         let found = chrome::provide(console)?;
-        provided
-            .envs
-            .push(("LASTOUT_CHROME".into(), found.browser.into()));
+        provided.envs.push(("LASTOUT_CHROME".into(), found.browser.into()));
         if let Some(shell) = found.headless_shell {
-            provided
-                .envs
-                .push(("LASTOUT_CHROME_HEADLESS_SHELL".into(), shell.into()));
+            provided.envs.push(("LASTOUT_CHROME_HEADLESS_SHELL".into(), shell.into()));
         }
     }
     if needs.contains(&Need::Postgres) {
         let server = postgres::Server::start(console, durable)?;
-        provided
-            .envs
-            .push(("LASTOUT_POSTGRES".into(), server.connection().into()));
+        provided.envs.push(("LASTOUT_POSTGRES".into(), server.connection().into()));
         provided.server = Some(server);
     }
     Ok(provided)

@@ -32,16 +32,10 @@ pub struct Server {
 
 /// The folder of `initdb` and `postgres`: the newest of Debian's versioned ones, else from `PATH`.
 pub fn find_binaries() -> Option<PathBuf> {
-    let versioned = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten();
+    let versioned = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut found: Vec<_> = versioned
         .filter_map(|entry| {
-            Some((
-                entry.file_name().to_str()?.parse::<u32>().ok()?,
-                entry.path().join("bin"),
-            ))
+            Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin")))
         })
         .filter(|(_, bin)| has_both(bin))
         .collect();
@@ -53,9 +47,7 @@ pub fn find_binaries() -> Option<PathBuf> {
 }
 
 fn has_both(bin: &Path) -> bool {
-    ["initdb", "postgres"]
-        .iter()
-        .all(|name| find::is_program(&bin.join(name)))
+    ["initdb", "postgres"].iter().all(|name| find::is_program(&bin.join(name)))
 }
 
 impl Server {
@@ -105,9 +97,7 @@ impl Server {
             if self.has_ended()? {
                 break;
             }
-            let pid = i32::try_from(self.child.id())
-                .ok()
-                .and_then(rustix::process::Pid::from_raw);
+            let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
             let pid = pid.context("the server has a pid")?;
             // Not reaped yet, so the number is still the server's.
             rustix::process::kill_process(pid, signal).context("signal the server")?;
@@ -124,11 +114,7 @@ impl Server {
     }
 
     fn has_ended(&mut self) -> Result<bool> {
-        Ok(self
-            .child
-            .try_wait()
-            .context("wait for the server")?
-            .is_some())
+        Ok(self.child.try_wait().context("wait for the server")?.is_some())
     }
 }
 
@@ -155,17 +141,11 @@ impl User {
             accounts.lines().find_map(|line| {
                 let mut fields = line.split(':');
                 let name = fields.next().filter(|name| *name == wanted)?.to_owned();
-                Some((
-                    name,
-                    fields.nth(1)?.parse().ok()?,
-                    fields.next()?.parse().ok()?,
-                ))
+                Some((name, fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?))
             })
         };
         let found = account("postgres").or_else(|| account("nobody"));
-        Ok(Self(Some(found.context(
-            "there is no unprivileged user to run PostgreSQL as",
-        )?)))
+        Ok(Self(Some(found.context("there is no unprivileged user to run PostgreSQL as")?)))
     }
 
     /// The command as this user, ended with the thread that starts it.
@@ -194,10 +174,7 @@ fn new_directory(user: &User) -> Result<PathBuf> {
     let dir = std::env::temp_dir().join(format!("{PREFIX}{pid}-{start}-{number}"));
     // A socket's path has at most 107 bytes.
     if dir.as_os_str().len() + "/.s.PGSQL.5432".len() > 107 {
-        bail!(
-            "{} is too long for a socket: set TMPDIR to a shorter path",
-            dir.display()
-        );
+        bail!("{} is too long for a socket: set TMPDIR to a shorter path", dir.display());
     }
     std::fs::create_dir(&dir).with_context(|| format!("create {}", dir.display()))?;
     std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o700))
@@ -212,13 +189,7 @@ fn init(console: &Console, bin: &Path, user: &User, dir: &Path) -> Result<()> {
     let (program, args) = user.command(&bin.join("initdb"));
     Cmd::new(program)
         .args(args)
-        .args([
-            "--username=postgres",
-            "--auth=trust",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--no-sync",
-        ])
+        .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"])
         .arg("--pgdata")
         .arg(dir.join("data"))
         .env("HOME", dir)
@@ -236,12 +207,7 @@ fn launch(bin: &Path, user: &User, dir: &Path, durable: bool) -> Result<Server> 
     let (program, args) = user.command(&bin.join("postgres"));
     let switch = if durable { "on" } else { "off" };
     let mut command = Command::new(program);
-    command
-        .args(args)
-        .arg("-D")
-        .arg(dir.join("data"))
-        .arg("-k")
-        .arg(dir);
+    command.args(args).arg("-D").arg(dir.join("data")).arg("-k").arg(dir);
     for setting in [
         "listen_addresses=",
         "max_connections=200",
@@ -254,29 +220,19 @@ fn launch(bin: &Path, user: &User, dir: &Path, durable: bool) -> Result<Server> 
         command.arg("-c").arg(format!("{name}={switch}"));
     }
     command.current_dir(dir).env("HOME", dir);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().context("start the PostgreSQL server")?;
     let (sender, lines) = channel();
     let pipe = child.stderr.take().context("the server's log is a pipe")?;
     let log = std::thread::spawn(move || follow_log(pipe, &sender));
-    let mut server = Server {
-        dir: dir.to_path_buf(),
-        child,
-        log: Some(log),
-    };
+    let mut server = Server { dir: dir.to_path_buf(), child, log: Some(log) };
     await_ready(&mut server, &lines)?;
     Ok(server)
 }
 
 /// Reads the log to its end, so that the server never blocks on a full pipe.
 fn follow_log(pipe: ChildStderr, lines: &std::sync::mpsc::Sender<String>) {
-    for line in BufReader::new(pipe)
-        .split(b'\n')
-        .map_while(std::result::Result::ok)
-    {
+    for line in BufReader::new(pipe).split(b'\n').map_while(std::result::Result::ok) {
         // Nobody listens any more once the server is ready.
         drop(lines.send(String::from_utf8_lossy(&line).into_owned()));
     }
@@ -327,11 +283,7 @@ fn remove(dir: &Path) -> Result<()> {
 /// Removes directories whose owner is dead. The server of a dead owner ends by itself; until it has, its
 /// directory is left for a later run.
 fn sweep(console: &Console) {
-    for entry in std::fs::read_dir(std::env::temp_dir())
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let Some(owner) = name.strip_prefix(PREFIX) else {
             continue;
@@ -344,9 +296,9 @@ fn sweep(console: &Console) {
         let alive = start_time(pid).is_some_and(|now| now == start);
         if !alive && !has_server(&entry.path()) {
             match remove(&entry.path()) {
-                Ok(()) => console.say(&format!(
-                    "removed {name}, left behind by a run that was killed"
-                )),
+                Ok(()) => {
+                    console.say(&format!("removed {name}, left behind by a run that was killed"));
+                }
                 Err(error) => console.complain(&format!("{error:#}")),
             }
         }
@@ -366,9 +318,5 @@ fn has_server(dir: &Path) -> bool {
 /// Field 22 of `/proc/PID/stat`: together with the pid it names a process for good.
 fn start_time(pid: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .nth(19)
-        .map(str::to_owned)
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19).map(str::to_owned)
 }

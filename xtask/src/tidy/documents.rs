@@ -33,17 +33,13 @@ pub fn check(workspace: &Workspace, files: &[File]) -> Result<Vec<Finding>> {
     }
     let changelog =
         std::fs::read_to_string(workspace.root.join("CHANGELOG.md")).unwrap_or_default();
-    if !changelog
-        .lines()
-        .any(|line| line.starts_with("## Unreleased"))
-    {
+    if !changelog.lines().any(|line| line.starts_with("## Unreleased")) {
         findings.push("CHANGELOG.md has no section `## Unreleased`".into());
     }
     for package in workspace.libraries() {
         let readme = std::fs::read_to_string(package.dir.join("README.md")).unwrap_or_default();
-        let root = files
-            .iter()
-            .find(|file| file.package == package.name && file.inside == "src/lib.rs");
+        let root =
+            files.iter().find(|file| file.package == package.name && file.inside == "src/lib.rs");
         let text = root.map_or("", |root| root.text.as_str());
         findings.extend(readme_of(&package.folder, &readme, text));
     }
@@ -60,9 +56,7 @@ fn readme_of(folder: &str, readme: &str, root: &str) -> Vec<Finding> {
             "{folder}/src/lib.rs: the README is the crate doc, so that its examples are compiled"
         ));
     }
-    let is_empty = !root
-        .lines()
-        .any(|line| line.starts_with("pub ") || line.starts_with("mod "));
+    let is_empty = !root.lines().any(|line| line.starts_with("pub ") || line.starts_with("mod "));
     if is_empty && !readme.contains(SHELL) {
         findings.push(format!(
             "{folder}/README.md: the crate exports nothing, and the README does not say `{SHELL}`"
@@ -91,10 +85,7 @@ mod tests {
         assert_eq!(readme_of("x", "Does much.", ROOT).len(), 1);
         let full = format!("{ROOT}mod tree;\n");
         assert!(readme_of("x", "```rust\n```", &full).is_empty());
-        assert_eq!(
-            readme_of("x", &format!("{SHELL}\n```rust\n```"), &full).len(),
-            1
-        );
+        assert_eq!(readme_of("x", &format!("{SHELL}\n```rust\n```"), &full).len(), 1);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Rules about manifests: what is inherited, which crate may depend on which, what clippy bans.
 
 use super::Finding;
-use crate::workspace::Workspace;
+use crate::provision::Need;
+use crate::workspace::{Package, Target, Workspace};
 use anyhow::{Context as _, Result};
 
 /// Which crate may depend on which: the arrows of ARCHITECTURE.md.
@@ -12,19 +13,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lastout-output-stream", &["lastout-proc-tree"]),
     (
         "lastout-browser-pool",
-        &[
-            "lastout-cleanup-worker",
-            "lastout-output-stream",
-            "lastout-proc-tree",
-        ],
+        &["lastout-cleanup-worker", "lastout-output-stream", "lastout-proc-tree"],
     ),
     (
         "lastout-work-runner",
-        &[
-            "lastout-cleanup-worker",
-            "lastout-output-stream",
-            "lastout-proc-tree",
-        ],
+        &["lastout-cleanup-worker", "lastout-output-stream", "lastout-proc-tree"],
     ),
     (
         "lastout",
@@ -74,18 +67,23 @@ pub fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for package in &workspace.packages {
         let path = format!("{}/Cargo.toml", package.folder);
-        findings.extend(
-            inheritance(&read(&path)?)
-                .into_iter()
-                .map(|what| format!("{path}: {what}")),
-        );
-        let allowed = ARROWS
-            .iter()
-            .find(|(name, _)| *name == package.name)
-            .map(|(_, allowed)| *allowed);
+        findings
+            .extend(inheritance(&read(&path)?).into_iter().map(|what| format!("{path}: {what}")));
+        let allowed =
+            ARROWS.iter().find(|(name, _)| *name == package.name).map(|(_, allowed)| *allowed);
         findings.extend(arrows(&package.name, &package.internal, allowed));
     }
     findings.extend(bans(&read("clippy.toml")?));
+    for package in &workspace.packages {
+        for name in ["clippy.toml", ".clippy.toml"] {
+            if package.dir.join(name).exists() {
+                let folder = &package.folder;
+                findings
+                    .push(format!("{folder}/{name}: it would replace the ban list of the root"));
+            }
+        }
+        findings.extend(targets(package));
+    }
     Ok(findings)
 }
 
@@ -93,9 +91,7 @@ fn arrows(name: &str, internal: &[String], allowed: Option<&[&str]>) -> Vec<Find
     let Some(allowed) = allowed else {
         return vec![format!("{name} is not a member that the design knows")];
     };
-    let wrong = internal
-        .iter()
-        .filter(|dependency| !allowed.contains(&dependency.as_str()));
+    let wrong = internal.iter().filter(|dependency| !allowed.contains(&dependency.as_str()));
     wrong
         .map(|dependency| {
             format!("{name} may not depend on {dependency}: see the arrows in ARCHITECTURE.md")
@@ -103,49 +99,74 @@ fn arrows(name: &str, internal: &[String], allowed: Option<&[&str]>) -> Vec<Find
         .collect()
 }
 
+/// A target that `cargo test` leaves out must be one that another command runs.
+fn targets(package: &Package) -> Vec<Finding> {
+    let left_out =
+        package.targets.iter().filter(|target| target.kind == "test" && !target.is_tested);
+    let lost =
+        left_out.filter(|target| Need::of_test(&target.name).is_none() && target.name != "soak");
+    let say = |target: &Target| {
+        let name = &target.name;
+        format!("{}: nobody runs the test target `{name}`: it has `test = false`", package.folder)
+    };
+    lost.map(say).collect()
+}
+
 fn bans(clippy: &str) -> Vec<Finding> {
-    let missing = BANNED_CALLS
-        .iter()
-        .filter(|path| !clippy.contains(&format!("path = \"{path}\"")));
-    missing
-        .map(|path| format!("clippy.toml: `{path}` is no longer banned"))
-        .collect()
+    let lines: Vec<_> =
+        clippy.lines().map(str::trim).filter(|line| !line.starts_with('#')).collect();
+    let is_banned = |path: &str| {
+        let entry = format!("path = \"{path}\"");
+        lines.iter().any(|line| line.contains(&entry))
+    };
+    let missing = BANNED_CALLS.iter().filter(|path| !is_banned(path));
+    missing.map(|path| format!("clippy.toml: `{path}` is no longer banned")).collect()
 }
 
 /// Reads a manifest line by line; the forms it knows are the forms we write.
 fn inheritance(manifest: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for key in INHERITED {
-        if !manifest
-            .lines()
-            .any(|line| line == format!("{key}.workspace = true"))
-        {
+        if !manifest.lines().any(|line| line == format!("{key}.workspace = true")) {
             findings.push(format!("`{key}.workspace = true` is missing"));
         }
     }
     if !manifest.contains("[lints]\nworkspace = true") {
         findings.push("`[lints] workspace = true` is missing".into());
     }
-    let mut section = "";
-    for line in manifest.lines().map(str::trim) {
-        if let Some(name) = line.strip_prefix('[') {
-            section = name.trim_end_matches(']');
-        } else if is_dependency_list(section) && line.contains('=') && !line.starts_with('#') {
-            let inherits = line.contains("workspace = true") || line.contains("path = \".\"");
-            if !inherits {
-                findings.push(format!(
-                    "`{line}`: versions stand in the root manifest, here `workspace = true`"
-                ));
-            }
+    if manifest.contains("cfg(loom)") {
+        findings.push("`cfg(loom)`: use cfg(lastout_loom)".into());
+    }
+    let inherits = |line: &&&str| line.contains("workspace = true");
+    for (section, lines) in sections(manifest) {
+        let names: Vec<_> = section.rsplit('.').take(2).collect();
+        let is_list = names.first().is_some_and(|name| is_dependency_list(name));
+        let is_one = !is_list && names.get(1).is_some_and(|name| is_dependency_list(name));
+        if is_one && !lines.iter().any(|line| inherits(&line)) {
+            findings.push(format!("`[{section}]`: its version stands in the root manifest"));
         }
+        let own = lines.iter().filter(|line| is_list && line.contains('=') && !inherits(line));
+        findings
+            .extend(own.map(|line| format!("`{line}`: its version stands in the root manifest")));
     }
     findings
 }
 
-fn is_dependency_list(section: &str) -> bool {
-    section == "dependencies"
-        || section.ends_with("-dependencies")
-        || section.ends_with(".dependencies")
+/// The sections of a manifest with their lines, comments left out.
+fn sections(manifest: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in manifest.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            found.push((name, Vec::new()));
+        } else if let Some((_, lines)) = found.last_mut() {
+            lines.push(line);
+        }
+    }
+    found
+}
+
+fn is_dependency_list(name: &str) -> bool {
+    ["dependencies", "dev-dependencies", "build-dependencies"].contains(&name)
 }
 
 #[cfg(test)]
@@ -156,12 +177,7 @@ mod tests {
     fn an_arrow_that_the_design_does_not_have_is_found() {
         let output = vec!["lastout-browser-pool".to_owned()];
         assert_eq!(
-            arrows(
-                "lastout-proc-tree",
-                &output,
-                Some(&["lastout-cleanup-worker"])
-            )
-            .len(),
+            arrows("lastout-proc-tree", &output, Some(&["lastout-cleanup-worker"])).len(),
             1
         );
         assert_eq!(arrows("lastout-stranger", &[], None).len(), 1);
@@ -175,10 +191,7 @@ mod tests {
                 .unwrap();
         assert!(bans(&without).is_empty());
         let without = without.replace("std::mem::forget", "std::mem::x");
-        assert_eq!(
-            bans(&without),
-            ["clippy.toml: `std::mem::forget` is no longer banned"]
-        );
+        assert_eq!(bans(&without), ["clippy.toml: `std::mem::forget` is no longer banned"]);
     }
 
     #[test]
@@ -187,14 +200,10 @@ mod tests {
                     license.workspace = true\nauthors.workspace = true\n[dependencies]\nlibc.workspace = true\n\
                     [target.'cfg(lastout_loom)'.dependencies]\nloom = { workspace = true }\n[lints]\nworkspace = true\n";
         assert_eq!(inheritance(good), Vec::<String>::new());
-        assert_eq!(
-            inheritance(&good.replace("libc.workspace = true", "libc = \"0.2\"")).len(),
-            1
-        );
-        assert_eq!(
-            inheritance(&good.replace("[lints]\nworkspace = true", "")).len(),
-            1
-        );
+        assert_eq!(inheritance(&good.replace("libc.workspace = true", "libc = \"0.2\"")).len(), 1);
+        let table = good.replace("[lints]", "[build-dependencies.x]\npath = \"../x\"\n[lints]");
+        assert_eq!(inheritance(&table).len(), 1);
+        assert_eq!(inheritance(&good.replace("[lints]\nworkspace = true", "")).len(), 1);
         assert_eq!(
             inheritance(&good.replace("edition.workspace = true", "edition = \"2021\"")).len(),
             1

@@ -44,11 +44,7 @@ pub fn tidy(workspace: &Workspace) -> Result<Outcome> {
     findings.extend(manifests::check(workspace)?);
     findings.extend(documents::check(workspace, &files)?);
     if !findings.is_empty() {
-        bail!(
-            "{} places break a house rule:\n{}",
-            findings.len(),
-            findings.join("\n")
-        );
+        bail!("{} places break a house rule:\n{}", findings.len(), findings.join("\n"));
     }
     Ok(Outcome::passed(format!(
         "{} source files, {} manifests",

@@ -47,11 +47,8 @@ pub fn tree(workspace: &Workspace) -> Result<Vec<File>> {
         for path in files(&package.dir)? {
             let text = std::fs::read_to_string(&path)
                 .with_context(|| format!("read {}", path.display()))?;
-            let inside = path
-                .strip_prefix(&package.dir)
-                .unwrap_or(&path)
-                .to_string_lossy()
-                .into_owned();
+            let inside =
+                path.strip_prefix(&package.dir).unwrap_or(&path).to_string_lossy().into_owned();
             // The peers of the benches are packages of their own, held to formatting and no more.
             if package.name == "xtask" && inside.starts_with("peers/") {
                 continue;
@@ -71,7 +68,7 @@ pub fn tree(workspace: &Workspace) -> Result<Vec<File>> {
     }
     let of_tests: Vec<_> = found.iter().flat_map(test_modules).collect();
     for file in &mut found {
-        file.for_tests = of_tests.iter().any(|path| *path == file.path);
+        file.for_tests = of_tests.contains(&file.path);
     }
     Ok(found)
 }
@@ -84,18 +81,12 @@ fn test_modules(file: &File) -> Vec<String> {
         name => format!("{dir}/{name}"),
     };
     let lines: Vec<_> = file.code.lines().map(str::trim).collect();
-    let declared = lines
-        .windows(2)
-        .filter(|pair| pair[0].starts_with("#[cfg(") && pair[0].contains("test"));
+    let declared =
+        lines.windows(2).filter(|pair| pair[0].starts_with("#[cfg(") && pair[0].contains("test"));
     let names = declared.filter_map(|pair| {
-        pair[1]
-            .trim_start_matches("pub(crate) ")
-            .strip_prefix("mod ")?
-            .strip_suffix(';')
+        pair[1].trim_start_matches("pub(crate) ").strip_prefix("mod ")?.strip_suffix(';')
     });
-    names
-        .flat_map(|name| [format!("{dir}/{name}.rs"), format!("{dir}/{name}/mod.rs")])
-        .collect()
+    names.flat_map(|name| [format!("{dir}/{name}.rs"), format!("{dir}/{name}/mod.rs")]).collect()
 }
 
 /// The `.rs` files below `dir`, in a stable order; none when there is no such folder.
@@ -111,7 +102,8 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     for entry in std::fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
         let entry = entry.with_context(|| format!("read {}", dir.display()))?;
         let (path, name) = (entry.path(), entry.file_name());
-        if path.is_dir() && name != "target" && !name.to_string_lossy().starts_with('.') {
+        let is_build = name == "target" && dir.join("Cargo.toml").is_file();
+        if path.is_dir() && !is_build && !name.to_string_lossy().starts_with('.') {
             found.extend(files(&path)?);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             found.push(path);
@@ -121,31 +113,34 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Comments blanked, strings kept.
-pub fn without_comments(text: &str) -> String {
-    blank(text, false)
+/// Every string literal in code, with the code of its line and of those above that leads to it.
+pub fn strings(text: &str) -> Vec<(String, String)> {
+    let (bytes, code) = (text.as_bytes(), code_of(text));
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        let (end, hide) = token(bytes, at);
+        if hide == Hide::Text && bytes[at] == b'"' {
+            let inside = text.get(at + 1..end.saturating_sub(1)).unwrap_or_default();
+            let from =
+                (0..=at.saturating_sub(80)).rev().find(|place| code.is_char_boundary(*place));
+            found.push((code[from.unwrap_or(0)..at].to_owned(), inside.to_owned()));
+        }
+        at = end;
+    }
+    found
 }
 
-/// Comments and the insides of strings blanked.
+/// Comments and the insides of strings blanked: they become spaces, so that lines and columns stay.
 pub fn code_of(text: &str) -> String {
-    blank(text, true)
-}
-
-/// Walks the text once; what is blanked becomes spaces, so that lines and columns stay.
-fn blank(text: &str, blank_strings: bool) -> String {
     let bytes = text.as_bytes();
     let mut out = bytes.to_vec();
     let mut at = 0;
     while at < bytes.len() {
         let (end, hide) = token(bytes, at);
-        if hide == Hide::Comment || (hide == Hide::Text && blank_strings) {
+        if hide != Hide::Nothing {
             // The quotes of a string stay, so that code around it still reads as code.
             let margin = usize::from(hide == Hide::Text);
-            for byte in out
-                .iter_mut()
-                .take(end.saturating_sub(margin))
-                .skip(at + margin)
-            {
+            for byte in out.iter_mut().take(end.saturating_sub(margin)).skip(at + margin) {
                 if *byte != b'\n' {
                     *byte = b' ';
                 }
@@ -167,6 +162,14 @@ enum Hide {
 fn token(bytes: &[u8], at: usize) -> (usize, Hide) {
     let rest = &bytes[at..];
     let in_word = at > 0 && (bytes[at - 1].is_ascii_alphanumeric() || bytes[at - 1] == b'_');
+    // A prefix `b` or `c` leaves the rest of the literal as it is.
+    if let [b'b' | b'c', rest @ ..] = rest
+        && !in_word
+        && let [b'r', b'"' | b'#', ..] = rest
+    {
+        return raw_end(&rest[1..])
+            .map_or((at + 1, Hide::Nothing), |end| (at + 2 + end, Hide::Text));
+    }
     match rest {
         [b'/', b'/', ..] => (at + line_end(rest), Hide::Comment),
         [b'/', b'*', ..] => (at + block_comment_end(rest), Hide::Comment),
@@ -181,9 +184,7 @@ fn token(bytes: &[u8], at: usize) -> (usize, Hide) {
 }
 
 fn line_end(rest: &[u8]) -> usize {
-    rest.iter()
-        .position(|byte| *byte == b'\n')
-        .unwrap_or(rest.len())
+    rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len())
 }
 
 fn block_comment_end(rest: &[u8]) -> usize {
@@ -223,9 +224,7 @@ fn raw_end(rest: &[u8]) -> Option<usize> {
     let mut close = vec![b'"'];
     close.resize(hashes + 1, b'#');
     let body = &rest[hashes + 1..];
-    let end = body
-        .windows(close.len())
-        .position(|window| window == close)?;
+    let end = body.windows(close.len()).position(|window| window == close)?;
     Some(hashes + 1 + end + close.len())
 }
 
@@ -239,10 +238,7 @@ mod tests {
         let code = code_of(text);
         assert!(!code.contains("unsafe"));
         assert!(!code.contains("un\"safe"));
-        assert!(
-            code.contains("let b") && code.contains("'a: loop {}"),
-            "{code}"
-        );
+        assert!(code.contains("let b") && code.contains("'a: loop {}"), "{code}");
         assert_eq!(code.lines().count(), text.lines().count());
     }
 
@@ -258,25 +254,26 @@ mod tests {
             for_tests: false,
         };
         let found = test_modules(&parent);
-        assert_eq!(
-            found,
-            ["p/src/engine/races.rs", "p/src/engine/races/mod.rs"]
-        );
+        assert_eq!(found, ["p/src/engine/races.rs", "p/src/engine/races/mod.rs"]);
     }
 
     #[test]
-    fn strings_are_kept_where_they_are_asked_for() {
-        let code = without_comments("on(\"i1.x\") // on(\"i2.y\")");
-        assert!(code.contains("\"i1.x\"") && !code.contains("i2"));
+    fn a_string_comes_with_the_code_before_it() {
+        let found = strings("// on(\"i0.no\")\nlet a = '\"'; on(\"i1.x\"); f(br#\"y\"#)");
+        assert_eq!(found.len(), 1);
+        assert!(found[0].0.ends_with("on(") && found[0].1 == "i1.x", "{found:?}");
+    }
+
+    #[test]
+    fn byte_strings_and_raw_byte_strings_end_where_they_end() {
+        let text = "let a = br\"\\\"; let b = b\"\\\"\"; let c = br#\"\"\"#; unsafe_here()";
+        assert!(code_of(text).contains("unsafe_here"), "{}", code_of(text));
     }
 
     #[test]
     fn escapes_lifetimes_and_raw_identifiers_do_not_confuse_it() {
         let text = r#"let q = '\''; let s = "a\"b // c"; fn f<'a>(r#type: &'a str) { code } "#;
         let code = code_of(text);
-        assert!(
-            code.contains("{ code }") && !code.contains("// c"),
-            "{code}"
-        );
+        assert!(code.contains("{ code }") && !code.contains("// c"), "{code}");
     }
 }

@@ -150,6 +150,10 @@ fn in_own_process(case: &str, variant: &str) -> Result<f64, String> {
         .args(["--one", case, variant])
         .output()
         .map_err(|error| format!("run {variant} of {case}: {error}"))?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{variant} of {case} ended with {}: {stderr}", output.status));
+    }
     let text = String::from_utf8_lossy(&output.stdout);
     let last = text.lines().last().unwrap_or_default().trim();
     last.parse().map_err(|_| {

@@ -1,15 +1,16 @@
 //! A throw-away PostgreSQL: own directory, Unix socket only, gone at the end.
 //!
-//! The server runs as an unprivileged user and is told to end when the thread that started it does, so
-//! that a killed run leaves no server; its directory is named after its owner, and the next run removes
-//! directories of owners that are dead. Two runs share nothing.
+//! The server runs as an unprivileged user. A watchdog holds a pipe from us: when we end in any way,
+//! it ends the server and removes the directory. The directory is named after its owner, and should
+//! even the watchdog be killed, the next run does the same. Two runs share nothing.
 
 use crate::command::Cmd;
 use crate::console::{Console, Show};
 use crate::find;
 use anyhow::{Context as _, Result, bail};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,7 +29,27 @@ pub struct Server {
     dir: PathBuf,
     child: Child,
     log: Option<JoinHandle<()>>,
+    watchdog: Option<Child>,
 }
+
+/// Reads to the end of the pipe that we hold, unless we say that all is done; then ends the server, if
+/// it still is the one that runs in the directory, and removes the directory.
+const WATCHDOG: &str = r#"
+trap '' INT TERM HUP
+read -r word && [ "$word" = done ] && exit 0
+data="$1/data"
+for signal in INT INT QUIT KILL; do
+    pid=$(head -n 1 "$data/postmaster.pid" 2>/dev/null) || break
+    [ "$(readlink "/proc/$pid/cwd")" = "$data" ] || break
+    kill -s "$signal" "$pid"
+    tries=0
+    while [ "$(readlink "/proc/$pid/cwd")" = "$data" ] && [ $tries -lt 100 ]; do
+        sleep 0.1
+        tries=$((tries + 1))
+    done
+done
+rm -rf -- "$1"
+"#;
 
 /// The folder of `initdb` and `postgres`: the newest of Debian's versioned ones, else from `PATH`.
 pub fn find_binaries() -> Option<PathBuf> {
@@ -64,12 +85,22 @@ impl Server {
         let bin = find_binaries().context("PostgreSQL was installed but is not found")?;
         let user = User::pick()?;
         let dir = new_directory(&user)?;
+        let watchdog = watch(&dir)?;
         let started =
             init(console, &bin, &user, &dir).and_then(|()| launch(&bin, &user, &dir, durable));
-        if started.is_err() {
-            remove(&dir).context("remove the directory of a server that did not start")?;
+        match started {
+            Ok(mut server) => {
+                server.watchdog = Some(watchdog);
+                Ok(server)
+            }
+            // Without a server there is nothing to end: the watchdog removes the directory at once.
+            Err(error) => {
+                let mut watchdog = watchdog;
+                drop(watchdog.stdin.take());
+                watchdog.wait().context("wait for the watchdog")?;
+                Err(error)
+            }
         }
-        started
     }
 
     /// How a client connects: a libpq string with the socket's directory.
@@ -110,7 +141,19 @@ impl Server {
         if let Some(log) = self.log.take() {
             drop(log.join());
         }
-        remove(&self.dir)
+        remove(&self.dir)?;
+        self.dismiss_watchdog()
+    }
+
+    fn dismiss_watchdog(&mut self) -> Result<()> {
+        if let Some(mut watchdog) = self.watchdog.take() {
+            if let Some(mut pipe) = watchdog.stdin.take() {
+                // If it is gone already, there is nothing to tell it.
+                drop(pipe.write_all(b"done\n"));
+            }
+            watchdog.wait().context("wait for the watchdog")?;
+        }
+        Ok(())
     }
 
     fn has_ended(&mut self) -> Result<bool> {
@@ -126,6 +169,16 @@ impl Drop for Server {
             Console::new().complain(&format!("PostgreSQL in {}: {error:#}", self.dir.display()));
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the watchdog, ended and waited for by `Server`")]
+fn watch(dir: &Path) -> Result<Child> {
+    let mut command = Command::new("sh");
+    command.args(["-c", WATCHDOG, "watchdog"]).arg(dir);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    // It must not end with a Ctrl-C that ends us, nor keep our folder busy.
+    command.process_group(0).current_dir("/");
+    command.spawn().context("start the watchdog of a PostgreSQL server")
 }
 
 /// Who the server runs as; `None` when we are not root and it runs as ourselves.
@@ -171,7 +224,16 @@ fn new_directory(user: &User) -> Result<PathBuf> {
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let pid = std::process::id();
     let start = start_time(pid).context("read our own start time")?;
-    let dir = std::env::temp_dir().join(format!("{PREFIX}{pid}-{start}-{number}"));
+    let temporary = std::env::temp_dir();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-_.".contains(c);
+    // It stands unquoted in a connection string and in the server's settings.
+    if !temporary.is_absolute() || !temporary.to_string_lossy().chars().all(is_plain) {
+        bail!(
+            "TMPDIR is {}: PostgreSQL needs an absolute path without spaces or commas",
+            temporary.display()
+        );
+    }
+    let dir = temporary.join(format!("{PREFIX}{pid}-{start}-{number}"));
     // A socket's path has at most 107 bytes.
     if dir.as_os_str().len() + "/.s.PGSQL.5432".len() > 107 {
         bail!("{} is too long for a socket: set TMPDIR to a shorter path", dir.display());
@@ -225,7 +287,7 @@ fn launch(bin: &Path, user: &User, dir: &Path, durable: bool) -> Result<Server> 
     let (sender, lines) = channel();
     let pipe = child.stderr.take().context("the server's log is a pipe")?;
     let log = std::thread::spawn(move || follow_log(pipe, &sender));
-    let mut server = Server { dir: dir.to_path_buf(), child, log: Some(log) };
+    let mut server = Server { dir: dir.to_path_buf(), child, log: Some(log), watchdog: None };
     await_ready(&mut server, &lines)?;
     Ok(server)
 }
@@ -280,39 +342,29 @@ fn remove(dir: &Path) -> Result<()> {
     }
 }
 
-/// Removes directories whose owner is dead. The server of a dead owner ends by itself; until it has, its
-/// directory is left for a later run.
+/// Ends servers and removes directories whose owner is dead, by the same script as the watchdog's.
 fn sweep(console: &Console) {
     for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(owner) = name.strip_prefix(PREFIX) else {
-            continue;
-        };
+        let Some(owner) = name.strip_prefix(PREFIX) else { continue };
         let mut parts = owner.split('-');
         let pid = parts.next().and_then(|pid| pid.parse::<u32>().ok());
-        let (Some(pid), Some(start)) = (pid, parts.next()) else {
+        let (Some(pid), Some(start)) = (pid, parts.next()) else { continue };
+        if start_time(pid).is_some_and(|now| now == start) {
             continue;
-        };
-        let alive = start_time(pid).is_some_and(|now| now == start);
-        if !alive && !has_server(&entry.path()) {
-            match remove(&entry.path()) {
-                Ok(()) => {
-                    console.say(&format!("removed {name}, left behind by a run that was killed"));
-                }
-                Err(error) => console.complain(&format!("{error:#}")),
+        }
+        let ended = watch(&entry.path()).and_then(|mut watchdog| {
+            drop(watchdog.stdin.take());
+            watchdog.wait().context("wait for the watchdog")
+        });
+        match ended {
+            Ok(_) if !entry.path().exists() => {
+                console.say(&format!("removed {name}, left behind by a run that was killed"));
             }
+            Ok(_) => console.complain(&format!("{name} could not be removed")),
+            Err(error) => console.complain(&format!("{error:#}")),
         }
     }
-}
-
-/// Whether the server that wrote `postmaster.pid` still runs there.
-fn has_server(dir: &Path) -> bool {
-    let data = dir.join("data");
-    let Ok(text) = std::fs::read_to_string(data.join("postmaster.pid")) else {
-        return false;
-    };
-    let pid = text.lines().next().unwrap_or_default();
-    std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data)
 }
 
 /// Field 22 of `/proc/PID/stat`: together with the pid it names a process for good.

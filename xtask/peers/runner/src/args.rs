@@ -23,9 +23,7 @@ impl Args {
             match word.as_str() {
                 "--rounds" => {
                     let text = value("--rounds")?;
-                    let rounds = text
-                        .parse()
-                        .map_err(|_| format!("--rounds {text}: no number"))?;
+                    let rounds = text.parse().map_err(|_| format!("--rounds {text}: no number"))?;
                     if rounds == 0 {
                         return Err("--rounds must be at least 1".into());
                     }

@@ -19,11 +19,7 @@ pub struct Bar {
 
 impl Bar {
     fn new(against: Against) -> Self {
-        Self {
-            against,
-            max: None,
-            min: None,
-        }
+        Self { against, max: None, min: None }
     }
 
     /// Compares with the floor of the case.

@@ -93,11 +93,7 @@ impl<'a> Case<'a> {
 
     fn variant(mut self, name: &str, role: Role, round: impl FnMut() -> f64 + 'a) -> Self {
         let round = Box::new(round);
-        self.variants.push(Variant {
-            name: name.into(),
-            role,
-            round,
-        });
+        self.variants.push(Variant { name: name.into(), role, round });
         self
     }
 }

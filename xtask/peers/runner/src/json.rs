@@ -12,10 +12,8 @@ pub(crate) fn render(rows: &[Measured]) -> String {
             objects.push(format!("{{{head}}}"));
         }
         for bar in &row.bars {
-            let mut object = format!(
-                "{{{head}, \"bar\": {{\"against\": {}",
-                text(bar.against_name())
-            );
+            let mut object =
+                format!("{{{head}, \"bar\": {{\"against\": {}", text(bar.against_name()));
             if let Some(max) = bar.max {
                 let _ = write!(object, ", \"max\": {}", number(max));
             }
@@ -30,11 +28,7 @@ pub(crate) fn render(rows: &[Measured]) -> String {
 }
 
 fn head(row: &Measured) -> String {
-    let better = if row.lower_is_better {
-        "lower"
-    } else {
-        "higher"
-    };
+    let better = if row.lower_is_better { "lower" } else { "higher" };
     let peers: Vec<_> = row
         .peers
         .iter()
@@ -52,11 +46,7 @@ fn head(row: &Measured) -> String {
 
 /// JSON has no NaN and no infinity.
 fn number(value: f64) -> String {
-    if value.is_finite() {
-        value.to_string()
-    } else {
-        "null".into()
-    }
+    if value.is_finite() { value.to_string() } else { "null".into() }
 }
 
 fn text(raw: &str) -> String {

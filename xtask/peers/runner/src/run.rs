@@ -29,10 +29,7 @@ pub(crate) struct Measured {
 impl<'a> Bench<'a> {
     /// Starts the list of cases of `area`.
     pub fn new(area: &str) -> Self {
-        Self {
-            area: area.into(),
-            cases: Vec::new(),
-        }
+        Self { area: area.into(), cases: Vec::new() }
     }
 
     /// Adds a case.
@@ -59,9 +56,7 @@ impl<'a> Bench<'a> {
             return self.run_one(case, variant);
         }
         let wanted = |case: &Case<'_>| {
-            args.case
-                .as_ref()
-                .is_none_or(|part| case.name.contains(part.as_str()))
+            args.case.as_ref().is_none_or(|part| case.name.contains(part.as_str()))
         };
         if args.list {
             for case in &self.cases {
@@ -86,16 +81,9 @@ impl<'a> Bench<'a> {
     }
 
     fn run_one(&mut self, case: &str, variant: &str) -> Result<(), String> {
-        let case = self
-            .cases
-            .iter_mut()
-            .find(|c| c.name == case)
-            .ok_or("no such case")?;
-        let variant = case
-            .variants
-            .iter_mut()
-            .find(|v| v.name == variant)
-            .ok_or("no such variant")?;
+        let case = self.cases.iter_mut().find(|c| c.name == case).ok_or("no such case")?;
+        let variant =
+            case.variants.iter_mut().find(|v| v.name == variant).ok_or("no such variant")?;
         println!("{}", (variant.round)());
         Ok(())
     }
@@ -140,10 +128,7 @@ fn measure(case: &mut Case<'_>, asked: Option<usize>) -> Result<Measured, String
     Ok(measured)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "re-runs this very binary and waits for it"
-)]
+#[expect(clippy::disallowed_methods, reason = "re-runs this very binary and waits for it")]
 fn in_own_process(case: &str, variant: &str) -> Result<f64, String> {
     let program = std::env::current_exe().map_err(|error| format!("find own binary: {error}"))?;
     let output = Command::new(program)
@@ -158,10 +143,7 @@ fn in_own_process(case: &str, variant: &str) -> Result<f64, String> {
     let last = text.lines().last().unwrap_or_default().trim();
     last.parse().map_err(|_| {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        format!(
-            "{variant} of {case} printed no value ({}): {stderr}",
-            output.status
-        )
+        format!("{variant} of {case} printed no value ({}): {stderr}", output.status)
     })
 }
 
@@ -177,11 +159,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 impl Measured {
     pub(crate) fn best_peer(&self) -> Option<f64> {
         let values = self.peers.iter().map(|(_, value)| *value);
-        if self.lower_is_better {
-            values.reduce(f64::min)
-        } else {
-            values.reduce(f64::max)
-        }
+        if self.lower_is_better { values.reduce(f64::min) } else { values.reduce(f64::max) }
     }
 
     /// `ours / reference`, or `ours` itself for an absolute bar; `None` when either is missing.
@@ -191,11 +169,9 @@ impl Measured {
             Against::Absolute => Some(ours),
             Against::Floor => self.floor.map(|floor| ours / floor),
             Against::BestPeer => self.best_peer().map(|peer| ours / peer),
-            Against::Peer(name) => self
-                .peers
-                .iter()
-                .find(|(peer, _)| peer == name)
-                .map(|(_, value)| ours / value),
+            Against::Peer(name) => {
+                self.peers.iter().find(|(peer, _)| peer == name).map(|(_, value)| ours / value)
+            }
         }
     }
 
@@ -207,39 +183,24 @@ impl Measured {
 fn print_table(area: &str, rows: &[Measured]) {
     println!("\nbench {area}: medians of interleaved rounds\n");
     for row in rows {
-        let better = if row.lower_is_better {
-            "lower is better"
-        } else {
-            "higher is better"
-        };
+        let better = if row.lower_is_better { "lower is better" } else { "higher is better" };
         println!("{} [{}, {better}]", row.name, row.unit);
         let print = |name: &str, value: f64| {
-            let ratio = row
-                .ours
-                .map_or(String::new(), |ours| format!("{:9.3}", ours / value));
+            let ratio = row.ours.map_or(String::new(), |ours| format!("{:9.3}", ours / value));
             println!("    {name:<42} {value:>14.3}   ours/this {ratio}");
         };
-        row.floor
-            .into_iter()
-            .for_each(|value| print("floor", value));
+        row.floor.into_iter().for_each(|value| print("floor", value));
         row.ours.into_iter().for_each(|value| print("ours", value));
-        row.peers
-            .iter()
-            .for_each(|(name, value)| print(name, *value));
+        row.peers.iter().for_each(|(name, value)| print(name, *value));
         for bar in &row.bars {
-            let ratio = row
-                .ratio(bar)
-                .map_or("missing".into(), |ratio| format!("{ratio:.3}"));
+            let ratio = row.ratio(bar).map_or("missing".into(), |ratio| format!("{ratio:.3}"));
             let bound = match (bar.max, bar.min) {
                 (Some(max), _) => format!("at most {max}"),
                 (None, Some(min)) => format!("at least {min}"),
                 (None, None) => "no bound".into(),
             };
             let verdict = if row.is_met(bar) { "met" } else { "MISSED" };
-            println!(
-                "    bar against {}: {ratio}, {bound}: {verdict}",
-                bar.against_name()
-            );
+            println!("    bar against {}: {ratio}, {bound}: {verdict}", bar.against_name());
         }
     }
 }
@@ -268,20 +229,14 @@ mod tests {
         let row = measure(&mut case, Some(3)).unwrap();
         drop(case);
         assert_eq!(*order.borrow(), "fopopfpfofop");
-        assert_eq!(
-            row.ours,
-            Some(3.0),
-            "the median of 2, 3 and 4, without the warm-up's 1"
-        );
+        assert_eq!(row.ours, Some(3.0), "the median of 2, 3 and 4, without the warm-up's 1");
         assert_eq!(row.ratio(&row.bars[0]), Some(1.5));
         assert!(row.is_met(&row.bars[0]));
     }
 
     #[test]
     fn a_bar_whose_peer_did_not_run_is_missed() {
-        let mut case = Case::higher("x", "ops/s")
-            .ours(|| 10.0)
-            .bar(Bar::peer("gone").min(0.1));
+        let mut case = Case::higher("x", "ops/s").ours(|| 10.0).bar(Bar::peer("gone").min(0.1));
         let row = measure(&mut case, Some(1)).unwrap();
         assert!(!row.is_met(&row.bars[0]));
     }

@@ -1,0 +1,88 @@
+//! The guard that is ready to be dropped.
+//!
+//! The node is taken out exactly once, by `disarm` or by the drop. No `Option` says which: the drop
+//! would have to write it, and the swap waits for every store before it.
+#![expect(unsafe_code, reason = "moves the node out without a flag")]
+
+use crate::node::TypedNode;
+use crate::shared::Shared;
+use std::fmt;
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
+
+/// A task with everything reserved that handing it over needs. Dropping the guard submits the task:
+/// one atomic swap, no allocation (while the worker runs), no refusal, on any thread, in an unwind.
+///
+/// - Guards count towards the capacity of the worker while they live. One that is forgotten keeps its
+///   room for ever; [`Stats::armed`](crate::Stats::armed) shows it.
+/// - Dropped while the worker shuts down, the task still runs if the deadline allows. Dropped after the
+///   end, it is counted as abandoned and dropped on this thread.
+/// - After a `fork` a guard exists in both processes, like any value, and acts in both when it is
+///   dropped in both.
+///
+/// ```
+/// use lastout_cleanup_worker::{CleanupWorker, RemoveFile};
+/// use std::time::Duration;
+///
+/// let worker = CleanupWorker::builder().build()?;
+/// # let path = std::env::temp_dir().join(format!("lastout-armed-{}", std::process::id()));
+/// std::fs::write(&path, b"half written")?;
+/// let guard = worker.handle().arm(RemoveFile::new(&path))?;
+/// assert_eq!(guard.path(), path); // the task is accessible
+/// drop(guard); // an error path; on success: `guard.disarm()`
+/// worker.handle().flush_blocking(Duration::from_secs(60))?;
+/// assert!(!path.exists());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropping the guard hands the task over"]
+pub struct Armed<T> {
+    /// There, until `disarm` or the drop takes it.
+    node: ManuallyDrop<TypedNode<T>>,
+}
+
+impl<T> Armed<T> {
+    pub(crate) fn new(node: TypedNode<T>) -> Self {
+        let node = ManuallyDrop::new(node);
+        Self { node }
+    }
+
+    /// Gives the task back, unrun, and frees its room.
+    pub fn disarm(self) -> T {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: the guard is given up here, and its drop does not run.
+        let node = unsafe { ManuallyDrop::take(&mut this.node) };
+        Shared::disarm(node)
+    }
+
+    /// Hands the task over now: the same as dropping the guard, for the reader.
+    pub fn submit(self) {}
+}
+
+impl<T> Deref for Armed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.node.task()
+    }
+}
+
+impl<T> DerefMut for Armed<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.node.task_mut()
+    }
+}
+
+impl<T> Drop for Armed<T> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: a drop runs once, and not after `disarm`.
+        let node = unsafe { ManuallyDrop::take(&mut self.node) };
+        Shared::push_armed(node.erase());
+    }
+}
+
+impl<T> fmt::Debug for Armed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Armed").finish_non_exhaustive()
+    }
+}

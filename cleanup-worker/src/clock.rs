@@ -1,0 +1,125 @@
+//! The clock that timeouts and ages are judged by: the monotonic one, or one that a test moves.
+
+use crate::ready::Ready;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// A clock that stands still until a test moves it.
+///
+/// Timeouts, ages, [`CleanupContext::sleep`](crate::CleanupContext::sleep) and the ticks of lazy
+/// handles follow it. How long a caller waits in `flush`, `quiesce` or `shutdown` does not: those
+/// bounds are always real time.
+///
+/// ```
+/// use lastout_cleanup_worker::{CleanupWorker, ManualClock};
+/// use std::time::Duration;
+///
+/// let clock = ManualClock::new();
+/// let worker = CleanupWorker::builder().clock(clock.clone()).build()?;
+/// worker.handle().submit(std::future::pending::<()>())?;
+/// # let deadline = std::time::Instant::now() + Duration::from_secs(60);
+/// # while worker.stats().in_flight == 0 && std::time::Instant::now() < deadline { std::thread::yield_now(); }
+/// clock.advance(Duration::from_secs(30));
+/// worker.quiesce_blocking(Duration::from_secs(60))?;
+/// assert_eq!(worker.stats().timed_out, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct ManualClock {
+    face: Arc<Face>,
+}
+
+struct Face {
+    start: Instant,
+    state: Mutex<State>,
+}
+
+struct State {
+    advanced: Duration,
+    followers: Vec<Weak<Ready>>,
+}
+
+impl ManualClock {
+    /// A clock that shows the present and stands still.
+    pub fn new() -> Self {
+        Self {
+            face: Arc::new(Face {
+                start: Instant::now(),
+                state: Mutex::new(State { advanced: Duration::ZERO, followers: Vec::new() }),
+            }),
+        }
+    }
+
+    /// Moves the clock forward and wakes the workers that follow it.
+    pub fn advance(&self, by: Duration) {
+        let followers = {
+            let mut state = self.lock();
+            state.advanced = state.advanced.saturating_add(by);
+            state.followers.retain(|ready| ready.strong_count() > 0);
+            state.followers.clone()
+        };
+        for ready in followers.iter().filter_map(Weak::upgrade) {
+            ready.kick.wake();
+        }
+    }
+
+    /// What the clock shows.
+    pub fn now(&self) -> Instant {
+        after(self.face.start, self.lock().advanced)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        let state = self.face.state.lock();
+        state.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ManualClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManualClock")
+            .field("advanced", &self.lock().advanced)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The clock of a worker.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Clock {
+    #[default]
+    Monotonic,
+    Manual(ManualClock),
+}
+
+impl Clock {
+    pub(crate) fn now(&self) -> Instant {
+        match self {
+            Self::Monotonic => Instant::now(),
+            Self::Manual(clock) => clock.now(),
+        }
+    }
+
+    /// Whether waiting makes time pass.
+    pub(crate) fn is_real(&self) -> bool {
+        matches!(self, Self::Monotonic)
+    }
+
+    /// Wakes the worker whenever the clock is moved.
+    pub(crate) fn follow(&self, ready: &Arc<Ready>) {
+        if let Self::Manual(clock) = self {
+            clock.lock().followers.push(Arc::downgrade(ready));
+        }
+    }
+}
+
+/// `start + by`, or so far away that nobody lives to see it.
+pub(crate) fn after(start: Instant, by: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 100);
+    start.checked_add(by).unwrap_or(start + FAR)
+}

@@ -1,0 +1,176 @@
+//! How a worker is built: the builder, its limits and their reasons.
+
+use crate::clock::{Clock, ManualClock};
+use crate::error::BuildError;
+use crate::event::{Event, Hook};
+use crate::gate::MAX_CAPACITY;
+use crate::launch::Placement;
+use crate::shared::Shared;
+use crate::worker::CleanupWorker;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a worker was built with.
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) name: String,
+    pub(crate) capacity: u32,
+    pub(crate) concurrency: usize,
+    pub(crate) blocking_threads: usize,
+    pub(crate) timeout: Duration,
+    pub(crate) drop_deadline: Duration,
+    pub(crate) lazy_interval: Duration,
+    pub(crate) clock: Clock,
+    pub(crate) on_event: Option<Arc<Hook>>,
+    pub(crate) placement: Placement,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: "lastout-cleanup".to_owned(),
+            // 2^20 tasks of the usual size are about 100 MB.
+            capacity: 1 << 20,
+            concurrency: 64,
+            blocking_threads: 4,
+            timeout: Duration::from_secs(30),
+            drop_deadline: Duration::from_secs(1),
+            lazy_interval: Duration::from_millis(1),
+            clock: Clock::Monotonic,
+            on_event: None,
+            placement: Placement::Dedicated,
+        }
+    }
+}
+
+/// Builds a [`CleanupWorker`]. Every setting has a default that is right for most programs.
+#[derive(Default)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    config: Config,
+}
+
+impl Builder {
+    /// Names the worker's threads. Default: `lastout-cleanup`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.config.name = name.into();
+        self
+    }
+
+    /// Bounds the sum of the weights of all tasks that are armed, queued or in flight. Default:
+    /// 1 048 576. With 0 every task is refused; more than 2³⁰ counts as 2³⁰.
+    pub fn capacity(mut self, capacity: usize) -> Self {
+        self.config.capacity =
+            u32::try_from(capacity).map_or(MAX_CAPACITY, |c| c.min(MAX_CAPACITY));
+        self
+    }
+
+    /// Bounds how many tasks are in flight at a time. Default: 64. At least 1.
+    pub fn concurrency(mut self, concurrency: usize) -> Self {
+        self.config.concurrency = concurrency;
+        self
+    }
+
+    /// Bounds how many threads run blocking closures; they are started when needed and end when
+    /// idle. Default: 4. At least 1.
+    pub fn blocking_threads(mut self, threads: usize) -> Self {
+        self.config.blocking_threads = threads;
+        self
+    }
+
+    /// How long a task may run that does not say so itself. Default: 30 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.config.timeout = timeout;
+        self
+    }
+
+    /// How long dropping the [`CleanupWorker`] may wait for what is left. Default: 1 s.
+    pub fn drop_deadline(mut self, deadline: Duration) -> Self {
+        self.config.drop_deadline = deadline;
+        self
+    }
+
+    /// How often the worker looks for tasks of [lazy](crate::CleanupHandle::lazy) handles while
+    /// there are any. Default: 1 ms.
+    pub fn lazy_interval(mut self, interval: Duration) -> Self {
+        self.config.lazy_interval = interval;
+        self
+    }
+
+    /// Is told about each task that was refused, failed, panicked, timed out or was abandoned.
+    ///
+    /// It runs outside all locks: on the worker, except for a task that is refused or comes after the
+    /// end, which is told on the thread that dropped it. A panic in it is contained.
+    pub fn on_event(mut self, hook: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.config.on_event = Some(Arc::new(hook));
+        self
+    }
+
+    /// Judges timeouts and ages by a clock that a test moves.
+    pub fn clock(mut self, clock: ManualClock) -> Self {
+        self.config.clock = Clock::Manual(clock);
+        self
+    }
+
+    /// Runs the worker on that runtime instead of a thread of its own.
+    ///
+    /// When the runtime goes away, the worker goes on on a thread of its own, with the same tasks.
+    /// Those that need the runtime then end as failed or panicked; none is lost.
+    #[cfg(feature = "tokio")]
+    #[cfg_attr(lastout_docsrs, doc(cfg(feature = "tokio")))]
+    pub fn on_tokio(mut self, runtime: tokio::runtime::Handle) -> Self {
+        self.config.placement = Placement::Tokio(runtime);
+        self
+    }
+
+    /// Runs the worker on the runtime that calls [`build`](Self::build): see
+    /// [`on_tokio`](Self::on_tokio).
+    #[cfg(feature = "tokio")]
+    #[cfg_attr(lastout_docsrs, doc(cfg(feature = "tokio")))]
+    pub fn on_current_tokio(mut self) -> Self {
+        self.config.placement = Placement::CurrentTokio;
+        self
+    }
+
+    /// Starts the worker.
+    ///
+    /// A thread that the system refuses is no error: the worker accepts up to its capacity, counts
+    /// [`start_failures`](crate::Stats::start_failures), and each later submit tries again.
+    ///
+    /// # Errors
+    /// When a limit is 0 that must not be, the name cannot name a thread, or there is no current
+    /// runtime to run on.
+    pub fn build(mut self) -> Result<CleanupWorker, BuildError> {
+        if self.config.concurrency == 0 {
+            return Err(BuildError::NoConcurrency);
+        }
+        if self.config.blocking_threads == 0 {
+            return Err(BuildError::NoBlockingThreads);
+        }
+        if self.config.name.contains('\0') {
+            return Err(BuildError::NameWithNul);
+        }
+        self.config.placement = self.config.placement.resolve()?;
+        let shared = Shared::new(self.config);
+        Shared::ensure_running(&shared);
+        Ok(CleanupWorker::new(shared))
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.config.fmt(f)
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("name", &self.name)
+            .field("capacity", &self.capacity)
+            .field("concurrency", &self.concurrency)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}

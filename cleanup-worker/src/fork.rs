@@ -1,0 +1,88 @@
+//! Notices that this process is a forked child, for the price of one load.
+//!
+//! A word on a page that the kernel wipes in a child (`MADV_WIPEONFORK`) holds the number of this
+//! process; no fork handler is registered. Where the kernel has no such page, the word stays 0, which
+//! is nobody's number, and the process id is asked each time: slower, and as right.
+#![cfg_attr(
+    all(target_os = "linux", not(lastout_loom)),
+    expect(unsafe_code, reason = "advises the kernel, by the C library that std links anyway")
+)]
+
+use crate::sync::process::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A page with one word on it, and nothing else that a wipe could hit.
+#[cfg_attr(any(target_arch = "x86", target_arch = "x86_64"), repr(align(4096)))]
+#[cfg_attr(not(any(target_arch = "x86", target_arch = "x86_64")), repr(align(65536)))]
+struct Page(AtomicU32);
+
+/// The number of this process; 0 in a fresh child, and where there is no such page.
+static PAGE: Page = Page(AtomicU32::new(0));
+/// Numbers given so far. An ordinary word: a child goes on from its parent's.
+static ISSUED: AtomicU32 = AtomicU32::new(0);
+
+/// Whether that is the number of this process, as far as the page knows. When it says no, ask
+/// [`is_generation`].
+#[inline]
+pub(crate) fn is_marked(generation: u32) -> bool {
+    PAGE.0.load(Relaxed) == generation
+}
+
+/// Whether that is the number of this process.
+#[inline]
+pub(crate) fn is_generation(generation: u32) -> bool {
+    is_marked(generation) || self::generation() == generation
+}
+
+/// The number of this process, at least 1.
+pub(crate) fn generation() -> u32 {
+    let present = PAGE.0.load(Relaxed);
+    if present != 0 {
+        return present;
+    }
+    if !wiped_on_fork() {
+        return std::process::id();
+    }
+    let fresh = ISSUED.fetch_add(1, Relaxed) + 1;
+    match PAGE.0.compare_exchange(0, fresh, Relaxed, Relaxed) {
+        Ok(_) => fresh,
+        Err(present) => present,
+    }
+}
+
+/// Asks the kernel to wipe the page in children, and whether it will. A child inherits that.
+#[cfg(all(target_os = "linux", not(lastout_loom)))]
+fn wiped_on_fork() -> bool {
+    use std::ffi::{c_int, c_void};
+    unsafe extern "C" {
+        fn madvise(at: *mut c_void, length: usize, advice: c_int) -> c_int;
+    }
+    const MADV_WIPEONFORK: c_int = 18;
+    let at = (&raw const PAGE).cast_mut().cast();
+    // SAFETY: the page is a static of its own alignment and size; the advice changes nothing in
+    // this process, and in a child nothing but this page.
+    unsafe { madvise(at, size_of::<Page>(), MADV_WIPEONFORK) == 0 }
+}
+
+/// Models never fork; elsewhere there is no such advice.
+#[cfg(any(not(target_os = "linux"), lastout_loom))]
+fn wiped_on_fork() -> bool {
+    cfg!(lastout_loom)
+}
+
+#[cfg(all(test, target_os = "linux", not(lastout_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_keeps_its_number() {
+        let number = generation();
+        assert!(number >= 1 && is_generation(number) && generation() == number);
+        assert!(!is_generation(number + 1));
+    }
+
+    #[test]
+    fn this_kernel_marks_its_children() {
+        assert!(is_marked(generation()), "submits are slower without the page");
+    }
+}

@@ -1,0 +1,139 @@
+//! The threads for closures that block: few, started when needed, gone when idle.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long a thread waits for the next closure before it ends.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// A closure with everything around it: it contains its own panics.
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+pub(crate) struct Pool {
+    limit: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    jobs: VecDeque<Job>,
+    threads: Vec<JoinHandle<()>>,
+    alive: usize,
+    idle: usize,
+    /// Closures that go on although nobody waits for them any more.
+    stuck: u64,
+    stopped: bool,
+}
+
+/// What became of a closure that was handed in.
+pub(crate) enum Handed {
+    /// A thread of the pool runs it.
+    Over,
+    /// There is no thread and none can be started: the caller has to run it.
+    Back(Job),
+    /// The pool has ended.
+    Stopped,
+}
+
+impl Pool {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            state: Mutex::new(State {
+                jobs: VecDeque::new(),
+                threads: Vec::new(),
+                alive: 0,
+                idle: 0,
+                stuck: 0,
+                stopped: false,
+            }),
+            changed: Condvar::new(),
+        })
+    }
+
+    pub(crate) fn hand(self: &Arc<Self>, job: Job, name: &str) -> Handed {
+        let mut state = self.lock();
+        if state.stopped {
+            return Handed::Stopped;
+        }
+        if state.idle <= state.jobs.len() && state.alive < self.limit {
+            match self.start(name) {
+                Some(thread) => {
+                    state.threads.retain(|thread| !thread.is_finished());
+                    state.threads.push(thread);
+                    state.alive += 1;
+                }
+                None if state.alive == 0 => return Handed::Back(job),
+                None => {}
+            }
+        }
+        state.jobs.push_back(job);
+        drop(state);
+        self.changed.notify_one();
+        Handed::Over
+    }
+
+    /// A closure goes on without its task, or has ended after all.
+    pub(crate) fn count_stuck(&self, change: i64) {
+        let mut state = self.lock();
+        state.stuck = state.stuck.saturating_add_signed(change);
+    }
+
+    pub(crate) fn stuck(&self) -> u64 {
+        self.lock().stuck
+    }
+
+    /// Ends the idle threads and joins them. A thread that still runs a closure ends after it.
+    pub(crate) fn stop(&self) {
+        let (threads, jobs) = {
+            let mut state = self.lock();
+            state.stopped = true;
+            let busy = state.alive - state.idle;
+            // Joining waits for a closure that nobody can bound.
+            let threads = if busy == 0 { std::mem::take(&mut state.threads) } else { Vec::new() };
+            (threads, std::mem::take(&mut state.jobs))
+        };
+        drop(jobs);
+        self.changed.notify_all();
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the owner of these threads, joined in `stop`")]
+    fn start(self: &Arc<Self>, name: &str) -> Option<JoinHandle<()>> {
+        let pool = Arc::clone(self);
+        let thread = std::thread::Builder::new().name(format!("{name}-io"));
+        thread.spawn(move || pool.run()).ok()
+    }
+
+    fn run(&self) {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                drop(state);
+                job();
+                state = self.lock();
+                continue;
+            }
+            if state.stopped {
+                break;
+            }
+            state.idle += 1;
+            let waited = self.changed.wait_timeout(state, LINGER);
+            let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.idle -= 1;
+            if timeout.timed_out() && state.jobs.is_empty() {
+                break;
+            }
+        }
+        state.alive -= 1;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

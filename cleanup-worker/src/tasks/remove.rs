@@ -1,0 +1,146 @@
+//! Removing files and directories.
+
+use super::Undone;
+use crate::context::CleanupContext;
+use crate::task::{Cleanup, Options, Outcome};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Removes a file. One that is gone already counts as removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoveFile {
+    path: PathBuf,
+    options: Options,
+}
+
+impl RemoveFile {
+    /// The file at that path, as seen from the working directory at the time it runs.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), options: Options::new().label("remove file") }
+    }
+
+    /// Replaces label, timeout and weight.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The path of the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Cleanup for RemoveFile {
+    async fn run(self, cx: CleanupContext) -> Outcome {
+        cx.blocking(move || remove(&self.path, "remove file", |path| std::fs::remove_file(path)))
+            .await?
+    }
+
+    fn options(&self) -> Options {
+        self.options
+    }
+}
+
+/// Removes a directory with all that is in it, and sees that it stays gone.
+///
+/// A process that is still dying may write into the directory while it is removed, or make it
+/// anew. So the removal is repeated, with growing pauses, until the directory was found absent twice
+/// in a row; it fails after 10 s, or at its timeout. It does not follow symbolic links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoveDirAll {
+    path: PathBuf,
+    options: Options,
+}
+
+impl RemoveDirAll {
+    /// Pauses between two looks.
+    const FIRST_PAUSE: Duration = Duration::from_millis(5);
+    const LAST_PAUSE: Duration = Duration::from_millis(250);
+    /// How long it is tried; the timeout of the task may end it sooner.
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// The directory at that path, as seen from the working directory at the time it runs.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), options: Options::new().label("remove directory") }
+    }
+
+    /// Replaces label, timeout and weight.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The path of the directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Cleanup for RemoveDirAll {
+    async fn run(self, cx: CleanupContext) -> Outcome {
+        let mut pause = Self::FIRST_PAUSE;
+        let mut waited = Duration::ZERO;
+        let mut absent = 0;
+        loop {
+            let path = self.path.clone();
+            let removed = cx.blocking(move || remove_tree(&path)).await?;
+            match removed {
+                Ok(Found::Nothing) => absent += 1,
+                Ok(Found::Something) => absent = 0,
+                Err(error) if waited >= Self::PATIENCE => return Err(error),
+                Err(_) => absent = 0,
+            }
+            if absent == 2 {
+                return Ok(());
+            }
+            if waited >= Self::PATIENCE {
+                let source = io::Error::new(ErrorKind::DirectoryNotEmpty, "it keeps coming back");
+                return Err(undone("remove directory", &self.path, source));
+            }
+            cx.sleep(pause).await;
+            waited += pause;
+            pause = (pause * 2).min(Self::LAST_PAUSE);
+        }
+    }
+
+    fn options(&self) -> Options {
+        self.options
+    }
+}
+
+/// What was there before one removal.
+enum Found {
+    Nothing,
+    Something,
+}
+
+#[expect(clippy::disallowed_methods, reason = "here is where it is repeated until it stays gone")]
+fn remove_tree(path: &Path) -> Result<Found, Box<dyn std::error::Error + Send + Sync>> {
+    if let Err(error) = std::fs::symlink_metadata(path)
+        && error.kind() == ErrorKind::NotFound
+    {
+        return Ok(Found::Nothing);
+    }
+    remove(path, "remove directory", |path| std::fs::remove_dir_all(path))?;
+    Ok(Found::Something)
+}
+
+fn remove(path: &Path, what: &'static str, by: impl FnOnce(&Path) -> io::Result<()>) -> Outcome {
+    match by(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(undone(what, path, error)),
+        _ => Ok(()),
+    }
+}
+
+fn undone(
+    what: &'static str,
+    path: &Path,
+    source: io::Error,
+) -> Box<dyn std::error::Error + Send + Sync> {
+    let path = path.to_path_buf();
+    Box::new(Undone { what, path, source })
+}

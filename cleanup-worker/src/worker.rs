@@ -1,0 +1,106 @@
+//! The owner of a worker.
+
+use crate::config::Builder;
+use crate::error::FlushError;
+use crate::flush::Flush;
+use crate::handle::CleanupHandle;
+use crate::report::ShutdownReport;
+use crate::shared::Shared;
+use crate::shutdown::Shutdown;
+use crate::stats::Stats;
+use crate::sync::Arc;
+use crate::wait::Goal;
+use std::fmt;
+use std::time::Duration;
+
+/// Owns a worker: whoever holds it decides when it ends.
+///
+/// Dropping it without a [`shutdown`](Self::shutdown) is a blocking one with the
+/// [`drop_deadline`](Builder::drop_deadline), 1 s unless built otherwise. Where blocking would be a
+/// deadlock (in a task of its own, or on the runtime it runs on), the drop closes the worker and
+/// leaves it to finish what it accepted.
+#[must_use = "dropping it shuts the worker down"]
+pub struct CleanupWorker {
+    handle: CleanupHandle,
+    ended: bool,
+}
+
+impl CleanupWorker {
+    /// Starts with the defaults.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { handle: CleanupHandle::of(shared), ended: false }
+    }
+
+    /// The way to submit; clone it to wherever tasks come from.
+    pub fn handle(&self) -> &CleanupHandle {
+        &self.handle
+    }
+
+    /// The numbers of the worker.
+    pub fn stats(&self) -> Stats {
+        self.handle.stats()
+    }
+
+    /// Closes the worker, waits until all that it accepted has ended, gives up what has not at the
+    /// deadline, and says so. The destructors of tasks that were given up run here.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is done, it goes on as the drop of the owner does.
+    pub async fn shutdown(mut self, deadline: Duration) -> ShutdownReport {
+        let report = Shutdown::begin(self.handle.shared(), deadline).run().await;
+        self.ended = true;
+        report
+    }
+
+    /// The same, blocking this thread.
+    pub fn shutdown_blocking(mut self, deadline: Duration) -> ShutdownReport {
+        self.ended = true;
+        Shutdown::begin(self.handle.shared(), deadline).run_blocking()
+    }
+
+    /// Starts no further tasks until [`resume`](Self::resume) or a shutdown; those in flight go on.
+    pub fn pause(&self) {
+        self.handle.shared().state().paused = true;
+    }
+
+    /// Starts tasks again.
+    pub fn resume(&self) {
+        self.handle.shared().state().paused = false;
+        self.handle.shared().side().ready.kick.wake();
+    }
+
+    /// Waits until nothing is queued or in flight, including what is submitted meanwhile.
+    pub fn quiesce(&self, timeout: Duration) -> Flush {
+        Flush::new(self.handle.shared(), Goal::Quiet, timeout)
+    }
+
+    /// The same, blocking this thread.
+    ///
+    /// # Errors
+    /// As [`flush_blocking`](CleanupHandle::flush_blocking).
+    pub fn quiesce_blocking(&self, timeout: Duration) -> Result<(), FlushError> {
+        self.quiesce(timeout).block()
+    }
+}
+
+impl Drop for CleanupWorker {
+    fn drop(&mut self) {
+        if !self.ended {
+            let shared = self.handle.shared();
+            let deadline = shared.config.drop_deadline;
+            let report = Shutdown::begin(shared, deadline).run_blocking();
+            // Each task that was given up went to the event hook.
+            let _ = report.is_clean();
+        }
+    }
+}
+
+impl fmt::Debug for CleanupWorker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CleanupWorker").field("handle", &self.handle).finish_non_exhaustive()
+    }
+}

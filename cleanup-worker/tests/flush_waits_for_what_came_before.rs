@@ -1,0 +1,213 @@
+//! A flush ends when every task submitted before it has ended: not sooner, and not much later.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "real threads")]
+
+mod support;
+
+use lastout_cleanup_worker::{
+    Blocking, Cleanup, CleanupContext, CleanupHandle, CleanupWorker, FlushError, Outcome,
+};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use support::{LONG, gate, until};
+
+const SOON: Duration = Duration::from_millis(20);
+
+/// Waits on a runtime, as most users of the async side do.
+fn wait<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(future)
+}
+
+#[test]
+fn each_thread_sees_its_own_submits_done() {
+    let worker = CleanupWorker::builder().build().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let done = Arc::new(AtomicU64::new(0));
+                for round in 1..=50 {
+                    for _ in 0..10 {
+                        let done = Arc::clone(&done);
+                        let task = Blocking(move || {
+                            done.fetch_add(1, SeqCst);
+                        });
+                        worker.handle().submit(task).unwrap();
+                    }
+                    worker.handle().flush_blocking(LONG).unwrap();
+                    assert_eq!(done.load(SeqCst), 10 * round);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_flush_does_not_wait_for_what_comes_after_it() {
+    let worker = CleanupWorker::builder().build().unwrap();
+    let handle = worker.handle();
+    let (open, closed) = gate();
+    handle.submit(async {}).unwrap();
+    let flush = handle.flush(LONG);
+    handle.submit(Blocking(move || closed.recv().unwrap())).unwrap();
+    assert_eq!(wait(flush), Ok(()));
+    assert_eq!(handle.flush_blocking(SOON), Err(FlushError::TimedOut { pending: 1 }));
+    assert_eq!(wait(handle.flush(SOON)), Err(FlushError::TimedOut { pending: 1 }));
+    open.send(()).unwrap();
+    assert_eq!(handle.flush_blocking(LONG), Ok(()));
+}
+
+#[test]
+fn the_line_is_drawn_by_the_call_and_not_by_the_first_poll() {
+    let worker = CleanupWorker::builder().build().unwrap();
+    let (open, closed) = gate();
+    let flush = worker.handle().flush(LONG);
+    worker.handle().submit(Blocking(move || closed.recv().unwrap())).unwrap();
+    let mut flush = pin!(flush);
+    let polled = flush.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(polled, Poll::Ready(Ok(())));
+    open.send(()).unwrap();
+}
+
+#[test]
+fn a_flush_ends_in_time_although_the_worker_is_held_up() {
+    let worker = CleanupWorker::builder().build().unwrap();
+    let (open, closed) = mpsc::channel::<()>();
+    // Against all advice this blocks the worker's own thread.
+    worker.handle().submit(async move { closed.recv().unwrap_or(()) }.boxed()).unwrap();
+    assert_eq!(wait(worker.handle().flush(SOON)), Err(FlushError::TimedOut { pending: 1 }));
+    assert_eq!(worker.handle().flush_blocking(SOON), Err(FlushError::TimedOut { pending: 1 }));
+    drop(open);
+    worker.handle().flush_blocking(LONG).unwrap();
+}
+
+/// Flushes its own worker from within.
+struct FlushInside {
+    results: mpsc::Sender<Result<(), FlushError>>,
+    both: Arc<AtomicU64>,
+}
+
+impl Cleanup for FlushInside {
+    async fn run(self, cx: CleanupContext) -> Outcome {
+        self.both.fetch_add(1, SeqCst);
+        while self.both.load(SeqCst) < 2 {
+            cx.sleep(Duration::from_millis(1)).await;
+        }
+        self.results.send(cx.handle().flush(LONG).await)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn two_cleanups_that_flush_wait_neither_for_themselves_nor_for_each_other() {
+    let worker = CleanupWorker::builder().build().unwrap();
+    let (results, received) = mpsc::channel();
+    let both = Arc::new(AtomicU64::new(0));
+    for _ in 0..2 {
+        let (results, both) = (results.clone(), Arc::clone(&both));
+        worker.handle().submit(FlushInside { results, both }).unwrap();
+    }
+    // Seen from outside, the flush does wait for the two.
+    worker.handle().flush_blocking(LONG).unwrap();
+    let results: Vec<_> = received.try_iter().collect();
+    assert_eq!(results, [Ok(()), Ok(())]);
+}
+
+#[test]
+fn a_flush_from_inside_waits_for_the_others() {
+    let worker = CleanupWorker::builder().build().unwrap();
+    let handle = worker.handle();
+    let (open, closed) = gate();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let (first, second) = (Arc::clone(&order), Arc::clone(&order));
+    handle
+        .submit(Blocking(move || {
+            closed.recv().unwrap();
+            first.lock().unwrap().push("other");
+        }))
+        .unwrap();
+    let inner = handle.clone();
+    handle
+        .submit(async move {
+            let flushed = inner.flush(LONG).await;
+            second.lock().unwrap().push("flushed");
+            flushed
+        })
+        .unwrap();
+    until("both have started", || worker.stats().in_flight == 2);
+    open.send(()).unwrap();
+    handle.flush_blocking(LONG).unwrap();
+    assert_eq!(*order.lock().unwrap(), ["other", "flushed"]);
+    assert_eq!(worker.stats().completed, 2);
+}
+
+#[test]
+fn blocking_on_the_worker_itself_is_an_error_and_no_deadlock() {
+    let worker = CleanupWorker::builder().build().unwrap();
+    let (results, received) = mpsc::channel();
+    let inner: CleanupHandle = worker.handle().clone();
+    let (again, from_pool) = (results.clone(), worker.handle().clone());
+    let task = async move {
+        // Alone there is nothing to wait for.
+        results.send(inner.flush_blocking(LONG)).unwrap();
+        inner.submit(async {}).unwrap();
+        results.send(inner.flush_blocking(LONG)).unwrap();
+    };
+    worker.handle().submit(task).unwrap();
+    worker.handle().flush_blocking(LONG).unwrap();
+    // On a thread of the pool the worker goes on, so there it is allowed.
+    let task = Blocking(move || {
+        from_pool.submit(async {}).unwrap();
+        again.send(from_pool.flush_blocking(LONG)).unwrap();
+    });
+    worker.handle().submit(task).unwrap();
+    worker.handle().flush_blocking(LONG).unwrap();
+    let results: Vec<_> = received.try_iter().collect();
+    assert_eq!(results, [Ok(()), Err(FlushError::WouldDeadlock), Ok(())]);
+}
+
+#[test]
+fn quiesce_waits_for_what_is_submitted_meanwhile() {
+    fn chain(handle: CleanupHandle, left: u64, done: Arc<AtomicU64>) {
+        let next = handle.clone();
+        let task = Blocking(move || {
+            done.fetch_add(1, SeqCst);
+            if left > 1 {
+                chain(next, left - 1, done);
+            }
+        });
+        handle.submit(task).unwrap();
+    }
+    let worker = CleanupWorker::builder().build().unwrap();
+    let done = Arc::new(AtomicU64::new(0));
+    chain(worker.handle().clone(), 20, Arc::clone(&done));
+    worker.quiesce_blocking(LONG).unwrap();
+    assert_eq!(done.load(SeqCst), 20);
+}
+
+#[test]
+fn a_paused_worker_takes_and_starts_nothing_until_it_is_resumed() {
+    let worker = CleanupWorker::builder().build().unwrap();
+    worker.pause();
+    for _ in 0..10 {
+        worker.handle().submit(async {}).unwrap();
+    }
+    assert_eq!(worker.quiesce_blocking(SOON), Err(FlushError::TimedOut { pending: 10 }));
+    let stats = worker.stats();
+    assert_eq!((stats.queued, stats.in_flight, stats.completed), (10, 0, 0), "{stats:?}");
+    assert!(stats.is_balanced());
+    worker.resume();
+    worker.quiesce_blocking(LONG).unwrap();
+    assert_eq!(worker.stats().completed, 10);
+}
+
+/// Boxed futures are tasks like any other.
+trait Boxed: Future<Output = ()> + Send + Sized + 'static {
+    fn boxed(self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(self)
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Boxed for F {}

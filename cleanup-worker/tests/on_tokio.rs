@@ -1,0 +1,142 @@
+//! A worker on a tokio runtime: the same promises, also when the runtime goes away.
+#![cfg(feature = "tokio")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "real threads")]
+
+mod support;
+
+use lastout_cleanup_worker::{
+    BuildError, CleanupHandle, CleanupWorker, FlushError, LeftReason, ManualClock, Options,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+use support::{LONG, until};
+use tokio::runtime::Runtime;
+
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all().build().unwrap()
+}
+
+fn on(runtime: &Runtime) -> CleanupWorker {
+    CleanupWorker::builder().on_tokio(runtime.handle().clone()).build().unwrap()
+}
+
+#[test]
+fn tasks_run_inside_the_runtime() {
+    let runtime = runtime();
+    let worker = on(&runtime);
+    let handle = worker.handle();
+    handle.submit(async { tokio::time::sleep(Duration::from_millis(1)).await }).unwrap();
+    drop(handle.arm(async { tokio::task::yield_now().await }).unwrap());
+    handle.flush_blocking(LONG).unwrap();
+    assert_eq!(worker.stats().completed, 2);
+    assert!(worker.shutdown_blocking(LONG).is_clean());
+}
+
+#[test]
+fn the_current_runtime_is_the_one_that_builds() {
+    let build = || CleanupWorker::builder().on_current_tokio().build();
+    assert_eq!(build().unwrap_err(), BuildError::NoRuntime);
+    let runtime = runtime();
+    runtime.block_on(async {
+        let worker = build().unwrap();
+        worker.handle().submit(async { drop(tokio::runtime::Handle::current()) }).unwrap();
+        worker.handle().flush(LONG).await.unwrap();
+        let report = worker.shutdown(LONG).await;
+        assert!(report.is_clean() && report.stats().completed == 1, "{report:?}");
+    });
+}
+
+#[test]
+fn a_runtime_without_timers_is_enough_for_timeouts() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let worker = CleanupWorker::builder().on_current_tokio().build().unwrap();
+        let short = Options::new().timeout(Duration::from_millis(1));
+        worker.handle().submit_with(std::future::pending::<()>(), short).unwrap();
+        worker.handle().flush(LONG).await.unwrap();
+        assert_eq!(worker.stats().timed_out, 1);
+        assert!(worker.shutdown(LONG).await.is_clean());
+    });
+}
+
+#[test]
+fn blocking_the_runtime_of_the_worker_is_an_error_and_no_deadlock() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let worker = CleanupWorker::builder().on_current_tokio().build().unwrap();
+        let handle: CleanupHandle = worker.handle().clone();
+        handle.submit(async {}).unwrap();
+        assert_eq!(handle.flush_blocking(LONG), Err(FlushError::WouldDeadlock));
+        handle.flush(LONG).await.unwrap();
+        assert_eq!(handle.flush_blocking(LONG), Ok(()), "nothing to wait for");
+        handle.submit(async {}).unwrap();
+        let report = worker.shutdown_blocking(LONG);
+        assert_eq!(report.left_behind()[0].reason, LeftReason::Unattended { pending: 1 });
+        // The runtime goes on, and so does the worker, to its end.
+        while handle.is_running() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(handle.stats().completed, 2);
+    });
+}
+
+/// The runtime is dropped with tasks in flight and queued: those that need it fail, those that do
+/// not complete, and every one is counted.
+#[test]
+fn a_dropped_runtime_takes_no_task_with_it() {
+    let runtime = runtime();
+    let worker =
+        CleanupWorker::builder().on_tokio(runtime.handle().clone()).concurrency(2).build().unwrap();
+    let handle = worker.handle();
+    let (send, receive) = tokio::sync::oneshot::channel::<()>();
+    let done = Arc::new(AtomicUsize::new(0));
+    handle.submit(receive).unwrap();
+    handle.submit(async { tokio::time::sleep(Duration::from_secs(3600)).await }).unwrap();
+    until("two are in flight", || worker.stats().in_flight == 2);
+    for _ in 0..10 {
+        let done = Arc::clone(&done);
+        let task = async move {
+            done.fetch_add(1, SeqCst);
+        };
+        handle.submit(task).unwrap();
+    }
+    let armed = handle.arm(async {}).unwrap();
+    runtime.shutdown_background();
+    until("it goes on elsewhere", || worker.stats().starts == 2);
+    send.send(()).unwrap();
+    drop(armed);
+    handle.flush_blocking(LONG).unwrap();
+    let stats = worker.stats();
+    assert_eq!(done.load(SeqCst), 10);
+    assert_eq!((stats.accepted, stats.completed, stats.panicked), (13, 12, 1), "{stats:?}");
+    assert!(worker.shutdown_blocking(LONG).is_clean());
+}
+
+#[test]
+fn a_runtime_that_is_gone_before_the_build_is_replaced_as_well() {
+    let runtime = runtime();
+    let gone = runtime.handle().clone();
+    drop(runtime);
+    let worker = CleanupWorker::builder().on_tokio(gone).build().unwrap();
+    worker.handle().submit(async {}).unwrap();
+    worker.handle().flush_blocking(LONG).unwrap();
+    assert!(worker.shutdown_blocking(LONG).is_clean());
+}
+
+#[test]
+fn the_clock_of_the_tests_works_on_a_runtime_too() {
+    let runtime = runtime();
+    let clock = ManualClock::new();
+    let worker = CleanupWorker::builder()
+        .on_tokio(runtime.handle().clone())
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    worker.handle().submit(std::future::pending::<()>()).unwrap();
+    until("it is in flight", || worker.stats().in_flight == 1);
+    clock.advance(Duration::from_secs(30));
+    worker.quiesce_blocking(LONG).unwrap();
+    assert_eq!(worker.stats().timed_out, 1);
+}

@@ -1,0 +1,211 @@
+//! A task that panics, hangs or blocks holds one slot, and nothing else.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "real threads")]
+
+mod support;
+
+use lastout_cleanup_worker::{
+    Blocking, Cleanup, CleanupContext, CleanupWorker, Event, ManualClock, Options, Outcome,
+};
+use std::panic::panic_any;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use support::{LONG, gate, until};
+
+/// Panics in its destructor, which may be in an unwind already.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic_any(Self);
+    }
+}
+
+/// Is done at once, and panics when it is dropped.
+struct Done(#[allow(dead_code, reason = "held for its destructor")] Bomb);
+
+impl Future for Done {
+    type Output = ();
+    fn poll(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        std::task::Poll::Ready(())
+    }
+}
+
+/// Panics before there is a future.
+struct Stillborn;
+
+impl Cleanup for Stillborn {
+    #[allow(clippy::manual_async_fn, reason = "the panic comes before the future")]
+    fn run(self, _cx: CleanupContext) -> impl Future<Output = Outcome> + Send + 'static {
+        assert!(std::hint::black_box(false), "stillborn");
+        async { Ok(()) }
+    }
+}
+
+#[test]
+fn panics_of_every_kind_are_counted_and_harm_nobody() {
+    let worker = CleanupWorker::builder().build().unwrap();
+    let handle = worker.handle();
+    let yes = std::hint::black_box(true);
+    for _ in 0..100 {
+        handle.submit(async move { assert!(!yes, "in a poll") }).unwrap();
+        handle.submit(async {}).unwrap();
+    }
+    handle.submit(Stillborn).unwrap();
+    // The payload's own destructor panics.
+    handle
+        .submit(Blocking(move || {
+            if yes {
+                panic_any(Bomb)
+            }
+        }))
+        .unwrap();
+    // The destructor of a future that is done panics.
+    handle.submit(Done(Bomb)).unwrap();
+    handle.submit(Blocking(|| assert!(std::hint::black_box(false)))).unwrap();
+    handle.flush_blocking(LONG).unwrap();
+    let stats = worker.stats();
+    assert_eq!((stats.completed, stats.panicked), (100, 104), "{stats:?}");
+    assert!(worker.shutdown_blocking(LONG).is_clean());
+}
+
+#[test]
+fn a_future_whose_destructor_panics_at_its_timeout_is_timed_out() {
+    struct Never(#[allow(dead_code, reason = "held for its destructor")] Bomb);
+    impl Future for Never {
+        type Output = ();
+        fn poll(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<()> {
+            std::task::Poll::Pending
+        }
+    }
+    let clock = ManualClock::new();
+    let worker = CleanupWorker::builder().clock(clock.clone()).build().unwrap();
+    worker.handle().submit(Never(Bomb)).unwrap();
+    until("it is in flight", || worker.stats().in_flight == 1);
+    clock.advance(Duration::from_secs(30));
+    worker.handle().flush_blocking(LONG).unwrap();
+    worker.handle().submit(async {}).unwrap();
+    worker.handle().flush_blocking(LONG).unwrap();
+    let stats = worker.stats();
+    assert_eq!((stats.timed_out, stats.completed), (1, 1), "{stats:?}");
+}
+
+#[test]
+fn a_hanging_task_holds_one_slot_and_ends_at_its_timeout() {
+    let clock = ManualClock::new();
+    let worker = CleanupWorker::builder().clock(clock.clone()).concurrency(2).build().unwrap();
+    let handle = worker.handle();
+    let slow = Options::new().timeout(Duration::from_secs(3600)).label("slow");
+    handle.submit_with(std::future::pending::<()>(), slow).unwrap();
+    for _ in 0..1000 {
+        handle.submit(async {}).unwrap();
+    }
+    until("the others are done", || worker.stats().completed == 1000);
+    let stats = worker.stats();
+    assert_eq!((stats.in_flight, stats.timed_out), (1, 0), "{stats:?}");
+    clock.advance(Duration::from_secs(3599));
+    handle.submit(async {}).unwrap();
+    until("the clock was seen", || worker.stats().completed == 1001);
+    assert_eq!(worker.stats().timed_out, 0);
+    assert_eq!(worker.stats().oldest, Some(Duration::from_secs(3599)));
+    clock.advance(Duration::from_secs(1));
+    handle.flush_blocking(LONG).unwrap();
+    assert_eq!(worker.stats().timed_out, 1);
+}
+
+#[test]
+fn concurrency_bounds_what_is_in_flight() {
+    let worker = CleanupWorker::builder().concurrency(3).build().unwrap();
+    let running = Arc::new(Mutex::new((0, 0)));
+    for _ in 0..50 {
+        let running = Arc::clone(&running);
+        let task = async move {
+            let count = |change: i32| {
+                let mut running = running.lock().unwrap();
+                running.0 += change;
+                running.1 = running.1.max(running.0);
+            };
+            count(1);
+            let mut turns = 0;
+            std::future::poll_fn(|cx| {
+                turns += 1;
+                cx.waker().wake_by_ref();
+                if turns < 5 { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+            })
+            .await;
+            count(-1);
+        };
+        worker.handle().submit(task).unwrap();
+    }
+    worker.handle().flush_blocking(LONG).unwrap();
+    assert_eq!(*running.lock().unwrap(), (0, 3));
+}
+
+#[test]
+fn closures_that_hang_hold_their_threads_and_nothing_else() {
+    let clock = ManualClock::new();
+    let worker = CleanupWorker::builder().clock(clock.clone()).blocking_threads(2).build().unwrap();
+    let (open, closed) = gate();
+    let closed = Arc::new(Mutex::new(closed));
+    let started = Arc::new(std::sync::Barrier::new(3));
+    for _ in 0..2 {
+        let (closed, started) = (Arc::clone(&closed), Arc::clone(&started));
+        let task = Blocking(move || {
+            started.wait();
+            closed.lock().unwrap().recv().unwrap();
+        });
+        worker.handle().submit(task).unwrap();
+    }
+    started.wait();
+    // No thread is left for this one, so it is timed out without having run.
+    worker
+        .handle()
+        .submit(Blocking(|| {
+            assert!(std::hint::black_box(false), "no thread");
+        }))
+        .unwrap();
+    worker.handle().submit(async {}).unwrap();
+    until("all have started", || worker.stats().in_flight == 3 && worker.stats().completed == 1);
+    clock.advance(Duration::from_secs(30));
+    worker.handle().flush_blocking(LONG).unwrap();
+    let stats = worker.stats();
+    assert_eq!((stats.timed_out, stats.stuck_blocking), (3, 2), "{stats:?}");
+    open.send(()).unwrap();
+    open.send(()).unwrap();
+    until("they came back", || worker.stats().stuck_blocking == 0);
+    worker.handle().submit(Blocking(|| {})).unwrap();
+    worker.handle().flush_blocking(LONG).unwrap();
+    assert_eq!(worker.stats().completed, 2);
+}
+
+#[test]
+fn a_panicking_hook_is_contained_and_told_again() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&told);
+    let worker = CleanupWorker::builder()
+        .on_event(move |event| {
+            let line = match event {
+                Event::Failed { label, error, .. } => format!("{label} failed: {error}"),
+                Event::Panicked { label, message, .. } => format!("{label} panicked: {message}"),
+                Event::TimedOut { label, .. } => format!("{label} timed out"),
+                other => format!("{other:?}"),
+            };
+            log.lock().unwrap().push(line);
+            panic!("in the hook");
+        })
+        .build()
+        .unwrap();
+    let handle = worker.handle();
+    let label = |label| Options::new().label(label);
+    handle.submit_with(async { Err::<(), _>("no") }, label("a")).unwrap();
+    handle.flush_blocking(LONG).unwrap();
+    let yes = std::hint::black_box(true);
+    handle.submit_with(async move { assert!(!yes, "oh") }, label("b")).unwrap();
+    handle.flush_blocking(LONG).unwrap();
+    let short = label("c").timeout(Duration::from_millis(1));
+    handle.submit_with(std::future::pending::<()>(), short).unwrap();
+    handle.flush_blocking(LONG).unwrap();
+    assert_eq!(*told.lock().unwrap(), ["a failed: no", "b panicked: oh", "c timed out"]);
+}

@@ -1,0 +1,142 @@
+//! The ready-made tasks do what they say, and say when they could not.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, unsafe_code, reason = "real files")]
+
+mod support;
+
+use lastout_cleanup_worker::{
+    CleanupWorker, CloseFd, Event, Options, RemoveDirAll, RemoveFile, Stats,
+};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use support::{LONG, until};
+
+fn scratch(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("lastout-tasks-{name}-{}", std::process::id()))
+}
+
+/// Runs tasks and gives the numbers and what was told about failures.
+fn run(work: impl FnOnce(&CleanupWorker)) -> (Stats, Vec<String>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&told);
+    let worker = CleanupWorker::builder()
+        .on_event(move |event| {
+            if let Event::Failed { label, error, .. } = event {
+                let source = error.source().map(ToString::to_string);
+                log.lock().unwrap().push(format!("{label}: {error} ({source:?})"));
+            }
+        })
+        .build()
+        .unwrap();
+    work(&worker);
+    worker.handle().flush_blocking(LONG).unwrap();
+    let told = told.lock().unwrap().clone();
+    (worker.stats(), told)
+}
+
+#[test]
+fn a_file_is_removed_and_one_that_is_gone_counts_as_removed() {
+    let path = scratch("file");
+    fs::write(&path, b"x").unwrap();
+    let (stats, _) = run(|worker| {
+        let handle = worker.handle();
+        handle.submit(RemoveFile::new(&path)).unwrap();
+        handle.submit(RemoveFile::new(&path)).unwrap();
+    });
+    assert!(!path.exists());
+    assert_eq!(stats.completed, 2);
+}
+
+#[test]
+fn a_file_that_cannot_be_removed_is_told_with_its_path() {
+    let path = scratch("not-a-file");
+    fs::create_dir(&path).unwrap();
+    let label = Options::new().label("mine");
+    let (stats, told) = run(|worker| {
+        worker.handle().submit(RemoveFile::new(&path).options(label)).unwrap();
+    });
+    fs::remove_dir(&path).unwrap();
+    assert_eq!((stats.failed, stats.completed), (1, 0));
+    assert!(told[0].starts_with(&format!("mine: remove file {}", path.display())), "{told:?}");
+}
+
+#[test]
+fn a_directory_is_removed_until_it_stays_gone() {
+    let path = scratch("dir");
+    let deep = path.join("a/b/c");
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("file"), b"x").unwrap();
+    let (stats, told) = run(|worker| {
+        worker.handle().submit(RemoveDirAll::new(&path)).unwrap();
+        // Somebody who is still at it makes the directory anew, as often as it is removed.
+        for _ in 0..5 {
+            until("it was removed", || !path.exists());
+            fs::create_dir_all(&deep).unwrap();
+        }
+    });
+    assert_eq!((stats.completed, told), (1, Vec::new()));
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_link_to_a_directory_is_removed_and_not_followed() {
+    let (kept, link) = (scratch("kept"), scratch("link"));
+    fs::create_dir(&kept).unwrap();
+    fs::write(kept.join("file"), b"x").unwrap();
+    std::os::unix::fs::symlink(&kept, &link).unwrap();
+    let (stats, told) = run(|worker| {
+        worker.handle().submit(RemoveDirAll::new(&link)).unwrap();
+    });
+    assert!(kept.join("file").exists());
+    fs::remove_dir_all(&kept).unwrap();
+    assert_eq!((stats.completed, stats.failed), (1, 0), "{told:?}");
+    assert!(fs::symlink_metadata(&link).is_err());
+}
+
+#[test]
+fn a_directory_that_does_not_exist_counts_as_removed() {
+    let (stats, _) = run(|worker| {
+        worker.handle().submit(RemoveDirAll::new(scratch("never"))).unwrap();
+    });
+    assert_eq!(stats.completed, 1);
+}
+
+#[test]
+fn a_descriptor_is_closed_and_an_error_of_the_close_is_told() {
+    use std::io::Read;
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let (stats, _) = run(|worker| worker.handle().submit(CloseFd::new(writer)).unwrap());
+    assert_eq!(stats.completed, 1);
+    assert_eq!(reader.read(&mut [0]).unwrap(), 0, "the other end sees it");
+
+    // Far above what anybody else here opens, so that nobody gets the number meanwhile.
+    // SAFETY: plain system calls on descriptors of this test.
+    let stale = unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 900) };
+    assert!(stale >= 900);
+    // SAFETY: as above; it is closed behind the owner's back, for the error.
+    let owned = unsafe { OwnedFd::from_raw_fd(stale) };
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::close(stale) }, 0);
+    let (stats, told) = run(|worker| worker.handle().submit(CloseFd::new(owned)).unwrap());
+    assert_eq!(stats.failed, 1);
+    assert!(told[0].starts_with("close descriptor: Bad file descriptor"), "{told:?}");
+}
+
+#[test]
+fn an_armed_task_is_accessible_and_comes_back_when_disarmed() {
+    let path = scratch("armed");
+    fs::write(&path, b"x").unwrap();
+    let (stats, _) = run(|worker| {
+        let mut guard = worker.handle().arm(RemoveFile::new("elsewhere")).unwrap();
+        assert_eq!(guard.path(), "elsewhere");
+        *guard = RemoveFile::new(&path);
+        let task = guard.disarm();
+        assert_eq!(task.path(), path);
+        assert!(path.exists());
+        drop(worker.handle().arm(task).unwrap());
+    });
+    assert_eq!((stats.completed, stats.used), (1, 0));
+    assert!(!path.exists());
+}

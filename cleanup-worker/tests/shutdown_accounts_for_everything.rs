@@ -1,0 +1,250 @@
+//! A shutdown closes, drains, gives up the rest at its deadline, and names what it left behind.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "real threads")]
+
+mod support;
+
+use lastout_cleanup_worker::{
+    Blocking, CleanupHandle, CleanupWorker, Event, LeftReason, ManualClock, Options, RejectReason,
+    ShutdownReport,
+};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+use support::{LONG, gate, until};
+
+const SOON: Duration = Duration::from_millis(20);
+
+fn label(label: &'static str) -> Options {
+    Options::new().label(label)
+}
+
+fn reasons(report: &ShutdownReport) -> Vec<(&'static str, LeftReason)> {
+    let left = report.left_behind().iter();
+    left.map(|left| (left.label, left.reason)).collect()
+}
+
+/// Says when it is dropped.
+struct Dropped(mpsc::Sender<&'static str>, &'static str);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        let _ = self.0.send(self.1);
+    }
+}
+
+#[test]
+fn everything_accepted_is_drained() {
+    let worker = CleanupWorker::builder().concurrency(2).build().unwrap();
+    let handle = worker.handle().clone();
+    for _ in 0..100 {
+        handle.submit(Blocking(|| {})).unwrap();
+        drop(handle.arm(async {}).unwrap());
+    }
+    let report = worker.shutdown_blocking(LONG);
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(report.stats().completed, 200);
+    assert!(report.stats().is_balanced());
+    let rejected = handle.submit(async {}).unwrap_err();
+    assert_eq!(rejected.reason(), RejectReason::Closed);
+    assert!(handle.is_closed() && !handle.is_running());
+}
+
+#[test]
+fn what_is_left_at_the_deadline_is_dropped_and_named() {
+    let clock = ManualClock::new();
+    let worker = CleanupWorker::builder().concurrency(1).clock(clock.clone()).build().unwrap();
+    let handle = worker.handle().clone();
+    let (drops, dropped) = mpsc::channel();
+    for name in ["started", "waiting"] {
+        let held = Dropped(drops.clone(), name);
+        let task = async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        };
+        handle.submit_with(task, label(name)).unwrap();
+    }
+    until("one has started", || worker.stats().in_flight == 1);
+    clock.advance(Duration::from_secs(3));
+    let report = worker.shutdown_blocking(SOON);
+    assert_eq!(
+        reasons(&report),
+        [("started", LeftReason::Abandoned), ("waiting", LeftReason::Abandoned)]
+    );
+    assert!(report.left_behind().iter().all(|left| left.age == Duration::from_secs(3)));
+    assert_eq!((report.stats().abandoned, report.stats().used), (2, 0));
+    let mut names: Vec<_> = dropped.try_iter().collect();
+    names.sort_unstable();
+    assert_eq!(names, ["started", "waiting"], "both are gone when the report is there");
+    assert!(!handle.is_running());
+}
+
+#[test]
+fn a_task_that_submits_during_the_shutdown_gets_its_task_back() {
+    let worker = CleanupWorker::builder().build().unwrap();
+    let (open, closed) = gate();
+    let (results, received) = mpsc::channel();
+    let inner = worker.handle().clone();
+    let armed = worker.handle().arm(async {}).unwrap();
+    let task = Blocking(move || {
+        closed.recv().unwrap();
+        results.send(inner.submit(async {}).map_err(|rejected| rejected.reason())).unwrap();
+        // A guard cannot be refused, and there is time to run it.
+        drop(armed);
+    });
+    worker.handle().submit(task).unwrap();
+    let handle = worker.handle().clone();
+    let opener = std::thread::spawn(move || {
+        until("it is closed", || handle.is_closed());
+        open.send(()).unwrap();
+    });
+    let report = worker.shutdown_blocking(LONG);
+    opener.join().unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!((report.stats().completed, report.stats().refused), (2, 1));
+    assert_eq!(received.try_iter().collect::<Vec<_>>(), [Err(RejectReason::Closed)]);
+}
+
+#[test]
+fn a_task_that_submits_itself_for_ever_ends_with_the_worker() {
+    fn again(handle: CleanupHandle) {
+        let next = handle.clone();
+        let _ = handle.submit(async move { again(next) });
+    }
+    /// Submits another of its kind when it is dropped, until that is refused.
+    struct Hydra(CleanupHandle, Arc<AtomicBool>);
+    impl Drop for Hydra {
+        fn drop(&mut self) {
+            if !self.1.load(SeqCst) {
+                let head = Self(self.0.clone(), Arc::clone(&self.1));
+                let submitted = self.0.submit(async move { drop(head) });
+                self.1.store(submitted.is_err(), SeqCst);
+            }
+        }
+    }
+    let worker = CleanupWorker::builder().build().unwrap();
+    again(worker.handle().clone());
+    drop(Hydra(worker.handle().clone(), Arc::default()));
+    until("they are at it", || worker.stats().completed > 100);
+    let report = worker.shutdown_blocking(LONG);
+    assert!(report.is_clean(), "{report:?}");
+    assert!(report.stats().is_balanced());
+}
+
+#[test]
+fn a_guard_dropped_after_the_end_is_counted_and_told() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&told);
+    let worker = CleanupWorker::builder()
+        .on_event(move |event| {
+            if let Event::Abandoned { label, .. } = event {
+                log.lock().unwrap().push(*label);
+            }
+        })
+        .build()
+        .unwrap();
+    let handle = worker.handle().clone();
+    let (drops, dropped) = mpsc::channel();
+    let held = Dropped(drops, "late");
+    let late = handle.arm_with(async move { drop(held) }, label("late").weight(3)).unwrap();
+    let disarmed = handle.arm(async {}).unwrap();
+    let report = worker.shutdown_blocking(LONG);
+    assert_eq!(reasons(&report), [("", LeftReason::Armed { weight: 4 })]);
+    drop(late);
+    drop(disarmed.disarm());
+    assert_eq!(*told.lock().unwrap(), ["late"]);
+    assert_eq!(dropped.try_iter().collect::<Vec<_>>(), ["late"], "dropped on this thread");
+    let stats = handle.stats();
+    assert_eq!((stats.accepted, stats.abandoned, stats.used), (1, 1, 0), "{stats:?}");
+}
+
+#[test]
+fn a_task_that_holds_the_thread_is_named_and_does_not_hold_the_shutdown() {
+    let worker = CleanupWorker::builder().build().unwrap();
+    let handle = worker.handle().clone();
+    let (open, closed) = mpsc::channel::<()>();
+    let task = async move { closed.recv().unwrap_or(()) };
+    handle.submit_with(task, label("blocks")).unwrap();
+    until("it is being polled", || worker.stats().in_flight == 1);
+    let report = worker.shutdown_blocking(SOON);
+    assert_eq!(reasons(&report), [("blocks", LeftReason::StillPolled)]);
+    assert_eq!(report.stats().abandoned, 1);
+    drop(open);
+    until("the thread has ended after all", || !handle.is_running());
+    let stats = handle.stats();
+    assert!(stats.is_balanced() && stats.abandoned == 1 && stats.used == 0, "{stats:?}");
+}
+
+#[test]
+fn a_closure_that_goes_on_is_named() {
+    let worker = CleanupWorker::builder().build().unwrap();
+    let handle = worker.handle().clone();
+    let (open, closed) = gate();
+    let (started, begun) = gate();
+    let task = Blocking(move || {
+        started.send(()).unwrap();
+        closed.recv().unwrap();
+    });
+    handle.submit_with(task, label("hangs")).unwrap();
+    begun.recv().unwrap();
+    let report = worker.shutdown_blocking(SOON);
+    assert_eq!(
+        reasons(&report),
+        [("hangs", LeftReason::Abandoned), ("", LeftReason::BlockingClosures { count: 1 })]
+    );
+    open.send(()).unwrap();
+    until("it came back", || handle.stats().stuck_blocking == 0);
+}
+
+#[test]
+fn dropping_the_owner_is_a_shutdown_with_its_own_deadline() {
+    let worker = CleanupWorker::builder().drop_deadline(LONG).build().unwrap();
+    let handle = worker.handle().clone();
+    let (open, closed) = gate();
+    handle.submit(Blocking(move || closed.recv().unwrap())).unwrap();
+    let watcher = handle.clone();
+    let opener = std::thread::spawn(move || {
+        until("it is closed", || watcher.is_closed());
+        open.send(()).unwrap();
+    });
+    drop(worker);
+    opener.join().unwrap();
+    assert_eq!((handle.stats().completed, handle.is_running()), (1, false));
+
+    let worker = CleanupWorker::builder().drop_deadline(SOON).build().unwrap();
+    let handle = worker.handle().clone();
+    handle.submit(std::future::pending::<()>()).unwrap();
+    drop(worker);
+    assert_eq!(handle.stats().abandoned, 1);
+}
+
+#[test]
+fn an_owner_dropped_in_a_task_of_its_own_finishes_by_itself() {
+    let worker = CleanupWorker::builder().build().unwrap();
+    let handle = worker.handle().clone();
+    for _ in 0..100 {
+        handle.submit(Blocking(|| {})).unwrap();
+    }
+    handle.submit(async move { drop(worker) }).unwrap();
+    until("the worker has ended", || !handle.is_running());
+    let stats = handle.stats();
+    assert_eq!((stats.accepted, stats.completed), (101, 101), "{stats:?}");
+    assert!(handle.is_closed());
+}
+
+#[test]
+fn an_async_shutdown_gives_way_and_ends_in_time() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let worker = CleanupWorker::builder().build().unwrap();
+        let (send, receive) = tokio::sync::oneshot::channel::<()>();
+        worker.handle().submit(receive).unwrap();
+        // The task ends only if this very thread goes on while the shutdown waits.
+        let (report, _) = tokio::join!(worker.shutdown(LONG), async { send.send(()) });
+        assert!(report.is_clean(), "{report:?}");
+
+        let worker = CleanupWorker::builder().build().unwrap();
+        worker.handle().submit(std::future::pending::<()>()).unwrap();
+        let report = worker.shutdown(SOON).await;
+        assert_eq!(reasons(&report), [("", LeftReason::Abandoned)]);
+    });
+}

@@ -1,3 +1,78 @@
 #![doc = include_str!("../README.md")]
-#![forbid(unsafe_code)]
 #![cfg_attr(lastout_docsrs, feature(doc_cfg))]
+
+mod adopt;
+#[cfg(feature = "test-util")]
+pub mod audit;
+mod child;
+mod command;
+mod contain;
+mod containment;
+mod deadline;
+mod ending;
+mod engine;
+mod error;
+mod evidence;
+mod guarantee;
+mod id;
+mod inner;
+mod later;
+mod policy;
+mod report;
+mod rest;
+mod signal;
+mod snapshot;
+mod spawn;
+mod stays_dead;
+mod sys;
+#[cfg(feature = "tokio")]
+mod tokio_child;
+mod tree;
+mod wait;
+
+#[doc(inline)]
+pub use child::Child;
+#[doc(inline)]
+pub use command::{Contained, TreeCommand};
+#[doc(inline)]
+pub use containment::Containment;
+#[doc(inline)]
+pub use deadline::Deadline;
+#[doc(inline)]
+pub use error::{AdoptError, KillError, KillTreeError, Refused, SpawnError, WaitError};
+#[doc(inline)]
+pub use evidence::Evidence;
+#[doc(inline)]
+pub use guarantee::{Guarantee, Level, Skipped};
+#[doc(inline)]
+pub use id::{ParseProcIdError, Pid, ProcId};
+#[doc(inline)]
+pub use policy::Policy;
+#[doc(inline)]
+pub use report::{Report, Survivor, SurvivorReason};
+#[doc(inline)]
+pub use signal::Signal;
+#[doc(inline)]
+pub use snapshot::{Process, Snapshot, snapshot};
+#[doc(inline)]
+pub use stays_dead::{Culprit, Removal, StaysDead, StaysDeadError};
+#[cfg(feature = "tokio")]
+#[doc(inline)]
+pub use tokio_child::TokioChild;
+#[doc(inline)]
+pub use tree::Tree;
+
+/// Ends the process with this pid and all of its descendants, within the deadline.
+///
+/// The one-call form of [`Tree::adopt`] and [`Tree::kill`].
+///
+/// # Errors
+///
+/// When the process does not exist or must not be killed, and when somebody survived.
+pub fn kill_descendant_tree(
+    pid: Pid,
+    deadline: impl Into<Deadline>,
+) -> Result<Report, KillTreeError> {
+    let tree = Tree::adopt(pid).map_err(KillTreeError::Adopt)?;
+    tree.kill(deadline).map_err(KillTreeError::Kill)
+}

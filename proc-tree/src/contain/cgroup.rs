@@ -1,0 +1,369 @@
+//! A leaf of the cgroup v2 tree: found, made, emptied and removed through its files.
+//!
+//! The root joins from inside, between fork and exec: a join from outside comes too late for the
+//! children that it has by then.
+
+use crate::engine::Step;
+use crate::id::{Pid, ProcId};
+use crate::sys::{LeafFiles, Pidfd, WaitSet};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What the names of all leaves begin with; pid, start and number of the owner follow.
+const PREFIX: &str = "lastout-";
+
+/// How often the leaf is looked at when nothing announces a change: the kernel limits the rate of
+/// its notifications to one in 10 ms.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Members may have made cgroups below the leaf, and below those. A deeper one is not looked for.
+const DEEPEST: usize = 32;
+
+/// A cgroup that belongs to one tree.
+#[derive(Debug)]
+pub(crate) struct Leaf {
+    path: PathBuf,
+    procs: File,
+    kill: Option<File>,
+}
+
+impl Leaf {
+    /// Makes a leaf below the cgroup of the calling process.
+    pub(crate) fn make() -> Result<Self, String> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let parent = own_directory()?;
+        static SWEEP: Once = Once::new();
+        SWEEP.call_once(|| sweep(&parent));
+        // Whoever moves a process needs to write where it comes from, too.
+        let own = parent.join("cgroup.procs");
+        open_to_write(&own).map_err(|error| format!("write {}: {error}", own.display()))?;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let me = ProcId::current();
+        let name = format!("{PREFIX}{}-{}-{number}", me.pid(), me.start());
+        let path = parent.join(name);
+        std::fs::create_dir(&path).map_err(|error| format!("make {}: {error}", path.display()))?;
+        let procs = open_to_write(&path.join("cgroup.procs"));
+        let procs = procs.map_err(|error| {
+            let _ = std::fs::remove_dir(&path);
+            format!("write {}: {error}", path.join("cgroup.procs").display())
+        })?;
+        let kill = open_to_write(&path.join("cgroup.kill")).ok();
+        Ok(Self { path, procs, kill })
+    }
+
+    /// The file to which a process writes `0` to join.
+    pub(crate) fn door(&self) -> &File {
+        &self.procs
+    }
+
+    /// What a supervisor needs to empty and remove the leaf.
+    pub(crate) fn files(&self) -> Option<LeafFiles> {
+        let path = std::ffi::CString::new(self.path.as_os_str().as_bytes()).ok()?;
+        let kill = self.kill.as_ref()?.as_raw_fd();
+        Some(LeafFiles { kill, path })
+    }
+
+    /// The members now, those of nested cgroups too. Members of another PID namespace, which the
+    /// kernel lists as 0, are not in it.
+    pub(crate) fn members(&self) -> io::Result<Vec<Pid>> {
+        let mut members = Vec::new();
+        each_below(&self.path, DEEPEST, &mut |path| {
+            let text = match std::fs::read_to_string(path.join("cgroup.procs")) {
+                Err(error) if is_gone(&error) => return Ok(()),
+                text => text?,
+            };
+            let pids = text.lines().filter_map(|line| line.parse().ok());
+            members.extend(pids.filter(|pid: &Pid| *pid > 1));
+            Ok(())
+        })?;
+        Ok(members)
+    }
+
+    /// The members, held, each certainly one: it was listed again after it was held.
+    pub(crate) fn hold_members(&self) -> io::Result<Vec<(Pid, Pidfd)>> {
+        let listed = self.members()?.into_iter();
+        let held = listed.filter_map(|pid| Some((pid, Pidfd::open(pid).ok()?)));
+        let held: Vec<_> = held.collect();
+        let again = self.members()?;
+        let is_member = |(pid, pidfd): &(Pid, Pidfd)| again.contains(pid) && !pidfd.is_dead();
+        Ok(held.into_iter().filter(is_member).collect())
+    }
+
+    /// Tells the kernel to kill everybody, and to let nobody be born.
+    fn strike(&self) -> io::Result<()> {
+        match &self.kill {
+            Some(file) => {
+                let mut file = file;
+                match file.write_all(b"1") {
+                    Err(error) if is_gone(&error) => Ok(()),
+                    outcome => outcome,
+                }
+            }
+            None => self.strike_frozen(),
+        }
+    }
+
+    /// The same on a kernel older than 5.14: nobody moves while everybody is signalled.
+    fn strike_frozen(&self) -> io::Result<()> {
+        let freezer = self.path.join("cgroup.freeze");
+        let frozen = std::fs::write(&freezer, "1").is_ok();
+        let struck = self.hold_members().map(|members| {
+            for (_, pidfd) in &members {
+                // One that is gone meanwhile needs no signal.
+                let _ = pidfd.signal(crate::signal::Signal::KILL);
+            }
+        });
+        if frozen {
+            let _ = std::fs::write(&freezer, "0");
+        }
+        struck
+    }
+
+    /// Removes the leaf and what is below it, deepest first. It stays while somebody is in it.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        let mut paths = Vec::new();
+        each_below(&self.path, DEEPEST, &mut |path| {
+            paths.push(path.to_owned());
+            Ok(())
+        })?;
+        for path in paths.iter().rev() {
+            match std::fs::remove_dir(path) {
+                Err(error) if !is_gone(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Leaf {
+    /// A leaf that is not empty stays: somebody let its members live.
+    fn drop(&mut self) {
+        let _ = self.remove();
+    }
+}
+
+/// Waits for a leaf to be empty, after killing everybody in it when asked to.
+#[derive(Debug)]
+pub(crate) struct LeafWait<'a> {
+    leaf: &'a Leaf,
+    news: WaitSet,
+    /// Kept open: the kernel remembers in it what was told.
+    events: Option<File>,
+    /// The member whose end is awaited, so that a slow notification costs no time.
+    awaited: Option<Pidfd>,
+    strikes: bool,
+    pub(crate) seen: usize,
+    pub(crate) rounds: u32,
+    /// Nobody was left at the last step.
+    pub(crate) is_empty: bool,
+}
+
+impl<'a> LeafWait<'a> {
+    pub(crate) fn new(leaf: &'a Leaf, strikes: bool) -> io::Result<Self> {
+        let news = WaitSet::new()?;
+        let events = File::open(leaf.path.join("cgroup.events")).ok();
+        if let Some(events) = &events {
+            news.watch_notice(events.as_fd())?;
+        }
+        Ok(Self { leaf, news, events, awaited: None, strikes, seen: 0, rounds: 0, is_empty: false })
+    }
+
+    pub(crate) fn news(&self) -> &WaitSet {
+        &self.news
+    }
+
+    pub(crate) fn step(&mut self, now: Instant) -> io::Result<Step> {
+        self.news.take(&mut Vec::new());
+        if self.strikes && self.rounds == 0 {
+            self.seen = self.leaf.members()?.len();
+            self.rounds = 1;
+            self.leaf.strike()?;
+        }
+        if !self.is_populated()? {
+            self.is_empty = true;
+            return Ok(Step::Done);
+        }
+        if self.strikes && self.leaf.kill.is_none() {
+            self.rounds += 1;
+            self.leaf.strike()?;
+        }
+        if self.awaited.as_ref().is_none_or(Pidfd::is_dead) {
+            let last = self.leaf.members()?.pop();
+            self.awaited = last.and_then(|pid| Pidfd::open(pid).ok());
+            if let Some(member) = &self.awaited {
+                self.news.watch_end(member, 0)?;
+            }
+        }
+        Ok(Step::Wait(now + LOOK))
+    }
+
+    /// Whether a member is alive in the leaf, or below. Reading the open file takes its notification.
+    fn is_populated(&mut self) -> io::Result<bool> {
+        let Some(events) = &mut self.events else {
+            return Ok(false);
+        };
+        let mut text = [0; 256];
+        let read = events.rewind().and_then(|()| events.read(&mut text));
+        match read {
+            Ok(length) => Ok(text[..length].starts_with(b"populated 1")),
+            Err(error) if is_gone(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Removes the empty leaves of owners that are gone: those that were killed before they could, and
+/// those that let their trees live. A leaf with members cannot be removed, and nobody is signalled.
+fn sweep(parent: &Path) {
+    let Ok(entries) = std::fs::read_dir(parent) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(owner_of);
+        if owner.is_some_and(|(pid, start)| !ProcId::new(pid, start).exists()) {
+            let _ = std::fs::remove_dir(entry.path());
+        }
+    }
+}
+
+/// Whose leaf has this name.
+fn owner_of(name: &str) -> Option<(Pid, u64)> {
+    let mut parts = name.strip_prefix(PREFIX)?.splitn(3, '-');
+    let owner = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    parts.next()?.parse::<u64>().ok()?;
+    Some(owner)
+}
+
+fn open_to_write(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).open(path)
+}
+
+/// Whether a file of a cgroup says so because the cgroup was removed.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
+}
+
+/// Calls `visit` for `path` and every cgroup below it, parents first.
+fn each_below(
+    path: &Path,
+    depth: usize,
+    visit: &mut dyn FnMut(&Path) -> io::Result<()>,
+) -> io::Result<()> {
+    visit(path)?;
+    let Some(depth) = depth.checked_sub(1) else {
+        return Ok(());
+    };
+    // A directory of cgroups counts the ones below it: two links are its own.
+    if std::fs::metadata(path).is_ok_and(|metadata| metadata.nlink() == 2) {
+        return Ok(());
+    }
+    let entries = match std::fs::read_dir(path) {
+        Err(error) if is_gone(&error) => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let Ok(entry) = entry else { continue };
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            each_below(&entry.path(), depth, visit)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the cgroup of the calling process is mounted.
+fn own_directory() -> Result<PathBuf, String> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo");
+    let mounts = mounts.map_err(|error| format!("read the mount table: {error}"))?;
+    let own = std::fs::read_to_string("/proc/self/cgroup");
+    let own = own.map_err(|error| format!("read the own cgroup: {error}"))?;
+    locate(&mounts, &own).ok_or_else(|| "no cgroup v2 is mounted".into())
+}
+
+/// Finds the directory of the cgroup that `own` names, in pure and in hybrid layouts.
+fn locate(mounts: &str, own: &str) -> Option<PathBuf> {
+    let own = own.lines().find_map(|line| line.strip_prefix("0::"))?;
+    mounts.lines().find_map(|line| {
+        // id parent device root mountpoint options… - type source super-options
+        let (left, right) = line.split_once(" - ")?;
+        if right.split(' ').next() != Some("cgroup2") {
+            return None;
+        }
+        let mut fields = left.split(' ').skip(3);
+        let root = unescape(fields.next()?);
+        let mountpoint = unescape(fields.next()?);
+        let below = Path::new(own).strip_prefix(&root).ok()?;
+        let below_is_plain = !below.components().any(|part| part.as_os_str() == "..");
+        below_is_plain.then(|| Path::new(&mountpoint).join(below))
+    })
+}
+
+/// The mount table writes spaces, tabs, newlines and backslashes as three octal digits.
+fn unescape(field: &str) -> String {
+    let mut out = String::new();
+    let mut rest = field;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        let code = rest.get(at + 1..at + 4);
+        let byte = code.and_then(|code| u8::from_str_radix(code, 8).ok());
+        match byte {
+            Some(byte) if byte.is_ascii() => {
+                out.push(char::from(byte));
+                rest = &rest[at + 4..];
+            }
+            _ => {
+                out.push('\\');
+                rest = &rest[at + 1..];
+            }
+        }
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "\
+30 24 0:26 / /sys/fs/cgroup ro,nosuid - tmpfs tmpfs ro,mode=755
+31 30 0:27 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer
+32 30 0:28 / /sys/fs/cgroup/unified rw,nosuid shared:9 - cgroup2 cgroup2 rw
+";
+    const PURE: &str = "35 25 0:30 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+
+    #[test]
+    fn hybrid_and_pure_layouts_are_found() {
+        let own = "4:memory:/x\n0::/user.slice/a\n";
+        let path = locate(HYBRID, own).unwrap();
+        assert_eq!(path, Path::new("/sys/fs/cgroup/unified/user.slice/a"));
+        let path = locate(PURE, "0::/\n").unwrap();
+        assert_eq!(path, Path::new("/sys/fs/cgroup"));
+    }
+
+    #[test]
+    fn only_names_of_leaves_have_owners() {
+        assert_eq!(owner_of("lastout-12-345-0"), Some((12, 345)));
+        for other in ["lastout-12-345", "lastout-12-345-x", "user.slice", "lastout--1-2-3"] {
+            assert_eq!(owner_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_mount_of_a_part_is_used_only_for_what_it_holds() {
+        let part = "35 25 0:30 /docker/9f /sys/fs/cg\\040x rw - cgroup2 cgroup rw\n";
+        let path = locate(part, "0::/docker/9f/app\n").unwrap();
+        assert_eq!(path, Path::new("/sys/fs/cg x/app"));
+        assert_eq!(locate(part, "0::/other\n"), None);
+        assert_eq!(locate(PURE, "0::/../outside\n"), None);
+        assert_eq!(locate(PURE, "4:memory:/only-v1\n"), None);
+        assert_eq!(locate("", "0::/\n"), None);
+    }
+}

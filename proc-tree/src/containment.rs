@@ -1,0 +1,57 @@
+//! [`Containment`]: how a tree is to be held together when it is spawned.
+
+use crate::guarantee::Level;
+use std::os::fd::{OwnedFd, RawFd};
+
+/// How to hold a spawned tree together, and what to hand to its root.
+///
+/// By default the strongest level that the machine offers without changing the calling process:
+/// cgroup, else supervisor, else evidence. [`Tree::guarantee`](crate::Tree::guarantee) tells which.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Containment {
+    pub(crate) demanded: Option<Level>,
+    pub(crate) die_with_parent: bool,
+    pub(crate) keep_group: bool,
+    pub(crate) descriptors: Vec<(RawFd, OwnedFd)>,
+}
+
+impl Containment {
+    /// The strongest level that is to be had.
+    pub fn strongest() -> Self {
+        Self::default()
+    }
+
+    /// This level and no other: the spawn fails when it is not to be had.
+    pub fn demand(level: Level) -> Self {
+        Self { demanded: Some(level), ..Self::default() }
+    }
+
+    /// Ends the tree also when the calling process is killed with SIGKILL.
+    ///
+    /// A supervisor is put above the tree that watches a socket to the calling *process*: not the
+    /// kernel's death signal, which fires when the *thread* that spawned ends. The supervisor costs one
+    /// process, which shares the memory of the caller until either writes to it.
+    pub fn die_with_parent(mut self) -> Self {
+        self.die_with_parent = true;
+        self
+    }
+
+    /// Leaves the root in the process group of the caller.
+    ///
+    /// By default it leads a group of its own. Then Ctrl-C reaches the caller alone, which decides
+    /// what to do with the tree, and the root cannot read from the terminal of the caller.
+    pub fn keep_group(mut self) -> Self {
+        self.keep_group = true;
+        self
+    }
+
+    /// Makes `descriptor` the descriptor `number` of the root, such as 3 or 4 for a pipe of DevTools.
+    ///
+    /// The caller's copy is closed by the spawn, so that the other end of a pipe sees the end when the
+    /// tree is gone. Numbers below 3 belong to the command's own stdin, stdout and stderr.
+    pub fn descriptor(mut self, number: RawFd, descriptor: impl Into<OwnedFd>) -> Self {
+        self.descriptors.push((number, descriptor.into()));
+        self
+    }
+}

@@ -1,0 +1,110 @@
+//! The engine with its hands in its pockets: who is a member, and when is nobody left.
+
+use super::table::{Sent, Table};
+use super::{Engine, Hold, Step};
+use crate::id::Pid;
+use crate::signal::Signal;
+use std::time::{Duration, Instant};
+
+/// How often the tree is looked at while members are known to be alive: children that are seen before
+/// their parents end are not lost when the chain breaks.
+const LOOK: Duration = Duration::from_secs(1);
+
+impl<T: Table> Engine<T> {
+    /// Makes it look only: nobody is stopped, and [`Engine::step`] is not to be called.
+    pub(crate) fn looking_only(mut self) -> Self {
+        self.stops = false;
+        self
+    }
+
+    /// Walks through this member, and does not count it as one.
+    pub(crate) fn sparing(mut self, keeper: Pid) -> Self {
+        self.keeper = Some(keeper);
+        self
+    }
+
+    /// Finds everybody there is now; returns how many are alive.
+    pub(crate) fn look(&mut self) -> usize {
+        for member in &mut self.members {
+            member.walked &= member.hold == Hold::Dead;
+        }
+        if let Some(root) = self.evidence.root {
+            self.admit_root(root);
+        }
+        while self.walk() + self.scan(true) > 0 && Instant::now() < self.deadline {}
+        for place in 0..self.members.len() {
+            let member = &mut self.members[place];
+            if let Some(handle) = member.handle.as_ref().filter(|_| !member.watched) {
+                member.watched = self.table.watch(handle, place);
+            }
+        }
+        self.take_ended()
+    }
+
+    /// Notes who has ended; returns how many are alive.
+    fn take_ended(&mut self) -> usize {
+        let mut ended = Vec::new();
+        self.table.ended(&mut ended);
+        for place in ended {
+            self.members[place].hold = Hold::Dead;
+        }
+        let mut alive = 0;
+        for place in 0..self.members.len() {
+            let member = &self.members[place];
+            if member.hold != Hold::Dead && !member.watched && self.member_is_dead(place) {
+                self.members[place].hold = Hold::Dead;
+            }
+            alive += usize::from(self.members[place].hold != Hold::Dead);
+        }
+        alive
+    }
+
+    /// Waits for nobody to be left. `looked` is the time of the last look, kept by the caller.
+    pub(crate) fn await_empty(&mut self, looked: &mut Option<Instant>, now: Instant) -> Step {
+        // Nobody is left only when a look finds nobody after everybody known had ended: who ends
+        // during a look may have left a child behind.
+        let all_ended = self.take_ended() == 0;
+        if all_ended || looked.is_none_or(|looked| now >= looked + LOOK) {
+            let is_first = looked.replace(now).is_none();
+            match self.look() {
+                0 if self.is_cut_short => return Step::Wait(now + super::PAUSES[1]),
+                0 if all_ended && !is_first => {
+                    self.is_concluded = true;
+                    return Step::Done;
+                }
+                0 => return Step::Again,
+                _ => {}
+            }
+        }
+        Step::Wait(now + if self.has_unwatched() { super::PAUSES[1] } else { LOOK })
+    }
+
+    fn has_unwatched(&self) -> bool {
+        let mut alive = self.members.iter().filter(|member| member.hold != Hold::Dead);
+        alive.any(|member| !member.watched)
+    }
+
+    /// Signals everybody who was alive at the last look; returns how many got it.
+    pub(crate) fn signal_all(&mut self, signal: Signal) -> usize {
+        let mut reached = 0;
+        for place in 0..self.members.len() {
+            let member = &self.members[place];
+            if member.hold != Hold::Dead && Some(member.pid) != self.keeper {
+                reached += usize::from(self.signal_member(place, signal) == Sent::Delivered);
+            }
+        }
+        reached
+    }
+
+    /// Whether a wait has seen that nobody is left.
+    pub(crate) fn is_concluded(&self) -> bool {
+        self.is_concluded
+    }
+
+    /// The pids of the members that were alive at the last look.
+    pub(crate) fn pids(&self) -> Vec<Pid> {
+        let alive = self.members.iter().filter(|member| member.hold != Hold::Dead);
+        let counted = alive.filter(|member| Some(member.pid) != self.keeper);
+        counted.map(|member| member.pid).collect()
+    }
+}

@@ -1,0 +1,360 @@
+//! Who belongs to the tree: the walk down from the members, and the scan for the evidence.
+
+use super::table::{Listing, Opened, Sent, Stat, Table};
+use super::{Engine, GroupSent, Hold, Member};
+use crate::id::{Pid, ProcId};
+use crate::signal::Signal;
+use std::collections::HashSet;
+use std::time::Instant;
+
+/// Why a process may be a member. It is checked after the process is held.
+#[derive(Debug, Clone, Copy)]
+enum Claim {
+    /// It is the root, if it started then.
+    Root(u64),
+    /// Its parent is the member at this place.
+    ChildOf(usize),
+    /// It carries evidence.
+    Evidence,
+}
+
+/// From this many members on, one scan of the table may be cheaper than a walk from each.
+const MANY: usize = 64;
+
+/// A walk from one process costs about as much as the scan of this many others.
+const SCAN_SHARE: usize = 5;
+
+impl<T: Table> Engine<T> {
+    pub(super) fn admit_root(&mut self, root: ProcId) {
+        if root == ProcId::new(root.pid(), root.start()) {
+            self.admit(root.pid(), Claim::Root(root.start()));
+        }
+    }
+
+    /// Lists the children of every member that was not walked in its present state, and of those
+    /// that are found, and so on; returns how many were found.
+    pub(super) fn walk(&mut self) -> usize {
+        let before = self.members.len();
+        let mut children = Vec::new();
+        let mut place = 0;
+        while place < self.members.len() {
+            if self.scans_for_children || self.is_large_share(place) {
+                self.walk_by_scan();
+                break;
+            }
+            let member = &mut self.members[place];
+            if !member.walked && !matches!(member.hold, Hold::Dead) {
+                member.walked = true;
+                let pid = member.pid;
+                children.clear();
+                match self.list_children(pid, &mut children) {
+                    Listing::Unsupported => self.scans_for_children = true,
+                    Listing::Exhausted => self.members[place].walked = false,
+                    Listing::Whole | Listing::Gone => {}
+                }
+                for child in children.drain(..) {
+                    self.admit(child, Claim::ChildOf(place));
+                }
+                if self.scans_for_children {
+                    continue;
+                }
+            }
+            place += 1;
+        }
+        self.members.len() - before
+    }
+
+    fn list_children(&mut self, pid: Pid, children: &mut Vec<Pid>) -> Listing {
+        match self.table.children(pid, children) {
+            Listing::Exhausted if self.give_up_handles() => {
+                children.clear();
+                self.table.children(pid, children)
+            }
+            listing => listing,
+        }
+    }
+
+    /// Whether so much is left to walk from `place` on that a scan is cheaper.
+    fn is_large_share(&mut self, place: usize) -> bool {
+        if !place.is_multiple_of(MANY) {
+            return false;
+        }
+        let waiting = self.members[place..].iter();
+        let waiting = waiting.filter(|m| !m.walked && m.hold != Hold::Dead).count();
+        if waiting < MANY {
+            return false;
+        }
+        let mut all = Vec::new();
+        self.table.all(&mut all);
+        waiting * SCAN_SHARE > all.len()
+    }
+
+    /// The same as a walk, by reading the parent of every process there is, until nothing is new.
+    fn walk_by_scan(&mut self) {
+        loop {
+            let before = self.members.len();
+            let mut all = Vec::new();
+            self.table.all(&mut all);
+            // Members whose present state is covered by this pass.
+            let covered = before;
+            for pid in all {
+                let known = self.is_known_alive(pid);
+                if known || self.refusal.of_pid(pid) {
+                    continue;
+                }
+                let parent = self.table.stat(pid).map(|stat| stat.parent);
+                let Some(place) = parent.and_then(|parent| self.index.get(&parent).copied()) else {
+                    continue;
+                };
+                self.admit(pid, Claim::ChildOf(place));
+            }
+            for member in &mut self.members[..covered] {
+                member.walked = true;
+            }
+            if self.members.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn is_known_alive(&self, pid: Pid) -> bool {
+        let place = self.index.get(&pid);
+        place.is_some_and(|place| self.members[*place].hold != Hold::Dead)
+    }
+
+    /// Looks at the whole table for processes that carry evidence; returns how many were found.
+    ///
+    /// A member may fork and end between the list and the look at it: its child is in the next list,
+    /// so lists are made until one has nobody new. Who was alive at the start of that one was looked at.
+    ///
+    /// What is written in memory is looked for only by a `thorough` scan, of which every kill has one
+    /// at its end: reading an environment takes as long as thirty looks at a mark.
+    pub(super) fn scan(&mut self, thorough: bool) -> usize {
+        let numbers = self.numbers_can_match();
+        let written = self.evidence.is_written() && (thorough || self.evidence.mark.is_none());
+        if self.evidence.mark.is_none() && !written && !numbers {
+            return 0;
+        }
+        // Kept only while nobody is found: in a storm of forks the pids come round.
+        let mut seen = HashSet::new();
+        let mut is_first = true;
+        self.is_cut_short = false;
+        loop {
+            let mut fresh = self.strangers();
+            fresh.retain(|pid| seen.insert(*pid));
+            if fresh.is_empty() {
+                return 0;
+            }
+            if !is_first && Instant::now() >= self.deadline {
+                self.is_cut_short = true;
+                return 0;
+            }
+            is_first = false;
+            let mut found = self.catch_marked_of(&fresh);
+            if found == 0 && (written || numbers) {
+                for pid in fresh {
+                    let claims = (written && self.table.carries(pid, &self.evidence))
+                        || (numbers && self.has_number(pid));
+                    found += usize::from(claims && self.admit(pid, Claim::Evidence));
+                }
+            }
+            if found > 0 {
+                return found;
+            }
+        }
+    }
+
+    /// One quick look for the mark alone, which keeps up with a storm of forks.
+    pub(super) fn catch_marked(&mut self) -> usize {
+        if self.evidence.mark.is_none() {
+            return 0;
+        }
+        let strangers = self.strangers();
+        self.catch_marked_of(&strangers)
+    }
+
+    fn catch_marked_of(&mut self, pids: &[Pid]) -> usize {
+        let Some(mark) = self.evidence.mark else {
+            return 0;
+        };
+        let mut found = 0;
+        for pid in pids {
+            // Zombies carry the mark as well, and there may be thousands that nobody waits for.
+            if self.table.is_marked(*pid, mark)
+                && self.table.stat(*pid).is_some_and(|stat| !stat.is_dead())
+            {
+                found += usize::from(self.admit(*pid, Claim::Evidence));
+            }
+        }
+        found
+    }
+
+    /// Everybody who is no living member, the youngest first: they live the shortest.
+    fn strangers(&mut self) -> Vec<Pid> {
+        let mut pids = Vec::new();
+        self.table.all(&mut pids);
+        pids.reverse();
+        pids.retain(|pid| !self.refusal.of_pid(*pid) && !self.is_known_alive(*pid));
+        pids
+    }
+
+    /// Whether anybody can be in a group or session of the evidence: when the group that we hold is
+    /// the only one, the kernel tells without a look at every process.
+    fn numbers_can_match(&mut self) -> bool {
+        let Some(leader) = &self.group else {
+            return !self.evidence.groups.is_empty() || !self.evidence.sessions.is_empty();
+        };
+        self.evidence.groups.len() > 1
+            || !self.evidence.sessions.is_empty()
+            || self.table.signal_group(leader, None) != GroupSent::Empty
+    }
+
+    fn has_number(&mut self, pid: Pid) -> bool {
+        let stat = self.table.stat(pid);
+        stat.is_some_and(|stat| self.stat_is_evidence(&stat))
+    }
+
+    /// Whether the group or the session of a process is evidence, and its number can be trusted.
+    fn stat_is_evidence(&mut self, stat: &Stat) -> bool {
+        let group = self.evidence.groups.contains(&stat.group);
+        let session = self.evidence.sessions.contains(&stat.session);
+        (group && !self.refusal.of_group(stat.group) && self.number_is_ours(stat.group))
+            || (session
+                && !self.refusal.of_session(stat.session)
+                && self.number_is_ours(stat.session))
+    }
+
+    /// Whether a group or session number still means what it meant when the tree was made.
+    ///
+    /// A number that a group or session uses is given to no new process. So it is ours while its
+    /// leader exists with the start that we know, or while the group of the very leader that we hold
+    /// has members: a group that was empty once never fills again. Numbers of leaders that we do not
+    /// know are the word of the caller, unless a younger process than the evidence has them.
+    fn number_is_ours(&mut self, number: Pid) -> bool {
+        match self.evidence.root.filter(|root| root.pid() == number) {
+            Some(root) => {
+                let leader = self.table.stat(number);
+                if let Some(leader) = leader {
+                    return leader.start == root.start();
+                }
+                let held = self.group.as_ref();
+                held.is_some_and(|held| self.table.signal_group(held, None) == GroupSent::Delivered)
+            }
+            None => true,
+        }
+    }
+
+    /// Takes hold of the process that has `pid`, judges it, and stops it when it is a member.
+    fn admit(&mut self, pid: Pid, claim: Claim) -> bool {
+        if self.refusal.of_pid(pid) || self.is_known_alive(pid) {
+            return false;
+        }
+        let Opened::Held(handle) = self.open_sparing(pid) else {
+            return false;
+        };
+        let Some(stat) = self.table.stat(pid) else {
+            return false;
+        };
+        if self.refusal.of_process(&stat) || self.is_same_as_dead(&stat) {
+            return false;
+        }
+        let proven = match claim {
+            Claim::Root(start) => stat.start == start,
+            Claim::ChildOf(place) => self.is_child_of(&stat, place),
+            Claim::Evidence => self.is_of_age(&stat) && self.has_evidence(&stat),
+        };
+        // The proof was read while the handle was held: it is of this process unless it died, and
+        // then its pid may have been reused in between, and nothing is signalled.
+        if !proven || self.table.is_dead(&handle) {
+            if proven && stat.state.is_zombie() {
+                self.note_dead(&stat);
+            }
+            return false;
+        }
+        let asked = self.stops.then(|| self.table.signal(&handle, Signal::STOP));
+        let hold = match asked {
+            None => Hold::Seen,
+            Some(Sent::Delivered) => Hold::Stopping,
+            Some(Sent::Denied) => Hold::Denied,
+            Some(Sent::Gone | Sent::Exhausted) => return false,
+        };
+        self.index.insert(pid, self.members.len());
+        self.members.push(Member {
+            pid,
+            start: stat.start,
+            handle: Some(handle),
+            hold,
+            was_stopped: stat.state.is_stopped() && !self.group_is_stopped,
+            walked: false,
+            watched: false,
+            struck: false,
+        });
+        true
+    }
+
+    /// Remembers a member that was found as a zombie, so that it is counted once.
+    fn note_dead(&mut self, stat: &Stat) {
+        self.already_gone += 1;
+        self.index.insert(stat.pid, self.members.len());
+        self.members.push(Member {
+            pid: stat.pid,
+            start: stat.start,
+            handle: None,
+            hold: Hold::Dead,
+            was_stopped: false,
+            walked: true,
+            watched: false,
+            struck: false,
+        });
+    }
+
+    fn is_same_as_dead(&self, stat: &Stat) -> bool {
+        let place = self.index.get(&stat.pid);
+        place.is_some_and(|place| self.members[*place].start == stat.start)
+    }
+
+    /// Whether the parent named in `stat` is that very member: it still was when `stat` was read,
+    /// because it is alive afterwards.
+    fn is_child_of(&mut self, stat: &Stat, place: usize) -> bool {
+        stat.parent == self.members[place].pid
+            && self.members[place].hold != Hold::Dead
+            && !self.member_is_dead(place)
+    }
+
+    fn is_of_age(&self, stat: &Stat) -> bool {
+        let root = self.evidence.root;
+        root.is_none_or(|root| stat.start >= root.start())
+    }
+
+    fn has_evidence(&mut self, stat: &Stat) -> bool {
+        let mark = self.evidence.mark;
+        mark.is_some_and(|mark| self.table.is_marked(stat.pid, mark))
+            || self.table.carries(stat.pid, &self.evidence)
+            || self.stat_is_evidence(stat)
+    }
+
+    /// Opens a process, giving up handles of members when descriptors run short.
+    pub(super) fn open_sparing(&mut self, pid: Pid) -> Opened<T::Handle> {
+        match self.table.open(pid) {
+            Opened::Exhausted if self.give_up_handles() => self.open_sparing(pid),
+            opened => opened,
+        }
+    }
+
+    /// Drops every second handle; whether any was left to drop.
+    fn give_up_handles(&mut self) -> bool {
+        let mut given = false;
+        let mut keep = true;
+        for member in &mut self.members {
+            if member.handle.is_some() {
+                keep = !keep;
+                if !keep {
+                    member.handle = None;
+                    member.watched = false;
+                    given = true;
+                }
+            }
+        }
+        given
+    }
+}

@@ -1,0 +1,350 @@
+//! A process table in memory, whose processes act at exactly the moment that a test names.
+
+use super::table::{GroupSent, Listing, Opened, Sent, Stat, State, Table};
+use crate::evidence::Evidence;
+use crate::id::Pid;
+use crate::signal::Signal;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// The pid of the caller in the fake world. Its parent is 50, whose parent is 1.
+pub(super) const CALLER: Pid = 100;
+
+#[derive(Debug, Clone)]
+pub(super) struct Proc {
+    pub(super) start: u64,
+    pub(super) parent: Pid,
+    pub(super) group: Pid,
+    pub(super) session: Pid,
+    pub(super) threads: u32,
+    pub(super) state: u8,
+    pub(super) mark: Option<u64>,
+    pub(super) variable: Option<Vec<u8>>,
+    pub(super) is_kernel_thread: bool,
+    /// All threads have ended.
+    pub(super) dead: bool,
+    /// May not be signalled.
+    pub(super) foreign: bool,
+    /// So many looks are needed until a signal to stop has taken effect; never with `None`.
+    pub(super) stops_after: Option<u32>,
+    /// SIGKILL stays pending.
+    pub(super) stuck: bool,
+    /// Stays as a zombie: its parent does not wait.
+    pub(super) lingers: bool,
+    stopping: bool,
+}
+
+/// What the engine is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Op {
+    Open(Pid),
+    Stat(Pid),
+    Children(Pid),
+    All,
+    Signal(Pid, Signal),
+}
+
+type Act = Box<dyn FnOnce(&mut World)>;
+
+#[derive(Default)]
+pub(super) struct World {
+    pub(super) procs: BTreeMap<Pid, Proc>,
+    pub(super) signals: Vec<(Pid, u64, Signal)>,
+    /// Listed by `children` and `all` besides the real ones.
+    pub(super) extra: Vec<Pid>,
+    pub(super) handles: usize,
+    pub(super) handle_limit: usize,
+    pub(super) hides_children: bool,
+    pub(super) looks: usize,
+    acts: Vec<(Op, Act)>,
+    timed: Option<(usize, Act)>,
+    watched: Vec<(Pid, u64, usize)>,
+    clock: u64,
+}
+
+impl World {
+    pub(super) fn spawn(&mut self, pid: Pid, parent: Pid) -> &mut Proc {
+        self.clock += 1;
+        let template = self.procs.get(&parent);
+        let process = Proc {
+            start: self.clock,
+            parent,
+            group: template.map_or(pid, |t| t.group),
+            session: template.map_or(pid, |t| t.session),
+            threads: 1,
+            state: b'S',
+            mark: template.and_then(|t| t.mark),
+            variable: template.and_then(|t| t.variable.clone()),
+            is_kernel_thread: false,
+            dead: false,
+            foreign: false,
+            stops_after: Some(1),
+            stuck: false,
+            lingers: false,
+            stopping: false,
+        };
+        assert!(self.procs.insert(pid, process).is_none(), "pid {pid} is in use");
+        self.procs.get_mut(&pid).unwrap()
+    }
+
+    /// A fork by `parent`, which a stopped or dead process does not get to do.
+    pub(super) fn fork(&mut self, pid: Pid, parent: Pid) {
+        let able = self.procs.get(&parent).is_some_and(|p| !p.dead && p.state != b'T');
+        if able && !self.procs.contains_key(&pid) {
+            self.spawn(pid, parent);
+        }
+    }
+
+    /// The process ends; its children become orphans.
+    pub(super) fn end(&mut self, pid: Pid) {
+        let Some(process) = self.procs.get_mut(&pid) else {
+            return;
+        };
+        process.dead = true;
+        process.state = b'Z';
+        if !process.lingers {
+            self.procs.remove(&pid);
+        }
+        for process in self.procs.values_mut().filter(|p| p.parent == pid) {
+            process.parent = 1;
+        }
+    }
+
+    /// Just before the engine does `op` for the first time from now on, `act` happens.
+    pub(super) fn before(&mut self, op: Op, act: impl FnOnce(&mut Self) + 'static) {
+        self.acts.push((op, Box::new(act)));
+    }
+
+    /// After so many operations from now on, `act` happens.
+    pub(super) fn after_looks(&mut self, looks: usize, act: impl FnOnce(&mut Self) + 'static) {
+        self.timed = Some((self.looks + looks, Box::new(act)));
+    }
+
+    fn enter(&mut self, op: Op) {
+        self.looks += 1;
+        if self.timed.as_ref().is_some_and(|(at, _)| self.looks > *at) {
+            let (_, act) = self.timed.take().unwrap();
+            act(self);
+        }
+        let due = self.acts.iter().position(|(when, _)| *when == op);
+        if let Some(due) = due {
+            let (_, act) = self.acts.remove(due);
+            act(self);
+        }
+    }
+
+    fn same(&mut self, handle: &Handle) -> Option<&mut Proc> {
+        let process = self.procs.get_mut(&handle.pid)?;
+        (process.start == handle.start).then_some(process)
+    }
+
+    fn deliver(&mut self, pid: Pid, signal: Signal) -> Sent {
+        let Some(process) = self.procs.get_mut(&pid) else {
+            return Sent::Gone;
+        };
+        if process.foreign {
+            return Sent::Denied;
+        }
+        let start = process.start;
+        match signal {
+            Signal::STOP if !process.dead => process.stopping = true,
+            Signal::CONT => {
+                process.stopping = false;
+                process.state = b'S';
+            }
+            Signal::KILL if !process.stuck && !process.dead => self.end(pid),
+            _ => {}
+        }
+        self.signals.push((pid, start, signal));
+        Sent::Delivered
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Handle {
+    pid: Pid,
+    start: u64,
+    world: FakeTable,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.world.0.borrow_mut().handles -= 1;
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct FakeTable(pub(super) Rc<RefCell<World>>);
+
+impl std::fmt::Debug for FakeTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FakeTable")
+    }
+}
+
+impl FakeTable {
+    /// The caller with its line of ancestors, and nobody else.
+    pub(super) fn new() -> Self {
+        let mut world = World { handle_limit: usize::MAX, ..World::default() };
+        world.spawn(1, 0);
+        world.spawn(50, 1);
+        world.spawn(CALLER, 50);
+        Self(Rc::new(RefCell::new(world)))
+    }
+
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut World) -> R) -> R {
+        act(&mut self.0.borrow_mut())
+    }
+
+    /// Evidence for the process that has `pid` now.
+    pub(super) fn evidence(&self, pid: Pid) -> Evidence {
+        let start = self.with(|world| world.procs[&pid].start);
+        Evidence::new().process(crate::id::ProcId::new(pid, start))
+    }
+
+    pub(super) fn handle(&self, pid: Pid) -> (Pid, Handle) {
+        match self.clone().open(pid) {
+            Opened::Held(handle) => (pid, handle),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn is_alive(&self, pid: Pid) -> bool {
+        self.with(|world| world.procs.get(&pid).is_some_and(|p| !p.dead))
+    }
+
+    pub(super) fn signals_to(&self, pid: Pid, start: u64) -> Vec<Signal> {
+        self.with(|world| {
+            let to = world.signals.iter().filter(|(p, s, _)| (*p, *s) == (pid, start));
+            to.map(|(_, _, signal)| *signal).collect()
+        })
+    }
+}
+
+impl Table for FakeTable {
+    type Handle = Handle;
+
+    fn own_pid(&self) -> Pid {
+        CALLER
+    }
+
+    fn open(&mut self, pid: Pid) -> Opened<Handle> {
+        let mut world = self.0.borrow_mut();
+        world.enter(Op::Open(pid));
+        if world.handles >= world.handle_limit {
+            return Opened::Exhausted;
+        }
+        let Some(start) = world.procs.get(&pid).map(|p| p.start) else {
+            return Opened::Gone;
+        };
+        world.handles += 1;
+        Opened::Held(Handle { pid, start, world: self.clone() })
+    }
+
+    fn stat(&mut self, pid: Pid) -> Option<Stat> {
+        let mut world = self.0.borrow_mut();
+        world.enter(Op::Stat(pid));
+        let process = world.procs.get_mut(&pid)?;
+        if process.stopping {
+            match &mut process.stops_after {
+                Some(0) => process.state = b'T',
+                Some(left) => *left -= 1,
+                None => {}
+            }
+        }
+        Some(Stat {
+            pid,
+            parent: process.parent,
+            group: process.group,
+            session: process.session,
+            start: process.start,
+            threads: process.threads,
+            state: State(process.state),
+            is_kernel_thread: process.is_kernel_thread,
+        })
+    }
+
+    fn name(&mut self, pid: Pid) -> Option<Vec<u8>> {
+        self.with(|world| world.procs.contains_key(&pid).then(|| b"fake".to_vec()))
+    }
+
+    fn children(&mut self, pid: Pid, out: &mut Vec<Pid>) -> Listing {
+        let mut world = self.0.borrow_mut();
+        world.enter(Op::Children(pid));
+        if world.hides_children {
+            return Listing::Unsupported;
+        }
+        out.extend(world.procs.iter().filter(|(_, p)| p.parent == pid).map(|(pid, _)| *pid));
+        out.extend(&world.extra);
+        match world.procs.get(&pid) {
+            Some(process) if !process.dead => Listing::Whole,
+            _ => Listing::Gone,
+        }
+    }
+
+    fn all(&mut self, out: &mut Vec<Pid>) {
+        let mut world = self.0.borrow_mut();
+        world.enter(Op::All);
+        out.extend(world.procs.keys());
+        out.extend(&world.extra);
+    }
+
+    fn is_marked(&mut self, pid: Pid, mark: u64) -> bool {
+        self.with(|world| world.procs.get(&pid).is_some_and(|p| p.mark == Some(mark)))
+    }
+
+    fn carries(&mut self, pid: Pid, evidence: &Evidence) -> bool {
+        let variable = self.with(|world| world.procs.get(&pid).and_then(|p| p.variable.clone()));
+        variable.is_some_and(|variable| evidence.variables.contains(&variable))
+    }
+
+    fn all_threads_stopped(&mut self, pid: Pid) -> bool {
+        // The threads of a fake process stop together with it, also when the first one has ended.
+        self.with(|world| world.procs.get(&pid).is_none_or(|p| p.stopping))
+    }
+
+    fn signal(&mut self, process: &Handle, signal: Signal) -> Sent {
+        let mut world = self.0.borrow_mut();
+        world.enter(Op::Signal(process.pid, signal));
+        if world.same(process).is_none() {
+            return Sent::Gone;
+        }
+        world.deliver(process.pid, signal)
+    }
+
+    fn signal_group(&mut self, leader: &Handle, signal: Option<Signal>) -> GroupSent {
+        let mut world = self.0.borrow_mut();
+        // The number means the group of the leader that is held until a younger leader has it.
+        let reused = world.procs.get(&leader.pid).is_some_and(|p| p.start != leader.start);
+        let group = world.procs.iter().filter(|(_, p)| !reused && p.group == leader.pid);
+        let members: Vec<Pid> = group.map(|(pid, _)| *pid).collect();
+        for pid in &members {
+            if let Some(signal) = signal {
+                world.deliver(*pid, signal);
+            }
+        }
+        if members.is_empty() { GroupSent::Empty } else { GroupSent::Delivered }
+    }
+
+    fn is_dead(&mut self, process: &Handle) -> bool {
+        self.with(|world| world.same(process).is_none_or(|p| p.dead))
+    }
+
+    fn watch(&mut self, process: &Handle, token: usize) -> bool {
+        self.with(|world| world.watched.push((process.pid, process.start, token)));
+        true
+    }
+
+    fn ended(&mut self, out: &mut Vec<usize>) {
+        let mut world = self.0.borrow_mut();
+        let watched = std::mem::take(&mut world.watched);
+        let is_alive = |pid: &Pid, start: &u64| {
+            world.procs.get(pid).is_some_and(|p| p.start == *start && !p.dead)
+        };
+        let (alive, ended): (Vec<_>, Vec<_>) =
+            watched.into_iter().partition(|(pid, start, _)| is_alive(pid, start));
+        out.extend(ended.into_iter().map(|(_, _, token)| token));
+        world.watched = alive;
+    }
+}

@@ -1,0 +1,54 @@
+//! The engine when something is missing: descriptors, lists of children, or a small share of the table.
+
+use super::fake::Op;
+use super::races::{ROOT, assert_all_dead, engine, family, kill, marked, run};
+use crate::signal::Signal;
+use std::time::Instant;
+
+#[test]
+fn few_descriptors_are_enough_for_many_members() {
+    let table = family();
+    table.with(|world| {
+        world.handle_limit = 5;
+        (1000..1300).for_each(|pid| world.fork(pid, 201));
+    });
+    let outcome = kill(&table, marked(&table));
+    assert_all_dead(&table, (200..=203).chain(1000..1300));
+    assert_eq!(outcome.killed, 304);
+}
+
+#[test]
+fn no_descriptor_at_all_is_no_success() {
+    let table = family();
+    let mut engine = engine(&table, table.evidence(ROOT));
+    engine.step(Instant::now());
+    table.with(|world| world.handle_limit = 0);
+    run(&mut engine, Instant::now());
+    let outcome = engine.outcome();
+    let alive = (200..=203).filter(|pid| table.is_alive(*pid)).count();
+    assert_eq!(outcome.survivors.len(), alive);
+}
+
+#[test]
+fn hidden_lists_of_children_are_replaced_by_scans() {
+    let table = family();
+    table.with(|world| {
+        world.hides_children = true;
+        (1000..1100).for_each(|pid| world.fork(pid, 203));
+        world.before(Op::Signal(1050, Signal::STOP), |world| {
+            world.fork(1200, 1050);
+        });
+    });
+    kill(&table, table.evidence(ROOT));
+    assert_all_dead(&table, (200..=203).chain(1000..=1200));
+}
+
+#[test]
+fn a_large_tree_among_few_others_is_read_by_scans() {
+    let table = family();
+    table.with(|world| (1000..1600).for_each(|pid| world.fork(pid, 201)));
+    kill(&table, table.evidence(ROOT));
+    assert_all_dead(&table, (200..=203).chain(1000..1600));
+    // Walking would open 604 lists twice; scanning looks at each of them a few times.
+    assert!(table.with(|world| world.looks) < 604 * 16);
+}

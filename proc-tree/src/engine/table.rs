@@ -1,0 +1,143 @@
+//! [`Table`]: what the engine may ask of a process table and do to it.
+//!
+//! The real table is `/proc` and pidfds. The fake one is a list in memory whose processes fork,
+//! die and have their pids used again at exactly the worst moment.
+
+use crate::evidence::Evidence;
+use crate::id::Pid;
+use crate::signal::Signal;
+
+/// What one look at a process tells. All numbers are of the same moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) pid: Pid,
+    pub(crate) parent: Pid,
+    pub(crate) group: Pid,
+    pub(crate) session: Pid,
+    pub(crate) start: u64,
+    pub(crate) threads: u32,
+    pub(crate) state: State,
+    pub(crate) is_kernel_thread: bool,
+}
+
+impl Stat {
+    /// Whether the first thread has ended and was the last one.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.state.is_zombie() && self.threads <= 1
+    }
+}
+
+/// The state of the first thread, as the letter of `ps`. It is not always that of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct State(pub(crate) u8);
+
+impl State {
+    /// Stopped by a signal or by a tracer.
+    pub(crate) fn is_stopped(self) -> bool {
+        matches!(self.0, b'T' | b't')
+    }
+
+    /// The first thread has ended. Others may still run.
+    pub(crate) fn is_zombie(self) -> bool {
+        matches!(self.0, b'Z' | b'X' | b'x')
+    }
+
+    /// Waits inside the kernel and answers no signal until that ends.
+    pub(crate) fn is_uninterruptible(self) -> bool {
+        self.0 == b'D'
+    }
+}
+
+/// What a list of children is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listing {
+    /// Every child that the process had at the time is in it.
+    Whole,
+    /// The process is gone, or a zombie: it has no children any more.
+    Gone,
+    /// The system does not tell the children of a process: only a scan of the table can.
+    Unsupported,
+    /// No descriptor was free to read with.
+    Exhausted,
+}
+
+/// A process taken hold of, or why not.
+#[derive(Debug)]
+pub(crate) enum Opened<H> {
+    Held(H),
+    Gone,
+    /// No descriptor was free.
+    Exhausted,
+}
+
+/// What became of a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Delivered,
+    Gone,
+    Denied,
+    /// No descriptor was free to hold the process with.
+    Exhausted,
+}
+
+/// What became of a signal to a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GroupSent {
+    /// At least one member, perhaps a zombie, is in the group, and got it if it may.
+    Delivered,
+    /// Nobody is in the group any more.
+    Empty,
+    /// Members exist and none may be signalled.
+    Denied,
+    /// The system cannot signal a group without naming it by a number that may be reused.
+    Unsupported,
+}
+
+/// A process table, and the processes in it.
+pub(crate) trait Table {
+    /// Holds one process, so that its number cannot come to mean another.
+    type Handle;
+
+    /// The pid of the calling process.
+    fn own_pid(&self) -> Pid;
+
+    /// Takes hold of the process that has `pid` now.
+    fn open(&mut self, pid: Pid) -> Opened<Self::Handle>;
+
+    /// A look at the process that has `pid` now; `None` when there is none.
+    fn stat(&mut self, pid: Pid) -> Option<Stat>;
+
+    /// The name of the process that has `pid` now, for people.
+    fn name(&mut self, pid: Pid) -> Option<Vec<u8>>;
+
+    /// Appends the children of all threads of `pid`.
+    fn children(&mut self, pid: Pid, out: &mut Vec<Pid>) -> Listing;
+
+    /// Appends every pid there is. What cannot be read is not in it.
+    fn all(&mut self, out: &mut Vec<Pid>);
+
+    /// Whether the process that has `pid` now carries the mark.
+    fn is_marked(&mut self, pid: Pid, mark: u64) -> bool;
+
+    /// Whether the process that has `pid` now carries a variable or an argument of the evidence.
+    fn carries(&mut self, pid: Pid, evidence: &Evidence) -> bool;
+
+    /// Whether no thread of a stopped process can fork any more.
+    fn all_threads_stopped(&mut self, pid: Pid) -> bool;
+
+    /// Signals the process that is held.
+    fn signal(&mut self, process: &Self::Handle, signal: Signal) -> Sent;
+
+    /// Signals the group that the process led; no signal only asks whether it has members.
+    fn signal_group(&mut self, leader: &Self::Handle, signal: Option<Signal>) -> GroupSent;
+
+    /// Whether every thread of the process has ended. A zombie is dead.
+    fn is_dead(&mut self, process: &Self::Handle) -> bool;
+
+    /// Makes the end of the process appear in [`Table::ended`], once, under `token`.
+    /// Whether that could be arranged.
+    fn watch(&mut self, process: &Self::Handle, token: usize) -> bool;
+
+    /// Appends the tokens of the watched processes that ended since the last call.
+    fn ended(&mut self, out: &mut Vec<usize>);
+}

@@ -1,0 +1,227 @@
+//! The errors, one enum for each operation.
+
+use crate::guarantee::Level;
+use crate::id::Pid;
+use crate::report::Report;
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// Why a tree was not spawned. Nothing runs, unless the variant says so.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// The command could not be started.
+    Command {
+        /// The program, as it was given.
+        program: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The level that was demanded is not to be had here.
+    Unavailable {
+        /// That level.
+        level: Level,
+        /// What stands in its way.
+        why: String,
+    },
+    /// A descriptor of the root was asked for that cannot be given.
+    Descriptor {
+        /// The number in the root.
+        number: i32,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The root started, and could not be taken hold of; it was killed.
+    Lost {
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command { program, .. } => write!(f, "start {program}"),
+            Self::Unavailable { level, why } => {
+                write!(f, "contain the tree by {level}: {why}")
+            }
+            Self::Descriptor { number, .. } => {
+                write!(f, "hand over a descriptor as number {number}")
+            }
+            Self::Lost { .. } => write!(f, "take hold of the root after its start"),
+        }
+    }
+}
+
+impl Error for SpawnError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Command { source, .. }
+            | Self::Descriptor { source, .. }
+            | Self::Lost { source } => Some(source),
+            Self::Unavailable { .. } => None,
+        }
+    }
+}
+
+/// Why a running process was not adopted. Nothing was done to it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AdoptError {
+    /// Nobody has this pid.
+    Gone(Pid),
+    /// This process must not be killed.
+    Refused {
+        /// Its pid.
+        pid: Pid,
+        /// Why not.
+        why: Refused,
+    },
+    /// The process table cannot be read.
+    Io(io::Error),
+}
+
+/// Why a process is never adopted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refused {
+    /// Pid 0 or 1, or no pid at all.
+    System,
+    /// The caller itself, or an ancestor of it.
+    Caller,
+    /// A thread of the kernel.
+    Kernel,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::System => "it is a process of the system",
+            Self::Caller => "it is the caller or an ancestor of the caller",
+            Self::Kernel => "it is a thread of the kernel",
+        })
+    }
+}
+
+impl fmt::Display for AdoptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone(pid) => write!(f, "adopt process {pid}: there is no such process"),
+            Self::Refused { pid, why } => write!(f, "adopt process {pid}: {why}"),
+            Self::Io(_) => write!(f, "read the process table"),
+        }
+    }
+}
+
+impl Error for AdoptError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// Why a tree is not known to be gone.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum KillError {
+    /// Members still run: [`Report::survivors`] names them. Everybody else was killed.
+    Survivors(Report),
+    /// The process table, or the mechanism that holds the tree, could not be used.
+    Io(io::Error),
+}
+
+impl KillError {
+    /// The report of what was done, when there is one.
+    pub fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Survivors(report) => Some(report),
+            Self::Io(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for KillError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Survivors(report) => {
+                write!(f, "end the tree: {} still run", report.survivors.len())?;
+                for survivor in &report.survivors {
+                    write!(f, "; {survivor}")?;
+                }
+                Ok(())
+            }
+            Self::Io(_) => write!(f, "end the tree with what the system offers"),
+        }
+    }
+}
+
+impl Error for KillError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io(source) => Some(source),
+            Self::Survivors(_) => None,
+        }
+    }
+}
+
+/// Why one call to end the tree of a pid failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum KillTreeError {
+    /// It was not adopted, and nothing was done.
+    Adopt(AdoptError),
+    /// It was, and is not known to be gone.
+    Kill(KillError),
+}
+
+impl fmt::Display for KillTreeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Adopt(error) => error.fmt(f),
+            Self::Kill(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for KillTreeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Adopt(error) => error.source(),
+            Self::Kill(error) => error.source(),
+        }
+    }
+}
+
+/// Why the tree was not seen empty.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The deadline came while this many members were alive.
+    Deadline {
+        /// How many at least; 0 when the last look was not finished by then.
+        alive: usize,
+    },
+    /// The process table, or the mechanism that holds the tree, could not be read.
+    Io(io::Error),
+}
+
+impl fmt::Display for WaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deadline { alive } => write!(f, "wait for the tree: {alive} members still run"),
+            Self::Io(_) => write!(f, "wait for the tree with what the system offers"),
+        }
+    }
+}
+
+impl Error for WaitError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io(source) => Some(source),
+            Self::Deadline { .. } => None,
+        }
+    }
+}

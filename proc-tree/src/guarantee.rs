@@ -1,0 +1,131 @@
+//! [`Guarantee`]: which level of containment holds, and what it cannot see.
+
+use std::fmt;
+
+/// A way to hold a tree together, strongest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum Level {
+    /// A PID namespace: when its first process ends, the kernel ends all. Only on demand, because
+    /// the members see other pids than the caller does. Needs privileges.
+    PidNamespace,
+    /// A leaf of the cgroup v2 tree. Needs write access to the caller's own cgroup.
+    Cgroup,
+    /// A parent process between the caller and the tree that every orphan falls back to, and that
+    /// ends the tree when the caller is gone. Needs no privileges.
+    Supervisor,
+    /// As evidence, and the calling process itself is made the one that orphans fall back to, so that
+    /// no other process has to wait for them. Only on demand, because it holds for the whole process:
+    /// orphans of children that are no trees fall to it as well. Members that ended are waited for by
+    /// every call on the tree; nobody else is.
+    Subreaper,
+    /// A mark that children inherit, a variable in the environment, the process group, and the walk
+    /// from parent to child.
+    Evidence,
+    /// The walk from parent to child alone.
+    Walk,
+}
+
+impl Level {
+    /// Whether no member can leave the tree, whatever it does, short of privileges over the mechanism.
+    pub fn is_complete(self) -> bool {
+        matches!(self, Self::PidNamespace | Self::Cgroup | Self::Supervisor)
+    }
+
+    /// What a process has to do to become invisible.
+    pub fn blind_spots(self) -> &'static [&'static str] {
+        match self {
+            Self::PidNamespace => &[],
+            Self::Cgroup => {
+                &["a member that may write to the cgroup file system moves out of the leaf"]
+            }
+            Self::Supervisor => &[
+                "a member makes itself a subreaper, and is killed by somebody else during the kill",
+                "somebody kills the supervisor, and a member had left every trace of the tree behind",
+            ],
+            Self::Subreaper | Self::Evidence => &[
+                "an orphan that also left the group, lost the variable, and changed an inert resource limit",
+            ],
+            Self::Walk => &["an orphan: its parent ended before it was seen"],
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PidNamespace => "pid namespace",
+            Self::Cgroup => "cgroup",
+            Self::Supervisor => "supervisor",
+            Self::Subreaper => "subreaper",
+            Self::Evidence => "evidence",
+            Self::Walk => "walk",
+        })
+    }
+}
+
+/// What holds for a tree. Known before anything relies on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Guarantee {
+    level: Level,
+    dies_with_parent: bool,
+    skipped: Vec<Skipped>,
+}
+
+/// A stronger level that was not to be had, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Skipped {
+    /// The level.
+    pub level: Level,
+    /// What stood in its way.
+    pub why: String,
+}
+
+impl Guarantee {
+    pub(crate) fn new(level: Level, dies_with_parent: bool, skipped: Vec<Skipped>) -> Self {
+        Self { level, dies_with_parent, skipped }
+    }
+
+    /// The level that holds.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Whether no member can leave the tree; see [`Level::is_complete`].
+    pub fn is_complete(&self) -> bool {
+        self.level.is_complete()
+    }
+
+    /// What the level cannot see; see [`Level::blind_spots`].
+    pub fn blind_spots(&self) -> &'static [&'static str] {
+        self.level.blind_spots()
+    }
+
+    /// Whether the tree ends also when the calling process is killed with SIGKILL.
+    pub fn dies_with_parent(&self) -> bool {
+        self.dies_with_parent
+    }
+
+    /// The stronger levels that were tried and were not to be had.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+}
+
+impl fmt::Display for Guarantee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let complete = if self.is_complete() { "complete" } else { "not complete" };
+        write!(f, "{}, {complete}", self.level)?;
+        if self.dies_with_parent {
+            write!(f, ", dies with the caller")?;
+        }
+        for skipped in &self.skipped {
+            write!(f, "; no {}: {}", skipped.level, skipped.why)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! [`Inner`]: what a tree is made of, and what the calls that block and the futures share.
+
+use crate::child::Root;
+use crate::contain::Means;
+use crate::engine::{Engine, Outcome};
+use crate::error::{KillError, WaitError};
+use crate::evidence::Evidence;
+use crate::guarantee::{Guarantee, Level};
+use crate::id::{Pid, ProcId};
+use crate::report::{Report, Survivor, SurvivorReason};
+use crate::signal::Signal;
+use crate::sys::{Pidfd, SystemTable};
+use crate::wait::Reactor;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a single look at a tree may go on finding new members.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What a tree is made of; shared with the futures that wait for it.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) root: Option<ProcId>,
+    pub(crate) pidfd: Option<Pidfd>,
+    pub(crate) evidence: Evidence,
+    pub(crate) means: Means,
+    pub(crate) guarantee: Guarantee,
+    /// The root as our child, to be waited for by whoever comes first.
+    pub(crate) process: Option<Arc<Root>>,
+    pub(crate) reactor: Reactor,
+}
+
+impl Inner {
+    pub(crate) fn engine(&self, deadline: Instant) -> io::Result<Engine<SystemTable>> {
+        let table = SystemTable::open()?;
+        let root = self.root.map(|root| root.pid());
+        let leads = root.filter(|root| self.evidence.groups.contains(root));
+        let group = match (leads, &self.pidfd) {
+            (Some(pid), Some(pidfd)) => Some((pid, pidfd.try_clone()?)),
+            _ => None,
+        };
+        Ok(Engine::new(table, self.evidence.clone(), group, Instant::now(), deadline))
+    }
+
+    /// A look at everybody there is. Under a supervisor that is whoever descends from it.
+    fn looking_engine(&self) -> io::Result<Engine<SystemTable>> {
+        let table = SystemTable::open()?;
+        let deadline = Instant::now() + LOOK;
+        let mut engine = match &self.means.link {
+            Some(link) if !link.end().is_dead() => {
+                let evidence = self.evidence.clone().process(link.id());
+                Engine::new(table, evidence, None, Instant::now(), deadline)
+                    .looking_only()
+                    .sparing(link.id().pid())
+            }
+            _ => self.engine(deadline)?.looking_only(),
+        };
+        engine.look();
+        Ok(engine)
+    }
+
+    pub(crate) fn member_pids(&self) -> io::Result<Vec<Pid>> {
+        match &self.means.leaf {
+            Some(leaf) => leaf.members(),
+            None => Ok(self.looking_engine()?.pids()),
+        }
+    }
+
+    /// Names processes that were alive a moment ago and still are.
+    pub(crate) fn survivors(&self, pids: Vec<Pid>) -> Vec<Survivor> {
+        if pids.is_empty() {
+            return Vec::new();
+        }
+        let Ok(mut table) = crate::sys::Lookout::open() else {
+            return Vec::new();
+        };
+        let named = pids.into_iter().filter_map(|pid| {
+            let (stat, name) = table.look(pid)?;
+            let id = ProcId::new(pid, stat.start);
+            let reason = match stat.state.is_uninterruptible() {
+                true => SurvivorReason::Uninterruptible,
+                false => SurvivorReason::Deadline,
+            };
+            let survivor = Survivor::new(id, &name, char::from(stat.state.0), reason);
+            id.is_running().then_some(survivor)
+        });
+        named.collect()
+    }
+
+    pub(crate) fn ask(&self, request: crate::policy::Request) -> io::Result<()> {
+        let root = self.pidfd.as_ref().filter(|root| !request.to_all && !root.is_dead());
+        match root {
+            Some(root) => {
+                // A root that ends meanwhile, or may not be signalled, is dealt with after the grace.
+                let _ = root.signal(request.signal);
+                Ok(())
+            }
+            None => self.signal_all(request.signal).map(drop),
+        }
+    }
+
+    pub(crate) fn signal_all(&self, signal: Signal) -> io::Result<usize> {
+        match &self.means.leaf {
+            Some(leaf) => {
+                let members = leaf.hold_members()?.into_iter();
+                Ok(members.filter(|(_, pidfd)| pidfd.signal(signal).is_ok()).count())
+            }
+            None => Ok(self.looking_engine()?.signal_all(signal)),
+        }
+    }
+
+    pub(crate) fn report(&self, outcome: Outcome, begin: Instant) -> Result<Report, KillError> {
+        let mut report = Report::new(self.guarantee.clone());
+        report.killed = outcome.killed;
+        report.already_gone = outcome.already_gone;
+        report.forced = outcome.killed > 0;
+        report.rounds = outcome.rounds;
+        report.elapsed = begin.elapsed();
+        report.survivors = outcome.survivors;
+        match report.is_clean() {
+            true => Ok(report),
+            false => Err(KillError::Survivors(report)),
+        }
+    }
+
+    pub(crate) fn ended_by_itself(&self, begin: Instant) -> Report {
+        self.after_the_end();
+        let mut report = Report::new(self.guarantee.clone());
+        report.elapsed = begin.elapsed();
+        report
+    }
+
+    pub(crate) fn waited(&self, outcome: Outcome) -> Result<(), WaitError> {
+        self.reap_orphans();
+        match outcome.survivors.len() {
+            0 if !outcome.is_open => Ok(()),
+            alive => Err(WaitError::Deadline { alive }),
+        }
+    }
+
+    /// Nobody is left: leaves no zombie of the root, nor of orphans that fell to this process, and no
+    /// empty cgroup.
+    pub(crate) fn after_the_end(&self) {
+        self.reap_orphans();
+        if let Some(root) = &self.process {
+            let _ = root.try_wait();
+        }
+        if let Some(leaf) = &self.means.leaf {
+            let _ = leaf.remove();
+        }
+    }
+
+    /// Waits for members that became children of this process, and for nobody else.
+    pub(crate) fn reap_orphans(&self) {
+        if self.guarantee.level() == Level::Subreaper
+            && let Some(mark) = self.evidence.mark
+        {
+            crate::sys::reap_marked_children(mark, self.root.map(|root| root.pid()));
+        }
+    }
+
+    pub(crate) fn let_live(&self) {
+        if let Some(link) = &self.means.link {
+            link.let_live();
+        }
+    }
+
+    /// Marks everybody who is found, and whom they have started meanwhile, until nobody is new.
+    pub(crate) fn mark_members(&self) -> io::Result<()> {
+        let Some(mark) = self.evidence.mark.filter(|_| !self.evidence.unmarked) else {
+            return Ok(());
+        };
+        let mut marked = Vec::new();
+        loop {
+            let fresh = self.looking_engine()?.pids();
+            let before = marked.len();
+            for pid in fresh {
+                let Some(id) = ProcId::of(pid).filter(|id| !marked.contains(id)) else {
+                    continue;
+                };
+                if crate::sys::mark_exactly(id, mark) {
+                    marked.push(id);
+                }
+            }
+            if marked.len() == before {
+                return Ok(());
+            }
+        }
+    }
+}

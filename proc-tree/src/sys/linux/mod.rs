@@ -1,0 +1,150 @@
+//! Linux: `/proc` read through one directory descriptor, processes held by pidfds.
+
+mod launch;
+mod pidfd;
+mod procfs;
+mod raw;
+mod stat;
+mod supervise;
+mod table;
+
+pub(crate) use launch::{Launch, MOST_DESCRIPTORS, enter_new_pid_namespace};
+pub(crate) use pidfd::{Bell, Pidfd, WaitSet, poll_all, wait_readable};
+pub(crate) use procfs::{ProcFs, boot_id};
+pub(crate) use supervise::{EXITED, KILL, LET_LIVE, LeafFiles, MESSAGE, ROOT, Supervise};
+pub(crate) use table::SystemTable;
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+/// The start time of the process that has `pid`, in clock ticks since the boot.
+pub(crate) fn start_of(pid: crate::id::Pid) -> Option<u64> {
+    ProcFs::open().ok()?.stat(pid).map(|stat| stat.start)
+}
+
+/// Whether the process that has `pid` and started then has a thread that still runs.
+///
+/// The state in `stat` is that of the first thread only, so a pidfd decides.
+pub(crate) fn is_running(pid: crate::id::Pid, start: u64) -> bool {
+    let Ok(pidfd) = Pidfd::open(pid) else {
+        return false;
+    };
+    start_of(pid) == Some(start) && !pidfd.is_dead()
+}
+
+/// Occupies a descriptor number that is to be given to a child, when it is free here.
+pub(crate) fn occupy(number: RawFd, by: &OwnedFd) -> io::Result<Option<OwnedFd>> {
+    use rustix::process::{Resource, getrlimit};
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let fits = u64::try_from(number).is_ok_and(|number| (3..limit).contains(&number));
+    if !fits {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a free descriptor number"));
+    }
+    let copy = rustix::io::fcntl_dupfd_cloexec(by, number)?;
+    Ok((copy.as_raw_fd() == number).then_some(copy))
+}
+
+/// Marks this very process; whether it carries the mark afterwards.
+///
+/// Limits are set by number. When the process ended meanwhile, and its number went to another one, that
+/// other one is unmarked again: nobody is killed for a mark that was not meant for him.
+pub(crate) fn mark_exactly(id: crate::id::ProcId, mark: u64) -> bool {
+    let Ok(pidfd) = Pidfd::open(id.pid()) else {
+        return false;
+    };
+    if !id.exists() || pidfd.is_dead() || !pidfd::write_mark(id.pid(), mark) {
+        return false;
+    }
+    let still = id.exists();
+    if !still {
+        pidfd::remove_mark(id.pid(), mark);
+    }
+    still
+}
+
+/// Looks at processes without holding them: for people, never for signals.
+#[derive(Debug)]
+pub(crate) struct Lookout(ProcFs);
+
+impl Lookout {
+    pub(crate) fn open() -> io::Result<Self> {
+        ProcFs::open().map(Self)
+    }
+
+    pub(crate) fn look(&mut self, pid: crate::id::Pid) -> Option<(crate::engine::Stat, Vec<u8>)> {
+        self.0.stat_and_name(pid)
+    }
+
+    /// Every pid there is.
+    pub(crate) fn all(&mut self) -> Vec<crate::id::Pid> {
+        let mut all = Vec::new();
+        // Nobody is seen in a table that cannot be read.
+        let _ = self.0.all(&mut all);
+        all
+    }
+
+    pub(crate) fn children(&mut self, pid: crate::id::Pid) -> Vec<crate::id::Pid> {
+        use crate::engine::Listing;
+        let mut children = Vec::new();
+        if self.0.children(pid, &mut children) == Listing::Unsupported {
+            let mut all = self.all();
+            all.retain(|child| self.0.stat(*child).is_some_and(|stat| stat.parent == pid));
+            return all;
+        }
+        children
+    }
+}
+
+/// Whether a supervisor can find its children here; otherwise why not.
+pub(crate) fn can_supervise() -> Result<(), String> {
+    let lists = std::fs::exists("/proc/thread-self/children");
+    match lists.is_ok_and(|lists| lists) {
+        true => Ok(()),
+        false => Err("the kernel does not list the children of a process".into()),
+    }
+}
+
+/// Makes orphans below the calling process its children, from now on and for the whole process.
+pub(crate) fn become_subreaper() -> io::Result<()> {
+    let on = Some(rustix::process::getpid());
+    Ok(rustix::process::set_child_subreaper(on)?)
+}
+
+/// How many processes descend from this one, by one walk: a number for a report.
+pub(crate) fn count_descendants(root: crate::id::ProcId) -> usize {
+    let Ok(mut table) = ProcFs::open() else {
+        return 0;
+    };
+    if !root.exists() {
+        return 0;
+    }
+    let mut found = vec![root.pid()];
+    let mut place = 0;
+    // Processes may move below each other while they are walked, so there is a bound.
+    while let Some(pid) = found.get(place).copied().filter(|_| place < 100_000) {
+        table.children(pid, &mut found);
+        place += 1;
+    }
+    found.len() - 1
+}
+
+/// Waits for the zombies among our children that carry the mark: orphans of one tree, which fell to us.
+/// The root is left to its owner.
+pub(crate) fn reap_marked_children(mark: u64, root: Option<crate::id::Pid>) {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    let Ok(mut table) = ProcFs::open() else {
+        return;
+    };
+    let mut children = Vec::new();
+    table.children(std::process::id(), &mut children);
+    for child in children {
+        if Some(child) == root || pidfd::read_mark(child) != Some(mark) {
+            continue;
+        }
+        // Our own unreaped child: its pid is its own, and nobody else can know of it.
+        if let Ok(child) = Pidfd::open(child) {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+            let _ = waitid(WaitId::PidFd(child.as_fd()), options);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Processes held by descriptor, the set that waits for them, and the two calls that have no safe
+//! wrapper: a signal to the group of a pidfd, and reading another process's limit.
+#![expect(unsafe_code, reason = "system calls that rustix does not offer")]
+
+use crate::engine::GroupSent;
+use crate::id::Pid;
+use crate::signal::Signal;
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+/// A process, held so that its number cannot come to mean another one.
+#[derive(Debug)]
+pub(crate) struct Pidfd(OwnedFd);
+
+const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
+
+impl Pidfd {
+    pub(crate) fn open(pid: Pid) -> Result<Self, Errno> {
+        let raw = i32::try_from(pid).map_err(|_| Errno::SRCH)?;
+        let pid = rustix::process::Pid::from_raw(raw).ok_or(Errno::SRCH)?;
+        pidfd_open(pid, PidfdFlags::empty()).map(Self)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) -> Result<(), Errno> {
+        match rustix::process::Signal::from_named_raw(signal.as_raw()) {
+            Some(named) => pidfd_send_signal(&self.0, named),
+            None => self.send(signal.as_raw(), 0),
+        }
+    }
+
+    /// Signals the group that this process led when it had one, whether or not it still runs.
+    /// Signal 0 only asks whether anybody is left in it.
+    pub(crate) fn signal_group(&self, signal: Option<Signal>) -> GroupSent {
+        match self.send(signal.map_or(0, Signal::as_raw), PIDFD_SIGNAL_PROCESS_GROUP) {
+            Ok(()) => GroupSent::Delivered,
+            Err(Errno::SRCH) => GroupSent::Empty,
+            Err(Errno::PERM) => GroupSent::Denied,
+            Err(_) => GroupSent::Unsupported,
+        }
+    }
+
+    fn send(&self, signal: i32, flags: libc::c_uint) -> Result<(), Errno> {
+        let no_info: *const libc::siginfo_t = std::ptr::null();
+        // SAFETY: the descriptor is open, a null siginfo is allowed, and no memory is written.
+        let outcome = unsafe {
+            libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), signal, no_info, flags)
+        };
+        if outcome == 0 { Ok(()) } else { Err(last_error()) }
+    }
+
+    /// Whether every thread of the process has ended. A zombie is dead.
+    pub(crate) fn is_dead(&self) -> bool {
+        wait_readable(self.0.as_fd(), Instant::now()).unwrap_or(false)
+    }
+
+    /// Another descriptor for the same process.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+}
+
+impl AsFd for Pidfd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn last_error() -> Errno {
+    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)
+}
+
+/// Waits until `fd` is readable; whether it became so before `until`.
+pub(crate) fn wait_readable(fd: BorrowedFd<'_>, until: Instant) -> io::Result<bool> {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).ok();
+        match poll(&mut fds, left.as_ref()) {
+            Ok(0) if Instant::now() >= until => return Ok(false),
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Many descriptors behind one: it is readable while one of them is.
+#[derive(Debug)]
+pub(crate) struct WaitSet(OwnedFd);
+
+impl WaitSet {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self(epoll::create(epoll::CreateFlags::CLOEXEC)?))
+    }
+
+    /// Watches for the end of a process, once: an end that was taken does not wake again.
+    pub(crate) fn watch_end(&self, process: &Pidfd, token: usize) -> io::Result<()> {
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+        self.add(process.as_fd(), token as u64, flags)
+    }
+
+    /// Watches a file of the cgroup file system for a notification.
+    pub(crate) fn watch_notice(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        self.add(file, u64::MAX, epoll::EventFlags::PRI | epoll::EventFlags::ET)
+    }
+
+    fn add(&self, fd: BorrowedFd<'_>, token: u64, flags: epoll::EventFlags) -> io::Result<()> {
+        match epoll::add(&self.0, fd, epoll::EventData::new_u64(token), flags) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Appends the tokens of what happened since the last call, so that the set waits for news.
+    pub(crate) fn take(&self, tokens: &mut Vec<u64>) {
+        let now = Timespec::default();
+        let mut events = [epoll::Event {
+            flags: epoll::EventFlags::empty(),
+            data: epoll::EventData::new_u64(0),
+        }; 64];
+        loop {
+            let count = epoll::wait(&self.0, &mut events[..], Some(&now)).unwrap_or(0);
+            tokens.extend(events[..count].iter().map(|event| event.data.u64()));
+            if count < events.len() {
+                return;
+            }
+        }
+    }
+}
+
+impl AsFd for WaitSet {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The soft limit in which the mark of a tree is kept. The kernel has ignored `RLIMIT_LOCKS` since
+/// 2.4.25, passes it on at fork and at exec, and shows it to the same user: it stays on a daemon
+/// that left its group, its session, its parent and its environment behind.
+const MARKED: libc::__rlimit_resource_t = libc::RLIMIT_LOCKS;
+
+/// The mark that `pid` carries; `None` when it carries none or may not be read.
+pub(crate) fn read_mark(pid: Pid) -> Option<u64> {
+    let limit = limit_of(pid, None)?;
+    (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}
+
+/// Puts `mark` on the process that has `pid` now; the caller checks that it was the right one.
+pub(crate) fn write_mark(pid: Pid, mark: u64) -> bool {
+    let Some(old) = limit_of(pid, None) else {
+        return false;
+    };
+    let marked = libc::rlimit { rlim_cur: mark.min(old.rlim_max), rlim_max: old.rlim_max };
+    limit_of(pid, Some(&marked)).is_some() && read_mark(pid) == Some(mark)
+}
+
+fn limit_of(pid: Pid, new: Option<&libc::rlimit>) -> Option<libc::rlimit> {
+    // Pid 0 means the caller itself, and is no process of the table.
+    let pid = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0)?;
+    let mut old = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let new = new.map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: `new` is null or a live limit, `old` is a live and writable one.
+    let outcome = unsafe { libc::prlimit(pid, MARKED, new, &raw mut old) };
+    (outcome == 0).then_some(old)
+}
+
+/// Takes `mark` off the process that has `pid` now, if it carries it.
+pub(crate) fn remove_mark(pid: Pid, mark: u64) {
+    if read_mark(pid) == Some(mark)
+        && let Some(old) = limit_of(pid, None)
+    {
+        let plain = libc::rlimit { rlim_cur: old.rlim_max, rlim_max: old.rlim_max };
+        limit_of(pid, Some(&plain));
+    }
+}
+
+/// Which of the descriptors are readable, as soon as one is, or none at `until`.
+pub(crate) fn poll_all(fds: &[BorrowedFd<'_>], until: Instant) -> Vec<bool> {
+    let fds = fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN));
+    let mut fds: Vec<_> = fds.collect();
+    let left = until.saturating_duration_since(Instant::now());
+    // Every error means that nothing is known to be readable, and the caller asks again.
+    let _ = poll(&mut fds, Timespec::try_from(left).ok().as_ref());
+    fds.iter().map(|fd| !fd.revents().is_empty()).collect()
+}
+
+/// Wakes a thread that waits in [`poll_all`].
+#[derive(Debug)]
+pub(crate) struct Bell(OwnedFd);
+
+impl Bell {
+    pub(crate) fn new() -> io::Result<Self> {
+        use rustix::event::{EventfdFlags, eventfd};
+        Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+    }
+
+    pub(crate) fn ring(&self) {
+        // It fails only when it has been rung 2⁶⁴ times and nobody came.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+
+    pub(crate) fn silence(&self) {
+        let _ = rustix::io::read(&self.0, &mut [0u8; 8][..]);
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,117 @@
+//! The real process table: `/proc` to look, pidfds to act, one epoll set to wait.
+
+use super::pidfd::{Pidfd, WaitSet, read_mark};
+use super::procfs::ProcFs;
+use crate::engine::{GroupSent, Listing, Opened, Sent, Stat, Table};
+use crate::evidence::Evidence;
+use crate::id::Pid;
+use crate::signal::Signal;
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// Descriptors that are left free, so that `/proc` can still be read, also by other threads.
+const HEADROOM: u64 = 16;
+
+/// The processes of this machine.
+#[derive(Debug)]
+pub(crate) struct SystemTable {
+    proc: ProcFs,
+    ends: WaitSet,
+    /// Descriptors are numbered from the lowest free one, so a number near this means few are left.
+    descriptor_limit: u64,
+}
+
+impl SystemTable {
+    pub(crate) fn open() -> io::Result<Self> {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        Ok(Self {
+            proc: ProcFs::open()?,
+            ends: WaitSet::new()?,
+            descriptor_limit: limit.saturating_sub(HEADROOM),
+        })
+    }
+}
+
+impl AsFd for SystemTable {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ends.as_fd()
+    }
+}
+
+impl Table for SystemTable {
+    type Handle = Pidfd;
+
+    fn own_pid(&self) -> Pid {
+        std::process::id()
+    }
+
+    fn open(&mut self, pid: Pid) -> Opened<Pidfd> {
+        match Pidfd::open(pid) {
+            Ok(pidfd) if pidfd.as_fd().as_raw_fd() as u64 >= self.descriptor_limit => {
+                Opened::Exhausted
+            }
+            Ok(pidfd) => Opened::Held(pidfd),
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => Opened::Exhausted,
+            Err(_) => Opened::Gone,
+        }
+    }
+
+    fn stat(&mut self, pid: Pid) -> Option<Stat> {
+        self.proc.stat(pid)
+    }
+
+    fn name(&mut self, pid: Pid) -> Option<Vec<u8>> {
+        self.proc.stat_and_name(pid).map(|(_, name)| name)
+    }
+
+    fn children(&mut self, pid: Pid, out: &mut Vec<Pid>) -> Listing {
+        self.proc.children(pid, out)
+    }
+
+    fn all(&mut self, out: &mut Vec<Pid>) {
+        // A table that cannot be listed has nobody in it: the guarantee was given with that in mind.
+        let _ = self.proc.all(out);
+    }
+
+    fn is_marked(&mut self, pid: Pid, mark: u64) -> bool {
+        read_mark(pid) == Some(mark)
+    }
+
+    fn carries(&mut self, pid: Pid, evidence: &Evidence) -> bool {
+        let (variables, arguments) = (&evidence.variables, &evidence.arguments);
+        variables.iter().any(|entry| self.proc.has_variable(pid, entry))
+            || arguments.iter().any(|word| self.proc.has_argument(pid, word))
+    }
+
+    fn all_threads_stopped(&mut self, pid: Pid) -> bool {
+        self.proc.all_threads_stopped(pid)
+    }
+
+    fn signal(&mut self, process: &Pidfd, signal: Signal) -> Sent {
+        match process.signal(signal) {
+            Ok(()) => Sent::Delivered,
+            Err(Errno::SRCH) => Sent::Gone,
+            Err(_) => Sent::Denied,
+        }
+    }
+
+    fn signal_group(&mut self, leader: &Pidfd, signal: Option<Signal>) -> GroupSent {
+        leader.signal_group(signal)
+    }
+
+    fn is_dead(&mut self, process: &Pidfd) -> bool {
+        process.is_dead()
+    }
+
+    fn watch(&mut self, process: &Pidfd, token: usize) -> bool {
+        self.ends.watch_end(process, token).is_ok()
+    }
+
+    fn ended(&mut self, out: &mut Vec<usize>) {
+        let mut tokens = Vec::new();
+        self.ends.take(&mut tokens);
+        out.extend(tokens.into_iter().filter_map(|token| usize::try_from(token).ok()));
+    }
+}

@@ -1,0 +1,250 @@
+//! [`Tree`]: a root and everybody who descends from it, owned.
+
+use crate::child::Root;
+use crate::command::TreeCommand;
+use crate::contain::Means;
+use crate::containment::Containment;
+use crate::deadline::Deadline;
+use crate::ending::Ending;
+use crate::error::{AdoptError, KillError, SpawnError, WaitError};
+use crate::evidence::Evidence;
+use crate::guarantee::Guarantee;
+use crate::id::{Pid, ProcId};
+use crate::inner::Inner;
+use crate::policy::Policy;
+use crate::report::Report;
+use crate::signal::Signal;
+use crate::spawn::Plan;
+use crate::sys::Pidfd;
+use crate::wait::Reactor;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// What the kill in a drop may take, unless it is said.
+const DROP: Duration = Duration::from_millis(250);
+
+/// A process and all of its descendants, owned: dropping it ends them.
+///
+/// The drop kills synchronously, within 250 ms unless [`drop_within`](Self::drop_within) says
+/// otherwise, needs no runtime and works in an unwind. Call
+/// [`kill`](Self::kill) or [`terminate`](Self::terminate) to have more time and to learn what was
+/// left, or [`disarm`](Self::disarm) to let the tree live on.
+///
+/// All methods take `&self`: several threads may kill and wait at once.
+#[derive(Debug)]
+#[must_use = "dropping a tree kills it"]
+pub struct Tree {
+    inner: Arc<Inner>,
+    armed: AtomicBool,
+    drop_budget: Duration,
+}
+
+impl Tree {
+    /// Starts `command` as the root of a tree that is held together by `containment`.
+    ///
+    /// ```
+    /// use lastout_proc_tree::{Containment, Tree};
+    /// use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "sleep 600 & sleep 600 & wait"]);
+    /// let (tree, mut child) = Tree::spawn(&mut command, Containment::strongest())?;
+    /// println!("held by {}", tree.guarantee());
+    ///
+    /// let report = tree.kill(Duration::from_secs(5))?;
+    /// assert!(report.is_clean());
+    /// assert!(!child.wait()?.success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the command cannot be started, when a descriptor cannot be handed over, and when the
+    /// containment demands a level that is not to be had. Then nothing runs.
+    pub fn spawn<C: TreeCommand>(
+        command: &mut C,
+        containment: Containment,
+    ) -> Result<(Self, C::Child), SpawnError> {
+        Plan::make(command.as_std(), containment, true)?.start(command)
+    }
+
+    /// Takes over the process with this pid and its descendants, whoever started them.
+    ///
+    /// They are marked, so that what they start from now on is found even when it becomes an orphan.
+    /// Orphans that exist already are not seen: [`adopt_with`](Self::adopt_with) takes evidence for those.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such process, and when it must not be killed: pid 0 and 1, the caller, its
+    /// ancestors, kernel threads.
+    pub fn adopt(pid: Pid) -> Result<Self, AdoptError> {
+        crate::adopt::adopt(crate::adopt::of_pid(pid)?)
+    }
+
+    /// Takes over all processes that the evidence names; perhaps none exists.
+    ///
+    /// # Errors
+    ///
+    /// As [`adopt`](Self::adopt). A root that does not exist any more is no error: what it left
+    /// behind may.
+    pub fn adopt_with(evidence: Evidence) -> Result<Self, AdoptError> {
+        crate::adopt::adopt(evidence)
+    }
+
+    pub(crate) fn new(
+        root: Option<ProcId>,
+        pidfd: Option<Pidfd>,
+        evidence: Evidence,
+        means: Means,
+        guarantee: Guarantee,
+    ) -> Self {
+        let inner = Inner {
+            root,
+            pidfd,
+            evidence,
+            means,
+            guarantee,
+            process: None,
+            reactor: Reactor::thread(),
+        };
+        Self { inner: Arc::new(inner), armed: AtomicBool::new(true), drop_budget: DROP }
+    }
+
+    pub(crate) fn with_root(mut self, root: Arc<Root>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.process = Some(root);
+        }
+        self
+    }
+
+    pub(crate) fn on(mut self, reactor: Reactor) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.reactor = reactor;
+        }
+        self
+    }
+
+    /// The root; `None` for a tree that was adopted by evidence without one.
+    pub fn root(&self) -> Option<ProcId> {
+        self.inner.root
+    }
+
+    /// What holds the tree, and what that cannot see.
+    pub fn guarantee(&self) -> &Guarantee {
+        &self.inner.guarantee
+    }
+
+    /// The members that run now, in no particular order.
+    ///
+    /// # Errors
+    ///
+    /// When the process table cannot be read.
+    pub fn members(&self) -> io::Result<Vec<ProcId>> {
+        self.inner.reap_orphans();
+        let pids = self.inner.member_pids()?;
+        Ok(pids.into_iter().filter_map(ProcId::of).collect())
+    }
+
+    /// Kills everybody, and returns when nobody is left.
+    ///
+    /// # Errors
+    ///
+    /// When somebody is left at the deadline, or cannot be killed at all: [`KillError::Survivors`].
+    /// Everybody else is dead. It may be called again.
+    pub fn kill(&self, deadline: impl Into<Deadline>) -> Result<Report, KillError> {
+        let begin = Instant::now();
+        let mut ending =
+            Ending::kill(&self.inner, deadline.into().instant()).map_err(KillError::Io)?;
+        ending.run().map_err(KillError::Io)?;
+        let outcome = ending.outcome().map_err(KillError::Io)?;
+        self.inner.report(outcome, begin)
+    }
+
+    /// Asks the tree to end as the policy says, and kills what is left.
+    ///
+    /// # Errors
+    ///
+    /// As [`kill`](Self::kill).
+    pub fn terminate(&self, policy: &Policy) -> Result<Report, KillError> {
+        let begin = Instant::now();
+        for request in &policy.steps {
+            self.inner.ask(*request).map_err(KillError::Io)?;
+            match self.wait_empty(request.grace) {
+                Ok(()) => return Ok(self.inner.ended_by_itself(begin)),
+                Err(WaitError::Deadline { .. }) => {}
+                Err(WaitError::Io(error)) => return Err(KillError::Io(error)),
+            }
+        }
+        self.kill(policy.kill).map(|mut report| {
+            report.elapsed = begin.elapsed();
+            report
+        })
+    }
+
+    /// Waits until nobody is left; an end of the root alone is not enough.
+    ///
+    /// # Errors
+    ///
+    /// When somebody is alive at the deadline.
+    pub fn wait_empty(&self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
+        let mut ending =
+            Ending::wait(&self.inner, deadline.into().instant()).map_err(WaitError::Io)?;
+        ending.run().map_err(WaitError::Io)?;
+        self.inner.waited(ending.outcome().map_err(WaitError::Io)?)
+    }
+
+    /// Sends a signal to every member that is alive now; returns how many got it.
+    ///
+    /// # Errors
+    ///
+    /// When the process table cannot be read.
+    pub fn signal(&self, signal: Signal) -> io::Result<usize> {
+        self.inner.signal_all(signal)
+    }
+
+    /// Bounds the kill in the drop; 250 ms otherwise.
+    ///
+    /// What is left then is given up without the feature `cleanup`, and handed to the process-wide
+    /// cleanup worker with it.
+    pub fn drop_within(mut self, budget: Duration) -> Self {
+        self.drop_budget = budget;
+        self
+    }
+
+    /// Lets the tree live on: a drop from now on does nothing to it.
+    pub fn disarm(&self) {
+        self.armed.store(false, Ordering::Relaxed);
+        self.inner.let_live();
+    }
+
+    /// Makes the futures of this tree wait on the tokio runtime that is current, as they do for a tree
+    /// that was spawned from tokio's command. Otherwise they wait on one thread that all share.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime.
+    #[cfg(feature = "tokio")]
+    pub fn on_tokio(self) -> Self {
+        self.on(Reactor::current_tokio())
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    pub(crate) fn mark_members(&self) -> io::Result<()> {
+        self.inner.mark_members()
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        // Nobody is there to be told: whoever wants to know calls `kill`.
+        if self.armed.load(Ordering::Relaxed) && self.kill(self.drop_budget).is_err() {
+            crate::rest::hand_over(&self.inner);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The futures do what the blocking calls do, on tokio and on an executor that knows nothing of it.
+#![cfg(feature = "tokio")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test with real processes")]
+
+mod support;
+
+use lastout_proc_tree::{Containment, Policy, Signal, Tree};
+use std::future::Future;
+use std::pin::pin;
+use std::process::Stdio;
+use std::task::{Context, Waker};
+use std::time::Duration;
+use support::{Fixture, LONG, audited, block_on, levels};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+#[test]
+fn fixture() {
+    support::fixture_main();
+}
+
+/// Runs a test on a runtime. Tokio keeps two descriptors for signals once one was there.
+fn on_tokio(test: impl AsyncFn()) {
+    drop(runtime());
+    audited(|| runtime().block_on(test()));
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[test]
+fn a_foreign_executor_kills_and_waits() {
+    audited(|| {
+        for level in levels() {
+            let mut fixture = Fixture::escape();
+            let (tree, _child) =
+                Tree::spawn(fixture.command(), Containment::demand(level)).unwrap();
+            let members = fixture.ready_in(&tree);
+            let report = block_on(tree.kill_async(LONG)).unwrap();
+            assert!(report.is_clean());
+            assert!(members.iter().all(|member| !member.is_running()));
+            block_on(tree.wait_empty_async(LONG)).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_tokio_command_has_tokio_pipes_and_a_status() {
+    on_tokio(async || {
+        for level in levels() {
+            let mut command = tokio::process::Command::new("sh");
+            command.args(["-c", "sleep 600 & echo up; read line; exit 5"]);
+            command.stdout(Stdio::piped()).stdin(Stdio::piped());
+            let (tree, mut child) = Tree::spawn(&mut command, Containment::demand(level)).unwrap();
+            let mut line = String::new();
+            let mut stdout = BufReader::new(child.stdout.take().unwrap());
+            stdout.read_line(&mut line).await.unwrap();
+            assert_eq!(line, "up\n");
+            // Waiting closes stdin, so the shell reads its end.
+            assert_eq!(child.wait().await.unwrap().code(), Some(5), "{level}");
+            let policy = Policy::new().ask_all(Signal::TERM, LONG);
+            let report = tree.terminate_async(&policy).await.unwrap();
+            assert!(!report.forced, "{level}: {report}");
+        }
+    });
+}
+
+#[test]
+fn a_kill_that_is_dropped_leaves_nobody_stopped_and_the_tree_armed() {
+    audited(|| {
+        for polls in 0..4 {
+            let mut fixture = Fixture::escape();
+            let containment = Containment::demand(lastout_proc_tree::Level::Evidence);
+            let (tree, _child) = Tree::spawn(fixture.command(), containment).unwrap();
+            let members = fixture.ready_in(&tree);
+            {
+                let mut kill = pin!(tree.kill_async(LONG));
+                let mut context = Context::from_waker(Waker::noop());
+                for _ in 0..polls {
+                    if kill.as_mut().poll(&mut context).is_ready() {
+                        break;
+                    }
+                }
+            }
+            for member in &members {
+                let state = std::fs::read_to_string(format!("/proc/{}/stat", member.pid()));
+                let stopped = state.is_ok_and(|state| state.contains(") T "));
+                assert!(!stopped || !member.is_running(), "{member} stays stopped");
+            }
+            drop(tree);
+            assert!(members.iter().all(|member| !member.is_running()));
+        }
+    });
+}
+
+#[test]
+fn a_deadline_ends_a_wait_on_tokio() {
+    on_tokio(async || {
+        let mut command = tokio::process::Command::new("sleep");
+        let (tree, _child) = Tree::spawn(command.arg("600"), Containment::strongest()).unwrap();
+        let wait = tree.wait_empty_async(Duration::from_millis(30));
+        assert!(wait.await.is_err());
+        tree.kill_async(LONG).await.unwrap();
+    });
+}

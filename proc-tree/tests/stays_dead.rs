@@ -1,0 +1,101 @@
+//! A removed directory stays removed, or the caller learns who brings it back.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test with real processes")]
+
+mod support;
+
+use lastout_proc_tree::{Containment, StaysDead, StaysDeadError, Tree};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use support::{LONG, audited, read_line};
+
+/// A directory of this test, with something in it.
+fn directory(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("lastout-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(path.join("a/b")).unwrap();
+    std::fs::write(path.join("a/b/file"), "text").unwrap();
+    path
+}
+
+/// A shell that makes the directory again as often as it can.
+fn writer(path: &PathBuf) -> Command {
+    let mut command = Command::new("sh");
+    let script = "cd /; exec 9>&1; while :; do mkdir -p \"$0/again\" 2>/dev/null && true > \"$0/again/file\"; [ -n \"$up\" ] || echo up; up=1; sleep 0.01; done";
+    command.args(["-c", script]).arg(path).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
+#[test]
+fn a_quiet_directory_is_removed_once() {
+    audited(|| {
+        let path = directory("quiet");
+        let removal = StaysDead::new(&path).window(Duration::from_millis(50)).remove().unwrap();
+        assert_eq!((removal.times, removal.killed), (1, 0));
+        assert!(removal.elapsed >= Duration::from_millis(50));
+        assert!(!path.exists());
+        // What is not there stays away as well.
+        let removal = StaysDead::new(&path).window(Duration::from_millis(20)).remove().unwrap();
+        assert_eq!(removal.times, 0);
+    });
+}
+
+#[test]
+fn who_brings_it_back_is_killed_when_it_is_a_member() {
+    audited(|| {
+        let path = directory("member");
+        let (tree, mut child) = Tree::spawn(&mut writer(&path), Containment::strongest()).unwrap();
+        read_line(child.stdout.as_mut().unwrap());
+        let removal = StaysDead::new(&path).suspect(&tree).within(LONG).remove().unwrap();
+        assert!(removal.times >= 2 && removal.killed >= 1, "{removal:?}");
+        assert!(!path.exists());
+        assert_eq!(tree.members().unwrap(), []);
+    });
+}
+
+#[test]
+fn a_future_removes_it_too() {
+    audited(|| {
+        let path = directory("future");
+        let (tree, mut child) = Tree::spawn(&mut writer(&path), Containment::strongest()).unwrap();
+        read_line(child.stdout.as_mut().unwrap());
+        let removal =
+            support::block_on(StaysDead::new(&path).suspect(&tree).within(LONG).remove_async());
+        assert!(removal.unwrap().killed >= 1);
+        assert!(!path.exists());
+    });
+}
+
+#[test]
+fn a_stranger_who_brings_it_back_is_named_and_not_touched() {
+    audited(|| {
+        let path = directory("stranger");
+        let mut command = Command::new("sh");
+        let script = "while :; do mkdir -p \"$0\" && cd \"$0\"; [ -n \"$up\" ] || echo up; up=1; sleep 0.01; done";
+        command.args(["-c", script]).arg(&path).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut stranger = command.spawn().unwrap();
+        read_line(stranger.stdout.as_mut().unwrap());
+        let error = StaysDead::new(&path).within(Duration::from_millis(300)).remove().unwrap_err();
+        let StaysDeadError::Held { culprits, .. } = &error else { panic!("{error}") };
+        let pids: Vec<_> = culprits.iter().map(|culprit| culprit.id.pid()).collect();
+        assert!(pids.contains(&stranger.id()), "{error}");
+        assert_eq!(stranger.try_wait().unwrap(), None);
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+        StaysDead::new(&path).window(Duration::ZERO).remove().unwrap();
+    });
+}
+
+#[test]
+fn roots_are_refused_and_links_are_not_followed() {
+    for path in ["/", "..", "/tmp/..", ""] {
+        let error = StaysDead::new(path).remove().unwrap_err();
+        assert!(matches!(error, StaysDeadError::Refused { .. }), "{path}: {error}");
+    }
+    let target = directory("target");
+    let link = target.with_extension("link");
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    StaysDead::new(&link).window(Duration::ZERO).remove().unwrap();
+    assert!(target.join("a/b/file").exists() && link.symlink_metadata().is_err());
+    StaysDead::new(&target).window(Duration::ZERO).remove().unwrap();
+}

@@ -1,3 +1,77 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![cfg_attr(lastout_docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(any(feature = "tokio", feature = "blocking")),
+    allow(dead_code, reason = "without a pump only the pure parts have callers")
+)]
+
+mod collect;
+mod config;
+#[cfg(feature = "tokio")]
+mod consume;
+mod error;
+mod event;
+mod lines;
+mod log;
+mod merge;
+#[cfg(all(test, lastout_loom))]
+mod model;
+mod policy;
+#[cfg(feature = "process")]
+mod process;
+mod pump;
+mod sequence;
+mod shared;
+mod state;
+mod stats;
+mod stream;
+mod subscriber;
+mod sync;
+mod text;
+mod trace;
+#[cfg(feature = "tokio")]
+mod wait;
+
+#[cfg(feature = "tokio")]
+#[doc(inline)]
+pub use collect::Collector;
+#[doc(inline)]
+pub use collect::{Collected, Keep, Sink};
+#[doc(inline)]
+pub use config::{Config, ConfigBuilder, Retain};
+#[cfg(feature = "tokio")]
+#[doc(inline)]
+pub use consume::{Consumer, ConsumerError, Tee, TeeEnd};
+#[doc(inline)]
+pub use error::{ConfigError, SubscribeError};
+#[doc(inline)]
+pub use event::{End, Event};
+#[doc(inline)]
+pub use lines::{
+    Ending, Line, LineOptions, LineOptionsBuilder, LineParser, LineRef, Lines, LinesEnd, NextLine,
+    OnLong, Separator, TooLong,
+};
+#[doc(inline)]
+pub use merge::{Channel, Merge, Merged, MergedLines, merge};
+#[doc(inline)]
+pub use policy::{OnStall, Policy, Position};
+#[cfg(feature = "process")]
+#[doc(inline)]
+pub use process::{
+    Exit, ExitError, Failed, Inlet, Limits, Outlet, Output, OutputError, Process, ProcessBuilder,
+    Stdin, StdinClosed, StdinEnd, StdinReport,
+};
+#[doc(inline)]
+pub use sequence::Sequence;
+#[doc(inline)]
+pub use stats::{Stats, SubscriberStats};
+#[doc(inline)]
+pub use stream::Stream;
+#[doc(inline)]
+pub use subscriber::{Next, NextBatch, Subscriber};
+#[doc(inline)]
+pub use text::{Text, TextDecoder};
+#[cfg(feature = "tokio")]
+#[doc(inline)]
+pub use wait::{WaitError, WaitErrorReason};

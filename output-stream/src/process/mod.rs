@@ -1,0 +1,276 @@
+//! A process: a whole tree, both of its outputs, its input, and its end.
+//!
+//! A watcher task waits for the exit, so that the streams end and the time limit holds whether or
+//! not somebody waits. The tree belongs to [`Process`]: dropping that ends everybody in it.
+
+mod builder;
+mod error;
+mod output;
+mod source;
+mod stdin;
+mod watcher;
+
+pub use builder::{Inlet, Outlet, ProcessBuilder};
+pub use error::{ExitError, OutputError};
+pub use output::{Exit, Failed, Limits, Output};
+pub use stdin::{Stdin, StdinClosed, StdinEnd, StdinReport};
+
+use crate::collect::Collector;
+use crate::consume::{Consumer, ConsumerError};
+use crate::error::SubscribeError;
+use crate::lines::{Line, LineOptions, LineRef};
+use crate::merge::{MergedLines, merge};
+use crate::policy::{Policy, Position};
+use crate::stream::Stream;
+use crate::wait::WaitError;
+use lastout_proc_tree::{Deadline, KillError, ProcId, Report, Tree};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::process::Command;
+use tokio::sync::watch;
+
+/// What ending the rest of a tree may take after its root has exited.
+const REST: Duration = Duration::from_secs(5);
+
+/// A running process and all of its descendants.
+///
+/// Dropping it kills the tree, within 250 ms; [`kill`](Self::kill) and
+/// [`terminate`](Self::terminate) wait, and tell what was left. Its streams live on until they are
+/// dropped as well.
+#[derive(Debug)]
+#[must_use = "dropping a process kills its tree"]
+pub struct Process {
+    // The first field: the tree is ended before its pipes are closed.
+    tree: Arc<Tree>,
+    id: ProcId,
+    program: String,
+    stdin: Option<Stdin>,
+    writer: Option<Consumer<StdinReport>>,
+    stdout: Stream,
+    stderr: Stream,
+    hook: Option<Consumer<()>>,
+    exit: watch::Receiver<watcher::Known>,
+    #[expect(dead_code, reason = "owned: the watcher ends with the process")]
+    watcher: Consumer<()>,
+}
+
+impl Process {
+    /// Prepares a process.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use lastout_output_stream::Process;
+    /// use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let mut command = Command::new("sort");
+    /// command.arg("-r");
+    /// let output = Process::builder(command)
+    ///     .stdin("a\nb\n")
+    ///     .timeout(Duration::from_secs(10))
+    ///     .output()
+    ///     .await?
+    ///     .check()?;
+    /// assert_eq!(output.stdout.text(), "b\na\n");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(command: impl Into<Command>) -> ProcessBuilder {
+        ProcessBuilder::new(command.into())
+    }
+
+    /// Prepares a line for `sh -c`.
+    pub fn shell(line: impl AsRef<std::ffi::OsStr>) -> ProcessBuilder {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(line);
+        ProcessBuilder::new(command)
+    }
+
+    /// Which process the root is.
+    #[must_use]
+    pub fn id(&self) -> ProcId {
+        self.id
+    }
+
+    /// The program, without its arguments.
+    #[must_use]
+    pub fn program(&self) -> &str {
+        &self.program
+    }
+
+    /// The tree: what holds it, who is in it, signals, and letting it live on.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Standard output. A stream that has ended when it was discarded or inherited.
+    pub fn stdout(&self) -> &Stream {
+        &self.stdout
+    }
+
+    /// Standard error. A stream that has ended when it was discarded or inherited.
+    pub fn stderr(&self) -> &Stream {
+        &self.stderr
+    }
+
+    /// Its input, when that is [`Inlet::Piped`] and was not taken or closed.
+    pub fn stdin(&mut self) -> Option<&mut Stdin> {
+        self.stdin.as_mut()
+    }
+
+    /// Takes its input, to write from another task.
+    pub fn take_stdin(&mut self) -> Option<Stdin> {
+        self.stdin.take()
+    }
+
+    /// Closes its input: it reads what is in the queue, and then end of file.
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// The lines of both outputs from their start, in the order in which they were read.
+    ///
+    /// # Errors
+    ///
+    /// When an output is for a single subscriber and has one.
+    pub fn lines(&self, options: LineOptions) -> Result<MergedLines, SubscribeError> {
+        let out = self.stdout.subscribe(Position::Start, Policy::Block)?;
+        let err = self.stderr.subscribe(Position::Start, Policy::Block)?;
+        Ok(merge(out, err).lines(options))
+    }
+
+    /// Waits until a line of standard output matches: a server that says that it listens.
+    /// [`Stream::wait_for`] gives the lines behind it as well.
+    ///
+    /// # Errors
+    ///
+    /// With what was seen, when the time runs out or the output ends first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing: the next call starts again at the start of the output.
+    pub async fn wait_for(
+        &self,
+        within: Duration,
+        is_match: impl FnMut(&LineRef<'_>) -> bool,
+    ) -> Result<Line, WaitError> {
+        let (line, _rest) = self.stdout.wait_for(within, is_match).await?;
+        Ok(line)
+    }
+
+    /// How it ended, if it has.
+    pub fn try_wait(&self) -> Option<Result<Exit, ExitError>> {
+        self.exit.borrow().clone()
+    }
+
+    /// Closes its input, and waits until the root has exited and its outputs are read.
+    ///
+    /// What descendants do that outlive the root is not waited for: what is in the pipes is read,
+    /// and then the streams end; [`Exit::writers_left`] says whether somebody holds them. They are
+    /// ended with the drop of this. A reader that blocks and is not read meanwhile holds up the
+    /// process; after its exit such a reader has 10 s more.
+    ///
+    /// # Errors
+    ///
+    /// When its status is lost, or when its time was over and it could not be ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing but the input, which stays closed: wait again.
+    pub async fn wait(&mut self) -> Result<Exit, ExitError> {
+        self.close_stdin();
+        let exit = match self.exit.wait_for(Option::is_some).await {
+            Ok(known) => known.clone(),
+            Err(_) => None,
+        };
+        let exit = exit.unwrap_or(Err(ExitError::Aborted))?;
+        if let Some(hook) = &mut self.hook {
+            // Every line that was read is shown before this returns. A hook that panicked has lost
+            // its place and nobody else anything.
+            let _: Result<(), ConsumerError> = hook.wait().await;
+            self.hook = None;
+        }
+        Ok(exit)
+    }
+
+    /// Waits for the end, collects what both outputs still have from their start, and ends what is
+    /// left of the tree.
+    ///
+    /// Of what was written before this call, what the streams retain is collected, and the rest is
+    /// counted as lost; [`ProcessBuilder::output`] collects from the first byte on.
+    ///
+    /// # Errors
+    ///
+    /// When an output is for a single subscriber and has one, when it is not known how the process
+    /// ended, and when somebody of its tree survived. What was collected is in the error.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future kills the tree; the output is lost.
+    pub async fn wait_with_output(self, limits: impl Into<Limits>) -> Result<Output, OutputError> {
+        let limits = limits.into();
+        let stdout = self.stdout.collect(limits.stdout).map_err(OutputError::Subscribe)?;
+        let stderr = self.stderr.collect(limits.stderr).map_err(OutputError::Subscribe)?;
+        self.collected(stdout, stderr).await
+    }
+
+    async fn collected(
+        mut self,
+        mut stdout: Collector,
+        mut stderr: Collector,
+    ) -> Result<Output, OutputError> {
+        let exit = match self.wait().await {
+            Ok(exit) => exit,
+            Err(source) => {
+                let stdout = Box::new(stdout.snapshot());
+                let stderr = Box::new(stderr.snapshot());
+                return Err(OutputError::Exit { source, stdout, stderr });
+            }
+        };
+        let (stdout, stderr) = (stdout.wait().await, stderr.wait().await);
+        let tree = match self.tree.kill_async(REST).await {
+            Ok(report) => report,
+            Err(source) => {
+                let (stdout, stderr) = (Box::new(stdout), Box::new(stderr));
+                return Err(OutputError::Survivors { source, stdout, stderr, exit });
+            }
+        };
+        let stdin = self.stdin_report().await;
+        let program = std::mem::take(&mut self.program);
+        Ok(Output { program, exit, stdout, stderr, stdin, tree })
+    }
+
+    /// What became of the input, after the exit.
+    async fn stdin_report(&mut self) -> Option<StdinReport> {
+        // Nobody reads any more: the writer sees a broken pipe, or has finished.
+        self.writer.take()?.wait().await.ok()
+    }
+
+    /// Asks the tree to end as the policy says, and kills what is left. [`wait`](Self::wait) tells
+    /// how the root ended.
+    ///
+    /// # Errors
+    ///
+    /// When somebody survived: it is named, with the reason.
+    ///
+    /// # Cancel safety
+    ///
+    /// The signals that were sent stay sent; nobody is left frozen.
+    pub async fn terminate(&self, policy: &lastout_proc_tree::Policy) -> Result<Report, KillError> {
+        self.tree.terminate_async(policy).await
+    }
+
+    /// Kills the tree, and returns when nobody is left.
+    ///
+    /// # Errors
+    ///
+    /// When somebody survived: it is named, with the reason.
+    ///
+    /// # Cancel safety
+    ///
+    /// Who was killed is dead; the future may be made again.
+    pub async fn kill(&self, deadline: impl Into<Deadline>) -> Result<Report, KillError> {
+        self.tree.kill_async(deadline).await
+    }
+}

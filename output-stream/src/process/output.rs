@@ -1,0 +1,160 @@
+//! What a process leaves: how it ended, and what it wrote.
+
+use super::stdin::StdinReport;
+use crate::collect::{Collected, Keep};
+use crate::event::End;
+use lastout_proc_tree::Report;
+use std::error::Error;
+use std::fmt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+/// How much of each output to keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Of standard output.
+    pub stdout: Keep,
+    /// Of standard error.
+    pub stderr: Keep,
+}
+
+impl Limits {
+    /// One for each.
+    #[must_use]
+    pub const fn new(stdout: Keep, stderr: Keep) -> Self {
+        Self { stdout, stderr }
+    }
+}
+
+impl From<Keep> for Limits {
+    /// The same for both.
+    fn from(keep: Keep) -> Self {
+        Self { stdout: keep, stderr: keep }
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Exit {
+    /// Of the root of the tree.
+    pub status: ExitStatus,
+    /// It was ended because its time was over.
+    pub timed_out: bool,
+    /// How reading standard output ended.
+    pub stdout: End,
+    /// How reading standard error ended.
+    pub stderr: End,
+    /// From the start to the exit of the root.
+    pub elapsed: Duration,
+}
+
+impl Exit {
+    /// Whether it exited with 0, in time.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        self.status.success() && !self.timed_out
+    }
+
+    /// Whether somebody can still write: a descendant outlived the root and holds an output. All
+    /// that was written before the root exited was read.
+    #[must_use]
+    pub fn writers_left(&self) -> bool {
+        !self.stdout.is_eof() || !self.stderr.is_eof()
+    }
+}
+
+/// A process that is over, with what it wrote and without anybody left of it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Output {
+    /// The program, without its arguments.
+    pub program: String,
+    /// How it ended.
+    pub exit: Exit,
+    /// What it wrote to standard output.
+    pub stdout: Collected,
+    /// What it wrote to standard error.
+    pub stderr: Collected,
+    /// What became of its input, when that was a pipe.
+    pub stdin: Option<StdinReport>,
+    /// What ending the rest of its tree took.
+    pub tree: Report,
+}
+
+impl Output {
+    /// Whether it exited with 0, in time.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        self.exit.success()
+    }
+
+    /// The output when it was a success.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`], whose message has the last lines of standard error, otherwise.
+    pub fn check(self) -> Result<Self, Failed> {
+        if self.success() { Ok(self) } else { Err(Failed { output: Box::new(self) }) }
+    }
+}
+
+/// A process that failed, with all that is known of it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Failed {
+    /// The output.
+    pub output: Box<Output>,
+}
+
+/// How many of the last lines a message shows, and how long they may be together.
+const LINES: usize = 8;
+const CHARS: usize = 2_000;
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Output { program, exit, stdout, stderr, .. } = &*self.output;
+        write!(f, "run {program}: ")?;
+        if exit.timed_out {
+            write!(f, "ended after {:.1?} because its time was over", exit.elapsed)?;
+        } else {
+            write!(f, "{}", exit.status)?;
+        }
+        let (name, text) = match stderr.text() {
+            text if text.trim().is_empty() => ("stdout", stdout.text()),
+            text => ("stderr", text),
+        };
+        let text = last_lines(text.trim_end());
+        if text.is_empty() { Ok(()) } else { write!(f, "; {name}: {text}") }
+    }
+}
+
+impl Error for Failed {}
+
+fn last_lines(text: &str) -> &str {
+    let starts = text.rmatch_indices('\n').map(|(at, _)| at + 1);
+    let mut start = starts.take(LINES).last().unwrap_or(0);
+    if text.matches('\n').count() < LINES {
+        start = 0;
+    }
+    start = start.max(text.len().saturating_sub(CHARS));
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    &text[start..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_shows_the_last_lines() {
+        let lines: Vec<_> = (0..20).map(|n| n.to_string()).collect();
+        assert_eq!(last_lines(&lines.join("\n")), "12\n13\n14\n15\n16\n17\n18\n19");
+        assert_eq!(last_lines("a\nb"), "a\nb");
+        assert_eq!(last_lines(&"ä".repeat(3_000)).len(), 2_000);
+        assert_eq!(last_lines(""), "");
+    }
+}

@@ -1,0 +1,365 @@
+//! All that a stream knows: the log, the cursors of its subscribers, and its end.
+//!
+//! Pure: the caller holds the lock, gives the time, and wakes whom [`Wakes`] names after the lock.
+//!
+//! ```text
+//!  subscriber:  attach ─► read* ─► (Data | Gap)* ─► End ─► Finished        detach at any time
+//!  pump:        room ─► (admit ─► push)* ─► finish
+//!                        │  ▲
+//!                 Blocked┘  └ woken by read, detach, seal or a stall limit
+//! ```
+//!
+//! Invariants, each with a model of the same number:
+//!
+//! - **I1** Every byte that is pushed after a cursor attached is delivered to it or booked as lost:
+//!   the place to start at and the registration are one step under the lock.
+//! - **I2** A subscriber that found nothing is woken by the next push or end: it registers its waker
+//!   and looks again under one lock.
+//! - **I3** A pump that waits for a reader is woken when the reader makes room or leaves.
+//! - **I4** Every cursor, also one that attaches after the end, gets exactly one end, after all data.
+//! - **I5** The pump never evicts what a blocking cursor has not read.
+//! - **I6** A pump that waits, for its source or for a reader, is woken by new orders.
+
+mod admit;
+mod cursor;
+mod marks;
+mod read;
+
+pub(crate) use admit::Admit;
+pub(crate) use read::Taken;
+
+use crate::config::Config;
+use crate::error::SubscribeError;
+use crate::event::End;
+use crate::log::Log;
+use crate::policy::{Policy, Position};
+use crate::stats::{Stats, SubscriberStats};
+use crate::sync::on;
+use bytes::{Bytes, BytesMut};
+use cursor::{Cursor, Fate};
+use marks::Marks;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+/// How far a reader that was woken may be behind before the pump lets it run.
+const PACE: u64 = 100 * 1024;
+
+/// Names a cursor; reused after its subscriber is gone.
+pub(crate) type Id = usize;
+
+/// What the pump was asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Orders {
+    /// Read until the source ends.
+    Run,
+    /// Read what the source has right now, then stop.
+    Drain,
+    /// Stop at once.
+    Stop,
+}
+
+/// Wakers to call once the lock is released.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Wakes {
+    first: Option<Waker>,
+    more: Vec<Waker>,
+}
+
+impl Wakes {
+    fn add(&mut self, waker: Option<Waker>) {
+        match (waker, &self.first) {
+            (Some(waker), None) => self.first = Some(waker),
+            (Some(waker), Some(_)) => self.more.push(waker),
+            (None, _) => {}
+        }
+    }
+
+    /// Wakes everyone; the caller no longer holds the lock.
+    pub(crate) fn wake(self) {
+        self.first.into_iter().chain(self.more).for_each(Waker::wake);
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct State {
+    log: Log,
+    /// Numbers of the reads, when this stream belongs to a sequence.
+    marks: Option<Marks>,
+    cursors: Vec<Option<Cursor>>,
+    /// How many cursors are [`Policy::DropNewest`]; mostly none, then their bookkeeping is skipped.
+    drop_newest: usize,
+    single_subscriber: bool,
+    window: u64,
+    end: Option<End>,
+    orders: Orders,
+    pump_waker: Option<Waker>,
+    /// Set while the pump waits for a reader.
+    blocked_since: Option<Instant>,
+    blocked: Duration,
+    /// Woken at the end: those who wait for the stream and not for its bytes.
+    end_wakers: Vec<Waker>,
+}
+
+impl State {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            log: Log::new(&config.limits),
+            marks: config.sequence.as_ref().map(|sequence| Marks::new(sequence.join())),
+            cursors: Vec::new(),
+            drop_newest: 0,
+            single_subscriber: config.single_subscriber,
+            window: config.limits.window,
+            end: None,
+            orders: Orders::Run,
+            pump_waker: None,
+            blocked_since: None,
+            blocked: Duration::ZERO,
+            end_wakers: Vec::new(),
+        }
+    }
+
+    /// Adds a cursor. For [`Position::LastLines`] it stands at the oldest byte, until the caller
+    /// has counted lines outside the lock and calls [`seek`](Self::seek).
+    pub(crate) fn attach(
+        &mut self,
+        position: Position,
+        policy: Policy,
+    ) -> Result<Id, SubscribeError> {
+        if matches!(policy, Policy::BlockFor { stall: Duration::ZERO, .. }) {
+            return Err(SubscribeError::ZeroStall);
+        }
+        if self.single_subscriber && self.live().any(|cursor| cursor.fate == Fate::Following) {
+            return Err(SubscribeError::Busy);
+        }
+        let (oldest, end) = (self.log.oldest(), self.log.end());
+        let at = match position {
+            Position::Start if self.log.is_sealed() => end,
+            Position::Start => 0,
+            Position::Live => end,
+            Position::Offset(offset) => offset,
+            Position::LastBytes(n) => end.saturating_sub(n).max(oldest),
+            Position::LastLines(_) => oldest,
+        };
+        self.drop_newest += usize::from(policy == Policy::DropNewest);
+        let cursor = Some(Cursor::new(at, oldest, policy));
+        Ok(match self.cursors.iter().position(Option::is_none) {
+            Some(free) => {
+                self.cursors[free] = cursor;
+                free
+            }
+            None => {
+                self.cursors.push(cursor);
+                self.cursors.len() - 1
+            }
+        })
+    }
+
+    /// All that a cursor at the oldest byte could read, for a search outside the lock.
+    pub(crate) fn share_history(&mut self) -> (u64, Vec<Bytes>) {
+        let oldest = self.log.oldest();
+        (self.log.end(), self.log.share_from(oldest))
+    }
+
+    /// Moves a cursor that has read nothing yet forward to `at`.
+    pub(crate) fn seek(&mut self, id: Id, at: u64) -> Wakes {
+        let at = at.max(self.log.first());
+        let cursor = self.cursor_mut(id);
+        cursor.at = at.max(cursor.at);
+        cursor.attached = cursor.at;
+        self.after_progress()
+    }
+
+    /// Removes a cursor; what it held back may go.
+    pub(crate) fn detach(&mut self, id: Id) -> (Wakes, Option<Cursor>) {
+        let cursor = self.cursors[id].take();
+        let was_drop_newest = cursor.as_ref().is_some_and(|c| c.policy == Policy::DropNewest);
+        self.drop_newest -= usize::from(was_drop_newest);
+        (self.after_progress(), cursor)
+    }
+
+    /// Appends what the pump read into `room`. After an end that was declared from outside nothing
+    /// is appended any more.
+    pub(crate) fn push(&mut self, room: &mut BytesMut) -> Wakes {
+        if self.end.is_some() {
+            room.clear();
+            return Wakes::default();
+        }
+        let before = self.log.end();
+        if self.drop_newest > 0 {
+            let (floor, window) = (self.log.floor(), self.window);
+            for cursor in self.cursors.iter_mut().flatten() {
+                cursor.before_arrival(before, floor, window);
+            }
+        }
+        if let Some(marks) = &mut self.marks {
+            marks.note(before);
+        }
+        self.log.push(room);
+        let end = self.log.end();
+        let mut wakes = Wakes::default();
+        for cursor in self.cursors.iter_mut().flatten() {
+            if cursor.waker.is_some() && cursor.at < end {
+                cursor.is_woken = true;
+                wakes.add(cursor.waker.take());
+            }
+        }
+        self.trim();
+        wakes
+    }
+
+    /// A segment for the pump to read into.
+    pub(crate) fn room(&mut self) -> BytesMut {
+        self.log.room()
+    }
+
+    /// The stream ends, for all who are attached and all who come later. The first end stays.
+    pub(crate) fn finish(&mut self, end: End, room: BytesMut, now: Instant) -> Wakes {
+        self.log.finish(room);
+        self.unblock(now);
+        let mut wakes = Wakes::default();
+        if !on("i4.keep") {
+            return wakes;
+        }
+        self.end.get_or_insert(end);
+        self.wake_all(&mut wakes);
+        self.trim();
+        wakes
+    }
+
+    /// Declares the stream closed while its pump cannot be interrupted: a thread in a blocking read.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn close_now(&mut self) -> Wakes {
+        self.end.get_or_insert(End::Closed);
+        let mut wakes = Wakes::default();
+        self.wake_all(&mut wakes);
+        wakes
+    }
+
+    /// Drops the history, see [`Stream::seal`](crate::Stream::seal).
+    pub(crate) fn seal(&mut self) -> Wakes {
+        self.log.seal();
+        self.after_progress()
+    }
+
+    /// Gives the pump its orders; they only get stricter.
+    pub(crate) fn order(&mut self, orders: Orders) -> Wakes {
+        self.orders = self.orders.max(orders);
+        let mut wakes = Wakes::default();
+        if on("i6.wake") {
+            wakes.add(self.pump_waker.take());
+        }
+        wakes
+    }
+
+    /// Whether the pump should let a reader have its turn: it was woken, has not come to read, and
+    /// a good part of what fits into the cache waits for it.
+    pub(crate) fn should_pace(&self) -> bool {
+        let end = self.log.end();
+        self.live().any(|cursor| cursor.is_woken && end.saturating_sub(cursor.at) >= PACE)
+    }
+
+    /// A reader that did not come when it had its turn is not waited for until it is woken again.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn stop_pacing(&mut self) {
+        for cursor in self.cursors.iter_mut().flatten() {
+            cursor.is_woken = false;
+        }
+    }
+
+    /// Whether the pump must ask [`admit`](Self::admit) before it reads on.
+    pub(crate) fn must_ask(&self) -> bool {
+        self.log.is_over_window()
+    }
+
+    pub(crate) fn orders(&self) -> Orders {
+        self.orders
+    }
+
+    /// Registers the pump: it is woken by new orders, and by a reader for which it waits.
+    pub(crate) fn park_pump(&mut self, waker: Waker) -> Option<Waker> {
+        self.pump_waker.replace(waker)
+    }
+
+    pub(crate) fn end(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// Registers someone who waits for the end of the stream; gives back a waker it knows already.
+    pub(crate) fn park_for_end(&mut self, waker: Waker) -> Option<Waker> {
+        if self.end_wakers.iter().any(|known| known.will_wake(&waker)) {
+            return Some(waker);
+        }
+        self.end_wakers.push(waker);
+        None
+    }
+
+    pub(crate) fn ingested(&self) -> u64 {
+        self.log.end()
+    }
+
+    pub(crate) fn stats(&self, now: Instant) -> Stats {
+        let blocked_now =
+            self.blocked_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let subscribers = self.cursors.iter().enumerate().filter_map(|(id, cursor)| {
+            let cursor = cursor.as_ref()?;
+            Some(self.subscriber_stats(id, cursor))
+        });
+        Stats {
+            ingested: self.log.end(),
+            chunks: self.log.chunks(),
+            retained: self.log.end() - self.log.oldest(),
+            memory: self.log.memory() + self.marks.as_ref().map_or(0, Marks::memory),
+            peak_memory: self.log.peak(),
+            blocked: self.blocked + blocked_now,
+            subscribers: subscribers.collect(),
+        }
+    }
+
+    pub(crate) fn stats_of(&self, id: Id) -> SubscriberStats {
+        self.subscriber_stats(id, self.cursor(id))
+    }
+
+    fn subscriber_stats(&self, id: Id, cursor: &Cursor) -> SubscriberStats {
+        let ends_at = match cursor.fate {
+            Fate::Following => self.log.end(),
+            Fate::Detached { at } => at,
+            Fate::Ended => cursor.at,
+        };
+        SubscriberStats {
+            id,
+            policy: cursor.policy,
+            attached_at: cursor.attached,
+            position: cursor.at,
+            delivered: cursor.delivered,
+            lost: cursor.lost,
+            lag: ends_at.saturating_sub(cursor.at),
+            kept: cursor.kept_len(),
+        }
+    }
+
+    fn wake_all(&mut self, wakes: &mut Wakes) {
+        for cursor in self.cursors.iter_mut().flatten() {
+            wakes.add(cursor.waker.take());
+        }
+        for waker in self.end_wakers.drain(..) {
+            wakes.add(Some(waker));
+        }
+    }
+
+    fn live(&self) -> impl Iterator<Item = &Cursor> {
+        self.cursors.iter().flatten()
+    }
+
+    fn cursor(&self, id: Id) -> &Cursor {
+        self.cursors[id].as_ref().expect("a subscriber has its cursor until it is dropped")
+    }
+
+    fn cursor_mut(&mut self, id: Id) -> &mut Cursor {
+        self.cursors[id].as_mut().expect("a subscriber has its cursor until it is dropped")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! The handle of a stream, and what keeps its pump alive.
+
+use crate::config::Config;
+use crate::error::SubscribeError;
+use crate::event::End;
+use crate::policy::{Policy, Position};
+use crate::pump::Duty;
+use crate::shared::Shared;
+use crate::state::Orders;
+use crate::stats::Stats;
+use crate::subscriber::Subscriber;
+use std::future::{Future, poll_fn};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+/// A bounded, replayable stream of bytes with any number of readers.
+///
+/// Clones are handles of the same stream. The pump runs for as long as a handle or a subscriber is
+/// there; when the last of them is dropped the source is dropped too, and a child that still writes
+/// to it sees a broken pipe.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    core: Arc<Core>,
+}
+
+/// What handles and subscribers hold; the pump holds only the shared state.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) shared: Arc<Shared>,
+    name: Option<Arc<str>>,
+    chunk_size: usize,
+    pump: OnceLock<Pump>,
+}
+
+/// What runs the pump; the handle is kept so that the pump never runs unowned.
+#[derive(Debug)]
+enum Pump {
+    /// It ended before the stream was made.
+    #[cfg(feature = "process")]
+    None,
+    #[cfg(feature = "tokio")]
+    Task(tokio::task::JoinHandle<()>),
+    /// Never joined: it may be in a read that never returns.
+    #[cfg(feature = "blocking")]
+    Thread {
+        #[expect(dead_code, reason = "owned, and shown by `Debug`")]
+        handle: std::thread::JoinHandle<()>,
+    },
+}
+
+impl Drop for Core {
+    /// Nobody can read any more: the pump stops. A task ends and drops its source at its next turn;
+    /// a thread ends after the read that it is in.
+    fn drop(&mut self) {
+        self.shared.order(Orders::Stop);
+        match self.pump.get() {
+            #[cfg(feature = "tokio")]
+            Some(Pump::Task(task)) => task.abort(),
+            _ => {}
+        }
+    }
+}
+
+impl Stream {
+    /// A stream without a pump, to attach subscribers before the first byte is read.
+    pub(crate) fn idle(config: &Config) -> Self {
+        Self {
+            core: Arc::new(Core {
+                shared: Arc::new(Shared::new(config)),
+                name: config.name.clone(),
+                chunk_size: config.chunk_size,
+                pump: OnceLock::new(),
+            }),
+        }
+    }
+
+    fn duty(&self) -> Duty {
+        Duty::new(self.core.shared.clone(), self.core.name.clone(), self.core.chunk_size)
+    }
+
+    fn set_pump(&self, pump: Pump) {
+        self.core.pump.set(pump).expect("a stream is started once");
+    }
+
+    /// Reads `source` on a task of the current tokio runtime.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use lastout_output_stream::{Config, Event, Policy, Position, Stream};
+    ///
+    /// let stream = Stream::spawn(&b"hello"[..], Config::default());
+    /// let mut reader = stream.subscribe(Position::Start, Policy::Block)?;
+    /// while let Some(event) = reader.next().await {
+    ///     match event {
+    ///         Event::Data { offset, bytes } => println!("{offset}: {bytes:?}"),
+    ///         Event::Gap { from, to } => println!("{from}..{to} lost"),
+    ///         Event::End(end) => println!("{end}"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime. [`Policy::BlockFor`] needs a runtime with its timer
+    /// enabled.
+    #[cfg(feature = "tokio")]
+    #[must_use]
+    pub fn spawn(source: impl tokio::io::AsyncRead + Send + 'static, config: Config) -> Self {
+        let stream = Self::idle(&config);
+        stream.start(crate::pump::task::Plain(Box::pin(source)));
+        stream
+    }
+
+    /// Starts the pump of an idle stream.
+    #[cfg(feature = "tokio")]
+    #[expect(clippy::disallowed_methods, reason = "the one place that starts pump tasks")]
+    pub(crate) fn start(&self, source: impl crate::pump::task::Source + Send + 'static) {
+        self.set_pump(Pump::Task(tokio::spawn(crate::pump::task::run(self.duty(), source))));
+    }
+
+    /// Reads `source` on a thread of its own.
+    ///
+    /// A blocking read cannot be interrupted: when the stream is closed or dropped during one, its
+    /// subscribers see the end at once, and the thread ends when that read returns.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the system starts no more threads.
+    #[cfg(feature = "blocking")]
+    pub fn spawn_blocking(
+        source: impl std::io::Read + Send + 'static,
+        config: Config,
+    ) -> std::io::Result<Self> {
+        let stream = Self::idle(&config);
+        let handle = crate::pump::thread::start(stream.duty(), source)?;
+        stream.set_pump(Pump::Thread { handle });
+        Ok(stream)
+    }
+
+    /// A stream that has ended and never had a byte.
+    #[cfg(feature = "process")]
+    pub(crate) fn empty() -> Self {
+        let stream = Self::idle(&Config::default());
+        let shared = &stream.core.shared;
+        let room = shared.lock().room();
+        shared.finish(End::Eof, room, Instant::now());
+        stream.set_pump(Pump::None);
+        stream
+    }
+
+    /// Adds a reader.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError::Busy`] when the stream is for a single subscriber and has one;
+    /// [`SubscribeError::ZeroStall`] for a stall limit of zero.
+    pub fn subscribe(
+        &self,
+        position: Position,
+        policy: Policy,
+    ) -> Result<Subscriber, SubscribeError> {
+        let id = self.core.shared.attach(position, policy)?;
+        Ok(Subscriber::new(self.core.clone(), id))
+    }
+
+    /// Drops the history, for good: later subscribers start live, and memory is what attached
+    /// subscribers have yet to read.
+    pub fn seal(&self) {
+        self.core.shared.seal();
+    }
+
+    /// Stops reading at once. Subscribers get what was read before, and then [`End::Closed`].
+    ///
+    /// A stream that has ended stays as it is.
+    pub fn close(&self) {
+        self.core.shared.order(Orders::Stop);
+        #[cfg(feature = "blocking")]
+        if matches!(self.core.pump.get(), Some(Pump::Thread { .. })) {
+            self.core.shared.close_now();
+        }
+    }
+
+    /// Stops reading as soon as the source has nothing to give, without waiting for its end.
+    ///
+    /// Whatever was written before this call is read. A source that is written to all the time is
+    /// read for 1 MiB more, the most that a pipe holds without privileges. A blocking source is not
+    /// drained, for nobody can ask it what it has: it is closed when its read returns.
+    pub fn drain(&self) {
+        self.core.shared.order(Orders::Drain);
+    }
+
+    /// Waits until the stream has ended, however it does. Subscribers may have data left to read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub fn ended(&self) -> impl Future<Output = End> + Send + Sync + use<> {
+        let core = self.core.clone();
+        poll_fn(move |cx| core.shared.poll_end(cx))
+    }
+
+    /// How the stream has ended, if it has.
+    #[must_use]
+    pub fn end(&self) -> Option<End> {
+        self.core.shared.lock().end().cloned()
+    }
+
+    /// The number of bytes read so far.
+    #[must_use]
+    pub fn ingested(&self) -> u64 {
+        self.core.shared.lock().ingested()
+    }
+
+    /// A snapshot of all numbers.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.core.shared.lock().stats(Instant::now())
+    }
+
+    /// The name given in the configuration.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.core.name.as_deref()
+    }
+}

@@ -1,3 +1,71 @@
 #![doc = include_str!("../README.md")]
-#![forbid(unsafe_code)]
 #![cfg_attr(lastout_docsrs, feature(doc_cfg))]
+
+#[cfg(not(unix))]
+compile_error!("lastout-async-rt runs on Unix: it waits with epoll or kqueue");
+
+mod async_fd;
+mod backoff;
+mod cancel;
+pub mod channel;
+mod config;
+mod coop;
+mod error;
+mod handle;
+mod inbox;
+#[cfg(feature = "insight")]
+pub mod insight;
+mod join;
+mod join_set;
+#[cfg(all(test, lastout_loom))]
+mod model;
+#[cfg(feature = "net")]
+pub mod net;
+mod notify;
+mod owner;
+mod reactor;
+mod remote;
+mod runtime;
+mod shutdown;
+mod stats;
+mod sync;
+mod sys;
+mod task;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod time;
+#[cfg(feature = "tokio-compat")]
+pub mod tokio_compat;
+mod trace;
+mod world;
+
+#[doc(inline)]
+pub use async_fd::AsyncFd;
+#[doc(inline)]
+pub use backoff::{Backoff, Exhausted};
+#[doc(inline)]
+pub use cancel::{CancellationToken, Cancelled, DropGuard};
+#[doc(inline)]
+pub use config::{Builder, Idle, PanicPolicy};
+#[doc(inline)]
+pub use error::{BuildError, JoinError, SlabError, SlabErrorKind};
+#[doc(inline)]
+pub use handle::{
+    Handle, SlabClaim, claim_slab, spawn_boxed, spawn_slab, try_claim_slab, try_spawn_slab,
+};
+#[doc(inline)]
+pub use join::{AbortHandle, JoinHandle, TaskId};
+#[doc(inline)]
+pub use join_set::JoinSet;
+#[doc(inline)]
+pub use notify::{Notify, Permit, Semaphore, SemaphoreClosed};
+#[doc(inline)]
+pub use remote::{RemoteError, RemoteHandle};
+#[doc(inline)]
+pub use runtime::{QuiesceTimeout, Runtime};
+#[doc(inline)]
+pub use shutdown::{ShutdownHandle, ShutdownSignal};
+#[doc(inline)]
+pub use stats::{RuntimeStats, ShutdownStats, ShutdownStatsAtomics};
+#[doc(inline)]
+pub use world::{World, WorldBusy, WorldCtx};

@@ -1,0 +1,286 @@
+//! `AsyncFd`: any descriptor that the kernel can watch, and the base of the sockets here.
+
+use crate::coop;
+use crate::handle::Handle;
+use crate::owner::Owner;
+use crate::reactor::{Direction, Token, Waiter};
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+/// Watches a descriptor: a socket, a pipe, a pidfd, an eventfd.
+///
+/// The descriptor must be non-blocking if it is read from or written to. Watching is edge triggered:
+/// after [`readable`](Self::readable), read until it would block, through
+/// [`try_read_io`](Self::try_read_io) or [`read_io`](Self::read_io), which note that it would.
+///
+/// ```no_run
+/// # async fn wait(pidfd: std::os::fd::OwnedFd) -> std::io::Result<()> {
+/// // The exit of a child, awaited through its pidfd.
+/// lastout_async_rt::AsyncFd::new(pidfd)?.readable().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct AsyncFd<T: AsFd> {
+    owner: Rc<Owner>,
+    token: Token,
+    /// `None` only while `into_inner` takes it.
+    inner: Option<T>,
+}
+
+impl<T: AsFd> AsyncFd<T> {
+    /// Watches `inner` on the runtime of this thread.
+    ///
+    /// # Errors
+    /// When the kernel does not watch this kind of descriptor, or watches it already.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn new(inner: T) -> io::Result<Self> {
+        Self::watch(Handle::current().owner, inner, false)
+    }
+
+    pub(crate) fn watch(owner: Rc<Owner>, inner: T, ready: bool) -> io::Result<Self> {
+        let token = owner.reactor.add(inner.as_fd(), ready)?;
+        Ok(Self { owner, token, inner: Some(inner) })
+    }
+
+    /// What is watched.
+    #[expect(clippy::missing_panics_doc, reason = "what it expects is an invariant of the type")]
+    pub fn get_ref(&self) -> &T {
+        self.inner.as_ref().expect("it is there until `into_inner`")
+    }
+
+    /// What is watched. Do not replace it: the descriptor is what is watched.
+    #[expect(clippy::missing_panics_doc, reason = "what it expects is an invariant of the type")]
+    pub fn get_mut(&mut self) -> &mut T {
+        self.inner.as_mut().expect("it is there until `into_inner`")
+    }
+
+    /// Stops watching.
+    #[expect(clippy::missing_panics_doc, reason = "what it expects is an invariant of the type")]
+    pub fn into_inner(mut self) -> T {
+        let inner = self.inner.take().expect("it is there until `into_inner`");
+        self.owner.reactor.remove(self.token, inner.as_fd());
+        inner
+    }
+
+    #[cfg(feature = "net")]
+    pub(crate) fn owner(&self) -> &Rc<Owner> {
+        &self.owner
+    }
+
+    /// Waits until a read may succeed. Any number of tasks may wait.
+    ///
+    /// # Errors
+    /// When the runtime has ended.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.ready(Direction::Read).await
+    }
+
+    /// Waits until a write may succeed. Any number of tasks may wait.
+    ///
+    /// # Errors
+    /// When the runtime has ended.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.ready(Direction::Write).await
+    }
+
+    fn ready(&self, direction: Direction) -> Ready<'_, T> {
+        Ready { fd: self, direction, waiter: None }
+    }
+
+    /// Does one operation that reads, now; notes when it would have blocked.
+    ///
+    /// # Errors
+    /// Those of `operation`; `WouldBlock` without calling it when it is known that it would.
+    pub fn try_read_io<R>(&self, operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        self.try_io(Direction::Read, operation)
+    }
+
+    /// Does one operation that writes, now; notes when it would have blocked.
+    ///
+    /// # Errors
+    /// Those of `operation`; `WouldBlock` without calling it when it is known that it would.
+    pub fn try_write_io<R>(&self, operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        self.try_io(Direction::Write, operation)
+    }
+
+    /// Repeats an operation that reads until it does not block.
+    ///
+    /// # Errors
+    /// Those of `operation`, or that the runtime has ended.
+    ///
+    /// # Cancel safety
+    /// Cancel safe if `operation` is one system call.
+    pub async fn read_io<R>(&self, operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        self.io(Direction::Read, operation).await
+    }
+
+    /// Repeats an operation that writes until it does not block.
+    ///
+    /// # Errors
+    /// Those of `operation`, or that the runtime has ended.
+    ///
+    /// # Cancel safety
+    /// Cancel safe if `operation` is one system call.
+    pub async fn write_io<R>(&self, operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        self.io(Direction::Write, operation).await
+    }
+
+    /// As [`read_io`](Self::read_io), for hand-written futures. Only the last task that polled is
+    /// woken.
+    pub fn poll_read_io<R>(
+        &self,
+        cx: &mut Context<'_>,
+        operation: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.poll_io(Direction::Read, cx, operation)
+    }
+
+    /// As [`write_io`](Self::write_io), for hand-written futures. Only the last task that polled is
+    /// woken.
+    pub fn poll_write_io<R>(
+        &self,
+        cx: &mut Context<'_>,
+        operation: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.poll_io(Direction::Write, cx, operation)
+    }
+
+    fn try_io<R>(
+        &self,
+        direction: Direction,
+        mut operation: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        if !self.owner.reactor.is_ready(self.token, direction)? {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        loop {
+            match operation(self.get_ref()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.owner.reactor.clear(self.token, direction);
+                    return Err(error);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn io<R>(
+        &self,
+        direction: Direction,
+        mut operation: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let mut waiting = self.ready(direction);
+        poll_fn(|cx| {
+            ready!(coop::proceed(cx));
+            loop {
+                match self.try_io(direction, &mut operation) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        ready!(Pin::new(&mut waiting).poll(cx))?;
+                    }
+                    outcome => return Poll::Ready(outcome),
+                }
+            }
+        })
+        .await
+    }
+
+    fn poll_io<R>(
+        &self,
+        direction: Direction,
+        cx: &mut Context<'_>,
+        mut operation: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        ready!(coop::proceed(cx));
+        loop {
+            match self.try_io(direction, &mut operation) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.poll_ready(direction, cx))?;
+                }
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+
+    /// Readiness for the one task that polls this direction.
+    pub(crate) fn poll_ready(
+        &self,
+        direction: Direction,
+        cx: &Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.owner.reactor.is_ready(self.token, direction)? {
+            return Poll::Ready(Ok(()));
+        }
+        self.owner.reactor.poll_for(self.token, direction, cx.waker())?;
+        Poll::Pending
+    }
+
+    /// A stream operation did less than asked.
+    #[cfg(feature = "net")]
+    pub(crate) fn exhausted(&self, direction: Direction) {
+        self.owner.reactor.exhausted(self.token, direction);
+    }
+}
+
+impl<T: AsFd> AsFd for AsyncFd<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.get_ref().as_fd()
+    }
+}
+
+impl<T: AsFd> Drop for AsyncFd<T> {
+    fn drop(&mut self) {
+        if let Some(inner) = &self.inner {
+            self.owner.reactor.remove(self.token, inner.as_fd());
+        }
+    }
+}
+
+impl<T: AsFd + fmt::Debug> fmt::Debug for AsyncFd<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AsyncFd").field(&self.inner).finish()
+    }
+}
+
+/// One of any number of futures that wait for a direction.
+struct Ready<'a, T: AsFd> {
+    fd: &'a AsyncFd<T>,
+    direction: Direction,
+    waiter: Option<Waiter>,
+}
+
+impl<T: AsFd> Future for Ready<'_, T> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let (reactor, token) = (&this.fd.owner.reactor, this.fd.token);
+        if reactor.is_ready(token, this.direction)? {
+            return Poll::Ready(Ok(()));
+        }
+        reactor.wait_for(token, this.direction, &mut this.waiter, cx.waker())?;
+        Poll::Pending
+    }
+}
+
+impl<T: AsFd> Drop for Ready<'_, T> {
+    fn drop(&mut self) {
+        if let Some(waiter) = self.waiter {
+            self.fd.owner.reactor.forget(self.fd.token, self.direction, waiter);
+        }
+    }
+}

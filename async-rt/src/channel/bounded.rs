@@ -1,0 +1,128 @@
+//! The bounded queue behind every channel here: permits for its room, and one receiver.
+//!
+//! - **I11** A receiver that found the queue empty is woken by the next value: it looks and registers
+//!   under the lock under which senders push and take the registration.
+//! - **I12** The end of the last sender wakes the receiver, the end of the receiver every sender.
+
+use super::permits::{Permits, Refused, Wakes, Woken};
+use super::store::{HasPermits, Store};
+use crate::coop;
+use crate::sync::on;
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::task::{Context, Poll, ready};
+
+/// The state of a channel.
+pub(crate) struct Bounded<T, W> {
+    pub(crate) permits: Permits<W>,
+    queue: VecDeque<T>,
+    senders: usize,
+    receiver: Option<W>,
+}
+
+impl<T, W> HasPermits<W> for Bounded<T, W> {
+    fn permits(&mut self) -> &mut Permits<W> {
+        &mut self.permits
+    }
+}
+
+impl<T, W: Wakes> Bounded<T, W> {
+    /// A channel with room for `capacity`, and one sender.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            permits: Permits::new(capacity),
+            queue: VecDeque::with_capacity(capacity.min(64)),
+            senders: 1,
+            receiver: None,
+        }
+    }
+
+    /// Pushes a value whose room the caller has taken; whom to wake, or the value when the receiver
+    /// is gone.
+    pub(crate) fn push(&mut self, value: T) -> Result<Option<W>, T> {
+        if self.permits.is_closed() {
+            return Err(value);
+        }
+        self.queue.push_back(value);
+        Ok(self.receiver.take())
+    }
+
+    /// Takes room and pushes.
+    pub(crate) fn try_push(&mut self, value: T) -> Result<Option<W>, (Refused, T)> {
+        match self.permits.try_take(1) {
+            Ok(()) => self.push(value).map_err(|value| (Refused::Closed, value)),
+            Err(refused) => Err((refused, value)),
+        }
+    }
+
+    /// The next value, whose room stays taken; `None` inside means that there will be no more.
+    pub(crate) fn pop(&mut self) -> Poll<Option<T>> {
+        match self.queue.pop_front() {
+            Some(value) => Poll::Ready(Some(value)),
+            None if self.senders == 0 || self.permits.is_closed() => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(crate) fn add_sender(&mut self) {
+        self.senders += 1;
+    }
+
+    /// A sender ends; whom to wake.
+    pub(crate) fn remove_sender(&mut self) -> Option<W> {
+        self.senders -= 1;
+        if self.senders == 0 && on("i12.last_sender") { self.receiver.take() } else { None }
+    }
+
+    /// The receiver takes no more; senders learn of it. What was sent before can still be taken.
+    pub(crate) fn close(&mut self, woken: &mut Woken<W>) {
+        self.permits.close(woken);
+    }
+
+    /// The receiver is gone; what nobody will take, to be dropped after the lock.
+    pub(crate) fn abandon(&mut self, woken: &mut Woken<W>) -> (VecDeque<T>, Option<W>) {
+        if on("i12.receiver") {
+            self.close(woken);
+        }
+        (std::mem::take(&mut self.queue), self.receiver.take())
+    }
+
+    /// Registers the receiver; a waker to drop after the lock.
+    fn register(&mut self, waker: W) -> Option<W> {
+        self.receiver.replace(waker)
+    }
+}
+
+/// The receiving end of a stored channel.
+pub(crate) struct Tail<T, W, P>(pub(crate) P, pub(crate) PhantomData<fn() -> (T, W)>);
+
+impl<T, W: Wakes, P: Store<Bounded<T, W>>> Tail<T, W, P> {
+    /// The next value, whose room stays taken.
+    pub(crate) fn poll_pop(&self, cx: &Context<'_>) -> Poll<Option<T>> {
+        ready!(coop::proceed(cx));
+        let looked = self.0.with(|state| match state.pop() {
+            Poll::Pending => {
+                let known = state.receiver.as_ref();
+                Err(known.is_some_and(|known| known.will_wake(cx.waker())))
+            }
+            popped => Ok(popped),
+        });
+        match looked {
+            Ok(popped) => return popped,
+            Err(true) => return Poll::Pending,
+            Err(false) => {}
+        }
+        let waker = W::new(cx.waker());
+        let (popped, before) = self.0.with(|state| match state.pop() {
+            // Between the two looks a value may have come, and its sender found nobody to wake.
+            Poll::Ready(popped) if on("i11.recheck") => (Poll::Ready(popped), None),
+            _ => (Poll::Pending, state.register(waker)),
+        });
+        drop(before);
+        popped
+    }
+}

@@ -1,0 +1,160 @@
+//! One value, once, between any two tasks or threads.
+//!
+//! - **I13** A receiver that found nothing is woken by the value, or by the end of the sender.
+
+use super::error::{RecvError, TryRecvError};
+use crate::coop;
+use crate::sync::{Arc, Mutex, lock, on};
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+struct State<T> {
+    value: Option<T>,
+    /// Sent, or the sender is gone.
+    sent: bool,
+    /// The receiver is gone or closed.
+    closed: bool,
+    receiver: Option<Waker>,
+    /// The sender, if it waits for the close.
+    sender: Option<Waker>,
+}
+
+type Shared<T> = Arc<Mutex<State<T>>>;
+
+/// A channel for one value.
+pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
+    let state = State { value: None, sent: false, closed: false, receiver: None, sender: None };
+    let shared = Arc::new(Mutex::new(state));
+    (Sender { shared: Arc::clone(&shared) }, Receiver { shared })
+}
+
+/// Sends the value.
+pub struct Sender<T> {
+    shared: Shared<T>,
+}
+
+impl<T> Sender<T> {
+    /// Sends `value`.
+    ///
+    /// # Errors
+    /// The value, when the receiver is gone or closed.
+    pub fn send(self, value: T) -> Result<(), T> {
+        let mut state = lock(&self.shared);
+        if state.closed {
+            return Err(value);
+        }
+        state.value = Some(value);
+        Ok(())
+    }
+
+    /// Whether the receiver is gone or closed.
+    pub fn is_closed(&self) -> bool {
+        lock(&self.shared).closed
+    }
+
+    /// Waits until the receiver is gone or closed.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn closed(&mut self) {
+        poll_fn(|cx| {
+            let waker = cx.waker().clone();
+            let mut state = lock(&self.shared);
+            if state.closed {
+                return Poll::Ready(());
+            }
+            let before = state.sender.replace(waker);
+            drop(state);
+            drop(before);
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.shared);
+        state.sent = true;
+        let (woken, own) = (state.receiver.take(), state.sender.take());
+        drop(state);
+        drop(own);
+        woken.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("closed", &self.is_closed()).finish()
+    }
+}
+
+/// Receives the value when awaited.
+///
+/// # Cancel safety
+/// Awaiting `&mut receiver` loses nothing when it is cancelled.
+#[must_use = "futures do nothing unless awaited"]
+pub struct Receiver<T> {
+    shared: Shared<T>,
+}
+
+impl<T> Receiver<T> {
+    /// The value, if it is there.
+    ///
+    /// # Errors
+    /// When it is not there now, or will never be, or was taken before.
+    pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
+        let mut state = lock(&self.shared);
+        let sent = state.sent;
+        state.value.take().ok_or(if sent { TryRecvError::Closed } else { TryRecvError::Empty })
+    }
+
+    /// Refuses the value from now on; one that was sent before can still be received.
+    pub fn close(&mut self) {
+        let mut state = lock(&self.shared);
+        state.closed = true;
+        let woken = state.sender.take();
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<T> Future for Receiver<T> {
+    type Output = Result<T, RecvError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(coop::proceed(cx));
+        let mut state = lock(&self.shared);
+        if !state.sent && !state.receiver.as_ref().is_some_and(|known| known.will_wake(cx.waker()))
+        {
+            drop(state);
+            let waker = cx.waker().clone();
+            state = lock(&self.shared);
+            if !state.sent || !on("i13.recheck") {
+                let before = state.receiver.replace(waker);
+                drop(state);
+                drop(before);
+                return Poll::Pending;
+            }
+        }
+        if state.sent { Poll::Ready(state.value.take().ok_or(RecvError)) } else { Poll::Pending }
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.close();
+        let mut state = lock(&self.shared);
+        let (value, own) = (state.value.take(), state.receiver.take());
+        drop(state);
+        drop((value, own));
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").field("sent", &lock(&self.shared).sent).finish()
+    }
+}

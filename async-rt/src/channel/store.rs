@@ -1,0 +1,116 @@
+//! Where the state of a channel lives: behind an `Rc` on one thread, behind a lock between threads.
+//! The futures over it are written once.
+
+use super::permits::{Claimed, Permits, Place, Refused, Wakes, Woken};
+use crate::coop;
+use crate::sync::{Arc, Mutex, lock};
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+/// Shared, mutable, and reached by short calls that run no foreign code.
+pub(crate) trait Store<S>: Clone {
+    fn new(state: S) -> Self;
+    fn with<R>(&self, work: impl FnOnce(&mut S) -> R) -> R;
+}
+
+impl<S> Store<S> for Rc<RefCell<S>> {
+    fn new(state: S) -> Self {
+        Self::new(RefCell::new(state))
+    }
+    fn with<R>(&self, work: impl FnOnce(&mut S) -> R) -> R {
+        work(&mut self.borrow_mut())
+    }
+}
+
+impl<S> Store<S> for Arc<Mutex<S>> {
+    fn new(state: S) -> Self {
+        Self::new(Mutex::new(state))
+    }
+    fn with<R>(&self, work: impl FnOnce(&mut S) -> R) -> R {
+        work(&mut lock(self))
+    }
+}
+
+/// A state that hands out permits.
+pub(crate) trait HasPermits<W> {
+    fn permits(&mut self) -> &mut Permits<W>;
+}
+
+impl<W> HasPermits<W> for Permits<W> {
+    fn permits(&mut self) -> &mut Self {
+        self
+    }
+}
+
+/// Waits for permits; dropped in between, it passes on what it was granted.
+pub(crate) struct Acquire<S, W, P>
+where
+    P: Store<S>,
+    S: HasPermits<W>,
+    W: Wakes,
+{
+    store: P,
+    needs: usize,
+    place: Option<Place>,
+    _state: PhantomData<fn() -> (S, W)>,
+}
+
+impl<S: HasPermits<W>, W: Wakes, P: Store<S>> Acquire<S, W, P> {
+    pub(crate) fn new(store: P, needs: usize) -> Self {
+        Self { store, needs, place: None, _state: PhantomData }
+    }
+
+    /// Ready with the permits, which are the caller's from then on, or when it is closed.
+    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<(), Refused>> {
+        ready!(coop::proceed(cx));
+        let Some(place) = self.place else {
+            return self.poll_first(cx);
+        };
+        let mut fresh = None;
+        loop {
+            match self.store.with(|state| state.permits().claim(place, cx.waker(), fresh.take())) {
+                Claimed::Over(outcome) => {
+                    self.place = None;
+                    return Poll::Ready(outcome);
+                }
+                Claimed::Waits(before) => {
+                    drop(before);
+                    return Poll::Pending;
+                }
+                Claimed::NeedsWaker => fresh = Some(W::new(cx.waker())),
+            }
+        }
+    }
+
+    fn poll_first(&mut self, cx: &Context<'_>) -> Poll<Result<(), Refused>> {
+        match self.store.with(|state| state.permits().try_take(self.needs)) {
+            Err(Refused::Full) => {}
+            outcome => return Poll::Ready(outcome),
+        }
+        let waker = W::new(cx.waker());
+        let (needs, place) = (self.needs, &mut self.place);
+        self.store.with(|state| {
+            let permits = state.permits();
+            // Between the two looks another thread may have made room.
+            match permits.try_take(needs) {
+                Err(Refused::Full) => {
+                    *place = Some(permits.wait(needs, waker));
+                    Poll::Pending
+                }
+                outcome => Poll::Ready(outcome),
+            }
+        })
+    }
+}
+
+impl<S: HasPermits<W>, W: Wakes, P: Store<S>> Drop for Acquire<S, W, P> {
+    fn drop(&mut self) {
+        let Some(place) = self.place else { return };
+        let mut woken = Woken::default();
+        let own = self.store.with(|state| state.permits().leave(place, &mut woken));
+        drop(own);
+        woken.wake();
+    }
+}

@@ -1,0 +1,121 @@
+//! Accepting connections, and the pause of a process that has no descriptor left for one.
+
+use super::{TcpSocket, TcpStream, current};
+use crate::async_fd::AsyncFd;
+use crate::owner::Owner;
+use crate::time::Sleep;
+use crate::time::clock::whole_nanos;
+use std::cell::Cell;
+use std::io;
+use std::net::{self, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How long accepting rests when descriptors or memory are used up: the connection stays in the
+/// backlog and readable, so that trying again at once would be a busy loop.
+const REST: Duration = Duration::from_millis(20);
+
+/// Accepts one kind of connection from a listening socket.
+#[derive(Debug)]
+pub(super) struct Accepting<L: AsFd> {
+    pub(super) io: AsyncFd<L>,
+    rests_until: Cell<u64>,
+}
+
+impl<L: AsFd> Accepting<L> {
+    pub(super) fn new(listener: L) -> io::Result<Self> {
+        let io = AsyncFd::watch(current(), listener, true)?;
+        Ok(Self { io, rests_until: Cell::new(0) })
+    }
+
+    pub(super) fn owner(&self) -> Rc<Owner> {
+        Rc::clone(self.io.owner())
+    }
+
+    pub(super) async fn accept<S>(
+        &self,
+        mut accept: impl FnMut(&L) -> io::Result<S>,
+    ) -> io::Result<S> {
+        let clock = &self.io.owner().clock;
+        if self.rests_until.get() > clock.now() {
+            Sleep::new(self.owner(), self.rests_until.get()).await;
+        }
+        let accepted = self.io.read_io(&mut accept).await;
+        if let Err(error) = &accepted
+            && is_exhaustion(error)
+        {
+            self.rests_until.set(clock.now() + whole_nanos(REST));
+        }
+        accepted
+    }
+}
+
+fn is_exhaustion(error: &io::Error) -> bool {
+    let used_up = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+    error.raw_os_error().is_some_and(|code| used_up.contains(&code))
+}
+
+/// A TCP socket that listens.
+#[derive(Debug)]
+pub struct TcpListener {
+    accepting: Accepting<net::TcpListener>,
+}
+
+impl TcpListener {
+    /// Listens on `address`, which may be one that a closed connection still occupies.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpSocket::for_address(address)?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(1024)
+    }
+
+    /// Takes over a listener of std.
+    ///
+    /// # Errors
+    /// When it cannot be made non-blocking or watched.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn from_std(listener: net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self { accepting: Accepting::new(listener)? })
+    }
+
+    /// Waits for a connection. Any number of tasks may wait.
+    ///
+    /// # Errors
+    /// Those of the socket. When the process has no descriptor or memory left, the error comes once,
+    /// and the next call rests for 20 ms before it tries again: a loop that only notes errors does
+    /// not burn the processor.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: no connection is lost.
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, address) = self.accepting.accept(net::TcpListener::accept).await?;
+        Ok((TcpStream::adopt(self.accepting.owner(), stream)?, address))
+    }
+
+    /// The address that it listens on.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.accepting.io.get_ref().local_addr()
+    }
+}
+
+impl AsFd for TcpListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.accepting.io.as_fd()
+    }
+}

@@ -1,0 +1,279 @@
+//! Sockets: [`TcpListener`], [`TcpSocket`], [`TcpStream`], [`UdpSocket`], [`UnixListener`],
+//! [`UnixStream`].
+//!
+//! Streams implement the `futures` traits `AsyncRead` and `AsyncWrite`, and tokio's with the feature
+//! `tokio-compat`, also by shared reference: one task may read while another writes. Operations are
+//! tried first and waited for when they would block.
+
+mod listener;
+mod socket;
+mod split;
+mod tcp;
+mod udp;
+mod unix;
+
+pub use listener::TcpListener;
+pub use socket::TcpSocket;
+pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
+pub use tcp::TcpStream;
+pub use udp::UdpSocket;
+pub use unix::{UnixListener, UnixStream};
+
+use crate::async_fd::AsyncFd;
+use crate::handle::Handle;
+use crate::owner::Owner;
+use crate::reactor::Direction;
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+#[track_caller]
+fn current() -> Rc<Owner> {
+    Handle::current().owner
+}
+
+/// Reads what there is. A short read has emptied the socket, which saves asking again.
+fn poll_read<S: AsFd>(
+    fd: &AsyncFd<S>,
+    cx: &mut Context<'_>,
+    len: usize,
+    read: impl FnMut(&S) -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    let count = ready!(fd.poll_read_io(cx, read))?;
+    if count > 0 && count < len {
+        fd.exhausted(Direction::Read);
+    }
+    Poll::Ready(Ok(count))
+}
+
+/// Writes what fits. A short write has filled the socket, which saves asking again.
+fn poll_write<S: AsFd>(
+    fd: &AsyncFd<S>,
+    cx: &mut Context<'_>,
+    len: usize,
+    write: impl FnMut(&S) -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    let count = ready!(fd.poll_write_io(cx, write))?;
+    if count < len {
+        fd.exhausted(Direction::Write);
+    }
+    Poll::Ready(Ok(count))
+}
+
+/// A stream that can be read and written through a shared reference.
+///
+/// This is what the halves of a split need; it is implemented by the streams here.
+pub trait Duplex: sealed::Duplex {}
+
+pub(crate) mod sealed {
+    use super::{Context, Poll, io};
+    use std::net::Shutdown;
+
+    /// The operations behind the traits of the streams and of their halves.
+    pub trait Duplex {
+        #[doc(hidden)]
+        fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+        #[doc(hidden)]
+        fn poll_write(&self, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>>;
+        #[doc(hidden)]
+        fn end(&self, which: Shutdown) -> io::Result<()>;
+    }
+}
+
+/// Implements the operations of a stream over its `io: AsyncFd<S>`, where `&S` reads and writes.
+macro_rules! duplex {
+    ($stream:ty) => {
+        impl crate::net::Duplex for $stream {}
+
+        impl crate::net::sealed::Duplex for $stream {
+            fn poll_read(
+                &self,
+                cx: &mut std::task::Context<'_>,
+                buffer: &mut [u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                use std::io::Read;
+                let len = buffer.len();
+                crate::net::poll_read(&self.io, cx, len, |mut socket| socket.read(buffer))
+            }
+
+            fn poll_write(
+                &self,
+                cx: &mut std::task::Context<'_>,
+                buffer: &[u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                use std::io::Write;
+                crate::net::poll_write(&self.io, cx, buffer.len(), |mut socket| socket.write(buffer))
+            }
+
+            fn end(&self, which: std::net::Shutdown) -> std::io::Result<()> {
+                self.io.get_ref().shutdown(which)
+            }
+        }
+
+        crate::net::io_traits!([] $stream, |this| this, |this| this);
+        crate::net::io_traits!([] &$stream, |this| *this, |this| *this);
+
+        impl $stream {
+            /// Waits until there is something to read, or the end.
+            ///
+            /// # Errors
+            /// When the runtime has ended.
+            ///
+            /// # Cancel safety
+            /// Cancel safe.
+            pub async fn readable(&self) -> std::io::Result<()> {
+                self.io.readable().await
+            }
+
+            /// Waits until there is room to write, or an error.
+            ///
+            /// # Errors
+            /// When the runtime has ended.
+            ///
+            /// # Cancel safety
+            /// Cancel safe.
+            pub async fn writable(&self) -> std::io::Result<()> {
+                self.io.writable().await
+            }
+
+            /// Reads what is there now.
+            ///
+            /// # Errors
+            /// `WouldBlock` when nothing is, and those of the socket.
+            pub fn try_read(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                use std::io::Read;
+                self.io.try_read_io(|mut socket| socket.read(buffer))
+            }
+
+            /// Writes what fits now.
+            ///
+            /// # Errors
+            /// `WouldBlock` when nothing does, and those of the socket.
+            pub fn try_write(&self, buffer: &[u8]) -> std::io::Result<usize> {
+                use std::io::Write;
+                self.io.try_write_io(|mut socket| socket.write(buffer))
+            }
+
+            /// Ends reading, writing or both, for every reference to the stream.
+            ///
+            /// # Errors
+            /// Those of the socket.
+            pub fn shutdown(&self, which: std::net::Shutdown) -> std::io::Result<()> {
+                self.io.get_ref().shutdown(which)
+            }
+
+            /// Two halves that borrow the stream, for two futures of one task.
+            ///
+            /// It is not called `split`, because the trait `AsyncReadExt` of `futures` has a method
+            /// of that name, with a lock, which would be called instead.
+            #[doc(alias = "split")]
+            pub fn split_mut(&mut self) -> (crate::net::ReadHalf<'_, Self>, crate::net::WriteHalf<'_, Self>) {
+                crate::net::split::borrowed(self)
+            }
+
+            /// Two halves that own the stream together, for two tasks.
+            pub fn into_split(self) -> (crate::net::OwnedReadHalf<Self>, crate::net::OwnedWriteHalf<Self>) {
+                crate::net::split::owned(self)
+            }
+        }
+
+        impl std::os::fd::AsFd for $stream {
+            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+                self.io.as_fd()
+            }
+        }
+    };
+}
+
+/// Implements the traits of `futures`, and of tokio with the feature, by a [`Duplex`].
+macro_rules! io_traits {
+    ([$($generics:tt)*] $type:ty, |$this:ident| $duplex:expr, |$that:ident| $writer:expr) => {
+        crate::net::io_traits!(read [$($generics)*] $type, |$this| $duplex);
+        crate::net::io_traits!(write [$($generics)*] $type, |$that| $writer);
+    };
+    (read [$($generics:tt)*] $type:ty, |$this:ident| $duplex:expr) => {
+        impl<$($generics)*> futures_io::AsyncRead for $type {
+            fn poll_read(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buffer: &mut [u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                let $this = &*self;
+                crate::net::sealed::Duplex::poll_read($duplex, cx, buffer)
+            }
+        }
+
+        #[cfg(feature = "tokio-compat")]
+        impl<$($generics)*> tokio::io::AsyncRead for $type {
+            fn poll_read(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buffer: &mut tokio::io::ReadBuf<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                let $this = &*self;
+                let space = buffer.initialize_unfilled();
+                let read = crate::net::sealed::Duplex::poll_read($duplex, cx, space);
+                read.map_ok(|count| buffer.advance(count))
+            }
+        }
+    };
+    (write [$($generics:tt)*] $type:ty, |$this:ident| $duplex:expr) => {
+        impl<$($generics)*> futures_io::AsyncWrite for $type {
+            fn poll_write(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buffer: &[u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                let $this = &*self;
+                crate::net::sealed::Duplex::poll_write($duplex, cx, buffer)
+            }
+
+            fn poll_flush(
+                self: std::pin::Pin<&mut Self>,
+                _cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                std::task::Poll::Ready(Ok(()))
+            }
+
+            fn poll_close(
+                self: std::pin::Pin<&mut Self>,
+                _cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                let $this = &*self;
+                let ended = crate::net::sealed::Duplex::end($duplex, std::net::Shutdown::Write);
+                std::task::Poll::Ready(ended)
+            }
+        }
+
+        #[cfg(feature = "tokio-compat")]
+        impl<$($generics)*> tokio::io::AsyncWrite for $type {
+            fn poll_write(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buffer: &[u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                let $this = &*self;
+                crate::net::sealed::Duplex::poll_write($duplex, cx, buffer)
+            }
+
+            fn poll_flush(
+                self: std::pin::Pin<&mut Self>,
+                _cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                std::task::Poll::Ready(Ok(()))
+            }
+
+            fn poll_shutdown(
+                self: std::pin::Pin<&mut Self>,
+                _cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                let $this = &*self;
+                let ended = crate::net::sealed::Duplex::end($duplex, std::net::Shutdown::Write);
+                std::task::Poll::Ready(ended)
+            }
+        }
+    };
+}
+
+pub(crate) use {duplex, io_traits};

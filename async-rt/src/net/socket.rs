@@ -1,0 +1,138 @@
+//! TCP sockets before they are connected or listen.
+
+use super::{TcpListener, TcpStream, current};
+use crate::async_fd::AsyncFd;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{self, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// A TCP socket to be set up, then connected or listened on.
+#[derive(Debug)]
+pub struct TcpSocket {
+    socket: Socket,
+}
+
+impl TcpSocket {
+    /// A socket for IPv4.
+    ///
+    /// # Errors
+    /// When the system has none left.
+    pub fn new_v4() -> io::Result<Self> {
+        Self::new(Domain::IPV4)
+    }
+
+    /// A socket for IPv6.
+    ///
+    /// # Errors
+    /// When the system has none left.
+    pub fn new_v6() -> io::Result<Self> {
+        Self::new(Domain::IPV6)
+    }
+
+    /// A socket for the family of `address`.
+    ///
+    /// # Errors
+    /// When the system has none left.
+    pub fn for_address(address: SocketAddr) -> io::Result<Self> {
+        Self::new(Domain::for_address(address))
+    }
+
+    fn new(domain: Domain) -> io::Result<Self> {
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket })
+    }
+
+    /// Allows a local address that a closed connection still occupies.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn set_reuseaddr(&self, on: bool) -> io::Result<()> {
+        self.socket.set_reuse_address(on)
+    }
+
+    /// Asks the other end now and then whether it is still there.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn set_keepalive(&self, on: bool) -> io::Result<()> {
+        self.socket.set_keepalive(on)
+    }
+
+    /// Sends small writes at once.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        self.socket.set_tcp_nodelay(on)
+    }
+
+    /// Sets the size of the kernel's send buffer.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
+        self.socket.set_send_buffer_size(bytes)
+    }
+
+    /// Sets the size of the kernel's receive buffer.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
+        self.socket.set_recv_buffer_size(bytes)
+    }
+
+    /// Chooses the local address.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub fn bind(&self, address: SocketAddr) -> io::Result<()> {
+        self.socket.bind(&address.into())
+    }
+
+    /// Connects, and waits until the connection stands.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    ///
+    /// # Cancel safety
+    /// A connect that is cancelled closes the socket.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    pub async fn connect(self, address: SocketAddr) -> io::Result<TcpStream> {
+        match self.socket.connect(&address.into()) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            Err(error) => return Err(error),
+        }
+        let stream = net::TcpStream::from(self.socket);
+        let stream = TcpStream { io: AsyncFd::watch(current(), stream, false)? };
+        stream.writable().await?;
+        match stream.take_error()? {
+            Some(error) => Err(error),
+            None => Ok(stream),
+        }
+    }
+
+    /// Listens, with room for `backlog` connections that nobody has accepted yet.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
+        self.socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        TcpListener::from_std(self.socket.into())
+    }
+}
+
+impl AsFd for TcpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,105 @@
+//! TCP streams.
+
+use super::{TcpSocket, current, duplex};
+use crate::async_fd::AsyncFd;
+use crate::owner::Owner;
+use std::io;
+use std::net::{self, SocketAddr};
+use std::rc::Rc;
+
+/// A TCP connection.
+#[derive(Debug)]
+pub struct TcpStream {
+    pub(super) io: AsyncFd<net::TcpStream>,
+}
+
+duplex!(TcpStream);
+
+impl TcpStream {
+    /// Connects to `address`, and waits until the connection stands.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    ///
+    /// # Cancel safety
+    /// A connect that is cancelled closes the socket.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
+        TcpSocket::for_address(address)?.connect(address).await
+    }
+
+    /// Takes over a connected stream of std.
+    ///
+    /// # Errors
+    /// When it cannot be made non-blocking or watched.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn from_std(stream: net::TcpStream) -> io::Result<Self> {
+        Self::adopt(current(), stream)
+    }
+
+    pub(super) fn adopt(owner: Rc<Owner>, stream: net::TcpStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Self { io: AsyncFd::watch(owner, stream, true)? })
+    }
+
+    /// The stream of std, still non-blocking.
+    pub fn into_std(self) -> net::TcpStream {
+        self.io.into_inner()
+    }
+
+    /// Reads without taking.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.io.read_io(|socket| socket.peek(buffer)).await
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.get_ref().local_addr()
+    }
+
+    /// The address of the other end.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.io.get_ref().peer_addr()
+    }
+
+    /// Sends small writes at once instead of collecting them.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        self.io.get_ref().set_nodelay(on)
+    }
+
+    /// Whether small writes are sent at once.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        self.io.get_ref().nodelay()
+    }
+
+    /// The error that the socket has noted, which this clears.
+    ///
+    /// # Errors
+    /// When the socket cannot be asked.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.io.get_ref().take_error()
+    }
+}

@@ -1,0 +1,226 @@
+//! What the owner's thread has: the engine, the timers, the reactor, and the loop over them.
+
+use crate::config::{Idle, Loop};
+use crate::reactor::Reactor;
+use crate::shutdown::ShutdownHandle;
+use crate::stats::ShutdownStatsAtomics;
+use crate::task::raw::WakerSlot;
+use crate::task::{Engine, Join, Origin};
+use crate::time::clock::{Clock, Nanos};
+use crate::time::wheel::Wheel;
+use std::any::{Any, TypeId};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Looks at the inbox between two looks at the clock and the sockets, while spinning.
+const SPINS: u32 = 8;
+
+/// See the module.
+pub(crate) struct Owner {
+    pub(crate) engine: Engine,
+    pub(crate) clock: Clock,
+    pub(crate) wheel: RefCell<Wheel<WakerSlot>>,
+    pub(crate) reactor: Reactor,
+    pub(crate) config: Loop,
+    pub(crate) shutdown: ShutdownHandle,
+    pub(crate) stats: Arc<ShutdownStatsAtomics>,
+    pub(crate) worlds: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
+    /// Kept to wake from without an allocation.
+    fired: RefCell<Vec<WakerSlot>>,
+    pub(crate) idle: Cell<Idle>,
+    /// When the sockets and timers were last looked at.
+    event_time: Cell<Nanos>,
+    /// Polls since then.
+    polls: Cell<usize>,
+    /// Tasks that stand for the futures of `block_on`, which nobody spawned.
+    pub(crate) hidden: Cell<usize>,
+    pub(crate) ended: Cell<bool>,
+    #[cfg(feature = "tokio-compat")]
+    pub(crate) tokio: RefCell<Option<tokio::runtime::Runtime>>,
+    #[cfg(feature = "insight")]
+    pub(crate) insight: Option<Rc<crate::insight::Probe>>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Owner>>> = const { RefCell::new(None) };
+}
+
+impl Owner {
+    pub(crate) fn new(engine: Engine, clock: Clock, reactor: Reactor, config: Loop) -> Self {
+        Self {
+            engine,
+            clock,
+            wheel: RefCell::new(Wheel::new()),
+            reactor,
+            config,
+            shutdown: ShutdownHandle::new(),
+            stats: Arc::default(),
+            worlds: RefCell::default(),
+            fired: RefCell::default(),
+            idle: Cell::new(config.idle),
+            event_time: Cell::new(0),
+            polls: Cell::new(0),
+            hidden: Cell::new(0),
+            ended: Cell::new(false),
+            #[cfg(feature = "tokio-compat")]
+            tokio: RefCell::new(None),
+            #[cfg(feature = "insight")]
+            insight: None,
+        }
+    }
+
+    /// The runtime that runs on this thread, if one does and the thread is not about to end.
+    pub(crate) fn current() -> Option<Rc<Self>> {
+        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+    }
+
+    /// Runs `work` as this runtime.
+    pub(crate) fn enter<R>(self: &Rc<Self>, work: impl FnOnce() -> R) -> R {
+        struct Restore(Option<Rc<Owner>>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                let before = self.0.take();
+                // A thread that ends drops its runtimes after its thread locals.
+                let _ = CURRENT.try_with(|current| current.replace(before));
+            }
+        }
+        let before = CURRENT.try_with(|current| current.replace(Some(Rc::clone(self))));
+        let _restore = Restore(before.ok().flatten());
+        self.engine.enter(work)
+    }
+
+    pub(crate) fn spawn<F: Future + 'static>(&self, future: F, origin: Origin) -> Join<F::Output> {
+        self.engine.spawn(future, origin)
+    }
+
+    /// Tasks that somebody spawned and that have not ended.
+    pub(crate) fn live(&self) -> usize {
+        self.engine.live().saturating_sub(self.hidden.get())
+    }
+
+    pub(crate) fn event_time(&self) -> Nanos {
+        self.event_time.get()
+    }
+
+    /// One round: some tasks, then whatever else is due. Sleeps when there is nothing to do, if it
+    /// `may_idle`. Stops as soon as `stop` is set.
+    pub(crate) fn cycle(&self, stop: &Cell<bool>, may_idle: bool) {
+        let done = self.engine.run(self.config.tasks_per_cycle, stop);
+        if let Some(payload) = self.engine.take_escaped() {
+            std::panic::resume_unwind(payload);
+        }
+        let polls = self.polls.get() + done.max(1);
+        self.polls.set(polls);
+        if self.engine.has_foreign() {
+            self.engine.drain(self.config.drain_limit);
+        }
+        if polls >= self.config.event_interval {
+            self.look();
+        } else if may_idle && !stop.get() && !self.engine.has_ready() {
+            self.idle(None);
+        }
+    }
+
+    /// Looks at sockets and timers without waiting.
+    pub(crate) fn look(&self) {
+        self.turn(Some(Duration::ZERO));
+    }
+
+    /// Waits for sockets, the inbox, or `timeout`; fires timers.
+    fn turn(&self, timeout: Option<Duration>) {
+        self.polls.set(0);
+        if self.reactor.turn(timeout) {
+            self.shutdown.trigger();
+        }
+        self.fire();
+    }
+
+    fn fire(&self) {
+        let now = self.clock.now();
+        self.event_time.set(now);
+        let mut wheel = self.wheel.borrow_mut();
+        if wheel.armed() == 0 {
+            return;
+        }
+        let mut fired = self.fired.take();
+        wheel.turn(now, |waker| fired.push(waker));
+        drop(wheel);
+        fired.drain(..).for_each(WakerSlot::wake);
+        self.fired.replace(fired);
+    }
+
+    /// When a sleep must end, as a wait.
+    fn timeout(&self, deadline: Option<Nanos>) -> Option<Duration> {
+        let turn = self.wheel.borrow().next_turn();
+        let until = turn.into_iter().chain(deadline).min()?;
+        Some(Duration::from_nanos(until.saturating_sub(self.clock.now())))
+    }
+
+    /// Nothing is ready: waits, until `deadline` at most.
+    pub(crate) fn idle(&self, deadline: Option<Nanos>) {
+        if self.clock.is_virtual() {
+            return self.idle_virtual(deadline);
+        }
+        match self.idle.get() {
+            Idle::Park => self.park(deadline),
+            Idle::SpinThenPark(window) if self.spin(window) => {}
+            Idle::SpinThenPark(_) => self.park(deadline),
+            Idle::Busy => {
+                self.look();
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    /// Watches the inbox, and now and then the sockets and timers, for at most `window`; `true` when
+    /// something came.
+    fn spin(&self, window: Duration) -> bool {
+        let end = self.clock.after(window);
+        loop {
+            for _ in 0..SPINS {
+                if self.engine.has_foreign() {
+                    self.engine.drain(self.config.drain_limit);
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+            self.look();
+            if self.engine.has_ready() {
+                return true;
+            }
+            if self.event_time() >= end {
+                return false;
+            }
+        }
+    }
+
+    fn park(&self, deadline: Option<Nanos>) {
+        let timeout = self.timeout(deadline);
+        if timeout == Some(Duration::ZERO) || !self.engine.park() {
+            self.look();
+        } else {
+            self.turn(timeout);
+        }
+        self.engine.drain(self.config.drain_limit);
+    }
+
+    /// A virtual clock jumps to the next timer when nothing else can happen.
+    fn idle_virtual(&self, deadline: Option<Nanos>) {
+        self.look();
+        if self.engine.has_ready() || self.engine.has_foreign() {
+            return;
+        }
+        #[cfg(feature = "testing")]
+        {
+            let turn = self.wheel.borrow().next_turn();
+            if let Some(until) = turn.into_iter().chain(deadline).min() {
+                self.clock.advance_to(until);
+                return self.fire();
+            }
+        }
+        self.park(deadline);
+    }
+}

@@ -1,0 +1,40 @@
+//! The operating system: waiting for descriptors and being woken while doing so, and signals.
+//!
+//! On Linux a thin layer over epoll and eventfd. `mio` was weighed for it and costs what a timer
+//! runtime cannot give away: its waits are whole milliseconds, where `epoll_pwait2` takes
+//! nanoseconds. Elsewhere `mio` it is, whose kqueue waits are exact.
+
+#[cfg(target_os = "linux")]
+mod epoll;
+#[cfg(target_os = "linux")]
+pub(crate) use epoll::{Events, Poller};
+
+#[cfg(not(target_os = "linux"))]
+mod portable;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use portable::{Events, Poller};
+
+pub(crate) mod signal;
+
+/// Ends the sleep of a runtime that has announced it, from any thread, and a little early if need
+/// be: a call that comes before the sleep shortens it to nothing.
+pub(crate) trait Unpark: Send + Sync {
+    /// See the trait.
+    fn unpark(&self);
+}
+
+/// The token of the poller's own wake.
+pub(crate) const WAKE: u64 = u64::MAX;
+/// The token of the process's signal descriptor.
+pub(crate) const SIGNAL: u64 = u64::MAX - 1;
+
+/// What became possible for a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) token: u64,
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    /// The direction has ended: it stays ready, and no further edge may come.
+    pub(crate) read_closed: bool,
+    pub(crate) write_closed: bool,
+}

@@ -1,0 +1,263 @@
+//! The task engine: two implementations of one contract.
+//!
+//! `raw` is the one that ships. `reference` does the same without `unsafe`, from a slab of boxed
+//! futures and `Arc` wakers; it is there to be compared with, behind the feature `testing`, and a
+//! runtime chooses it when it is built. Every behaviour test runs on both.
+//!
+//! The contract, in the owner's words:
+//! - `spawn` admits a future; each admitted future ends in exactly one of completed, panicked,
+//!   cancelled, and is dropped on this thread.
+//! - `run` polls ready tasks in the order in which they were woken.
+//! - `park` answers `false` when a foreign wake arrived, and from `true` on until the next `drain`
+//!   the first foreign wake unparks.
+//! - `shutdown` drops every future; afterwards wakers do nothing, from any thread.
+
+mod origin;
+pub(crate) mod raw;
+#[cfg(feature = "testing")]
+mod reference;
+
+pub(crate) use origin::Origin;
+
+use crate::error::JoinError;
+use crate::sys::Unpark;
+use std::any::Any;
+use std::cell::Cell;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// What a panic carries.
+pub(crate) type Payload = Box<dyn Any + Send>;
+
+/// Size and growth of the slab of tasks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SlabConfig {
+    pub(crate) slot_size: usize,
+    pub(crate) count: usize,
+    pub(crate) unbounded: bool,
+}
+
+/// What the builder tells an engine.
+#[derive(Default)]
+pub(crate) struct EngineConfig {
+    pub(crate) ready_capacity: usize,
+    pub(crate) task_capacity: usize,
+    pub(crate) slab: Option<SlabConfig>,
+    /// Panics of tasks that nobody joins go to the caller of `block_on`.
+    pub(crate) propagate: bool,
+    #[cfg(feature = "testing")]
+    pub(crate) seed: Option<u64>,
+    #[cfg(feature = "insight")]
+    pub(crate) probe: Option<std::rc::Rc<crate::insight::Probe>>,
+}
+
+/// Every admitted task is live or in exactly one of the other three.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct TaskCounts {
+    pub(crate) spawned: u64,
+    pub(crate) completed: u64,
+    pub(crate) panicked: u64,
+    pub(crate) cancelled: u64,
+}
+
+/// What `shutdown` found.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ShutdownCounts {
+    /// Tasks whose future was dropped.
+    pub(crate) cancelled: usize,
+    /// Foreign wakes that came after the last look.
+    pub(crate) undrained: usize,
+    /// Tasks whose memory waits for somebody's waker, handle or claim.
+    pub(crate) outstanding: usize,
+}
+
+/// A live task, for people who look.
+#[cfg(feature = "insight")]
+pub(crate) struct TaskView<'a> {
+    pub(crate) id: usize,
+    pub(crate) ready: bool,
+    pub(crate) running: bool,
+    pub(crate) origin: &'a Origin,
+}
+
+/// One of the two engines.
+#[allow(clippy::large_enum_variant, reason = "there is one for each runtime")]
+pub(crate) enum Engine {
+    Raw(raw::Engine),
+    #[cfg(feature = "testing")]
+    Reference(reference::Engine),
+}
+
+/// The claim on an output, of one of the two engines.
+pub(crate) enum Join<T> {
+    Raw(raw::RawJoin<T>),
+    #[cfg(feature = "testing")]
+    Reference(reference::RefJoin<T>),
+}
+
+/// The right to abort, of one of the two engines.
+#[derive(Clone)]
+pub(crate) enum Abort {
+    Raw(raw::RawAbort),
+    #[cfg(feature = "testing")]
+    Reference(reference::RefAbort),
+}
+
+/// A reserved slot, of one of the two engines.
+pub(crate) enum Claimed {
+    Raw(raw::Slot),
+    #[cfg(feature = "testing")]
+    Reference,
+}
+
+/// The same call on either variant.
+macro_rules! either {
+    ($of:expr, $name:ident => $call:expr) => {
+        match $of {
+            Self::Raw($name) => $call,
+            #[cfg(feature = "testing")]
+            Self::Reference($name) => $call,
+        }
+    };
+}
+
+impl Engine {
+    pub(crate) fn raw(config: EngineConfig, unpark: Arc<dyn Unpark>) -> Self {
+        Self::Raw(raw::Engine::new(config, unpark))
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn reference(config: EngineConfig, unpark: Arc<dyn Unpark>) -> Self {
+        Self::Reference(reference::Engine::new(config, unpark))
+    }
+
+    pub(crate) fn enter<R>(&self, work: impl FnOnce() -> R) -> R {
+        either!(self, engine => engine.enter(work))
+    }
+
+    pub(crate) fn spawn<F: Future + 'static>(&self, future: F, origin: Origin) -> Join<F::Output> {
+        match self {
+            Self::Raw(engine) => Join::Raw(engine.spawn(future, origin)),
+            #[cfg(feature = "testing")]
+            Self::Reference(engine) => Join::Reference(engine.spawn(future, origin, false)),
+        }
+    }
+
+    pub(crate) fn spawn_in<F>(&self, slot: Claimed, future: F, origin: Origin) -> Join<F::Output>
+    where
+        F: Future + 'static,
+    {
+        match (self, slot) {
+            (Self::Raw(engine), Claimed::Raw(slot)) => {
+                Join::Raw(engine.spawn_in(slot, future, origin))
+            }
+            #[cfg(feature = "testing")]
+            (Self::Reference(engine), _) => Join::Reference(engine.spawn(future, origin, true)),
+            #[cfg(feature = "testing")]
+            (Self::Raw(_), Claimed::Reference) => unreachable!("a claim stays with its engine"),
+        }
+    }
+
+    pub(crate) fn take_slot(&self) -> Option<Claimed> {
+        match self {
+            Self::Raw(engine) => engine.take_slot().map(Claimed::Raw),
+            #[cfg(feature = "testing")]
+            Self::Reference(engine) => engine.take_slot().then_some(Claimed::Reference),
+        }
+    }
+
+    pub(crate) fn return_slot(&self, slot: Claimed) {
+        match (self, slot) {
+            (Self::Raw(engine), Claimed::Raw(slot)) => engine.return_slot(slot),
+            #[cfg(feature = "testing")]
+            (Self::Reference(engine), _) => engine.return_slot(),
+            #[cfg(feature = "testing")]
+            (Self::Raw(_), Claimed::Reference) => unreachable!("a claim stays with its engine"),
+        }
+    }
+
+    pub(crate) fn slab_shape(&self) -> Option<(usize, usize)> {
+        either!(self, engine => engine.slab_shape())
+    }
+
+    pub(crate) fn run(&self, budget: usize, stop: &Cell<bool>) -> usize {
+        either!(self, engine => engine.run(budget, stop))
+    }
+
+    pub(crate) fn has_ready(&self) -> bool {
+        either!(self, engine => engine.has_ready())
+    }
+
+    pub(crate) fn has_foreign(&self) -> bool {
+        either!(self, engine => engine.has_foreign())
+    }
+
+    pub(crate) fn drain(&self, limit: usize) -> usize {
+        either!(self, engine => engine.drain(limit))
+    }
+
+    pub(crate) fn park(&self) -> bool {
+        either!(self, engine => engine.park())
+    }
+
+    pub(crate) fn live(&self) -> usize {
+        either!(self, engine => engine.live())
+    }
+
+    pub(crate) fn counts(&self) -> TaskCounts {
+        either!(self, engine => engine.counts())
+    }
+
+    pub(crate) fn take_escaped(&self) -> Option<Payload> {
+        either!(self, engine => engine.take_escaped())
+    }
+
+    pub(crate) fn outstanding(&self) -> usize {
+        either!(self, engine => engine.outstanding())
+    }
+
+    pub(crate) fn shutdown(&self) -> ShutdownCounts {
+        either!(self, engine => engine.shutdown())
+    }
+
+    #[cfg(feature = "insight")]
+    pub(crate) fn each(&self, see: impl FnMut(TaskView<'_>)) {
+        either!(self, engine => engine.each(see));
+    }
+}
+
+impl<T: 'static> Join<T> {
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Option<Result<T, JoinError>>> {
+        either!(self, join => join.poll(cx))
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        either!(self, join => join.is_finished())
+    }
+
+    pub(crate) fn abort(&self) {
+        either!(self, join => join.abort());
+    }
+
+    pub(crate) fn abort_handle(&self) -> Abort {
+        match self {
+            Self::Raw(join) => Abort::Raw(join.abort_handle()),
+            #[cfg(feature = "testing")]
+            Self::Reference(join) => Abort::Reference(join.abort_handle()),
+        }
+    }
+
+    pub(crate) fn id(&self) -> usize {
+        either!(self, join => join.id())
+    }
+}
+
+impl Abort {
+    pub(crate) fn abort(&self) {
+        either!(self, abort => abort.abort());
+    }
+
+    pub(crate) fn id(&self) -> usize {
+        either!(self, abort => abort.id())
+    }
+}

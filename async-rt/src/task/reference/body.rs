@@ -1,0 +1,122 @@
+//! A future, its output, and the claim on it.
+
+use super::name::{Name, RefAbort};
+use crate::error::JoinError;
+use crate::task::Payload;
+use crate::task::raw::WakerSlot;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// A future that stores its own output.
+pub(super) trait Polled {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Payload>>;
+    /// Drops the future; what its destructor panicked with.
+    fn drop_future(&mut self) -> Result<(), Payload>;
+    /// Stores the error as the output.
+    fn fail(&self, error: JoinError);
+    /// Wakes who joins, or drops an output that nobody joins.
+    fn settle(&self);
+    fn is_joined(&self) -> bool;
+}
+
+pub(super) struct Body<F: Future> {
+    pub(super) future: Option<Pin<Box<F>>>,
+    pub(super) output: Rc<Output<F::Output>>,
+}
+
+pub(super) struct Output<T> {
+    pub(super) value: Cell<Option<Result<T, JoinError>>>,
+    pub(super) done: Cell<bool>,
+    pub(super) joined: Cell<bool>,
+    pub(super) joiner: Cell<WakerSlot>,
+}
+
+/// Runs a destructor; what it panicked with.
+pub(super) fn dropped<T>(value: T) -> Result<(), Payload> {
+    catch_unwind(AssertUnwindSafe(|| drop(value)))
+}
+
+impl<F: Future> Polled for Body<F> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Payload>> {
+        let future = self.future.as_mut().expect("a finished task is not polled");
+        let value = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(value)) => value,
+            Err(payload) => return Poll::Ready(Err(payload)),
+        };
+        if let Err(payload) = self.drop_future() {
+            let _ = dropped(value);
+            return Poll::Ready(Err(payload));
+        }
+        self.output.value.set(Some(Ok(value)));
+        Poll::Ready(Ok(()))
+    }
+
+    fn drop_future(&mut self) -> Result<(), Payload> {
+        dropped(self.future.take())
+    }
+
+    fn fail(&self, error: JoinError) {
+        self.output.value.set(Some(Err(error)));
+    }
+
+    fn settle(&self) {
+        self.output.done.set(true);
+        if self.output.joined.get() {
+            self.output.joiner.take().wake();
+        } else {
+            let _ = dropped(self.output.value.take());
+        }
+    }
+
+    fn is_joined(&self) -> bool {
+        self.output.joined.get()
+    }
+}
+
+/// The owner's claim on an output.
+pub(crate) struct RefJoin<T> {
+    pub(super) output: Rc<Output<T>>,
+    pub(super) name: Arc<Name>,
+}
+
+impl<T> RefJoin<T> {
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Option<Result<T, JoinError>>> {
+        if self.output.done.get() {
+            return Poll::Ready(self.output.value.take());
+        }
+        let before = self.output.joiner.replace(WakerSlot::new(cx.waker()));
+        drop(before);
+        Poll::Pending
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.output.done.get()
+    }
+
+    pub(crate) fn abort(&self) {
+        self.abort_handle().abort();
+    }
+
+    pub(crate) fn abort_handle(&self) -> RefAbort {
+        RefAbort(Arc::clone(&self.name))
+    }
+
+    pub(crate) fn id(&self) -> usize {
+        self.name.number as usize
+    }
+}
+
+impl<T> Drop for RefJoin<T> {
+    fn drop(&mut self) {
+        self.output.joined.set(false);
+        drop(self.output.joiner.take());
+        if self.output.done.get() {
+            let _ = dropped(self.output.value.take());
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The reference core: the contract of the engine without `unsafe`.
+//!
+//! Futures are boxed in a slab and taken out while they are polled; wakers are `Arc`s with the key
+//! and number of their task; foreign wakes go through a lock. Nothing here is clever: it is what the
+//! intrusive core is compared with.
+
+mod body;
+mod name;
+
+pub(crate) use body::RefJoin;
+pub(crate) use name::RefAbort;
+
+#[cfg(feature = "insight")]
+use super::TaskView;
+use super::{EngineConfig, Origin, Payload, ShutdownCounts, TaskCounts};
+use crate::error::JoinError;
+use crate::sys::Unpark;
+use crate::task::raw::WakerSlot;
+use crate::{coop, trace};
+use body::{Body, Output, Polled};
+use name::{CURRENT, Here, Inbox, Name, Ready, Task};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+
+/// See the module.
+pub(crate) struct Engine {
+    inbox: Arc<Inbox>,
+    ready: Rc<Ready>,
+    received: RefCell<VecDeque<Arc<Name>>>,
+    config: EngineConfig,
+    /// Slots in use, and how many there are.
+    slots: Cell<(usize, usize)>,
+    numbers: Cell<u64>,
+    escaped: Cell<Option<Payload>>,
+    counts: Cell<TaskCounts>,
+    order: Cell<u64>,
+}
+
+impl Engine {
+    pub(crate) fn new(config: EngineConfig, unpark: Arc<dyn Unpark>) -> Self {
+        Self {
+            inbox: Arc::new(Inbox::new(unpark)),
+            ready: Rc::default(),
+            received: RefCell::default(),
+            slots: Cell::new((0, config.slab.map_or(0, |slab| slab.count))),
+            numbers: Cell::new(0),
+            escaped: Cell::new(None),
+            counts: Cell::default(),
+            order: Cell::new(config.seed.unwrap_or(0)),
+            config,
+        }
+    }
+
+    pub(crate) fn enter<R>(&self, work: impl FnOnce() -> R) -> R {
+        struct Restore(Option<Here>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                let before = self.0.take();
+                let _ = CURRENT.try_with(|current| current.replace(before));
+            }
+        }
+        let here = (Arc::clone(&self.inbox), Rc::clone(&self.ready));
+        let before = CURRENT.try_with(|current| current.replace(Some(here)));
+        let _restore = Restore(before.ok().flatten());
+        work()
+    }
+
+    pub(crate) fn spawn<F>(&self, future: F, origin: Origin, in_slab: bool) -> RefJoin<F::Output>
+    where
+        F: Future + 'static,
+    {
+        self.count(|counts| counts.spawned += 1);
+        let number = self.numbers.replace(self.numbers.get() + 1);
+        trace::spawned(number as usize);
+        let output = Rc::new(Output {
+            value: Cell::new(None),
+            done: Cell::new(false),
+            joined: Cell::new(true),
+            joiner: Cell::new(WakerSlot::EMPTY),
+        });
+        let body = Body { future: Some(Box::pin(future)), output: Rc::clone(&output) };
+        let mut tasks = self.ready.tasks.borrow_mut();
+        let key = tasks.vacant_key();
+        let name = Arc::new(Name {
+            key,
+            number,
+            aborted: AtomicBool::new(false),
+            in_inbox: AtomicBool::new(false),
+            in_slab,
+            inbox: Arc::clone(&self.inbox),
+        });
+        tasks.insert(Task {
+            number,
+            ready: true,
+            future: Some(Box::new(body)),
+            name: Arc::clone(&name),
+            origin: Rc::new(origin),
+        });
+        drop(tasks);
+        self.ready.queue.borrow_mut().push_back(Arc::clone(&name));
+        if self.inbox.lock().closed {
+            self.cancel(&name);
+        }
+        RefJoin { output, name }
+    }
+
+    pub(crate) fn take_slot(&self) -> bool {
+        let (used, capacity) = self.slots.get();
+        let unbounded = self.config.slab.is_some_and(|slab| slab.unbounded);
+        if used == capacity && !unbounded {
+            return false;
+        }
+        let capacity = if used == capacity { (capacity * 2).max(16) } else { capacity };
+        self.slots.set((used + 1, capacity));
+        true
+    }
+
+    pub(crate) fn return_slot(&self) {
+        let (used, capacity) = self.slots.get();
+        self.slots.set((used - 1, capacity));
+    }
+
+    pub(crate) fn slab_shape(&self) -> Option<(usize, usize)> {
+        let align = crate::task::raw::SLOT_ALIGN;
+        let size = |asked: usize| asked.div_ceil(align).max(1) * align;
+        self.config.slab.map(|slab| (size(slab.slot_size), self.slots.get().1))
+    }
+
+    pub(crate) fn run(&self, budget: usize, stop: &Cell<bool>) -> usize {
+        for done in 0..budget {
+            if stop.get() {
+                return done;
+            }
+            let mut queue = self.ready.queue.borrow_mut();
+            if let Some(index) = crate::testing::pick(&self.order, queue.len()) {
+                queue.swap(0, index);
+            }
+            let Some(name) = queue.pop_front() else {
+                return done;
+            };
+            drop(queue);
+            self.dispatch(&name);
+        }
+        budget
+    }
+
+    /// Takes the future out of its place, if the task is there and nobody else has it.
+    fn take(&self, name: &Name) -> Option<(Box<dyn Polled>, Rc<Origin>)> {
+        let mut tasks = self.ready.tasks.borrow_mut();
+        let task = tasks.get_mut(name.key).filter(|task| task.number == name.number)?;
+        task.ready = false;
+        Some((task.future.take()?, Rc::clone(&task.origin)))
+    }
+
+    #[cfg_attr(not(feature = "insight"), expect(unused_variables, reason = "for the probe"))]
+    fn dispatch(&self, name: &Arc<Name>) {
+        if name.aborted.load(Ordering::Relaxed) {
+            return self.cancel(name);
+        }
+        let Some((mut future, origin)) = self.take(name) else {
+            return;
+        };
+        coop::refill();
+        #[cfg(feature = "insight")]
+        let _probe = self.config.probe.as_ref().map(|probe| probe.polling(&origin));
+        let waker = Waker::from(Arc::clone(name));
+        match future.poll(&mut Context::from_waker(&waker)) {
+            Poll::Pending => self.ready.tasks.borrow_mut()[name.key].future = Some(future),
+            Poll::Ready(Ok(())) => {
+                self.count(|counts| counts.completed += 1);
+                trace::ended(name.number as usize, "completed");
+                self.end(name, future, None);
+            }
+            Poll::Ready(Err(payload)) => {
+                self.count(|counts| counts.panicked += 1);
+                trace::panicked(name.number as usize);
+                let error = if self.config.propagate && !future.is_joined() {
+                    self.escaped.set(Some(payload));
+                    JoinError::cancelled()
+                } else {
+                    JoinError::panicked(payload)
+                };
+                self.end(name, future, Some(error));
+            }
+        }
+    }
+
+    fn cancel(&self, name: &Arc<Name>) {
+        if let Some((future, _)) = self.take(name) {
+            self.count(|counts| counts.cancelled += 1);
+            trace::ended(name.number as usize, "cancelled");
+            self.end(name, future, Some(JoinError::cancelled()));
+        }
+    }
+
+    /// The task is over: with the output in place, or with `error`.
+    fn end(&self, name: &Name, mut body: Box<dyn Polled>, error: Option<JoinError>) {
+        if let Some(mut error) = error {
+            if let Err(payload) = body.drop_future()
+                && error.is_cancelled()
+            {
+                error = JoinError::panicked(payload);
+            }
+            body.fail(error);
+        }
+        let task = self.ready.tasks.borrow_mut().remove(name.key);
+        drop(task);
+        if name.in_slab {
+            self.return_slot();
+        }
+        body.settle();
+    }
+
+    fn count(&self, change: impl FnOnce(&mut TaskCounts)) {
+        let mut counts = self.counts.get();
+        change(&mut counts);
+        self.counts.set(counts);
+    }
+
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.queue.borrow().is_empty()
+    }
+
+    pub(crate) fn has_foreign(&self) -> bool {
+        !self.received.borrow().is_empty() || !self.inbox.lock().woken.is_empty()
+    }
+
+    pub(crate) fn drain(&self, limit: usize) -> usize {
+        let mut received = self.received.borrow_mut();
+        if received.is_empty() {
+            let mut state = self.inbox.lock();
+            state.parked = false;
+            received.extend(state.woken.drain(..));
+        }
+        let count = limit.min(received.len());
+        for name in received.drain(..count) {
+            // The lock of the inbox ordered this against the wake; a later wake comes again.
+            name.in_inbox.swap(false, Ordering::AcqRel);
+            self.ready.schedule(&name);
+        }
+        count
+    }
+
+    pub(crate) fn park(&self) -> bool {
+        let mut state = self.inbox.lock();
+        let empty = state.woken.is_empty() && self.received.borrow().is_empty();
+        state.parked = empty;
+        empty
+    }
+
+    pub(crate) fn live(&self) -> usize {
+        self.ready.tasks.borrow().len()
+    }
+
+    /// Tasks that are done are gone here: only their names are left.
+    #[expect(clippy::unused_self, reason = "the other engine needs it")]
+    pub(crate) fn outstanding(&self) -> usize {
+        0
+    }
+
+    pub(crate) fn counts(&self) -> TaskCounts {
+        self.counts.get()
+    }
+
+    pub(crate) fn take_escaped(&self) -> Option<Payload> {
+        self.escaped.take()
+    }
+
+    pub(crate) fn shutdown(&self) -> ShutdownCounts {
+        self.enter(|| {
+            let mut cancelled = 0;
+            loop {
+                self.drain(usize::MAX);
+                drop(self.ready.queue.take());
+                let tasks = self.ready.tasks.borrow();
+                let names: Vec<_> = tasks.iter().map(|(_, task)| Arc::clone(&task.name)).collect();
+                drop(tasks);
+                if names.is_empty() {
+                    break;
+                }
+                for name in &names {
+                    cancelled += 1;
+                    self.cancel(name);
+                }
+            }
+            let mut state = self.inbox.lock();
+            state.closed = true;
+            let undrained = std::mem::take(&mut state.woken).len();
+            ShutdownCounts { cancelled, undrained, outstanding: 0 }
+        })
+    }
+
+    #[cfg(feature = "insight")]
+    pub(crate) fn each(&self, mut see: impl FnMut(TaskView<'_>)) {
+        let tasks = self.ready.tasks.borrow();
+        for (_, task) in tasks.iter() {
+            let (ready, running) = (task.ready, task.future.is_none());
+            see(TaskView { id: task.number as usize, ready, running, origin: &task.origin });
+        }
+    }
+}

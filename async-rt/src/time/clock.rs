@@ -1,0 +1,76 @@
+//! The runtime's clock: nanoseconds since it was built, real or virtual.
+
+#[cfg(feature = "testing")]
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// Nanoseconds since the base of a clock; `u64::MAX` is never.
+pub(crate) type Nanos = u64;
+pub(crate) const NEVER: Nanos = u64::MAX;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    base: Instant,
+    /// The time of a virtual clock, which only tests move.
+    #[cfg(feature = "testing")]
+    virtual_now: Option<Cell<Nanos>>,
+}
+
+impl Clock {
+    pub(crate) fn real() -> Self {
+        Self {
+            base: Instant::now(),
+            #[cfg(feature = "testing")]
+            virtual_now: None,
+        }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn virtual_from_now() -> Self {
+        Self { base: Instant::now(), virtual_now: Some(Cell::new(0)) }
+    }
+
+    /// Whether only tests move this clock.
+    pub(crate) fn is_virtual(&self) -> bool {
+        #[cfg(feature = "testing")]
+        return self.virtual_now.is_some();
+        #[cfg(not(feature = "testing"))]
+        false
+    }
+
+    /// Moves a virtual clock forward; a real one stays what it is.
+    #[cfg(feature = "testing")]
+    pub(crate) fn advance_to(&self, nanos: Nanos) {
+        if let Some(now) = &self.virtual_now {
+            now.set(now.get().max(nanos));
+        }
+    }
+
+    pub(crate) fn now(&self) -> Nanos {
+        #[cfg(feature = "testing")]
+        if let Some(now) = &self.virtual_now {
+            return now.get();
+        }
+        whole_nanos(self.base.elapsed())
+    }
+
+    pub(crate) fn instant(&self, nanos: Nanos) -> Instant {
+        self.base + Duration::from_nanos(nanos)
+    }
+
+    /// When `instant` is; the past is zero, the farthest future never.
+    pub(crate) fn nanos(&self, instant: Instant) -> Nanos {
+        whole_nanos(instant.saturating_duration_since(self.base))
+    }
+
+    /// `delay` from now.
+    pub(crate) fn after(&self, delay: Duration) -> Nanos {
+        self.now().saturating_add(whole_nanos(delay))
+    }
+}
+
+/// The nanoseconds of a duration, cut to [`NEVER`] (after 584 years).
+pub(crate) fn whole_nanos(duration: Duration) -> Nanos {
+    u64::try_from(duration.as_nanos()).unwrap_or(NEVER)
+}

@@ -1,0 +1,41 @@
+//! A forked child cannot run its parent's runtime, and dropping it there does not disturb the parent.
+#![cfg(feature = "net")]
+#![allow(clippy::unwrap_used, unsafe_code, reason = "a test that forks")]
+
+use lastout_async_rt::Runtime;
+use lastout_async_rt::net::UnixStream;
+use lastout_async_rt::time::timeout;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// The only test of its binary. The child ends by `_exit`, and the parent reaps it by its pid.
+#[test]
+fn the_child_is_told_and_the_parent_goes_on() {
+    let runtime = Runtime::new().unwrap();
+    let (reader, writer) = runtime.block_on(async { UnixStream::pair().unwrap() });
+    // SAFETY: the child calls only what this test is about, and then `_exit`.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        std::panic::set_hook(Box::new(|_| {}));
+        let refused = catch_unwind(AssertUnwindSafe(|| runtime.block_on(async {}))).is_err();
+        drop((reader, writer));
+        drop(runtime);
+        // SAFETY: it does not return.
+        unsafe { libc::_exit(i32::from(!refused)) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` is alive; the child is ours, and not reaped yet.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0, "the child was refused, and ended by itself");
+    runtime.block_on(async {
+        assert_eq!(writer.try_write(b"x").unwrap(), 1);
+        timeout(Duration::from_secs(60), reader.readable()).await.unwrap().unwrap();
+        assert_eq!(reader.try_read(&mut [0; 2]).unwrap(), 1);
+        // Known to be empty now: only an event, which the child must not have switched off, wakes it.
+        let mut byte = [0];
+        assert!(reader.try_read(&mut byte).is_err());
+        assert_eq!(writer.try_write(b"y").unwrap(), 1);
+        timeout(Duration::from_secs(60), reader.readable()).await.unwrap().unwrap();
+    });
+}

@@ -1,0 +1,129 @@
+//! The bars of `async-rt`, each beside the peers and the floor of its mechanism.
+//!
+//! Cases of one thread are measured in processor time of that thread, the others in wall time.
+//!
+//! Left out, with the reason: `nexus-async-rt` where other threads wake (its plain wakers do nothing
+//! or panic there), `futures::LocalPool` and `FuturesUnordered` (they have neither timers nor sockets; in the cases they
+//! could run they are slower than every other peer).
+
+mod contender;
+mod net;
+mod stopwatch;
+mod tasks;
+mod timers;
+
+use contender::{
+    Compio, Contender, Monoio, Nexus, Ours, OursSpinning, Smol, TokioLocalRuntime, TokioLocalSet,
+};
+use lastout_bench_runner::{Bar, Bench, Case, pin_to_core};
+use std::time::Duration;
+
+/// Adds the peers that run `$measure::<Peer>($args)`.
+macro_rules! peers {
+    ($case:expr, [$($peer:ty),*], $module:ident::$measure:ident $args:tt) => {
+        $case$(.peer(<$peer as Contender>::NAME, move || $module::$measure::<$peer> $args))*
+    };
+}
+
+fn dispatch_case<'a>(name: &str, ready: u64, max_ns: f64) -> Case<'a> {
+    let case = Case::lower(name, "ns").ours(move || tasks::dispatch::<Ours>(ready));
+    peers!(
+        case,
+        [Nexus, TokioLocalSet, TokioLocalRuntime, Smol, Monoio, Compio],
+        tasks::dispatch(ready)
+    )
+    .bar(Bar::absolute().max(max_ns))
+    .bar(Bar::best_peer().max(0.25))
+}
+
+fn main() -> std::process::ExitCode {
+    pin_to_core(0);
+    let spin_pause = Duration::from_micros(30);
+    let park_pause = Duration::from_micros(300);
+
+    let spawn = Case::lower("spawn, run and join", "ns").ours(tasks::spawn_join::<Ours>);
+    // compio is left out: each of its pairs enters the kernel, 30 us, which only slows the run.
+    let spawn =
+        peers!(spawn, [Nexus, TokioLocalSet, TokioLocalRuntime, Smol, Monoio], tasks::spawn_join())
+            .bar(Bar::absolute().max(80.0))
+            .bar(Bar::best_peer().max(0.5));
+
+    let ping_pong = Case::lower("local ping-pong", "ns").ours(tasks::ping_pong::<Ours>);
+    let ping_pong = peers!(
+        ping_pong,
+        [Nexus, TokioLocalSet, TokioLocalRuntime, Smol, Monoio, Compio],
+        tasks::ping_pong()
+    )
+    .bar(Bar::best_peer().max(0.5));
+
+    let foreign =
+        Case::lower("foreign wakes over 1024 tasks, each", "ns").ours(tasks::foreign_wakes::<Ours>);
+    let foreign = peers!(
+        foreign,
+        [TokioLocalSet, TokioLocalRuntime, Smol, Monoio, Compio],
+        tasks::foreign_wakes()
+    )
+    .bar(Bar::absolute().max(40.0))
+    .bar(Bar::best_peer().max(1.0));
+
+    let spinning = Case::lower("cross-thread wake, spinning, p50", "us")
+        .ours(move || tasks::wake_latency::<OursSpinning>(4000, spin_pause))
+        .bar(Bar::absolute().max(0.6));
+
+    let parked = Case::lower("cross-thread wake, parked, p50", "us")
+        .floor(move || tasks::raw_parked_wake(1500, park_pause))
+        .ours(move || tasks::wake_latency::<Ours>(1500, park_pause));
+    let parked = peers!(parked, [TokioLocalSet, Smol], tasks::wake_latency(1500, park_pause))
+        .bar(Bar::floor().max(1.05));
+
+    let heap = Case::lower("heap of an idle task, 16-byte state", "B")
+        .isolated()
+        .rounds(3)
+        .ours(tasks::heap_per_task::<Ours>);
+    let heap = peers!(heap, [Nexus, TokioLocalSet, Smol, Monoio, Compio], tasks::heap_per_task())
+        .bar(Bar::absolute().max(140.0));
+
+    let create = Case::lower("timer create, 100 k alive", "ns")
+        .ours(|| timers::ours().0)
+        .peer("tokio", || timers::tokio().0)
+        .peer("async-io", || timers::smol().0)
+        .bar(Bar::absolute().max(80.0));
+    let cancel = Case::lower("timer cancel, 100 k alive", "ns")
+        .ours(|| timers::ours().1)
+        .peer("tokio", || timers::tokio().1)
+        .peer("async-io", || timers::smol().1)
+        .bar(Bar::absolute().max(30.0));
+    let late = Case::lower("sleep 250 us, late beyond a raw epoll_pwait2, p50", "us")
+        .ours(|| timers::late_ours() - timers::late_raw())
+        .peer("tokio", || timers::late_tokio() - timers::late_raw())
+        .peer("async-io", || timers::late_smol() - timers::late_raw())
+        .bar(Bar::absolute().max(10.0));
+
+    let echo = Case::lower("TCP echo, both ends in one runtime", "us")
+        .floor(net::raw_pair)
+        .ours(|| net::ours_pair())
+        .peer("tokio", || net::tokio_pair())
+        .bar(Bar::absolute().max(4.8))
+        .bar(Bar::floor().max(1.1));
+    let many = Case::lower("TCP echo, 64 connections, each message", "us")
+        .floor(net::raw_many)
+        .ours(|| net::ours_many())
+        .peer("tokio", || net::tokio_many())
+        .bar(Bar::floor().max(1.03));
+
+    Bench::new("rt")
+        .case(dispatch_case("dispatch, 64 ready", 64, 8.0))
+        .case(dispatch_case("dispatch, 1 ready", 1, 10.0))
+        .case(spawn)
+        .case(ping_pong)
+        .case(foreign)
+        .case(spinning)
+        .case(parked)
+        .case(create)
+        .case(cancel)
+        .case(late)
+        .case(echo)
+        .case(many)
+        .case(heap)
+        .run()
+}

@@ -1,3 +1,83 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![cfg_attr(lastout_docsrs, feature(doc_cfg))]
+
+mod clock;
+mod config;
+#[cfg(feature = "test-util")]
+pub mod conformance;
+pub mod cron;
+mod driver;
+mod error;
+mod event;
+mod identity;
+mod job;
+mod lease;
+pub mod lifecycle;
+mod poke;
+#[cfg(feature = "process")]
+mod process;
+mod registry;
+mod report;
+mod retry;
+mod runner;
+mod stats;
+mod store;
+
+#[doc(inline)]
+pub use clock::Clock;
+#[doc(inline)]
+pub use driver::{PeriodicError, WorkDriver};
+#[doc(inline)]
+pub use error::{BuildError, DriveError, StoreError, StoreErrorKind, WriteError};
+#[doc(inline)]
+pub use event::Event;
+#[doc(inline)]
+pub use identity::Identity;
+#[doc(inline)]
+pub use job::{JobId, JobRecord, NewJob, PRIORITY_STEP, PayloadError, Recovery, UniqueWhile};
+#[doc(inline)]
+pub use lease::{Fence, Lease, LeaseTimings, LeaseTimingsError, WorkerId};
+#[doc(inline)]
+pub use lifecycle::{LeaseLost, Outcome, State};
+#[doc(inline)]
+pub use poke::Poke;
+#[cfg(feature = "process")]
+#[doc(inline)]
+pub use process::{ProcessResult, ProcessSpec};
+#[doc(inline)]
+pub use registry::{
+    Applied, Claimed, Enqueued, Order, Ordered, Peek, Periodic, PeriodicRecord, Query, QueueCount,
+    Registry, Report, StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
+};
+#[doc(inline)]
+pub use report::{LeftBehind, StopReport};
+#[doc(inline)]
+pub use retry::Backoff;
+#[doc(inline)]
+pub use runner::{
+    Drive, DurableWorker, InlineRunHandle, Job, JobError, RunFuture, RunHandle, Running, StopCause,
+    WorkRunner, WorkerBuilder,
+};
+#[doc(inline)]
+pub use stats::Stats;
+#[doc(inline)]
+pub use store::MemoryRegistry;
+
+/// The store in one SQLite file.
+#[cfg(feature = "sqlite")]
+pub mod sqlite {
+    #[doc(inline)]
+    pub use crate::store::sqlite::{
+        Durability, SqliteOptions, SqliteRegistry, complete_in, enqueue_in,
+    };
+}
+
+/// The store in a PostgreSQL database.
+#[cfg(feature = "postgres")]
+pub mod postgres {
+    #[doc(inline)]
+    pub use crate::store::postgres::{
+        ENQUEUE_SQL, PostgresOptions, PostgresRegistry, SCHEMA_VERSION, complete_in, enqueue_in,
+    };
+}

@@ -1,0 +1,161 @@
+//! Unique keys, limit keys and queue limits.
+
+use super::{Bench, done, ids, job};
+use crate::job::{JobId, NewJob, UniqueWhile};
+use crate::lifecycle::{Outcome, State};
+use crate::registry::{Enqueued, Order, Ordered, TurnRequest};
+use std::time::Duration;
+
+impl Bench {
+    async fn try_enqueue(&self, job: NewJob) -> Enqueued {
+        self.registry.enqueue(vec![job]).await.expect("enqueue")[0]
+    }
+
+    async fn order_one(&self, order: Order, job: JobId) -> Ordered {
+        self.registry.order(order, vec![job]).await.expect("order")[0]
+    }
+}
+
+pub(super) async fn a_unique_key_is_taken_while_its_job_lives(bench: Bench) {
+    let worker = bench.worker().await;
+    let unique = || job("any").unique("key");
+    let first = bench.enqueue(unique()).await;
+    assert_eq!(bench.try_enqueue(unique()).await, Enqueued::Duplicate(first));
+    let other = bench.try_enqueue(job("any").unique("other").queue("elsewhere")).await;
+    assert!(other.is_new());
+    let lease = bench.claim_one(worker).await.lease;
+    assert_eq!(bench.try_enqueue(unique()).await, Enqueued::Duplicate(first), "running");
+    let retry = Outcome::Retry { error: "again".into(), delay_ms: 0 };
+    assert!(bench.report(lease, retry).await.is_applied(), "no conflict with itself");
+    assert_eq!(bench.try_enqueue(unique()).await, Enqueued::Duplicate(first), "scheduled");
+    let lease = bench.claim_one(worker).await.lease;
+    assert!(bench.report(lease, done()).await.is_applied());
+    let second = bench.try_enqueue(unique()).await;
+    assert!(second.is_new() && second.id() != first, "free again: {second:?}");
+}
+
+pub(super) async fn a_kept_key_is_taken_until_it_is_pruned(bench: Bench) {
+    let worker = bench.worker().await;
+    let unique = || job("any").unique_while("key", UniqueWhile::Kept);
+    let first = bench.enqueue(unique()).await;
+    let lease = bench.claim_one(worker).await.lease;
+    assert!(bench.report(lease, done()).await.is_applied());
+    assert_eq!(bench.try_enqueue(unique()).await, Enqueued::Duplicate(first));
+    let pruned = async || bench.registry.prune(Duration::ZERO, 9).await.expect("prune") == 1;
+    bench.eventually("it is old enough", pruned).await;
+    assert!(bench.try_enqueue(unique()).await.is_new());
+}
+
+pub(super) async fn a_batch_sees_its_own_keys(bench: Bench) {
+    let batch = vec![job("a").unique("k"), job("b"), job("c").unique("k"), job("d").unique("l")];
+    let enqueued = bench.registry.enqueue(batch).await.expect("enqueue");
+    let first = enqueued[0].id();
+    assert_eq!(enqueued[2], Enqueued::Duplicate(first));
+    assert_eq!(enqueued.iter().filter(|e| e.is_new()).count(), 3);
+    assert!(enqueued[3].id() > enqueued[1].id() && enqueued[1].id() > first);
+}
+
+pub(super) async fn a_limit_key_admits_as_many_as_it_may(bench: Bench) {
+    let worker = bench.worker().await;
+    let limited = |priority| job("any").limit("key", 2).priority(priority);
+    let mut all = Vec::new();
+    for priority in [0, 0, 0, 5, 0] {
+        all.push(bench.enqueue(limited(priority)).await);
+    }
+    let other = bench.enqueue(job("any").limit("other", 1)).await;
+    let first = bench.claim(worker, 10).await;
+    assert_eq!(ids(&first), [all[0], all[1], other], "two of the key, one of the other");
+    assert_eq!(bench.state(all[2]).await, State::Held);
+    assert!(bench.claim(worker, 10).await.is_empty());
+    assert!(bench.report(first[0].lease, done()).await.is_applied());
+    let second = bench.claim(worker, 10).await;
+    assert_eq!(ids(&second), [all[3]], "the urgent one first");
+    assert!(bench.report(first[1].lease, done()).await.is_applied());
+    assert!(bench.report(second[0].lease, done()).await.is_applied());
+    assert_eq!(ids(&bench.claim(worker, 10).await), [all[2], all[4]]);
+}
+
+pub(super) async fn every_way_to_end_gives_the_place_back(bench: Bench) {
+    let cancel = Order::Cancel;
+    let error = || "because".to_owned();
+    for (n, outcome) in [
+        done(),
+        Outcome::Fail { error: error() },
+        Outcome::Reject { error: error() },
+        Outcome::Stopped { error: None },
+        Outcome::Retry { error: error(), delay_ms: 600_000 },
+        Outcome::Snooze { delay_ms: 600_000 },
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let worker = bench.worker().await;
+        let (queue, key) = (format!("q{n}"), format!("k{n}"));
+        let new = || job("any").queue(queue.clone()).limit(key.clone(), 1);
+        let claim = async || {
+            let turn = TurnRequest::new(worker).claim(queue.clone(), 9);
+            bench.turn(turn).await.claimed
+        };
+        bench.enqueue(new()).await;
+        let held = bench.enqueue(new()).await;
+        let spare = bench.enqueue(new()).await;
+        let lease = claim().await[0].lease;
+        assert!(bench.report(lease, outcome.clone()).await.is_applied());
+        let next = claim().await;
+        assert_eq!(ids(&next), [held], "{outcome:?}");
+        // A crash keeps the place for the same job; its end by order passes it on.
+        assert_eq!(bench.registry.sweep(vec![worker], 9).await.expect("sweep").jobs, 1);
+        assert_eq!(bench.state(spare).await, State::Held, "after the crash, {outcome:?}");
+        assert_eq!(bench.order_one(cancel.clone(), held).await, Ordered::Now(State::Cancelled));
+        assert_eq!(bench.state(spare).await, State::Ready, "after the cancel, {outcome:?}");
+        let abandon = Order::Abandon { reason: error() };
+        assert_eq!(bench.order_one(abandon, spare).await, Ordered::Now(State::Abandoned));
+        let revived = bench.order_one(Order::Requeue, held).await;
+        assert_eq!(revived, Ordered::Now(State::Ready), "the place is free");
+        let waits = bench.order_one(Order::Requeue, spare).await;
+        assert_eq!(waits, Ordered::Now(State::Held), "and taken again");
+    }
+}
+
+pub(super) async fn a_scheduled_job_takes_its_place_when_due(bench: Bench) {
+    let worker = bench.worker().await;
+    let limited = || job("any").limit("key", 1);
+    let soon = bench.enqueue(limited().delay(Duration::from_millis(40))).await;
+    let now = bench.enqueue(limited()).await;
+    assert_eq!(bench.state(now).await, State::Ready, "what is not due takes no place");
+    let lease = bench.claim_one(worker).await.lease;
+    bench
+        .eventually("the scheduled one is held", async || {
+            assert!(bench.claim(worker, 9).await.is_empty(), "the key is full");
+            bench.state(soon).await == State::Held
+        })
+        .await;
+    assert!(bench.report(lease, done()).await.is_applied());
+    assert_eq!(ids(&bench.claim(worker, 9).await), [soon]);
+}
+
+pub(super) async fn a_queue_limit_counts_over_workers(bench: Bench) {
+    let limit = async |max| {
+        let queue = "default".into();
+        bench.registry.limit_queue(queue, max).await.expect("limit");
+    };
+    for _ in 0..10 {
+        bench.enqueue(job("any")).await;
+    }
+    bench.enqueue(job("free").queue("free")).await;
+    let (one, two) = (bench.worker().await, bench.worker().await);
+    limit(Some(3)).await;
+    let first = bench.claim(one, 2).await;
+    let second = bench.claim(two, 9).await;
+    assert_eq!((first.len(), second.len()), (2, 1));
+    assert!(bench.claim(one, 9).await.is_empty());
+    let elsewhere = bench.turn(TurnRequest::new(one).claim("free", 9)).await;
+    assert_eq!(elsewhere.claimed.len(), 1, "other queues are free");
+    assert!(bench.report(second[0].lease, done()).await.is_applied());
+    assert_eq!(bench.claim(one, 9).await.len(), 1);
+    limit(Some(0)).await;
+    assert!(bench.report(first[0].lease, done()).await.is_applied());
+    assert!(bench.claim(one, 9).await.is_empty(), "paused");
+    limit(None).await;
+    assert_eq!(bench.claim(one, 9).await.len(), 6);
+}

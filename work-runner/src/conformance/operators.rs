@@ -1,0 +1,195 @@
+//! What people do: cancel, abandon, requeue, look, and schedule.
+
+use super::{Bench, done, job};
+use crate::job::{JobId, NewJob};
+use crate::lease::Fence;
+use crate::lifecycle::{EDGES, EventName, Outcome, State};
+use crate::registry::{Applied, Order, Ordered, Periodic, Query};
+use std::collections::HashSet;
+
+fn orders() -> [(Order, EventName); 3] {
+    let reason = "given up".to_owned();
+    [
+        (Order::Cancel, EventName::Cancel),
+        (Order::Abandon { reason }, EventName::Abandon),
+        (Order::Requeue, EventName::Requeue),
+    ]
+}
+
+impl Bench {
+    async fn order_it(&self, order: Order, job: JobId) -> Ordered {
+        self.registry.order(order, vec![job]).await.expect("order")[0]
+    }
+}
+
+pub(super) async fn orders_follow_the_table_in_every_state(bench: Bench) {
+    for state in State::ALL {
+        for (order, event) in orders() {
+            let id = bench.job_in(state).await;
+            let edge = EDGES.iter().find(|(from, by, _)| *from == state && *by == event);
+            let ordered = bench.order_it(order.clone(), id).await;
+            let now = bench.state(id).await;
+            match edge {
+                Some((_, _, to)) => {
+                    assert_eq!(ordered, Ordered::Now(now));
+                    assert!(to.contains(&now), "{order:?} in {state} led to {now}");
+                }
+                None => {
+                    assert_eq!(ordered, Ordered::Refused(state), "{order:?}");
+                    assert_eq!(now, state);
+                }
+            }
+            // Nothing is left that a later round could claim in place of its own job.
+            bench.order_it(Order::Abandon { reason: "over".into() }, id).await;
+        }
+    }
+    let nobody = bench.order_it(Order::Cancel, JobId(i64::MAX)).await;
+    assert_eq!(nobody, Ordered::NotFound);
+}
+
+pub(super) async fn a_cancel_reaches_the_holder(bench: Bench) {
+    let (worker, other) = (bench.worker().await, bench.worker().await);
+    let id = bench.enqueue(job("any")).await;
+    let lease = bench.claim_one(worker).await.lease;
+    assert_eq!(bench.order_it(Order::Cancel, id).await, Ordered::Now(State::Running));
+    assert!(bench.get(id).await.cancel);
+    let cancels = async |worker| bench.registry.peek(worker, vec![]).await.expect("peek").cancels;
+    assert_eq!(cancels(worker).await, [id]);
+    assert!(cancels(other).await.is_empty());
+    let stopped = Outcome::Stopped { error: Some("as asked".into()) };
+    assert_eq!(bench.report(lease, stopped).await, Applied::Now(State::Cancelled));
+    assert!(cancels(worker).await.is_empty(), "told and done");
+    assert_eq!(bench.get(id).await.error.as_deref(), Some("as asked"));
+
+    // A job that finishes all the same has succeeded.
+    let id = bench.enqueue(job("any")).await;
+    let lease = bench.claim_one(worker).await.lease;
+    bench.order_it(Order::Cancel, id).await;
+    assert_eq!(bench.report(lease, done()).await, Applied::Now(State::Succeeded));
+    assert!(cancels(worker).await.is_empty());
+}
+
+pub(super) async fn a_cancelled_job_is_not_tried_again(bench: Bench) {
+    let error = || "again".to_owned();
+    for outcome in [
+        Outcome::Retry { error: error(), delay_ms: 0 },
+        Outcome::Snooze { delay_ms: 0 },
+        Outcome::Release,
+    ] {
+        let worker = bench.worker().await;
+        let id = bench.enqueue(job("any")).await;
+        let lease = bench.claim_one(worker).await.lease;
+        bench.order_it(Order::Cancel, id).await;
+        let applied = bench.report(lease, outcome.clone()).await;
+        assert_eq!(applied, Applied::Now(State::Cancelled), "{outcome:?}");
+    }
+    let worker = bench.worker().await;
+    let id = bench.enqueue(job("any")).await;
+    bench.claim_one(worker).await;
+    bench.order_it(Order::Cancel, id).await;
+    bench.registry.sweep(vec![worker], 9).await.expect("sweep");
+    assert_eq!(bench.state(id).await, State::Cancelled, "nor after a crash");
+}
+
+pub(super) async fn an_abandoned_job_refuses_its_holder(bench: Bench) {
+    let worker = bench.worker().await;
+    let id = bench.enqueue(job("any")).await;
+    let lease = bench.claim_one(worker).await.lease;
+    let abandon = Order::Abandon { reason: "the machine is gone".into() };
+    assert_eq!(bench.order_it(abandon, id).await, Ordered::Now(State::Abandoned));
+    let peek = bench.registry.peek(worker, vec![]).await.expect("peek");
+    assert_eq!(peek.cancels, [id], "the holder is told");
+    assert!(matches!(bench.report(lease, done()).await, Applied::Lost(_)));
+    let row = bench.get(id).await;
+    assert_eq!((row.state, row.error.as_deref()), (State::Abandoned, Some("the machine is gone")));
+}
+
+pub(super) async fn a_requeued_job_starts_afresh_under_a_higher_fence(bench: Bench) {
+    let worker = bench.worker().await;
+    let id = bench.enqueue(job("any").max_attempts(1)).await;
+    let old = bench.claim_one(worker).await.lease;
+    let retry = || Outcome::Retry { error: "no".into(), delay_ms: 0 };
+    assert_eq!(bench.report(old, retry()).await, Applied::Now(State::Dead));
+    assert_eq!(bench.order_it(Order::Requeue, id).await, Ordered::Now(State::Ready));
+    let row = bench.get(id).await;
+    assert_eq!((row.attempt, row.crashes, row.ended_at), (0, 0, 0));
+    assert!(matches!(bench.report(old, done()).await, Applied::Lost(_)), "the old life is over");
+    let new = bench.claim_one(worker).await;
+    assert_eq!((new.attempt, new.lease.fence), (1, Fence(2)));
+    assert!(bench.report(new.lease, done()).await.is_applied());
+}
+
+pub(super) async fn a_requeue_respects_the_unique_key(bench: Bench) {
+    let worker = bench.worker().await;
+    let unique = || job("any").unique("key");
+    let first = bench.enqueue(unique()).await;
+    let lease = bench.claim_one(worker).await.lease;
+    assert!(bench.report(lease, Outcome::Fail { error: "no".into() }).await.is_applied());
+    let second = bench.enqueue(unique()).await;
+    assert_eq!(bench.order_it(Order::Requeue, first).await, Ordered::KeyTaken);
+    assert_eq!(bench.state(first).await, State::Failed);
+    assert_eq!(bench.order_it(Order::Cancel, second).await, Ordered::Now(State::Cancelled));
+    assert_eq!(bench.order_it(Order::Requeue, first).await, Ordered::Now(State::Ready));
+    let again = bench.registry.enqueue(vec![unique()]).await.expect("enqueue");
+    assert!(!again[0].is_new(), "the key is taken by the revived job");
+}
+
+pub(super) async fn lists_are_paged_and_filtered(bench: Bench) {
+    let mut all = Vec::new();
+    for n in 0..25 {
+        let queue = if n % 5 == 0 { "fifth" } else { "default" };
+        all.push(bench.enqueue(job("any").queue(queue)).await);
+    }
+    let worker = bench.worker().await;
+    bench.claim(worker, 10).await;
+    let mut paged = Vec::new();
+    let mut query = Query::all().limit(7);
+    loop {
+        let page = bench.registry.list(query.clone()).await.expect("list");
+        assert!(page.len() <= 7);
+        let Some(last) = page.last() else { break };
+        query = query.after(last.id);
+        paged.extend(page.iter().map(|row| row.id));
+    }
+    assert_eq!(paged, all);
+    let count = async |query| bench.registry.list(query).await.expect("list").len();
+    assert_eq!(count(Query::all().queue("fifth")).await, 5);
+    assert_eq!(count(Query::all().state(State::Running)).await, 10);
+    assert_eq!(count(Query::all().state(State::Ready).queue("default")).await, 10);
+    assert_eq!(count(Query::all().queue("none")).await, 0);
+}
+
+pub(super) async fn a_periodic_job_fires_once_for_each_time(bench: Bench) {
+    let worker = bench.worker().await;
+    let now = bench.registry.now_ms().await.expect("now");
+    let periodic = |cron: &str, first_ms| Periodic {
+        name: "nightly".into(),
+        cron: cron.into(),
+        job: NewJob::raw("report", b"1".to_vec()).queue("cron"),
+        first_ms,
+    };
+    let put = async |periodic| bench.registry.put_periodic(periodic).await.expect("put");
+    let due = async || bench.registry.peek(worker, vec![]).await.expect("peek").periodic;
+    put(periodic("* * * * *", now + 600_000)).await;
+    assert!(due().await.is_empty());
+    put(periodic("* * * * *", now - 1000)).await;
+    assert!(due().await.is_empty(), "the same expression keeps its time");
+    put(periodic("0 * * * *", now - 1000)).await;
+    let [run] = &due().await[..] else {
+        panic!("one run is due");
+    };
+    assert_eq!((&*run.name, &*run.cron, run.at_ms), ("nightly", "0 * * * *", now - 1000));
+    let fire = async |at, next| {
+        bench.registry.fire_periodic("nightly".into(), at, next).await.expect("fire")
+    };
+    let (one, two) = tokio::join!(fire(run.at_ms, now + 600_000), fire(run.at_ms, now + 600_000));
+    assert!(one != two, "of two machines one fires: {one} {two}");
+    assert!(!fire(run.at_ms, now).await, "not again");
+    assert!(due().await.is_empty());
+    let jobs = bench.registry.list(Query::all().queue("cron")).await.expect("list");
+    let kinds: HashSet<_> = jobs.iter().map(|row| &*row.kind).collect();
+    assert_eq!((jobs.len(), kinds), (1, HashSet::from(["report"])));
+    let drop_it = async || bench.registry.drop_periodic("nightly".into()).await.expect("drop");
+    assert!(drop_it().await);
+    assert!(!drop_it().await);
+}

@@ -1,0 +1,271 @@
+//! The driver: a registry and the poke of whoever works on it, as one value to hand around.
+
+use crate::cron::{Cron, CronError};
+use crate::error::StoreError;
+use crate::job::{JobId, JobRecord, NewJob};
+use crate::lease::Lease;
+use crate::lease::WorkerId;
+use crate::lifecycle::{LeaseLost, Outcome};
+use crate::poke::Poke;
+use crate::registry::{
+    Applied, Enqueued, Order, Ordered, Periodic, Query, QueueCount, Registry, Report, TurnRequest,
+};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What callers hold: they enqueue, look, wait and give orders through it.
+///
+/// Clones share the registry and the poke. None of its calls needs a runtime of its own except
+/// [`wait`](Self::wait), which uses the timers of the tokio runtime it is called in.
+///
+/// # Cancel safety
+///
+/// A call whose future is dropped may or may not be applied, as if the process had died; everything
+/// that looks without writing can be dropped freely.
+#[derive(Debug, Clone)]
+pub struct WorkDriver {
+    registry: Arc<dyn Registry>,
+    poke: Poke,
+}
+
+impl WorkDriver {
+    /// A driver for `registry` whose enqueues wake the runner behind `poke`.
+    pub fn new(registry: Arc<dyn Registry>, poke: Poke) -> Self {
+        Self { registry, poke }
+    }
+
+    /// A driver for a process that only enqueues.
+    pub fn producer(registry: Arc<dyn Registry>) -> Self {
+        Self::new(registry, Poke::new())
+    }
+
+    /// The registry.
+    pub fn registry(&self) -> &Arc<dyn Registry> {
+        &self.registry
+    }
+
+    /// The poke.
+    pub fn poke(&self) -> &Poke {
+        &self.poke
+    }
+
+    /// Stores one job and wakes the runner. When it returns the job is as durable as the store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; the job was not stored, unless its kind is
+    /// [`Unknown`](crate::StoreErrorKind::Unknown).
+    pub async fn enqueue(&self, job: NewJob) -> Result<Enqueued, StoreError> {
+        let mut enqueued = self.enqueue_all(vec![job]).await?;
+        enqueued.pop().ok_or_else(|| StoreError::new(crate::StoreErrorKind::Other, "enqueue a job"))
+    }
+
+    /// Stores many jobs at once, all or none, and wakes the runner once.
+    ///
+    /// # Errors
+    ///
+    /// As for [`enqueue`](Self::enqueue).
+    pub async fn enqueue_all(&self, jobs: Vec<NewJob>) -> Result<Vec<Enqueued>, StoreError> {
+        let enqueued = self.registry.enqueue(jobs).await?;
+        self.poke.poke();
+        Ok(enqueued)
+    }
+
+    /// The job, if it exists.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn get(&self, job: JobId) -> Result<Option<JobRecord>, StoreError> {
+        Ok(self.registry.fetch(vec![job]).await?.pop())
+    }
+
+    /// One page of jobs.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn list(&self, query: Query) -> Result<Vec<JobRecord>, StoreError> {
+        self.registry.list(query).await
+    }
+
+    /// How many jobs are in each state of each queue.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn counts(&self) -> Result<Vec<QueueCount>, StoreError> {
+        self.registry.counts().await
+    }
+
+    /// Waits until the job has ended, at most for `at_most`; returns its row as it is then.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn wait(
+        &self,
+        job: JobId,
+        at_most: Duration,
+    ) -> Result<Option<JobRecord>, StoreError> {
+        self.registry.wait(job, at_most).await
+    }
+
+    /// Ends a job that waits; asks one that runs to end.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn cancel(&self, job: JobId) -> Result<Ordered, StoreError> {
+        self.order(Order::Cancel, job).await
+    }
+
+    /// Writes down that nobody will finish the job. Its holder, if any, is told and refused.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn abandon(&self, job: JobId, reason: &str) -> Result<Ordered, StoreError> {
+        let reason = reason.to_owned();
+        self.order(Order::Abandon { reason }, job).await
+    }
+
+    /// Runs a job that has ended once more, with fresh attempts and crashes: the way out of the
+    /// dead letters, which are `list(Query::all().state(State::Dead))`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn requeue(&self, job: JobId) -> Result<Ordered, StoreError> {
+        self.order(Order::Requeue, job).await
+    }
+
+    async fn order(&self, order: Order, job: JobId) -> Result<Ordered, StoreError> {
+        let ordered = self.registry.order(order, vec![job]).await?.pop();
+        self.poke.poke();
+        Ok(ordered.unwrap_or(Ordered::NotFound))
+    }
+
+    /// Reports about a job that is held outside of any runner; see
+    /// [`Recovery::External`](crate::Recovery::External).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]. A stale lease is no error of the store but [`Applied::Lost`].
+    pub async fn settle(&self, lease: Lease, outcome: Outcome) -> Result<Applied, StoreError> {
+        let turn = TurnRequest::new(WorkerId::NONE).reports([Report::new(lease, outcome)]);
+        let applied = self.registry.turn(turn).await?.applied.pop();
+        applied.ok_or_else(|| StoreError::new(crate::StoreErrorKind::Other, "settle a job"))
+    }
+
+    /// Renews the own leases of jobs that are held outside of any runner.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]. Each stale lease has an answer of its own.
+    pub async fn renew(
+        &self,
+        leases: Vec<Lease>,
+    ) -> Result<Vec<Result<(), LeaseLost>>, StoreError> {
+        self.registry.renew(leases).await
+    }
+
+    /// Creates or changes a periodic job: `job` is enqueued at every time of `cron` (UTC), once over
+    /// all workers. Times that passed while no worker ran are made up for by one run. A run whose
+    /// unique key is taken is skipped.
+    ///
+    /// # Errors
+    ///
+    /// [`PeriodicError`] when the expression does not parse or the store fails.
+    pub async fn put_periodic(
+        &self,
+        name: &str,
+        cron: &str,
+        job: NewJob,
+    ) -> Result<(), PeriodicError> {
+        let parsed = Cron::parse(cron).map_err(PeriodicError::Cron)?;
+        let now_ms = self.registry.now_ms().await.map_err(PeriodicError::Store)?;
+        let periodic = Periodic {
+            name: name.to_owned(),
+            cron: cron.to_owned(),
+            job,
+            first_ms: parsed.next_after(now_ms).unwrap_or(i64::MAX),
+        };
+        self.registry.put_periodic(periodic).await.map_err(PeriodicError::Store)?;
+        self.poke.poke();
+        Ok(())
+    }
+
+    /// Removes a periodic job; what it enqueued stays. Returns whether it existed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn drop_periodic(&self, name: &str) -> Result<bool, StoreError> {
+        self.registry.drop_periodic(name.to_owned()).await
+    }
+}
+
+/// A periodic job could not be stored.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PeriodicError {
+    /// Its expression does not parse.
+    Cron(CronError),
+    /// The store failed.
+    Store(StoreError),
+}
+
+impl fmt::Display for PeriodicError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("store a periodic job")
+    }
+}
+
+impl std::error::Error for PeriodicError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Cron(source) => Some(source),
+            Self::Store(source) => Some(source),
+        }
+    }
+}
+
+/// First and longest pause between two looks at a job somebody waits for.
+const LOOK: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+
+pub(crate) async fn wait_by_polling<R: Registry + ?Sized>(
+    registry: &R,
+    job: JobId,
+    at_most: Duration,
+) -> Result<Option<JobRecord>, StoreError> {
+    wait_with(registry, job, at_most, std::future::pending::<()>).await
+}
+
+/// Looks, then waits for a notice or a while, until the job has ended. `notice` is asked before
+/// each look, so an end between the look and the wait is not missed.
+pub(crate) async fn wait_with<R, N>(
+    registry: &R,
+    job: JobId,
+    at_most: Duration,
+    notice: impl Fn() -> N,
+) -> Result<Option<JobRecord>, StoreError>
+where
+    R: Registry + ?Sized,
+    N: Future,
+{
+    let until = Instant::now() + at_most;
+    let mut pause = LOOK.0;
+    loop {
+        let noticed = notice();
+        let row = registry.fetch(vec![job]).await?.pop();
+        let left = until.saturating_duration_since(Instant::now());
+        if row.as_ref().is_none_or(|row| row.state.is_terminal()) || left.is_zero() {
+            return Ok(row);
+        }
+        // Time is no synchronisation here: an end in another process has no other sign.
+        let _ = tokio::time::timeout(pause.min(left), noticed).await;
+        pause = (pause * 2).min(LOOK.1);
+    }
+}

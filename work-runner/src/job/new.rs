@@ -1,0 +1,208 @@
+//! The request: everything that a caller can ask of a job, and nothing that it has become.
+
+#[cfg(doc)]
+use super::PRIORITY_STEP;
+use super::{Recovery, UniqueWhile, millis, wall_millis};
+#[cfg(doc)]
+use crate::lifecycle::State;
+use serde::Serialize;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// A job to be enqueued: kind, payload and the promises asked for it.
+///
+/// ```
+/// use lastout_work_runner::NewJob;
+/// use std::time::Duration;
+///
+/// let job = NewJob::new("thumbnail", &"page-7.png")?
+///     .queue("images")
+///     .priority(3)
+///     .delay(Duration::from_secs(30))
+///     .unique("thumbnail:page-7")
+///     .max_attempts(5);
+/// # Ok::<(), lastout_work_runner::PayloadError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    pub(crate) queue: Arc<str>,
+    pub(crate) kind: Arc<str>,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) priority: i16,
+    pub(crate) due: Due,
+    pub(crate) max_attempts: i32,
+    pub(crate) max_crashes: i32,
+    pub(crate) recovery: Recovery,
+    pub(crate) unique: Option<(String, UniqueWhile)>,
+    pub(crate) limit: Option<(Arc<str>, i32)>,
+    pub(crate) timeout_ms: i64,
+    pub(crate) own_lease_ms: i64,
+}
+
+/// When a job may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// After this many milliseconds on the clock of the store.
+    In(i64),
+    /// At this many milliseconds since the epoch.
+    At(i64),
+}
+
+impl Due {
+    /// The time on a clock that shows `now_ms`.
+    pub(crate) fn at(self, now_ms: i64) -> i64 {
+        match self {
+            Self::In(delay) => now_ms.saturating_add(delay),
+            Self::At(at) => at,
+        }
+    }
+}
+
+/// A payload could not be written as JSON.
+#[derive(Debug)]
+pub struct PayloadError {
+    kind: String,
+    source: serde_json::Error,
+}
+
+impl fmt::Display for PayloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "encode the payload of a {} job", self.kind)
+    }
+}
+
+impl std::error::Error for PayloadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl NewJob {
+    /// The queue of jobs that name none.
+    pub const DEFAULT_QUEUE: &'static str = "default";
+    /// How often a job is tried unless it says otherwise.
+    pub const DEFAULT_MAX_ATTEMPTS: u16 = 20;
+    /// How many workers a job may kill before it is set aside, unless it says otherwise.
+    pub const DEFAULT_MAX_CRASHES: u16 = 3;
+
+    /// A job of `kind` with `payload` written as JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError`] when the payload has no JSON form, such as a map with keys that are no text.
+    pub fn new<P: Serialize + ?Sized>(kind: &str, payload: &P) -> Result<Self, PayloadError> {
+        match serde_json::to_vec(payload) {
+            Ok(bytes) => Ok(Self::raw(kind, bytes)),
+            Err(source) => Err(PayloadError { kind: kind.into(), source }),
+        }
+    }
+
+    /// A job of `kind` whose payload is `bytes` as they are; a typed handler reads them as JSON.
+    pub fn raw(kind: impl Into<Arc<str>>, payload: Vec<u8>) -> Self {
+        Self {
+            queue: Self::DEFAULT_QUEUE.into(),
+            kind: kind.into(),
+            payload,
+            priority: 0,
+            due: Due::In(0),
+            max_attempts: i32::from(Self::DEFAULT_MAX_ATTEMPTS),
+            max_crashes: i32::from(Self::DEFAULT_MAX_CRASHES),
+            recovery: Recovery::Rerun,
+            unique: None,
+            limit: None,
+            timeout_ms: 0,
+            own_lease_ms: 0,
+        }
+    }
+
+    /// Puts the job into `queue` instead of [`DEFAULT_QUEUE`](Self::DEFAULT_QUEUE).
+    #[must_use]
+    pub fn queue(mut self, queue: impl Into<Arc<str>>) -> Self {
+        self.queue = queue.into();
+        self
+    }
+
+    /// Higher goes first; each step is worth [`PRIORITY_STEP`] of waiting.
+    #[must_use]
+    pub fn priority(mut self, priority: i16) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Starts no earlier than `delay` after it was stored, by the clock of the store.
+    #[must_use]
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.due = Due::In(millis(delay));
+        self
+    }
+
+    /// Starts no earlier than `at`. The store compares it with its own clock.
+    #[must_use]
+    pub fn run_at(mut self, at: SystemTime) -> Self {
+        self.due = Due::At(wall_millis(at));
+        self
+    }
+
+    /// Tries it at most this often (at least once). A crash of the worker is no try.
+    #[must_use]
+    pub fn max_attempts(mut self, attempts: u16) -> Self {
+        self.max_attempts = i32::from(attempts.max(1));
+        self
+    }
+
+    /// Sets it aside as poisoned after it killed this many workers (at least one).
+    #[must_use]
+    pub fn max_crashes(mut self, crashes: u16) -> Self {
+        self.max_crashes = i32::from(crashes.max(1));
+        self
+    }
+
+    /// What happens when its worker dies.
+    #[must_use]
+    pub fn recovery(mut self, recovery: Recovery) -> Self {
+        self.recovery = recovery;
+        self
+    }
+
+    /// Refuses this job while a live one with the same key exists; the existing id is returned.
+    #[must_use]
+    pub fn unique(self, key: impl Into<String>) -> Self {
+        self.unique_while(key, UniqueWhile::Live)
+    }
+
+    /// Like [`unique`](Self::unique), with the time for which the key is taken.
+    #[must_use]
+    pub fn unique_while(mut self, key: impl Into<String>, scope: UniqueWhile) -> Self {
+        self.unique = Some((key.into(), scope));
+        self
+    }
+
+    /// At most `max` jobs with this key are ready or running at once, over all queues and workers;
+    /// the others are [`Held`](State::Held) and cost a claim nothing.
+    #[must_use]
+    pub fn limit(mut self, key: impl Into<Arc<str>>, max: u16) -> Self {
+        self.limit = Some((key.into(), i32::from(max.max(1))));
+        self
+    }
+
+    /// Cancels an attempt that runs longer than this.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout_ms = millis(timeout).max(1);
+        self
+    }
+
+    /// Gives the job a lease of its own beside the lease of its worker: the handler must call
+    /// [`Job::beat`](crate::Job::beat) within every `ttl`, or the job is taken from it.
+    #[must_use]
+    pub fn own_lease(mut self, ttl: Duration) -> Self {
+        self.own_lease_ms = millis(ttl).max(1);
+        self
+    }
+
+    /// The kind it was made with.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+}

@@ -1,0 +1,126 @@
+//! The contract of a store: batch-first calls, each atomic, each judged by the clock of the store.
+
+mod turn;
+mod view;
+
+use crate::error::StoreError;
+use crate::identity::Identity;
+use crate::job::{JobId, JobRecord, NewJob};
+use crate::lease::{Lease, WorkerId};
+use crate::lifecycle::LeaseLost;
+use crate::poke::Poke;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use turn::{Applied, Claimed, Enqueued, Peek, Report, Swept, Turn, TurnRequest};
+pub use view::{Order, Ordered, Periodic, PeriodicRecord, Query, QueueCount, WorkerRecord};
+
+/// What a store's calls return: no executor is asked for, any thread may wait for it.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// A store of jobs.
+///
+/// Every call is one transaction: it is applied as a whole or not at all, and it is durable, to the
+/// degree that the store promises, before its future resolves. Dropping a future neither undoes a
+/// call nor makes it wait; whether it is applied is then unknown to the caller.
+///
+/// The crate has three: [`MemoryRegistry`](crate::MemoryRegistry), `SqliteRegistry` (feature
+/// `sqlite`) and `PostgresRegistry` (feature `postgres`). A store of your own should pass the
+/// `conformance` suite (feature `test-util`).
+pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
+    /// Stores `jobs` and returns for each, in order, the new id or the job that holds its unique key.
+    fn enqueue(&self, jobs: Vec<NewJob>) -> StoreFuture<'_, Vec<Enqueued>>;
+
+    /// Makes a worker known, with a lease of `ttl` from now.
+    fn register(&self, worker: WorkerId, identity: Identity, ttl: Duration) -> StoreFuture<'_, ()>;
+
+    /// Renews the lease of `worker` by `ttl` from now. A lease that has run out is not renewed:
+    /// the answer is then false, for good.
+    fn beat(&self, worker: WorkerId, ttl: Duration) -> StoreFuture<'_, bool>;
+
+    /// Renews the own leases of these jobs; without effect on a job that has none.
+    fn renew(&self, leases: Vec<Lease>) -> StoreFuture<'_, Vec<Result<(), LeaseLost>>>;
+
+    /// Looks, without a write, whether there is anything to do for `worker` in `queues`.
+    fn peek(&self, worker: WorkerId, queues: Vec<Arc<str>>) -> StoreFuture<'_, Peek>;
+
+    /// Applies outcomes and claims what comes next, in one transaction.
+    fn turn(&self, turn: TurnRequest) -> StoreFuture<'_, Turn>;
+
+    /// Records that these jobs are about to start, so that a crash can be charged to them.
+    fn mark_started(&self, leases: Vec<Lease>) -> StoreFuture<'_, Vec<Result<(), LeaseLost>>>;
+
+    /// Saves progress under the lease, and renews the job's own lease if it has one.
+    fn save(&self, lease: Lease, progress: Vec<u8>) -> StoreFuture<'_, Result<(), LeaseLost>>;
+
+    /// Takes back the jobs of workers whose lease has run out, of workers nobody knows, of the
+    /// workers in `dead` (which the caller has proven dead), and those whose own lease has run out;
+    /// at most `limit` jobs.
+    fn sweep(&self, dead: Vec<WorkerId>, limit: usize) -> StoreFuture<'_, Swept>;
+
+    /// Gives back, uncharged, every job that `worker` holds and that is not in `held`: what was
+    /// claimed by a turn whose answer was lost. Returns how many.
+    fn reconcile(&self, worker: WorkerId, held: Vec<JobId>) -> StoreFuture<'_, usize>;
+
+    /// Gives back, uncharged, every job that `worker` still holds, and forgets the worker.
+    /// Returns how many.
+    fn deregister(&self, worker: WorkerId) -> StoreFuture<'_, usize>;
+
+    /// Moves jobs by an operator's hand: cancel, abandon or requeue.
+    fn order(&self, order: Order, jobs: Vec<JobId>) -> StoreFuture<'_, Vec<Ordered>>;
+
+    /// The rows of these jobs that exist.
+    fn fetch(&self, jobs: Vec<JobId>) -> StoreFuture<'_, Vec<JobRecord>>;
+
+    /// One page of jobs, ascending by id.
+    fn list(&self, query: Query) -> StoreFuture<'_, Vec<JobRecord>>;
+
+    /// How many jobs are in each state of each queue.
+    fn counts(&self) -> StoreFuture<'_, Vec<QueueCount>>;
+
+    /// The workers that hold or held a lease and were not forgotten yet.
+    fn workers(&self) -> StoreFuture<'_, Vec<WorkerRecord>>;
+
+    /// Deletes at most `limit` jobs that ended longer than `age` ago. Returns how many.
+    fn prune(&self, age: Duration, limit: usize) -> StoreFuture<'_, usize>;
+
+    /// At most `max` jobs of `queue` run at once over all workers; `Some(0)` pauses it, `None` lifts it.
+    fn limit_queue(&self, queue: Arc<str>, max: Option<u32>) -> StoreFuture<'_, ()>;
+
+    /// Creates or changes a periodic job. The time of its next run is kept when the expression is.
+    fn put_periodic(&self, periodic: Periodic) -> StoreFuture<'_, ()>;
+
+    /// Removes a periodic job. Returns whether it existed.
+    fn drop_periodic(&self, name: String) -> StoreFuture<'_, bool>;
+
+    /// Moves the next run of a periodic job from `at_ms` to `next_ms` and enqueues its job, unless
+    /// somebody else did so first: then nothing happens and it returns false.
+    fn fire_periodic(&self, name: String, at_ms: i64, next_ms: i64) -> StoreFuture<'_, bool>;
+
+    /// The wall clock of the store, in milliseconds since the epoch.
+    fn now_ms(&self) -> StoreFuture<'_, i64>;
+
+    /// Pokes `poke` whenever the store learns that there may be work, from this process or another.
+    /// A hint: a lost one delays work by a poll. The registration ends with the last clone of `poke`.
+    fn subscribe(&self, poke: &Poke);
+
+    /// Waits until `job` has ended or the wait is over, and returns its row as it is then; `None`
+    /// when it does not exist.
+    ///
+    /// The default looks again and again; a store that learns of ends resolves earlier.
+    fn wait(&self, job: JobId, at_most: Duration) -> StoreFuture<'_, Option<JobRecord>> {
+        Box::pin(crate::driver::wait_by_polling(self, job, at_most))
+    }
+
+    /// How many [`turn`](Self::turn)s of one worker the store can work on at once.
+    fn parallel_turns(&self) -> usize {
+        1
+    }
+
+    /// The largest number of outcomes and claims that pay in one [`turn`](Self::turn).
+    fn turn_size(&self) -> usize {
+        500
+    }
+}

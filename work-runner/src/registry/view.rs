@@ -1,0 +1,159 @@
+//! The words of the calls that people make: orders, lists, counts and periodic jobs.
+
+use crate::identity::Identity;
+use crate::job::{JobId, NewJob};
+use crate::lease::WorkerId;
+use crate::lifecycle::State;
+
+/// What an operator wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Order {
+    /// End what waits, ask what runs to end.
+    Cancel,
+    /// Write down that nobody will finish it.
+    Abandon {
+        /// Why.
+        reason: String,
+    },
+    /// Run what has ended once more, with fresh attempts.
+    Requeue,
+}
+
+/// What became of an order for one job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ordered {
+    /// It is in this state now.
+    Now(State),
+    /// The job is in this state, from which the order leads nowhere.
+    Refused(State),
+    /// Another job holds its unique key now.
+    KeyTaken,
+    /// No such job.
+    NotFound,
+}
+
+/// Which jobs to list.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Query {
+    /// Only this queue.
+    pub queue: Option<String>,
+    /// Only this state.
+    pub state: Option<State>,
+    /// Only ids above this: the last of the page before.
+    pub after: Option<JobId>,
+    /// Length of the page; 0 stands for 100.
+    pub limit: usize,
+}
+
+impl Query {
+    /// Everything, 100 on a page.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Only this state.
+    #[must_use]
+    pub fn state(mut self, state: State) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// Only this queue.
+    #[must_use]
+    pub fn queue(mut self, queue: impl Into<String>) -> Self {
+        self.queue = Some(queue.into());
+        self
+    }
+
+    /// The page that follows `job`.
+    #[must_use]
+    pub fn after(mut self, job: JobId) -> Self {
+        self.after = Some(job);
+        self
+    }
+
+    /// This many on a page.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    pub(crate) fn page(&self) -> usize {
+        if self.limit == 0 { 100 } else { self.limit }
+    }
+}
+
+/// How many jobs of a queue are in a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueCount {
+    /// The queue.
+    pub queue: String,
+    /// The state.
+    pub state: State,
+    /// How many.
+    pub jobs: u64,
+}
+
+impl QueueCount {
+    /// `jobs` jobs of `queue` are in `state`.
+    pub fn new(queue: String, state: State, jobs: u64) -> Self {
+        Self { queue, state, jobs }
+    }
+}
+
+/// A worker that the store knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerRecord {
+    /// The incarnation.
+    pub id: WorkerId,
+    /// Its process.
+    pub identity: Identity,
+    /// What is left of its lease; negative when it has run out.
+    pub lease_ms: i64,
+}
+
+impl WorkerRecord {
+    /// The worker `id` in the process `identity`, whose lease lasts `lease_ms` more.
+    pub fn new(id: WorkerId, identity: Identity, lease_ms: i64) -> Self {
+        Self { id, identity, lease_ms }
+    }
+}
+
+/// A job that is enqueued again and again, once for each time of its expression over all workers.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Periodic {
+    /// Its name in the store.
+    pub name: String,
+    /// When: five fields of cron, in UTC.
+    pub cron: String,
+    /// What is enqueued; a run whose unique key is taken is skipped.
+    pub job: NewJob,
+    /// The first run, in milliseconds since the epoch.
+    pub first_ms: i64,
+}
+
+/// A periodic job that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeriodicRecord {
+    /// Its name in the store.
+    pub name: String,
+    /// When.
+    pub cron: String,
+    /// The run that is due, in milliseconds since the epoch.
+    pub at_ms: i64,
+}
+
+impl PeriodicRecord {
+    /// The run of `name` that was due at `at_ms`.
+    pub fn new(name: String, cron: String, at_ms: i64) -> Self {
+        Self { name, cron, at_ms }
+    }
+}

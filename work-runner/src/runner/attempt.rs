@@ -1,0 +1,215 @@
+//! One attempt of one job: start the handler, watch it, turn its end into an outcome.
+
+use super::flight::{Control, Flight, Waiting};
+use super::handler::{Answer, Handler, JobError, StopCause};
+use super::worker::Shared;
+use crate::error::WriteError;
+use crate::job::Recovery;
+use crate::lifecycle::{LeaseLost, Outcome};
+use crate::registry::{Claimed, Registry};
+use crate::stats::Counters;
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// What a handler's [`Job`](super::handler::Job) can reach.
+pub(super) struct Attempt {
+    pub(super) claimed: Claimed,
+    pub(super) control: Arc<Control>,
+    registry: Arc<dyn Registry>,
+    flight: Arc<Flight>,
+    counters: Arc<Counters>,
+}
+
+impl Attempt {
+    pub(super) async fn save(&self, progress: Vec<u8>) -> Result<(), WriteError> {
+        let written = self.registry.save(self.claimed.lease, progress).await?;
+        written.map_err(|lost| self.lose(lost))
+    }
+
+    pub(super) async fn beat(&self) -> Result<(), WriteError> {
+        match self.registry.renew(vec![self.claimed.lease]).await?.pop() {
+            Some(Err(lost)) => Err(self.lose(lost)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The store says that somebody else answers for the job: nothing more is written about it.
+    fn lose(&self, lost: LeaseLost) -> WriteError {
+        if self.flight.lose(&self.control) {
+            self.counters.lost.add(1);
+        }
+        WriteError::LeaseLost(lost)
+    }
+}
+
+type Work = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// How the future of a handler ended.
+enum End {
+    Answer(Answer),
+    Panic(String),
+    /// It did not return within the grace after it was asked to stop, and was dropped.
+    Dropped,
+}
+
+/// Runs one claimed job and reports its outcome; says nothing when the lease was lost.
+pub(super) async fn run(shared: &Shared, (mut claimed, control): Waiting) {
+    let flight = &shared.flight;
+    let Some(handler) = shared.handlers.get(&*claimed.kind) else {
+        // Another version of this program may know the kind: give it back, not at once.
+        let delay_ms = crate::job::millis(shared.config.unknown_kind_delay);
+        flight.report(&control, Outcome::Snooze { delay_ms });
+        shared.counters.unknown_kind.add(1);
+        return;
+    };
+    if (claimed.crashes > 0 || claimed.recovery == Recovery::NeverRerun)
+        && !record_start(shared, &control).await
+    {
+        return;
+    }
+    let payload = std::mem::take(&mut claimed.payload);
+    let attempt_number = claimed.attempt - claimed.crashes;
+    let attempt = Arc::new(Attempt {
+        claimed,
+        control: Arc::clone(&control),
+        registry: Arc::clone(&shared.registry),
+        flight: Arc::clone(flight),
+        counters: Arc::clone(&shared.counters),
+    });
+    control.start();
+    let started = catch_unwind(AssertUnwindSafe(|| handler.run.start(&payload, attempt)));
+    let end = match started {
+        Ok(Ok(work)) => watch(work, &control, shared.config.grace).await,
+        Ok(Err(undecodable)) => {
+            let error = format!("the payload does not decode: {undecodable}");
+            flight.report(&control, Outcome::Reject { error });
+            shared.counters.rejected.add(1);
+            return;
+        }
+        Err(panic) => End::Panic(panic_text(&*panic)),
+    };
+    settle(shared, handler, &control, end, attempt_number);
+}
+
+/// Records that the job starts, for jobs whose crash would be charged or final.
+async fn record_start(shared: &Shared, control: &Control) -> bool {
+    let marked = shared.registry.mark_started(vec![control.lease]).await;
+    match marked.as_deref() {
+        Ok([Ok(())]) => true,
+        Ok(_) => {
+            shared.counters.lost.add(u64::from(shared.flight.lose(control)));
+            false
+        }
+        // Whether the start was recorded is unknown, but nothing was started: give it back.
+        Err(_) => {
+            shared.flight.report(control, Outcome::Release);
+            false
+        }
+    }
+}
+
+/// Polls the handler until it ends, or until its grace after a stop is over.
+async fn watch(mut work: Work, control: &Control, grace: Duration) -> End {
+    // Most handlers of short work end at the first poll: they need no timer and no stop signal.
+    let first = poll_fn(|cx| Poll::Ready(poll_caught(&mut work, cx))).await;
+    if let Poll::Ready(end) = first {
+        return end;
+    }
+    let limit = match control.timeout_ms {
+        0 => None,
+        ms => Some(Instant::now() + Duration::from_millis(ms.unsigned_abs())),
+    };
+    let mut kill_at: Option<Instant> = None;
+    loop {
+        let asleep = async {
+            match kill_at.or(limit) {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            end = poll_fn(|cx| poll_caught(&mut work, cx)) => return end,
+            _ = control.stopped(), if kill_at.is_none() => {
+                let at = Instant::now() + grace;
+                let by = control.times().drop_by.map_or(at, Instant::from_std);
+                kill_at = Some(at.min(by));
+            }
+            () = asleep => match kill_at {
+                None => control.ask_to_stop(StopCause::TimedOut),
+                Some(_) => {
+                    // A destructor of the handler may panic like the handler itself.
+                    let dropped = catch_unwind(AssertUnwindSafe(|| drop(work)));
+                    return dropped.map_or_else(|panic| End::Panic(panic_text(&*panic)), |()| End::Dropped);
+                }
+            },
+        }
+    }
+}
+
+fn poll_caught(work: &mut Work, cx: &mut std::task::Context<'_>) -> Poll<End> {
+    match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+        Ok(Poll::Ready(answer)) => Poll::Ready(End::Answer(answer)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(panic) => Poll::Ready(End::Panic(panic_text(&*panic))),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("the handler panicked: {}", text.as_deref().unwrap_or("no message"))
+}
+
+fn settle(shared: &Shared, handler: &Handler, control: &Control, end: End, attempt: i32) {
+    let retry = |error: String| JobError::retry(error).into_outcome(attempt, handler.backoff);
+    let cause = control.cause();
+    if cause == Some(StopCause::LeaseLost) {
+        shared.counters.lost.add(u64::from(shared.flight.lose(control)));
+        return;
+    }
+    let outcome = match end {
+        End::Answer(Ok(_)) if control.is_completed() => Outcome::Confirm,
+        End::Answer(Ok(result)) => Outcome::Done { result },
+        End::Answer(Err(error)) => match cause {
+            Some(StopCause::Cancelled) => Outcome::Stopped { error: Some(error.text()) },
+            Some(StopCause::TimedOut) => retry(format!("timed out: {}", error.text())),
+            Some(StopCause::Shutdown) => Outcome::Release,
+            _ => error.into_outcome(attempt, handler.backoff),
+        },
+        End::Panic(text) => {
+            shared.counters.panicked.add(1);
+            match cause {
+                Some(StopCause::Cancelled) => Outcome::Stopped { error: Some(text) },
+                _ => retry(text),
+            }
+        }
+        End::Dropped => match cause {
+            Some(StopCause::Cancelled) => Outcome::Stopped {
+                error: Some("it did not stop within its grace and was dropped".into()),
+            },
+            Some(StopCause::Shutdown) => Outcome::Release,
+            _ => retry("timed out, and did not stop within its grace".into()),
+        },
+    };
+    shared.flight.report(control, outcome);
+}
+
+/// What is written about a job whose handler neither returns nor yields after it was asked to stop.
+pub(super) fn outcome_of_stuck(shared: &Shared, control: &Control) -> Outcome {
+    let error = "it blocks its thread and could not be stopped".to_owned();
+    let backoff = shared.config.stuck_backoff;
+    match control.cause() {
+        Some(StopCause::Cancelled) => Outcome::Stopped { error: Some(error) },
+        Some(StopCause::Shutdown) => Outcome::Release,
+        _ => JobError::retry(error).into_outcome(1, backoff),
+    }
+}

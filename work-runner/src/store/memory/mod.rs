@@ -1,0 +1,248 @@
+//! The store in memory: for tests, and for work that need not survive the process.
+//!
+//! The same rows and transitions as the durable stores, behind one lock that no await crosses.
+
+mod rows;
+
+use super::hub::Hub;
+use super::table::{Table, at_once};
+use super::transitions;
+use crate::clock::Clock;
+use crate::identity::Identity;
+use crate::job::{JobId, JobRecord, NewJob, millis};
+use crate::lease::{Lease, WorkerId};
+use crate::lifecycle::{Event, LeaseLost, State, step};
+use crate::poke::Poke;
+use crate::registry::{
+    Enqueued, Order, Ordered, Peek, Periodic, Query, QueueCount, Registry, StoreFuture, Swept,
+    Turn, TurnRequest, WorkerRecord,
+};
+use rows::{Member, Rows};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Scheduled jobs made ready by one turn.
+const PROMOTE_LIMIT: usize = 1000;
+
+/// A registry in memory. Clones share it; it is gone with the last one.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryRegistry {
+    rows: Arc<Mutex<Rows>>,
+    hub: Arc<Hub>,
+    clock: Clock,
+}
+
+impl MemoryRegistry {
+    /// An empty registry on the system's clock.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty registry on `clock`, such as one that a test moves.
+    pub fn with_clock(clock: Clock) -> Self {
+        Self { clock, ..Self::default() }
+    }
+
+    /// One transaction: nothing else sees the rows while `work` runs. A store in memory cannot fail.
+    fn with<T: Send + 'static>(&self, work: impl FnOnce(&mut Rows) -> T) -> StoreFuture<'_, T> {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        rows.set_clock(self.clock.wall_ms(), self.clock.boot_ms());
+        let answer = work(&mut rows);
+        drop(rows);
+        Box::pin(std::future::ready(Ok(answer)))
+    }
+}
+
+/// The shared transitions fail only where their table does; this one never does.
+fn sure<T>(work: impl Future<Output = Result<T, crate::StoreError>>) -> T {
+    at_once(work).expect("rows in memory never fail")
+}
+
+impl Registry for MemoryRegistry {
+    fn enqueue(&self, jobs: Vec<NewJob>) -> StoreFuture<'_, Vec<Enqueued>> {
+        let answer = self.with(|rows| {
+            let store = |job| {
+                let mut row = JobRecord::new(JobId(0), job, rows.now_ms());
+                sure(transitions::enqueue(rows, &mut row))
+            };
+            jobs.into_iter().map(store).collect()
+        });
+        self.hub.poke_all();
+        answer
+    }
+
+    fn register(&self, worker: WorkerId, identity: Identity, ttl: Duration) -> StoreFuture<'_, ()> {
+        self.with(|rows| {
+            let lease_until = rows.boot_ms + millis(ttl);
+            let member = Member { identity, lease_until };
+            rows.workers.insert(worker, member);
+        })
+    }
+
+    fn beat(&self, worker: WorkerId, ttl: Duration) -> StoreFuture<'_, bool> {
+        self.with(|rows| {
+            let now = rows.boot_ms;
+            let live = rows.workers.get_mut(&worker).filter(|member| member.lease_until > now);
+            live.map(|member| member.lease_until = now + millis(ttl)).is_some()
+        })
+    }
+
+    fn renew(&self, leases: Vec<Lease>) -> StoreFuture<'_, Vec<Result<(), LeaseLost>>> {
+        self.with(|rows| sure(transitions::renew(rows, leases)))
+    }
+
+    fn peek(&self, worker: WorkerId, queues: Vec<Arc<str>>) -> StoreFuture<'_, Peek> {
+        self.with(|rows| rows.peek(worker, &queues))
+    }
+
+    fn turn(&self, turn: TurnRequest) -> StoreFuture<'_, Turn> {
+        let reported: Vec<_> = turn.reports.iter().map(|report| report.lease.job).collect();
+        let answer = self.with(|rows| {
+            let mut answer =
+                Turn { applied: sure(transitions::report(rows, turn.reports)), ..Turn::default() };
+            if turn.promote {
+                sure(transitions::promote(rows, PROMOTE_LIMIT));
+            }
+            let now = rows.boot_ms;
+            answer.live = rows.workers.get(&turn.worker).is_some_and(|m| m.lease_until > now);
+            for (queue, count) in turn.claim {
+                let count = rows.room(&queue, count);
+                for id in rows.first_ready(&queue, if answer.live { count } else { 0 }) {
+                    answer.claimed.push(rows.claim(id, turn.worker).into());
+                }
+            }
+            answer
+        });
+        self.hub.moved(reported.into_iter());
+        answer
+    }
+
+    fn mark_started(&self, leases: Vec<Lease>) -> StoreFuture<'_, Vec<Result<(), LeaseLost>>> {
+        self.with(|rows| sure(transitions::mark_started(rows, leases)))
+    }
+
+    fn save(&self, lease: Lease, progress: Vec<u8>) -> StoreFuture<'_, Result<(), LeaseLost>> {
+        self.with(|rows| sure(transitions::save(rows, lease, progress)))
+    }
+
+    fn sweep(&self, dead: Vec<WorkerId>, limit: usize) -> StoreFuture<'_, Swept> {
+        let answer = self.with(|rows| sure(transitions::sweep(rows, &dead, limit)));
+        self.hub.poke_all();
+        answer
+    }
+
+    fn reconcile(&self, worker: WorkerId, held: Vec<JobId>) -> StoreFuture<'_, usize> {
+        self.with(|rows| sure(transitions::give_back(rows, worker, &held)))
+    }
+
+    fn deregister(&self, worker: WorkerId) -> StoreFuture<'_, usize> {
+        let answer = self.with(|rows| {
+            let given = sure(transitions::give_back(rows, worker, &[]));
+            sure(rows.forget_worker(worker));
+            given
+        });
+        self.hub.poke_all();
+        answer
+    }
+
+    fn order(&self, order: Order, jobs: Vec<JobId>) -> StoreFuture<'_, Vec<Ordered>> {
+        let answer = self.with(|rows| {
+            let carry = |job: &JobId| sure(transitions::order(rows, &order, *job));
+            jobs.iter().map(carry).collect()
+        });
+        self.hub.moved(jobs.into_iter());
+        self.hub.poke_all();
+        answer
+    }
+
+    fn fetch(&self, jobs: Vec<JobId>) -> StoreFuture<'_, Vec<JobRecord>> {
+        self.with(|rows| sure(rows.load(&jobs)))
+    }
+
+    fn list(&self, query: Query) -> StoreFuture<'_, Vec<JobRecord>> {
+        self.with(|rows| rows.list(&query))
+    }
+
+    fn counts(&self) -> StoreFuture<'_, Vec<QueueCount>> {
+        self.with(|rows| rows.counts())
+    }
+
+    fn workers(&self) -> StoreFuture<'_, Vec<WorkerRecord>> {
+        self.with(|rows| rows.workers())
+    }
+
+    fn prune(&self, age: Duration, limit: usize) -> StoreFuture<'_, usize> {
+        self.with(|rows| rows.prune(millis(age), limit))
+    }
+
+    fn limit_queue(&self, queue: Arc<str>, max: Option<u32>) -> StoreFuture<'_, ()> {
+        let answer = self.with(|rows| match max {
+            Some(max) => drop(rows.limits.insert(queue, max as usize)),
+            None => drop(rows.limits.remove(&queue)),
+        });
+        self.hub.poke_all();
+        answer
+    }
+
+    fn put_periodic(&self, new: Periodic) -> StoreFuture<'_, ()> {
+        self.with(|rows| {
+            let old = rows.periodic.get(&new.name).filter(|old| old.cron == new.cron);
+            let first_ms = old.map_or(new.first_ms, |old| old.first_ms);
+            let periodic = Periodic { first_ms, ..new };
+            rows.periodic.insert(periodic.name.clone(), periodic);
+        })
+    }
+
+    fn drop_periodic(&self, name: String) -> StoreFuture<'_, bool> {
+        self.with(|rows| rows.periodic.remove(&name).is_some())
+    }
+
+    fn fire_periodic(&self, name: String, at_ms: i64, next_ms: i64) -> StoreFuture<'_, bool> {
+        let answer = self.with(|rows| {
+            let due = rows.periodic.get_mut(&name).filter(|p| p.first_ms == at_ms);
+            let Some(periodic) = due else {
+                return false;
+            };
+            periodic.first_ms = next_ms;
+            let job = periodic.job.clone();
+            let mut row = JobRecord::new(JobId(0), job, rows.now_ms());
+            sure(transitions::enqueue(rows, &mut row));
+            true
+        });
+        self.hub.poke_all();
+        answer
+    }
+
+    fn now_ms(&self) -> StoreFuture<'_, i64> {
+        self.with(|rows| rows.now_ms())
+    }
+
+    fn subscribe(&self, poke: &Poke) {
+        self.hub.subscribe(poke);
+    }
+
+    fn wait(&self, job: JobId, at_most: Duration) -> StoreFuture<'_, Option<JobRecord>> {
+        let notice = move || self.hub.end_of(job);
+        Box::pin(crate::driver::wait_with(self, job, at_most, notice))
+    }
+}
+
+impl Rows {
+    /// How many of `count` jobs the limit of the queue allows to claim now.
+    fn room(&self, queue: &str, count: usize) -> usize {
+        self.limits
+            .get(queue)
+            .map_or(count, |max| count.min(max.saturating_sub(self.running_in(queue))))
+    }
+
+    fn claim(&mut self, id: JobId, owner: WorkerId) -> JobRecord {
+        let mut row = self.job(id).clone();
+        step(&mut row, Event::Claim { owner }, self.now_ms()).expect("the index holds ready rows");
+        if row.own_lease_ms > 0 {
+            row.lease_until = self.boot_ms + row.own_lease_ms;
+        }
+        debug_assert_eq!(row.state, State::Running);
+        sure(self.save(&row));
+        row
+    }
+}

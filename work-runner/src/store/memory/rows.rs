@@ -1,0 +1,287 @@
+//! Rows in memory with the indexes that make each question cheap. Invariant: every index names
+//! exactly the rows whose state it is for; only [`Rows::put`] changes rows.
+
+use super::super::table::Table;
+use crate::error::StoreError;
+use crate::identity::Identity;
+use crate::job::{JobId, JobRecord};
+use crate::lease::WorkerId;
+use crate::lifecycle::State;
+use crate::registry::{Peek, Periodic, PeriodicRecord, Query, QueueCount, WorkerRecord};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) identity: Identity,
+    pub(super) lease_until: i64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    now_ms: i64,
+    pub(super) boot_ms: i64,
+    last_id: i64,
+    jobs: BTreeMap<JobId, JobRecord>,
+    ready: HashMap<Arc<str>, BTreeSet<(i64, JobId)>>,
+    scheduled: BTreeSet<(i64, JobId)>,
+    held: BTreeMap<Arc<str>, BTreeSet<(i64, JobId)>>,
+    running: BTreeSet<(WorkerId, JobId)>,
+    ended: BTreeSet<(i64, JobId)>,
+    keys: HashMap<String, JobId>,
+    slots: HashMap<Arc<str>, i32>,
+    signals: BTreeSet<(WorkerId, JobId)>,
+    pub(super) workers: BTreeMap<WorkerId, Member>,
+    pub(super) limits: HashMap<Arc<str>, usize>,
+    pub(super) periodic: BTreeMap<String, Periodic>,
+}
+
+impl Rows {
+    pub(super) fn set_clock(&mut self, now_ms: i64, boot_ms: i64) {
+        self.now_ms = now_ms;
+        self.boot_ms = boot_ms;
+    }
+
+    pub(super) fn job(&self, id: JobId) -> &JobRecord {
+        &self.jobs[&id]
+    }
+
+    fn put(&mut self, row: JobRecord) {
+        self.take(row.id);
+        let id = row.id;
+        match row.state {
+            State::Scheduled => drop(self.scheduled.insert((row.run_at, id))),
+            State::Held => {
+                let key = row.limit_key.clone().unwrap_or_default();
+                self.held.entry(key).or_default().insert((row.rank, id));
+            }
+            State::Ready => {
+                let queue = self.ready.entry(Arc::clone(&row.queue)).or_default();
+                queue.insert((row.rank, id));
+            }
+            State::Running => drop(self.running.insert((row.owner, id))),
+            _ => drop(self.ended.insert((row.ended_at, id))),
+        }
+        if row.holds_key() {
+            self.keys.insert(row.unique_key.clone().unwrap_or_default(), id);
+        }
+        self.jobs.insert(id, row);
+    }
+
+    fn take(&mut self, id: JobId) -> Option<JobRecord> {
+        let row = self.jobs.remove(&id)?;
+        match row.state {
+            State::Scheduled => drop(self.scheduled.remove(&(row.run_at, id))),
+            State::Held => {
+                let key = row.limit_key.clone().unwrap_or_default();
+                if let Some(of_key) = self.held.get_mut(&key) {
+                    of_key.remove(&(row.rank, id));
+                    if of_key.is_empty() {
+                        self.held.remove(&key);
+                    }
+                }
+            }
+            State::Ready => {
+                if let Some(queue) = self.ready.get_mut(&row.queue) {
+                    queue.remove(&(row.rank, id));
+                }
+            }
+            State::Running => drop(self.running.remove(&(row.owner, id))),
+            _ => drop(self.ended.remove(&(row.ended_at, id))),
+        }
+        if row.holds_key()
+            && let Some(key) = &row.unique_key
+        {
+            self.keys.remove(key);
+        }
+        Some(row)
+    }
+
+    pub(super) fn first_ready(&self, queue: &str, count: usize) -> Vec<JobId> {
+        let ready = self.ready.get(queue).into_iter().flatten();
+        ready.map(|(_, id)| *id).take(count).collect()
+    }
+
+    pub(super) fn running_in(&self, queue: &str) -> usize {
+        let in_queue = |(_, id): &&(WorkerId, JobId)| *self.jobs[id].queue == *queue;
+        self.running.iter().filter(in_queue).count()
+    }
+
+    pub(super) fn peek(&self, worker: WorkerId, queues: &[Arc<str>]) -> Peek {
+        let live = |id: WorkerId| {
+            self.workers.get(&id).is_some_and(|member| member.lease_until > self.boot_ms)
+        };
+        let mut peek = Peek {
+            now_ms: self.now_ms,
+            live: live(worker),
+            ready: queues.iter().any(|queue| !self.first_ready(queue, 1).is_empty()),
+            expired: self.workers.values().any(|member| member.lease_until <= self.boot_ms),
+            peers: self.workers(),
+            ..Peek::default()
+        };
+        peek.peers.retain(|peer| peer.id != worker);
+        let first = self.scheduled.first().map(|(run_at, _)| *run_at);
+        peek.promotable = first.is_some_and(|run_at| run_at <= self.now_ms);
+        let later = self.scheduled.range((self.now_ms + 1, JobId(i64::MIN))..).next();
+        let later = later.map(|(run_at, _)| *run_at);
+        let (due, ahead): (Vec<_>, Vec<_>) =
+            self.periodic.values().partition(|periodic| periodic.first_ms <= self.now_ms);
+        let next = later.into_iter().chain(ahead.iter().map(|p| p.first_ms)).min();
+        peek.next_due_ms = next.map(|at| at - self.now_ms);
+        peek.periodic = due
+            .into_iter()
+            .map(|p| PeriodicRecord::new(p.name.clone(), p.cron.clone(), p.first_ms))
+            .collect();
+        let mine = self.signals.range((worker, JobId(i64::MIN))..=(worker, JobId(i64::MAX)));
+        peek.cancels = mine.map(|(_, job)| *job).collect();
+        peek
+    }
+
+    pub(super) fn list(&self, query: &Query) -> Vec<JobRecord> {
+        let after = query.after.unwrap_or(JobId(i64::MIN));
+        let wanted = |row: &&JobRecord| {
+            row.id > after
+                && query.state.is_none_or(|state| row.state == state)
+                && query.queue.as_deref().is_none_or(|queue| *row.queue == *queue)
+        };
+        self.jobs.values().filter(wanted).take(query.page()).cloned().collect()
+    }
+
+    pub(super) fn counts(&self) -> Vec<QueueCount> {
+        let mut counts = BTreeMap::new();
+        for row in self.jobs.values() {
+            *counts.entry((row.queue.to_string(), row.state)).or_default() += 1;
+        }
+        let each = |((queue, state), jobs)| QueueCount::new(queue, state, jobs);
+        counts.into_iter().map(each).collect()
+    }
+
+    pub(super) fn workers(&self) -> Vec<WorkerRecord> {
+        let record = |(id, member): (&WorkerId, &Member)| {
+            WorkerRecord::new(*id, member.identity.clone(), member.lease_until - self.boot_ms)
+        };
+        self.workers.iter().map(record).collect()
+    }
+
+    pub(super) fn prune(&mut self, age_ms: i64, limit: usize) -> usize {
+        let newest = self.now_ms - age_ms;
+        let old = self.ended.range(..(newest, JobId(i64::MIN))).take(limit);
+        let ids: Vec<_> = old.map(|(_, id)| *id).collect();
+        ids.into_iter().filter_map(|id| self.take(id)).count()
+    }
+}
+
+impl Table for Rows {
+    fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    fn lease_now_ms(&self) -> i64 {
+        self.boot_ms
+    }
+
+    async fn load(&mut self, jobs: &[JobId]) -> Result<Vec<JobRecord>, StoreError> {
+        Ok(jobs.iter().filter_map(|id| self.jobs.get(id)).cloned().collect())
+    }
+
+    async fn save(&mut self, row: &JobRecord) -> Result<(), StoreError> {
+        self.put(row.clone());
+        Ok(())
+    }
+
+    async fn insert(&mut self, row: &mut JobRecord) -> Result<Option<JobId>, StoreError> {
+        self.last_id += 1;
+        row.id = JobId(self.last_id);
+        self.put(row.clone());
+        Ok(None)
+    }
+
+    async fn key_holder(&mut self, row: &JobRecord) -> Result<Option<JobId>, StoreError> {
+        let holder = row.unique_key.as_ref().and_then(|key| self.keys.get(key));
+        Ok(holder.copied().filter(|holder| *holder != row.id))
+    }
+
+    async fn take_slot(&mut self, key: &str, max: i32) -> Result<bool, StoreError> {
+        let taken = self.slots.entry(key.into()).or_default();
+        let free = *taken < max;
+        *taken += i32::from(free);
+        Ok(free)
+    }
+
+    async fn give_slot(&mut self, key: &str) -> Result<(), StoreError> {
+        if let Some(taken) = self.slots.get_mut(key) {
+            *taken -= 1;
+            if *taken <= 0 {
+                self.slots.remove(key);
+            }
+        }
+        Ok(())
+    }
+
+    async fn next_held(&mut self, key: Option<&str>) -> Result<Option<JobRecord>, StoreError> {
+        let first = match key {
+            Some(key) => self.held.get(key).and_then(BTreeSet::first),
+            // Under one lock nobody is left behind.
+            None => None,
+        };
+        Ok(first.map(|(_, id)| self.jobs[id].clone()))
+    }
+
+    async fn promote_plain(&mut self, limit: usize) -> Result<usize, StoreError> {
+        let due = self.scheduled.range(..=(self.now_ms, JobId(i64::MAX)));
+        let plain = due.filter(|(_, id)| self.jobs[id].limit_key.is_none());
+        let ids: Vec<_> = plain.map(|(_, id)| *id).take(limit).collect();
+        for id in &ids {
+            let mut row = self.jobs[id].clone();
+            row.state = State::Ready;
+            self.put(row);
+        }
+        Ok(ids.len())
+    }
+
+    async fn due_with_key(&mut self, limit: usize) -> Result<Vec<JobRecord>, StoreError> {
+        let due = self.scheduled.range(..=(self.now_ms, JobId(i64::MAX)));
+        let rows = due.map(|(_, id)| &self.jobs[id]);
+        Ok(rows.filter(|row| row.limit_key.is_some()).take(limit).cloned().collect())
+    }
+
+    async fn running_of(
+        &mut self,
+        owner: WorkerId,
+        limit: usize,
+    ) -> Result<Vec<JobRecord>, StoreError> {
+        let of_owner = self.running.range((owner, JobId(i64::MIN))..=(owner, JobId(i64::MAX)));
+        Ok(of_owner.take(limit).map(|(_, id)| self.jobs[id].clone()).collect())
+    }
+
+    async fn adrift(&mut self, limit: usize) -> Result<Vec<JobRecord>, StoreError> {
+        let adrift = |row: &&JobRecord| {
+            let known = row.owner == WorkerId::EXTERNAL || self.workers.contains_key(&row.owner);
+            !known || (row.lease_until != 0 && row.lease_until <= self.boot_ms)
+        };
+        let running = self.running.iter().map(|(_, id)| &self.jobs[id]);
+        Ok(running.filter(adrift).take(limit).cloned().collect())
+    }
+
+    async fn expired_workers(&mut self) -> Result<Vec<WorkerId>, StoreError> {
+        let expired = self.workers.iter().filter(|(_, m)| m.lease_until <= self.boot_ms);
+        Ok(expired.map(|(id, _)| *id).collect())
+    }
+
+    async fn forget_worker(&mut self, worker: WorkerId) -> Result<bool, StoreError> {
+        self.signals.retain(|(owner, _)| *owner != worker);
+        Ok(self.workers.remove(&worker).is_some())
+    }
+
+    async fn signal(&mut self, owner: WorkerId, job: JobId) -> Result<(), StoreError> {
+        if self.workers.contains_key(&owner) {
+            self.signals.insert((owner, job));
+        }
+        Ok(())
+    }
+
+    async fn unsignal(&mut self, job: JobId) -> Result<(), StoreError> {
+        self.signals.retain(|(_, signalled)| *signalled != job);
+        Ok(())
+    }
+}

@@ -1,0 +1,13 @@
+//! The stores. Each keeps the same rows; `transitions` moves them, `table` is what it needs for
+//! that, and `hub` passes hints on inside a process.
+
+mod hub;
+mod memory;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
+mod table;
+mod transitions;
+
+pub use memory::MemoryRegistry;

@@ -1,0 +1,147 @@
+//! Looking: peek in one statement, lists and counts; and the housekeeping that people rarely see.
+
+use super::super::transitions;
+use super::pool::{Connection, failed};
+use super::rows::{Sql, Tx, select};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::identity::Identity;
+use crate::job::{JobId, JobRecord, NewJob, Template, millis};
+use crate::lease::WorkerId;
+use crate::lifecycle::State;
+use crate::registry::{Peek, PeriodicRecord, Query, QueueCount, WorkerRecord};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A worker as the server writes it into JSON.
+#[derive(Deserialize)]
+struct Peer(i64, String, String, i64, i64, i64);
+
+impl From<Peer> for WorkerRecord {
+    fn from(Peer(id, host, boot, pid, start, left): Peer) -> Self {
+        Self::new(WorkerId(id), Identity::new(host, boot, pid, start), left)
+    }
+}
+
+fn json<T: for<'de> Deserialize<'de>>(text: Option<&str>) -> Sql<Vec<T>> {
+    let parsed = serde_json::from_str(text.unwrap_or("[]"));
+    parsed.map_err(|error| {
+        StoreError::new(StoreErrorKind::Other, "look at the job store").with_source(error)
+    })
+}
+
+pub(super) async fn peek(
+    connection: &mut Connection,
+    worker: WorkerId,
+    queues: &[Arc<str>],
+) -> Sql<Peek> {
+    let queues: Vec<&str> = queues.iter().map(|queue| &**queue).collect();
+    let statement = connection.prepare(include_str!("peek.sql")).await?;
+    let row = connection.client.query_one(&statement, &[&worker.0, &queues]).await;
+    let row = row.map_err(|error| failed("look at the job store", error))?;
+    let now_ms: i64 = row.get(0);
+    let next: Option<i64> = row.get(4);
+    let mut peek = Peek {
+        now_ms,
+        live: row.get(1),
+        ready: row.get(2),
+        promotable: row.get::<_, Option<i64>>(3).is_some_and(|first| first <= now_ms),
+        peers: json::<Peer>(row.get(5))?.into_iter().map(WorkerRecord::from).collect(),
+        cancels: row.get::<_, Vec<i64>>(6).into_iter().map(JobId).collect(),
+        ..Peek::default()
+    };
+    let mut ahead = next;
+    for (name, cron, at_ms) in json::<(String, String, i64)>(row.get(7))? {
+        if at_ms <= now_ms {
+            peek.periodic.push(PeriodicRecord::new(name, cron, at_ms));
+        } else {
+            ahead = Some(ahead.map_or(at_ms, |next| next.min(at_ms)));
+        }
+    }
+    peek.next_due_ms = ahead.map(|at| at - now_ms);
+    peek.expired = peek.peers.iter().any(|peer| peer.lease_ms <= 0);
+    peek.peers.retain(|peer| peer.id != worker);
+    Ok(peek)
+}
+
+pub(super) async fn list(tx: &mut Tx<'_>, query: &Query) -> Sql<Vec<JobRecord>> {
+    let after = query.after.map_or(i64::MIN, |job| job.0);
+    let state = query.state.map(State::code);
+    let limit = query.page() as i64;
+    // The unhappy ends have an index; the others are read in the order of the table.
+    if state.is_some_and(|code| code > State::Succeeded.code()) {
+        let sql = select!(
+            "WHERE state > 4 AND state = $2 AND id > $1 AND ($3::text IS NULL OR queue = $3) ORDER BY id LIMIT $4"
+        );
+        return tx.rows(sql, &[&after, &state, &query.queue, &limit]).await;
+    }
+    let sql = select!(
+        "WHERE id > $1 AND ($2::int2 IS NULL OR state = $2) AND ($3::text IS NULL OR queue = $3) ORDER BY id LIMIT $4"
+    );
+    tx.rows(sql, &[&after, &state, &query.queue, &limit]).await
+}
+
+pub(super) async fn counts(tx: &mut Tx<'_>) -> Sql<Vec<QueueCount>> {
+    let sql = "SELECT queue, state, count(*) FROM lastout.jobs GROUP BY queue, state ORDER BY queue, state";
+    let rows = tx.all(sql, &[]).await?;
+    let each = |row: &tokio_postgres::Row| {
+        let jobs = row.get::<_, i64>(2).unsigned_abs();
+        State::from_code(row.get(1)).map(|state| QueueCount::new(row.get(0), state, jobs))
+    };
+    Ok(rows.iter().filter_map(each).collect())
+}
+
+pub(super) async fn workers(tx: &mut Tx<'_>) -> Sql<Vec<WorkerRecord>> {
+    let now_ms = tx.now_ms;
+    let sql =
+        "SELECT id, host, boot, pid, start, lease_until - $1 FROM lastout.workers ORDER BY id";
+    let rows = tx.all(sql, &[&now_ms]).await?;
+    let each = |row: &tokio_postgres::Row| {
+        let identity = Identity::new(row.get(1), row.get(2), row.get(3), row.get(4));
+        WorkerRecord::new(WorkerId(row.get(0)), identity, row.get(5))
+    };
+    Ok(rows.iter().map(each).collect())
+}
+
+/// Deletes old ends among the next few rows after `from`; returns how many, and where to go on.
+pub(super) async fn prune(
+    tx: &mut Tx<'_>,
+    age: Duration,
+    limit: usize,
+    from: i64,
+) -> Sql<(usize, i64)> {
+    let newest = tx.now_ms.saturating_sub(millis(age));
+    let sql = "WITH looked AS MATERIALIZED (SELECT id, state > 3 AND ended_at < $2 AS old FROM \
+               lastout.jobs WHERE id > $1 ORDER BY id LIMIT $3), old AS MATERIALIZED (SELECT id FROM \
+               looked WHERE old ORDER BY id LIMIT $4), gone AS (DELETE FROM lastout.jobs j USING old \
+               WHERE j.id = old.id AND j.state + 0 > 3 RETURNING j.id) \
+               SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM looked), \
+               (SELECT max(id) FROM old), (SELECT max(id) FROM looked)";
+    let looks = (limit as i64).saturating_mul(5);
+    let rows = tx.all(sql, &[&from, &newest, &looks, &(limit as i64)]).await?;
+    let Some(row) = rows.first() else {
+        return Ok((0, 0));
+    };
+    let (gone, looked): (i64, i64) = (row.get(0), row.get(1));
+    let next = match (gone == limit as i64, looked < looks) {
+        (true, _) => row.get::<_, Option<i64>>(2).unwrap_or(0),
+        (false, true) => 0,
+        (false, false) => row.get::<_, Option<i64>>(3).unwrap_or(0),
+    };
+    Ok((usize::try_from(gone).unwrap_or(0), next))
+}
+
+pub(super) async fn fire(tx: &mut Tx<'_>, name: &str, at_ms: i64, next_ms: i64) -> Sql<bool> {
+    let sql =
+        "UPDATE lastout.periodic SET next_at = $3 WHERE name = $1 AND next_at = $2 RETURNING job";
+    let moved = tx.all(sql, &[&name, &at_ms, &next_ms]).await?;
+    let Some(row) = moved.first() else {
+        return Ok(false);
+    };
+    let template: Template = serde_json::from_str(row.get(0)).map_err(|error| {
+        StoreError::new(StoreErrorKind::Corrupt, "read a periodic job").with_source(error)
+    })?;
+    let mut row = JobRecord::new(JobId(0), NewJob::from(template), tx.now_ms);
+    transitions::enqueue(tx, &mut row).await?;
+    Ok(true)
+}

@@ -1,0 +1,364 @@
+//! The store in a PostgreSQL database, for any number of machines.
+//!
+//! One thread owns the connections (`pool`). The hot edges are one statement each (`hot`), all
+//! others are the shared transitions over locked rows (`rows`). Time is the server's, always.
+
+mod hot;
+mod listen;
+mod look;
+mod options;
+mod pool;
+mod rows;
+mod schema;
+mod tx;
+
+use super::hub::Hub;
+use super::table::Table;
+use super::transitions;
+use crate::error::{StoreError, StoreErrorKind};
+use crate::identity::Identity;
+use crate::job::{JobId, JobRecord, NewJob, Template, millis};
+use crate::lease::{Lease, WorkerId};
+use crate::lifecycle::LeaseLost;
+use crate::poke::Poke;
+use crate::registry::{
+    Enqueued, Order, Ordered, Peek, Periodic, Query, QueueCount, Registry, StoreFuture, Swept,
+    Turn, TurnRequest, WorkerRecord,
+};
+use pool::{Calls, Connection, Pool, failed};
+use rows::{Sql, Tx, transact};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+
+pub use options::PostgresOptions;
+pub use tx::{ENQUEUE_SQL, SCHEMA_VERSION, complete_in, enqueue_in};
+
+/// A registry in a PostgreSQL database. Clones share its thread and its connections, which end with
+/// the last one.
+#[derive(Clone)]
+pub struct PostgresRegistry {
+    calls: Calls,
+    hub: Arc<Hub>,
+    notify: Arc<Notify>,
+    schema: Arc<str>,
+    /// Where the next pruning goes on.
+    prune_from: Arc<AtomicI64>,
+}
+
+impl PostgresRegistry {
+    /// Connects by `config`, such as `host=/run/postgresql user=app dbname=app`, and creates the
+    /// tables or brings them to this version if need be. Without TLS: use a socket, a private
+    /// network or a tunnel.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: unreachable, read-only or of another version, as its kind says.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may have created the tables.
+    pub async fn connect(config: &str) -> Result<Self, StoreError> {
+        Self::connect_with(config, &PostgresOptions::new()).await
+    }
+
+    /// Connects with options.
+    ///
+    /// # Errors
+    ///
+    /// As for [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`connect`](Self::connect).
+    pub async fn connect_with(config: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
+        let PostgresOptions { schema, connections, listen } = options.clone();
+        schema::check_name(&schema)?;
+        let config = config.parse().map_err(|error| failed("read the connection string", error))?;
+        let calls = pool::spawn(config, schema.clone(), connections)?;
+        let registry = Self {
+            calls,
+            hub: Arc::default(),
+            notify: Arc::default(),
+            schema: Arc::from(&*schema),
+            prune_from: Arc::default(),
+        };
+        let (hub, notify) = (Arc::clone(&registry.hub), Arc::clone(&registry.notify));
+        let opened = registry.calls.send(async move |pool: Rc<Pool>| {
+            let migrated =
+                pool.with(async |connection| schema::migrate(connection, &schema).await).await;
+            listen::start(pool, &hub, &notify, listen);
+            migrated
+        });
+        received(opened.await)?;
+        Ok(registry)
+    }
+
+    /// The schema of its tables.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// Sends at once; the future only waits for the answer.
+    fn call<T, F>(&self, work: F) -> StoreFuture<'_, T>
+    where
+        T: Send + 'static,
+        F: AsyncFnOnce(Rc<Pool>) -> Sql<T> + Send + 'static,
+    {
+        let answer = self.calls.send(work);
+        Box::pin(async { received(answer.await) })
+    }
+
+    /// Like `call`; everybody is poked after it, here and elsewhere.
+    fn call_and_poke<T, F>(&self, work: F) -> StoreFuture<'_, T>
+    where
+        T: Send + 'static,
+        F: AsyncFnOnce(Rc<Pool>) -> Sql<T> + Send + 'static,
+    {
+        let answer = self.calls.send(work);
+        Box::pin(async {
+            let value = received(answer.await)?;
+            self.hub.poke_all();
+            self.notify.notify_one();
+            Ok(value)
+        })
+    }
+
+    /// A transaction that only looks; again on another connection when the first one broke.
+    fn look<T, F>(&self, work: F) -> StoreFuture<'_, T>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&mut Tx<'_>) -> Sql<T> + Send + 'static,
+    {
+        self.call(async move |pool: Rc<Pool>| {
+            match transact(&pool, async |tx| work(tx).await).await {
+                Err(error) if error.kind() == StoreErrorKind::Unknown => {
+                    transact(&pool, async |tx| work(tx).await).await
+                }
+                looked => looked,
+            }
+        })
+    }
+}
+
+fn received<T>(answer: Result<Sql<T>, oneshot::error::RecvError>) -> Sql<T> {
+    let closed = |_| StoreError::new(StoreErrorKind::Closed, "call the job store");
+    answer.map_err(closed).flatten()
+}
+
+impl Registry for PostgresRegistry {
+    fn enqueue(&self, jobs: Vec<NewJob>) -> StoreFuture<'_, Vec<Enqueued>> {
+        self.call_and_poke(async move |pool: Rc<Pool>| hot::enqueue(&pool, &jobs).await)
+    }
+
+    fn register(&self, worker: WorkerId, identity: Identity, ttl: Duration) -> StoreFuture<'_, ()> {
+        self.call(async move |pool: Rc<Pool>| {
+            let Identity { host, boot, pid, start } = identity;
+            let insert = async |connection: &mut Connection| {
+                let statement = connection
+                    .prepare(
+                        "INSERT INTO lastout.workers (id, host, boot, pid, start, lease_until) \
+                         VALUES ($1, $2, $3, $4, $5, (extract(epoch FROM now()) * 1000)::int8 + $6::int8)",
+                    )
+                    .await?;
+                let values: rows::Params<'_> = &[&worker.0, &host, &boot, &pid, &start, &millis(ttl)];
+                let done = connection.client.execute(&statement, values).await;
+                done.map(drop).map_err(|error| failed("register a worker", error))
+            };
+            pool.with(insert).await
+        })
+    }
+
+    fn beat(&self, worker: WorkerId, ttl: Duration) -> StoreFuture<'_, bool> {
+        let beat = async move |connection: &mut Connection| {
+            let statement = connection
+                .prepare(
+                    "WITH clock AS MATERIALIZED (SELECT (extract(epoch FROM now()) * 1000)::int8 AS now_ms), \
+                     told AS (DELETE FROM lastout.signals s WHERE s.owner = $1 AND NOT EXISTS (SELECT 1 \
+                     FROM lastout.jobs j WHERE j.id = s.job AND j.state + 0 = 3 AND j.owner = $1)) \
+                     UPDATE lastout.workers w SET lease_until = clock.now_ms + $2::int8 FROM clock \
+                     WHERE w.id = $1 AND w.lease_until > clock.now_ms",
+                )
+                .await?;
+            let done = connection.client.execute(&statement, &[&worker.0, &millis(ttl)]).await;
+            done.map(|rows| rows == 1).map_err(|error| failed("renew a lease", error))
+        };
+        self.call(async move |pool: Rc<Pool>| pool.with_beat(beat).await)
+    }
+
+    fn renew(&self, leases: Vec<Lease>) -> StoreFuture<'_, Vec<Result<(), LeaseLost>>> {
+        self.call(async move |pool: Rc<Pool>| {
+            transact(&pool, async |tx| transitions::renew(tx, leases.clone()).await).await
+        })
+    }
+
+    fn peek(&self, worker: WorkerId, queues: Vec<Arc<str>>) -> StoreFuture<'_, Peek> {
+        self.call(async move |pool: Rc<Pool>| {
+            pool.with(async |connection| look::peek(connection, worker, &queues).await).await
+        })
+    }
+
+    fn turn(&self, turn: TurnRequest) -> StoreFuture<'_, Turn> {
+        let reported: Vec<_> = turn.reports.iter().map(|report| report.lease.job).collect();
+        let answer = self.calls.send(async move |pool: Rc<Pool>| hot::turn(&pool, &turn).await);
+        Box::pin(async {
+            let turn = received(answer.await)?;
+            self.hub.moved(reported.into_iter());
+            Ok(turn)
+        })
+    }
+
+    fn mark_started(&self, leases: Vec<Lease>) -> StoreFuture<'_, Vec<Result<(), LeaseLost>>> {
+        self.call(async move |pool: Rc<Pool>| {
+            transact(&pool, async |tx| transitions::mark_started(tx, leases.clone()).await).await
+        })
+    }
+
+    fn save(&self, lease: Lease, progress: Vec<u8>) -> StoreFuture<'_, Result<(), LeaseLost>> {
+        self.call(async move |pool: Rc<Pool>| {
+            transact(&pool, async |tx| transitions::save(tx, lease, progress.clone()).await).await
+        })
+    }
+
+    fn sweep(&self, dead: Vec<WorkerId>, limit: usize) -> StoreFuture<'_, Swept> {
+        self.call_and_poke(async move |pool: Rc<Pool>| {
+            transact(&pool, async |tx| transitions::sweep(tx, &dead, limit).await).await
+        })
+    }
+
+    fn reconcile(&self, worker: WorkerId, held: Vec<JobId>) -> StoreFuture<'_, usize> {
+        self.call(async move |pool: Rc<Pool>| {
+            transact(&pool, async |tx| transitions::give_back(tx, worker, &held).await).await
+        })
+    }
+
+    fn deregister(&self, worker: WorkerId) -> StoreFuture<'_, usize> {
+        let leave = async move |tx: &mut Tx<'_>| {
+            let given = transitions::give_back(tx, worker, &[]).await?;
+            tx.forget_worker(worker).await?;
+            Ok(given)
+        };
+        self.call_and_poke(async move |pool: Rc<Pool>| transact(&pool, leave).await)
+    }
+
+    fn order(&self, order: Order, jobs: Vec<JobId>) -> StoreFuture<'_, Vec<Ordered>> {
+        let named = jobs.clone();
+        let answer = self.call_and_poke(async move |pool: Rc<Pool>| {
+            let carry = async |tx: &mut Tx<'_>| {
+                let mut ordered = Vec::with_capacity(jobs.len());
+                for job in &jobs {
+                    ordered.push(transitions::order(tx, &order, *job).await?);
+                }
+                Ok(ordered)
+            };
+            transact(&pool, carry).await
+        });
+        Box::pin(async {
+            let ordered = answer.await?;
+            self.hub.moved(named.into_iter());
+            Ok(ordered)
+        })
+    }
+
+    fn fetch(&self, jobs: Vec<JobId>) -> StoreFuture<'_, Vec<JobRecord>> {
+        self.look(async move |tx| {
+            let ids: Vec<i64> = jobs.iter().map(|job| job.0).collect();
+            tx.rows(rows::select!("WHERE id = ANY($1) ORDER BY id"), &[&ids]).await
+        })
+    }
+
+    fn list(&self, query: Query) -> StoreFuture<'_, Vec<JobRecord>> {
+        self.look(async move |tx| look::list(tx, &query).await)
+    }
+
+    fn counts(&self) -> StoreFuture<'_, Vec<QueueCount>> {
+        self.look(look::counts)
+    }
+
+    fn workers(&self) -> StoreFuture<'_, Vec<WorkerRecord>> {
+        self.look(look::workers)
+    }
+
+    fn prune(&self, age: Duration, limit: usize) -> StoreFuture<'_, usize> {
+        let from = Arc::clone(&self.prune_from);
+        self.call(async move |pool: Rc<Pool>| {
+            let prune = async |tx: &mut Tx<'_>| {
+                look::prune(tx, age, limit, from.load(Ordering::Relaxed)).await
+            };
+            let (pruned, next) = transact(&pool, prune).await?;
+            from.store(next, Ordering::Relaxed);
+            Ok(pruned)
+        })
+    }
+
+    fn limit_queue(&self, queue: Arc<str>, max: Option<u32>) -> StoreFuture<'_, ()> {
+        let set = async move |tx: &mut Tx<'_>| {
+            let most = max.map(|max| i32::try_from(max).unwrap_or(i32::MAX));
+            match most {
+                Some(most) => {
+                    let sql = "INSERT INTO lastout.queues (name, max_running) VALUES ($1, $2) \
+                               ON CONFLICT (name) DO UPDATE SET max_running = $2";
+                    tx.run(sql, &[&&*queue, &most]).await
+                }
+                None => tx.run("DELETE FROM lastout.queues WHERE name = $1", &[&&*queue]).await,
+            }
+            .map(drop)
+        };
+        self.call_and_poke(async move |pool: Rc<Pool>| transact(&pool, set).await)
+    }
+
+    fn put_periodic(&self, new: Periodic) -> StoreFuture<'_, ()> {
+        let template = serde_json::to_string(&Template::from(&new.job)).unwrap_or_default();
+        let put = async move |tx: &mut Tx<'_>| {
+            let sql = "INSERT INTO lastout.periodic AS old (name, cron, next_at, job) \
+                       VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO UPDATE SET cron = $2, job = $4, \
+                       next_at = CASE WHEN old.cron = $2 THEN old.next_at ELSE $3 END";
+            tx.run(sql, &[&new.name, &new.cron, &new.first_ms, &template]).await.map(drop)
+        };
+        self.call_and_poke(async move |pool: Rc<Pool>| transact(&pool, put).await)
+    }
+
+    fn drop_periodic(&self, name: String) -> StoreFuture<'_, bool> {
+        self.call(async move |pool: Rc<Pool>| {
+            let sql = "DELETE FROM lastout.periodic WHERE name = $1";
+            let gone = transact(&pool, async |tx| tx.run(sql, &[&name]).await).await?;
+            Ok(gone == 1)
+        })
+    }
+
+    fn fire_periodic(&self, name: String, at_ms: i64, next_ms: i64) -> StoreFuture<'_, bool> {
+        self.call_and_poke(async move |pool: Rc<Pool>| {
+            transact(&pool, async |tx| look::fire(tx, &name, at_ms, next_ms).await).await
+        })
+    }
+
+    fn now_ms(&self) -> StoreFuture<'_, i64> {
+        self.look(async |tx| Ok(tx.now_ms))
+    }
+
+    fn subscribe(&self, poke: &Poke) {
+        self.hub.subscribe(poke);
+    }
+
+    fn wait(&self, job: JobId, at_most: Duration) -> StoreFuture<'_, Option<JobRecord>> {
+        let notice = move || self.hub.end_of(job);
+        Box::pin(crate::driver::wait_with(self, job, at_most, notice))
+    }
+
+    fn parallel_turns(&self) -> usize {
+        2
+    }
+
+    fn turn_size(&self) -> usize {
+        1000
+    }
+}
+
+impl fmt::Debug for PostgresRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresRegistry").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}

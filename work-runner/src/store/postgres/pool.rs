@@ -1,0 +1,243 @@
+//! The thread that owns the connections, and how they are made, mended and shared.
+//!
+//! All connections live on one thread with a runtime of its own: they outlive the caller's runtime,
+//! and a handler that blocks every thread of that runtime does not stop the beats. One connection is
+//! kept for beats alone, so that they never wait for a long call.
+
+use super::schema;
+use crate::error::{StoreError, StoreErrorKind};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+use tokio::task::{JoinHandle, LocalSet};
+use tokio::time::Instant;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config, NoTls, Statement};
+
+/// First and longest pause between two tries to connect.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+/// How long a call waits for a connection before the store counts as unreachable.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Settings of our own connections. The statements are written for their indexes; these keep the
+/// planner from reading whole tables, or dead entries of other indexes, when its statistics are
+/// older than the queue.
+const SESSION: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
+    SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
+    SET enable_sort = off; SET jit = off; SET application_name = 'lastout-work-runner'";
+
+pub(super) type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+type Call = Box<dyn FnOnce(Rc<Pool>) -> LocalFuture<'static, ()> + Send>;
+
+/// The sending end of the thread, which ends with the last clone.
+#[derive(Clone)]
+pub(super) struct Calls(mpsc::UnboundedSender<Call>);
+
+/// Connections of one thread.
+pub(super) struct Pool {
+    pub(super) config: Config,
+    pub(super) schema: String,
+    idle: RefCell<Vec<Connection>>,
+    places: Semaphore,
+    beat: Mutex<Option<Connection>>,
+    /// Where the claims of each queue have come to.
+    pub(super) bounds: super::hot::Bounds,
+}
+
+/// A connection with its prepared statements.
+pub(super) struct Connection {
+    pub(super) client: Client,
+    statements: HashMap<(usize, usize), Statement>,
+    schema: String,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Connection {
+    /// A statement, prepared at its first use. `lastout.` stands for the schema.
+    pub(super) async fn prepare(&mut self, sql: &'static str) -> Result<Statement, StoreError> {
+        let key = (sql.as_ptr().addr(), sql.len());
+        if let Some(statement) = self.statements.get(&key) {
+            return Ok(statement.clone());
+        }
+        let text = self.text(sql);
+        let prepared = self.client.prepare(&text).await;
+        let statement = prepared.map_err(|error| failed("prepare a statement", error))?;
+        self.statements.insert(key, statement.clone());
+        Ok(statement)
+    }
+
+    /// The text of a statement with the schema in its place.
+    pub(super) fn text(&self, sql: &str) -> String {
+        schema::named(sql, &self.schema)
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one thread of the registry; it ends when the registry is dropped"
+)]
+pub(super) fn spawn(
+    config: Config,
+    schema: String,
+    connections: usize,
+) -> Result<Calls, StoreError> {
+    let (sender, calls) = mpsc::unbounded_channel();
+    let unavailable = |error: std::io::Error| {
+        StoreError::new(StoreErrorKind::Unavailable, "start the thread of the job store")
+            .with_source(error)
+    };
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unavailable)?;
+    let thread = std::thread::Builder::new().name("lastout-postgres".into());
+    let serve = move || {
+        let pool = Rc::new(Pool {
+            config,
+            schema,
+            idle: RefCell::default(),
+            places: Semaphore::new(connections),
+            beat: Mutex::new(None),
+            bounds: super::hot::Bounds::default(),
+        });
+        LocalSet::new().block_on(&runtime, serve(pool, calls));
+    };
+    thread.spawn(serve).map_err(unavailable)?;
+    Ok(Calls(sender))
+}
+
+#[expect(clippy::disallowed_methods, reason = "calls run side by side; each ends with its answer")]
+async fn serve(pool: Rc<Pool>, mut calls: mpsc::UnboundedReceiver<Call>) {
+    while let Some(call) = calls.recv().await {
+        tokio::task::spawn_local(call(Rc::clone(&pool)));
+    }
+}
+
+impl Calls {
+    /// Sends `work`, which runs on the thread whether or not anybody waits for the answer.
+    pub(super) fn send<T, F>(&self, work: F) -> oneshot::Receiver<T>
+    where
+        T: Send + 'static,
+        F: AsyncFnOnce(Rc<Pool>) -> T + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let call = move |pool: Rc<Pool>| -> LocalFuture<'static, ()> {
+            Box::pin(async move {
+                // A caller that has gone needs no answer.
+                let _ = reply.send(work(pool).await);
+            })
+        };
+        // If the thread is gone the call is dropped with its reply, and the caller sees that.
+        let _ = self.0.send(Box::new(call));
+        answer
+    }
+}
+
+impl Pool {
+    /// Runs `work` on a connection, a mended one if need be. A connection that broke is not kept.
+    pub(super) async fn with<T>(
+        &self,
+        mut work: impl AsyncFnMut(&mut Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        // The semaphore is never closed.
+        let _place = self.places.acquire().await;
+        let idle = self.idle.borrow_mut().pop().filter(|idle| !idle.client.is_closed());
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        let result = work(&mut connection).await;
+        if !connection.client.is_closed() {
+            self.idle.borrow_mut().push(connection);
+        }
+        result
+    }
+
+    /// Runs `work` on the connection for beats.
+    pub(super) async fn with_beat<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut place = self.beat.lock().await;
+        if place.as_ref().is_none_or(|connection| connection.client.is_closed()) {
+            *place = Some(self.connect().await?);
+        }
+        match place.as_mut() {
+            Some(connection) => work(connection).await,
+            None => Err(StoreError::new(StoreErrorKind::Unavailable, "renew a lease")),
+        }
+    }
+
+    /// Connects, with backoff while the server is away or starting.
+    pub(super) async fn connect(&self) -> Result<Connection, StoreError> {
+        let until = Instant::now() + CONNECT_WITHIN;
+        let mut pause = BACKOFF.0;
+        loop {
+            match self.try_connect().await {
+                Err(error) if error.is_transient() && Instant::now() + pause < until => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(BACKOFF.1);
+                }
+                connected => return connected,
+            }
+        }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the task of a connection: `Connection` keeps the handle and aborts it"
+    )]
+    async fn try_connect(&self) -> Result<Connection, StoreError> {
+        let doing = "connect to the job store";
+        let (client, driver) =
+            self.config.connect(NoTls).await.map_err(|error| failed(doing, error))?;
+        let driver = tokio::task::spawn_local(async move {
+            // Its error reaches whoever waits on the client.
+            let _ = driver.await;
+        });
+        let connection =
+            Connection { client, statements: HashMap::new(), schema: self.schema.clone(), driver };
+        let set = connection.client.batch_execute(SESSION).await;
+        set.map_err(|error| failed(doing, error))?;
+        Ok(connection)
+    }
+}
+
+/// What an error of PostgreSQL means to a caller.
+pub(super) fn failed(doing: &'static str, error: tokio_postgres::Error) -> StoreError {
+    let kind = match error.code() {
+        Some(code) => kind_of(code),
+        // No answer: the connection broke, or was never made.
+        None if error.is_closed() => StoreErrorKind::Unknown,
+        None if std::error::Error::source(&error)
+            .is_some_and(|source| source.is::<std::io::Error>()) =>
+        {
+            StoreErrorKind::Unknown
+        }
+        None => StoreErrorKind::Other,
+    };
+    StoreError::new(kind, doing).with_source(error)
+}
+
+fn kind_of(code: &SqlState) -> StoreErrorKind {
+    match code.code().get(..2) {
+        // Deadlocks, serialization, a key that was taken meanwhile, locks: the same call can succeed.
+        Some("40" | "55" | "53") if *code != SqlState::DISK_FULL => StoreErrorKind::Unavailable,
+        // Shutting down, crashed or starting; a cancelled statement. A commit may have been made.
+        Some("57" | "08") => StoreErrorKind::Unknown,
+        _ => match *code {
+            SqlState::UNIQUE_VIOLATION => StoreErrorKind::Unavailable,
+            SqlState::DISK_FULL | SqlState::PROGRAM_LIMIT_EXCEEDED => StoreErrorKind::Full,
+            SqlState::READ_ONLY_SQL_TRANSACTION => StoreErrorKind::ReadOnly,
+            SqlState::DATA_CORRUPTED | SqlState::INDEX_CORRUPTED => StoreErrorKind::Corrupt,
+            _ => StoreErrorKind::Other,
+        },
+    }
+}

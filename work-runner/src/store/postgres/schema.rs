@@ -1,0 +1,91 @@
+//! The tables, their version, and how a database is checked and migrated.
+
+use super::pool::{Connection, failed};
+use crate::error::{StoreError, StoreErrorKind};
+
+/// Each entry brings the tables one version further; the number of entries is the version.
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+
+/// The version that this build reads and writes.
+pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// The schema unless another is asked for, and the name that stands for it in statements.
+pub(super) const DEFAULT: &str = "lastout";
+
+/// Puts the name of the schema into a statement.
+pub(super) fn named(sql: &str, schema: &str) -> String {
+    if schema == DEFAULT {
+        return sql.to_owned();
+    }
+    sql.replace("lastout.", &format!("{schema}."))
+}
+
+/// A name that needs no quoting, so that it can be put into statements.
+pub(super) fn check_name(schema: &str) -> Result<(), StoreError> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let starts_well = schema.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    if starts_well && schema.chars().all(plain) && schema.len() <= 48 {
+        return Ok(());
+    }
+    let why = format!("the schema name {schema:?} is not made of up to 48 of a-z, 0-9 and _");
+    Err(StoreError::new(StoreErrorKind::Other, "open the job store").with_source(why))
+}
+
+/// Creates, checks and migrates the tables, one process at a time.
+pub(super) async fn migrate(connection: &mut Connection, schema: &str) -> Result<(), StoreError> {
+    let client = &connection.client;
+    client.batch_execute("BEGIN").await.map_err(migrating)?;
+    let done = migrate_in_transaction(connection, schema).await;
+    let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    let ended = connection.client.batch_execute(end).await.map_err(migrating);
+    done.and(ended)
+}
+
+fn migrating(error: tokio_postgres::Error) -> StoreError {
+    failed("migrate the job store", error)
+}
+
+async fn migrate_in_transaction(
+    connection: &mut Connection,
+    schema: &str,
+) -> Result<(), StoreError> {
+    let text = |sql: &str| named(sql, schema);
+    let client = &connection.client;
+    // Held until the end of the transaction, by name of the schema.
+    let lock = "SELECT pg_advisory_xact_lock(hashtext('lastout-work-runner ' || $1))";
+    client.query(lock, &[&schema]).await.map_err(migrating)?;
+    let make = text(
+        "DO $$ BEGIN IF to_regclass('lastout.meta') IS NULL THEN \
+         CREATE SCHEMA IF NOT EXISTS lastout_schema; \
+         CREATE TABLE lastout.meta (key text PRIMARY KEY, value int8 NOT NULL); \
+         INSERT INTO lastout.meta VALUES ('schema', 0); END IF; END $$",
+    );
+    client.batch_execute(&make.replace("lastout_schema", schema)).await.map_err(migrating)?;
+    let read = text("SELECT value FROM lastout.meta WHERE key = 'schema'");
+    let found = client.query_opt(&read, &[]).await.map_err(migrating)?;
+    let have: i64 = found.map_or(-1, |row| row.get(0));
+    if !(0..=VERSION).contains(&have) {
+        let kind = StoreErrorKind::SchemaVersion { have, want: VERSION };
+        return Err(StoreError::new(kind, "open the job store"));
+    }
+    if have == VERSION {
+        return Ok(());
+    }
+    if have > 0 {
+        let count = text("SELECT count(*) FROM lastout.workers WHERE lease_until > $1");
+        let now = super::rows::now_ms(connection).await?;
+        let live = connection.client.query_one(&count, &[&now]).await.map_err(migrating)?;
+        let live: i64 = live.get(0);
+        if live > 0 {
+            let kind = StoreErrorKind::SchemaVersion { have, want: VERSION };
+            let why = format!("{live} workers of the other version still hold leases");
+            return Err(StoreError::new(kind, "migrate the job store").with_source(why));
+        }
+    }
+    for step in &MIGRATIONS[have as usize..] {
+        connection.client.batch_execute(&text(step)).await.map_err(migrating)?;
+    }
+    let note = text("UPDATE lastout.meta SET value = $1 WHERE key = 'schema'");
+    connection.client.execute(&note, &[&VERSION]).await.map_err(migrating)?;
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! The edges that have SQL of their own: enqueue, claim, done. What they leave aside (limit keys,
+//! cancelled jobs, anything refused) goes to the shared transitions.
+
+use super::super::table::{Table, at_once};
+use super::super::transitions;
+use super::rows::{INLINE_BYTES, Sql, Tx};
+use super::schema::{boot, failed};
+use crate::job::{JobId, JobRecord, NewJob, Recovery};
+use crate::lease::{Fence, Lease, WorkerId};
+use crate::lifecycle::{Outcome, State};
+use crate::registry::{Applied, Claimed, Enqueued, Report, Turn, TurnRequest};
+use rusqlite::params;
+use std::sync::Arc;
+
+/// Scheduled jobs made ready by one turn.
+const PROMOTE_LIMIT: usize = 1000;
+
+pub(super) fn enqueue(tx: &mut Tx<'_>, jobs: &[NewJob]) -> Sql<Vec<Enqueued>> {
+    let mut enqueued = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let plain = job.unique.is_none() && job.limit.is_none() && job.recovery == Recovery::Rerun;
+        if plain && job.payload.len() <= INLINE_BYTES {
+            enqueued.push(Enqueued::New(insert_plain(tx, job)?));
+        } else {
+            let mut row = JobRecord::new(JobId(0), job.clone(), tx.now_ms);
+            enqueued.push(at_once(transitions::enqueue(tx, &mut row))?);
+        }
+    }
+    Ok(enqueued)
+}
+
+fn insert_plain(tx: &mut Tx<'_>, job: &NewJob) -> Sql<JobId> {
+    let id = tx.next_id()?;
+    let now_ms = tx.now_ms;
+    let run_at = job.due.at(now_ms);
+    let state = if run_at > now_ms { State::Scheduled } else { State::Ready };
+    tx.run(
+        "INSERT INTO lastout_jobs (id, state, fence, owner, attempt, rank, run_at, claimed_at, \
+         ended_at, lease_until, crashes, started, cancel, priority, max_attempts, max_crashes, \
+         recovery, own_lease_ms, timeout_ms, unique_kept, limit_max, created_at, queue, kind, payload) \
+         VALUES (?1, ?2, 0, 0, 0, ?3, ?4, 0, 0, 0, 0, 0, 0, ?5, ?6, ?7, 0, ?8, ?9, 0, 0, ?10, ?11, ?12, ?13)",
+        params![
+            id,
+            state.code(),
+            crate::job::rank(run_at, job.priority),
+            run_at,
+            job.priority,
+            job.max_attempts,
+            job.max_crashes,
+            job.own_lease_ms,
+            job.timeout_ms,
+            now_ms,
+            &*job.queue,
+            &*job.kind,
+            job.payload,
+        ],
+    )?;
+    Ok(JobId(id))
+}
+
+pub(super) fn turn(tx: &mut Tx<'_>, turn: &TurnRequest) -> Sql<Turn> {
+    let mut answer = Turn {
+        applied: report(tx, &turn.reports)?,
+        live: is_live(tx, turn.worker)?,
+        ..Turn::default()
+    };
+    if turn.promote {
+        at_once(transitions::promote(tx, PROMOTE_LIMIT))?;
+    }
+    for (queue, count) in &turn.claim {
+        if answer.live {
+            let count = room(tx, queue, *count)?;
+            claim(tx, turn.worker, queue, count, &mut answer.claimed)?;
+        }
+    }
+    Ok(answer)
+}
+
+pub(super) fn is_live(tx: &mut Tx<'_>, worker: WorkerId) -> Sql<bool> {
+    let sql =
+        "SELECT 1 FROM lastout_workers WHERE id = ?1 AND lease_until > ?2 AND boot_of_lease = ?3";
+    let boot_ms = tx.boot_ms;
+    Ok(tx.one(sql, params![worker.0, boot_ms, boot()], |_| Ok(()))?.is_some())
+}
+
+/// How many of `count` jobs the limit of the queue allows to claim now.
+fn room(tx: &mut Tx<'_>, queue: &str, count: usize) -> Sql<usize> {
+    let sql = "SELECT max_running FROM lastout_queues WHERE name = ?1";
+    let Some(max) = tx.one(sql, params![queue], |row| row.get::<_, i64>(0))? else {
+        return Ok(count);
+    };
+    let sql = "SELECT count(*) FROM lastout_jobs WHERE state = 3 AND queue = ?1";
+    let running = tx.one(sql, params![queue], |row| row.get::<_, i64>(0))?.unwrap_or(0);
+    Ok(count.min(usize::try_from(max - running).unwrap_or(0)))
+}
+
+fn claim(
+    tx: &mut Tx<'_>,
+    worker: WorkerId,
+    queue: &Arc<str>,
+    count: usize,
+    claimed: &mut Vec<Claimed>,
+) -> Sql<()> {
+    if count == 0 {
+        return Ok(());
+    }
+    let from = claimed.len();
+    let mut names = tx.take_names();
+    let picked = pick(tx, queue, count, &mut names, claimed);
+    tx.put_names(names);
+    let beside = picked?;
+    for at in beside {
+        let job = claimed[at].lease.job;
+        claimed[at].payload = tx.payload_beside(job)?;
+    }
+    let (now_ms, boot_ms) = (tx.now_ms, tx.boot_ms);
+    let take = tx.statement(
+        "UPDATE lastout_jobs SET state = 3, fence = ?2, attempt = ?3, owner = ?4, claimed_at = ?5, \
+         lease_until = ?6 WHERE id = ?1",
+    )?;
+    for claimed in &mut claimed[from..] {
+        claimed.lease.owner = worker;
+        let own = claimed.own_lease_ms;
+        let lease_until = if own > 0 { boot_ms.saturating_add(own) } else { 0 };
+        let Lease { job, fence, .. } = claimed.lease;
+        take.execute(params![job.0, fence.0, claimed.attempt, worker.0, now_ms, lease_until])
+            .map_err(|error| failed("claim a job", error))?;
+    }
+    Ok(())
+}
+
+/// Reads the first ready jobs as they will be once claimed; returns those whose payload is elsewhere.
+fn pick(
+    tx: &mut Tx<'_>,
+    queue: &Arc<str>,
+    count: usize,
+    names: &mut std::collections::HashMap<Box<str>, Arc<str>>,
+    claimed: &mut Vec<Claimed>,
+) -> Sql<Vec<usize>> {
+    let ready = tx.statement(
+        "SELECT id, fence, attempt, kind, max_attempts, crashes, recovery, timeout_ms, own_lease_ms, \
+         progress, payload, max_crashes FROM lastout_jobs WHERE state = 2 AND queue = ?1 ORDER BY rank, id LIMIT ?2",
+    )?;
+    let doing = |error| failed("claim jobs", error);
+    let mut rows = ready.query(params![&**queue, count as i64]).map_err(doing)?;
+    let mut beside = Vec::new();
+    while let Some(row) = rows.next().map_err(doing)? {
+        let mut read = || -> rusqlite::Result<(Claimed, bool)> {
+            let kind = row.get_ref(3)?.as_str()?;
+            let payload: Option<Vec<u8>> = row.get(10)?;
+            let elsewhere = payload.is_none();
+            let claimed = Claimed {
+                lease: Lease::new(
+                    JobId(row.get(0)?),
+                    Fence(row.get::<_, i64>(1)? + 1),
+                    WorkerId::NONE,
+                ),
+                queue: Arc::clone(queue),
+                kind: Tx::name(names, kind),
+                attempt: row.get::<_, i32>(2)?.saturating_add(1),
+                max_attempts: row.get(4)?,
+                crashes: row.get(5)?,
+                max_crashes: row.get(11)?,
+                recovery: Recovery::from_code(row.get(6)?),
+                timeout_ms: row.get(7)?,
+                own_lease_ms: row.get(8)?,
+                payload: payload.unwrap_or_default(),
+                progress: row.get(9)?,
+            };
+            Ok((claimed, elsewhere))
+        };
+        let (job, elsewhere) = read().map_err(doing)?;
+        if elsewhere {
+            beside.push(claimed.len());
+        }
+        claimed.push(job);
+    }
+    Ok(beside)
+}
+
+pub(super) fn report(tx: &mut Tx<'_>, reports: &[Report]) -> Sql<Vec<Applied>> {
+    let mut applied = Vec::with_capacity(reports.len());
+    let now_ms = tx.now_ms;
+    let mut aside = Vec::new();
+    if !reports.is_empty() {
+        let done = tx.statement(
+            "UPDATE lastout_jobs SET state = 4, ended_at = ?4, result = ?5, error = NULL, \
+             lease_until = 0 WHERE id = ?1 AND state = 3 AND fence = ?2 AND owner = ?3 \
+             AND limit_key IS NULL AND cancel = 0",
+        )?;
+        for (at, Report { lease, outcome }) in reports.iter().enumerate() {
+            applied.push(Applied::Now(State::Succeeded));
+            let written = match outcome {
+                Outcome::Done { result } => done
+                    .execute(params![lease.job.0, lease.fence.0, lease.owner.0, now_ms, result])
+                    .map_err(|error| failed("complete a job", error))?,
+                _ => 0,
+            };
+            if written == 0 {
+                aside.push(at);
+            }
+        }
+    }
+    if !aside.is_empty() {
+        let slow = aside.iter().map(|at| reports[*at].clone()).collect();
+        let slow = at_once(transitions::report(tx, slow))?;
+        for (at, outcome) in aside.into_iter().zip(slow) {
+            applied[at] = outcome;
+        }
+    }
+    Ok(applied)
+}
+
+/// Gives every job of `worker` back and forgets it.
+pub(super) fn deregister(tx: &mut Tx<'_>, worker: WorkerId) -> Sql<usize> {
+    let given = at_once(transitions::give_back(tx, worker, &[]))?;
+    at_once(tx.forget_worker(worker))?;
+    Ok(given)
+}

@@ -1,0 +1,360 @@
+//! A connection inside a transaction: its statements, prepared once, and the rows behind them.
+
+use super::super::table::Table;
+use super::schema::{boot, failed};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::job::{JobId, JobRecord, Recovery};
+use crate::lease::{Fence, WorkerId};
+use crate::lifecycle::State;
+use rusqlite::{Connection, OptionalExtension, Row, Statement, ToSql, params};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Payloads up to this length live in the row; longer ones beside it.
+pub(super) const INLINE_BYTES: usize = 1024;
+/// Different queue and kind names remembered, so that claiming allocates none of them again.
+const NAMES: usize = 1024;
+
+/// An open transaction, and the statements that outlive it.
+pub(super) struct Tx<'c> {
+    conn: &'c Connection,
+    /// By the address of their text: that is a literal, and hashing its hundreds of bytes for each row
+    /// would cost more than the row.
+    statements: HashMap<(usize, usize), Statement<'c>>,
+    names: HashMap<Box<str>, Arc<str>>,
+    pub(super) now_ms: i64,
+    pub(super) boot_ms: i64,
+    /// The last id given out by this transaction; read at its first insert, written at its end.
+    last_id: Option<i64>,
+}
+
+pub(super) type Sql<T> = Result<T, StoreError>;
+
+impl<'c> Tx<'c> {
+    pub(super) fn new(conn: &'c Connection) -> Self {
+        Self {
+            conn,
+            statements: HashMap::new(),
+            names: HashMap::new(),
+            now_ms: 0,
+            boot_ms: 0,
+            last_id: None,
+        }
+    }
+
+    pub(super) fn conn(&self) -> &'c Connection {
+        self.conn
+    }
+
+    /// A transaction has begun at these times.
+    pub(super) fn begin(&mut self, now_ms: i64, boot_ms: i64) {
+        self.now_ms = now_ms;
+        self.boot_ms = boot_ms;
+        self.last_id = None;
+    }
+
+    /// Writes what the transaction kept in memory.
+    pub(super) fn finish(&mut self) -> Sql<()> {
+        if let Some(last_id) = self.last_id.take() {
+            self.run("UPDATE lastout_meta SET value = ?1 WHERE key = 'last_id'", params![last_id])?;
+        }
+        Ok(())
+    }
+
+    /// A statement, prepared at its first use.
+    pub(super) fn statement(&mut self, sql: &'static str) -> Sql<&mut Statement<'c>> {
+        use std::collections::hash_map::Entry;
+        match self.statements.entry((sql.as_ptr().addr(), sql.len())) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => {
+                let prepared = self.conn.prepare(sql).map_err(|error| failed("prepare", error))?;
+                Ok(entry.insert(prepared))
+            }
+        }
+    }
+
+    pub(super) fn run(&mut self, sql: &'static str, params: &[&dyn ToSql]) -> Sql<usize> {
+        let changed = self.statement(sql)?.execute(params);
+        changed.map_err(|error| failed("write to the job store", error))
+    }
+
+    pub(super) fn one<T>(
+        &mut self,
+        sql: &'static str,
+        params: &[&dyn ToSql],
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Sql<Option<T>> {
+        let row = self.statement(sql)?.query_row(params, read).optional();
+        row.map_err(|error| failed("read the job store", error))
+    }
+
+    pub(super) fn all<T>(
+        &mut self,
+        sql: &'static str,
+        params: &[&dyn ToSql],
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Sql<Vec<T>> {
+        let statement = self.statement(sql)?;
+        let rows = statement.query_map(params, read).and_then(Iterator::collect);
+        rows.map_err(|error| failed("read the job store", error))
+    }
+
+    /// Whole rows, with the payloads that live beside them.
+    pub(super) fn rows(&mut self, sql: &'static str, params: &[&dyn ToSql]) -> Sql<Vec<JobRecord>> {
+        let read =
+            self.all(sql, params, |row| Ok((read_row(row), row.get_ref(29)?.as_bytes().is_err())))?;
+        let mut rows = Vec::with_capacity(read.len());
+        for (row, beside) in read {
+            let mut row = row?;
+            if beside {
+                row.payload = self.payload_beside(row.id)?;
+            }
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    pub(super) fn payload_beside(&mut self, id: JobId) -> Sql<Vec<u8>> {
+        let sql = "SELECT payload FROM lastout_payloads WHERE id = ?1";
+        let payload = self.one(sql, params![id.0], |row| row.get(0))?;
+        payload.ok_or_else(|| {
+            let why = format!("the payload of job {id} is missing");
+            StoreError::new(StoreErrorKind::Corrupt, "read the job store").with_source(why)
+        })
+    }
+
+    /// A name as the value that all jobs with it share.
+    pub(super) fn name(names: &mut HashMap<Box<str>, Arc<str>>, text: &str) -> Arc<str> {
+        if let Some(name) = names.get(text) {
+            return Arc::clone(name);
+        }
+        let name: Arc<str> = text.into();
+        if names.len() < NAMES {
+            names.insert(text.into(), Arc::clone(&name));
+        }
+        name
+    }
+
+    pub(super) fn take_names(&mut self) -> HashMap<Box<str>, Arc<str>> {
+        std::mem::take(&mut self.names)
+    }
+
+    pub(super) fn put_names(&mut self, names: HashMap<Box<str>, Arc<str>>) {
+        self.names = names;
+    }
+
+    /// The id of the next job; given out only when the transaction commits.
+    pub(super) fn next_id(&mut self) -> Sql<i64> {
+        let last = match self.last_id {
+            Some(last) => last,
+            None => {
+                let sql = "SELECT value FROM lastout_meta WHERE key = 'last_id'";
+                self.one(sql, params![], |row| row.get(0))?.unwrap_or(0)
+            }
+        };
+        self.last_id = Some(last + 1);
+        Ok(last + 1)
+    }
+}
+
+fn read_row(row: &Row<'_>) -> Sql<JobRecord> {
+    let read = || -> rusqlite::Result<(i16, JobRecord)> {
+        let code: i16 = row.get(1)?;
+        let text = |at| row.get::<_, String>(at).map(Arc::<str>::from);
+        let record = JobRecord {
+            id: JobId(row.get(0)?),
+            state: State::Scheduled,
+            fence: Fence(row.get(2)?),
+            owner: WorkerId(row.get(3)?),
+            attempt: row.get(4)?,
+            rank: row.get(5)?,
+            run_at: row.get(6)?,
+            claimed_at: row.get(7)?,
+            ended_at: row.get(8)?,
+            lease_until: row.get(9)?,
+            crashes: row.get(10)?,
+            started: Fence(row.get(11)?),
+            cancel: row.get(12)?,
+            priority: row.get(13)?,
+            max_attempts: row.get(14)?,
+            max_crashes: row.get(15)?,
+            recovery: Recovery::from_code(row.get(16)?),
+            own_lease_ms: row.get(17)?,
+            timeout_ms: row.get(18)?,
+            unique_kept: row.get(19)?,
+            limit_max: row.get(20)?,
+            created_at: row.get(21)?,
+            unique_key: row.get(22)?,
+            limit_key: row.get::<_, Option<String>>(23)?.map(Arc::from),
+            queue: text(24)?,
+            kind: text(25)?,
+            error: row.get(26)?,
+            progress: row.get(27)?,
+            result: row.get(28)?,
+            payload: row.get::<_, Option<Vec<u8>>>(29)?.unwrap_or_default(),
+        };
+        Ok((code, record))
+    };
+    let (code, record) = read().map_err(|error| failed("read a job", error))?;
+    let Some(state) = State::from_code(code) else {
+        let why = format!("job {} has the unknown state {code}", record.id);
+        return Err(StoreError::new(StoreErrorKind::Corrupt, "read a job").with_source(why));
+    };
+    Ok(JobRecord { state, ..record })
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, state, fence, owner, attempt, rank, run_at, claimed_at, ended_at, ",
+            "lease_until, crashes, started, cancel, priority, max_attempts, max_crashes, recovery, ",
+            "own_lease_ms, timeout_ms, unique_kept, limit_max, created_at, unique_key, limit_key, ",
+            "queue, kind, error, progress, result, payload FROM lastout_jobs ",
+            $rest
+        )
+    };
+}
+pub(super) use select;
+
+impl Table for Tx<'_> {
+    fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    fn lease_now_ms(&self) -> i64 {
+        self.boot_ms
+    }
+
+    async fn load(&mut self, jobs: &[JobId]) -> Sql<Vec<JobRecord>> {
+        let mut rows = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            rows.append(&mut self.rows(select!("WHERE id = ?1"), params![job.0])?);
+        }
+        Ok(rows)
+    }
+
+    async fn save(&mut self, row: &JobRecord) -> Sql<()> {
+        // What never changes after the insert is not written again.
+        self.run(
+            "UPDATE lastout_jobs SET state = ?2, fence = ?3, owner = ?4, attempt = ?5, rank = ?6, \
+             run_at = ?7, claimed_at = ?8, ended_at = ?9, lease_until = ?10, crashes = ?11, \
+             started = ?12, cancel = ?13, recovery = ?14, error = ?15, progress = ?16, result = ?17 \
+             WHERE id = ?1",
+            params![
+                row.id.0, row.state.code(), row.fence.0, row.owner.0, row.attempt, row.rank,
+                row.run_at, row.claimed_at, row.ended_at, row.lease_until, row.crashes,
+                row.started.0, row.cancel, row.recovery.code(), row.error, row.progress, row.result,
+            ],
+        )?;
+        Ok(())
+    }
+
+    async fn insert(&mut self, row: &mut JobRecord) -> Sql<Option<JobId>> {
+        row.id = JobId(self.next_id()?);
+        let inline = row.payload.len() <= INLINE_BYTES;
+        self.run(
+            "INSERT INTO lastout_jobs (id, state, fence, owner, attempt, rank, run_at, claimed_at, \
+             ended_at, lease_until, crashes, started, cancel, priority, max_attempts, max_crashes, \
+             recovery, own_lease_ms, timeout_ms, unique_kept, limit_max, created_at, unique_key, \
+             limit_key, queue, kind, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, 0, 0, 0, \
+             ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
+            params![
+                row.id.0, row.state.code(), row.fence.0, row.owner.0, row.attempt, row.rank,
+                row.run_at, row.claimed_at, row.lease_until, row.priority, row.max_attempts,
+                row.max_crashes, row.recovery.code(), row.own_lease_ms, row.timeout_ms,
+                row.unique_kept, row.limit_max, row.created_at, row.unique_key,
+                row.limit_key.as_deref(), &*row.queue, &*row.kind,
+                inline.then_some(&row.payload),
+            ],
+        )?;
+        if !inline {
+            let sql = "INSERT INTO lastout_payloads (id, payload) VALUES (?1, ?2)";
+            self.run(sql, params![row.id.0, row.payload])?;
+        }
+        Ok(None)
+    }
+
+    async fn key_holder(&mut self, row: &JobRecord) -> Sql<Option<JobId>> {
+        let Some(key) = &row.unique_key else {
+            return Ok(None);
+        };
+        let sql = "SELECT id FROM lastout_jobs WHERE unique_key = ?1 AND unique_key IS NOT NULL \
+                   AND (state < 4 OR unique_kept = 1) AND id != ?2";
+        self.one(sql, params![key, row.id.0], |row| row.get(0).map(JobId))
+    }
+
+    async fn take_slot(&mut self, key: &str, max: i32) -> Sql<bool> {
+        let sql = "INSERT INTO lastout_slots (key, used) VALUES (?1, 1) ON CONFLICT (key) \
+                   DO UPDATE SET used = used + 1 WHERE used < ?2";
+        Ok(self.run(sql, params![key, max])? == 1)
+    }
+
+    async fn give_slot(&mut self, key: &str) -> Sql<()> {
+        self.run("UPDATE lastout_slots SET used = used - 1 WHERE key = ?1", params![key])?;
+        self.run("DELETE FROM lastout_slots WHERE key = ?1 AND used <= 0", params![key])?;
+        Ok(())
+    }
+
+    async fn next_held(&mut self, key: Option<&str>) -> Sql<Option<JobRecord>> {
+        // Under one writer nobody is left behind, so there is nothing to find without a key.
+        let Some(key) = key else {
+            return Ok(None);
+        };
+        let sql = select!("WHERE state = 1 AND limit_key = ?1 ORDER BY rank, id LIMIT 1");
+        Ok(self.rows(sql, params![key])?.pop())
+    }
+
+    async fn promote_plain(&mut self, limit: usize) -> Sql<usize> {
+        let now_ms = self.now_ms;
+        self.run(
+            "UPDATE lastout_jobs SET state = 2 WHERE id IN (SELECT id FROM lastout_jobs WHERE \
+             state = 0 AND run_at <= ?1 AND limit_key IS NULL ORDER BY run_at LIMIT ?2)",
+            params![now_ms, limit as i64],
+        )
+    }
+
+    async fn due_with_key(&mut self, limit: usize) -> Sql<Vec<JobRecord>> {
+        let sql = select!(
+            "WHERE state = 0 AND run_at <= ?1 AND limit_key IS NOT NULL ORDER BY run_at LIMIT ?2"
+        );
+        let now_ms = self.now_ms;
+        self.rows(sql, params![now_ms, limit as i64])
+    }
+
+    async fn running_of(&mut self, owner: WorkerId, limit: usize) -> Sql<Vec<JobRecord>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.rows(select!("WHERE state = 3 AND owner = ?1 LIMIT ?2"), params![owner.0, limit])
+    }
+
+    async fn adrift(&mut self, limit: usize) -> Sql<Vec<JobRecord>> {
+        let sql = select!(
+            "WHERE state = 3 AND ((owner > 0 AND owner NOT IN (SELECT id FROM lastout_workers)) \
+             OR (lease_until != 0 AND lease_until <= ?1)) LIMIT ?2"
+        );
+        let boot_ms = self.boot_ms;
+        self.rows(sql, params![boot_ms, limit as i64])
+    }
+
+    async fn expired_workers(&mut self) -> Sql<Vec<WorkerId>> {
+        let sql = "SELECT id FROM lastout_workers WHERE lease_until <= ?1 OR boot_of_lease != ?2";
+        let boot_ms = self.boot_ms;
+        self.all(sql, params![boot_ms, boot()], |row| row.get(0).map(WorkerId))
+    }
+
+    async fn forget_worker(&mut self, worker: WorkerId) -> Sql<bool> {
+        self.run("DELETE FROM lastout_signals WHERE owner = ?1", params![worker.0])?;
+        Ok(self.run("DELETE FROM lastout_workers WHERE id = ?1", params![worker.0])? == 1)
+    }
+
+    async fn signal(&mut self, owner: WorkerId, job: JobId) -> Sql<()> {
+        let sql = "INSERT OR IGNORE INTO lastout_signals (owner, job) \
+                   SELECT id, ?2 FROM lastout_workers WHERE id = ?1";
+        self.run(sql, params![owner.0, job.0])?;
+        Ok(())
+    }
+
+    async fn unsignal(&mut self, job: JobId) -> Sql<()> {
+        self.run("DELETE FROM lastout_signals WHERE job = ?1", params![job.0])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! The tables, their version, and how a file is opened: checked first, migrated second, used last.
+
+use super::{Durability, SqliteOptions};
+use crate::clock::Clock;
+use crate::error::{StoreError, StoreErrorKind};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
+use std::path::Path;
+use std::time::Duration;
+
+/// Each entry brings the tables one version further; the number of entries is the version.
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+
+/// The version that this build reads and writes.
+pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// The pause between two tries for a lock that another connection holds. Short, so that this
+/// connection gets its turn in the pause of a writer that works without end (see `writer`).
+const BUSY_PAUSE: Duration = Duration::from_micros(100);
+/// Tries before the file counts as locked: ten seconds at the least.
+const BUSY_TRIES: i32 = 100_000;
+/// The write-ahead log is cut to this size when a checkpoint empties it.
+const WAL_LIMIT_BYTES: i64 = 64 << 20;
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the busy handler of SQLite can only block its thread"
+)]
+fn wait_for_lock(tries: i32) -> bool {
+    // SLEEP: SQLite's busy handler has nothing to wait on but time.
+    std::thread::sleep(BUSY_PAUSE);
+    tries < BUSY_TRIES
+}
+
+/// Opens a file for the writer: creates, checks and migrates its tables.
+pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = connect(path, flags)?;
+    let mode: String = conn
+        .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
+        .map_err(|error| failed("switch to the write-ahead log", error))?;
+    if mode != "wal" {
+        let why = format!("its file system allows only journal mode {mode}");
+        return Err(StoreError::new(StoreErrorKind::Other, "open the job store").with_source(why));
+    }
+    let level = match options.durability {
+        Durability::Full => "FULL",
+        Durability::Normal => "NORMAL",
+    };
+    // Settings are per connection: nobody else's can weaken ours.
+    for (name, value) in [("synchronous", level), ("foreign_keys", "OFF")] {
+        conn.pragma_update(None, name, value)
+            .map_err(|error| failed("set up the job store", error))?;
+    }
+    conn.pragma_update(None, "journal_size_limit", WAL_LIMIT_BYTES)
+        .map_err(|error| failed("set up the job store", error))?;
+    if let Some(pages) = options.max_pages {
+        // It answers with the limit in force, which may be larger: the file is never cut.
+        let limit = format!("PRAGMA max_page_count = {pages}");
+        conn.query_row(&limit, [], |_| Ok(()))
+            .map_err(|error| failed("set up the job store", error))?;
+    }
+    migrate(&mut conn, &options.clock)?;
+    Ok(conn)
+}
+
+/// Opens a file that the writer has checked, for reading.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    connect(path, flags)
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    let mut conn = Connection::open_with_flags(path, flags)
+        .map_err(|error| failed("open the job store", error))?;
+    conn.busy_handler(Some(wait_for_lock)).map_err(|error| failed("open the job store", error))?;
+    Ok(conn)
+}
+
+fn migrate(conn: &mut Connection, clock: &Clock) -> Result<(), StoreError> {
+    let doing = "migrate the job store";
+    let tx = conn
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(|error| failed(doing, error))?;
+    let exists =
+        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'lastout_meta'";
+    let exists: i64 =
+        tx.query_row(exists, [], |row| row.get(0)).map_err(|error| failed(doing, error))?;
+    let have = if exists == 0 {
+        0
+    } else {
+        let read = "SELECT value FROM lastout_meta WHERE key = 'schema'";
+        let found = tx.query_row(read, [], |row| row.get::<_, i64>(0)).optional();
+        found.map_err(|error| failed(doing, error))?.unwrap_or(0)
+    };
+    if have > VERSION || (have == 0 && exists != 0) {
+        let kind = StoreErrorKind::SchemaVersion { have, want: VERSION };
+        return Err(StoreError::new(kind, "open the job store"));
+    }
+    if have < VERSION {
+        refuse_while_used(&tx, have, clock)?;
+        for step in &MIGRATIONS[have as usize..] {
+            tx.execute_batch(step).map_err(|error| failed(doing, error))?;
+        }
+        tx.execute("UPDATE lastout_meta SET value = ?1 WHERE key = 'schema'", [VERSION])
+            .map_err(|error| failed(doing, error))?;
+    }
+    note_boot(&tx, clock).map_err(|error| failed(doing, error))?;
+    tx.commit().map_err(|error| failed(doing, error))
+}
+
+/// Workers of an older version still hold leases: the tables must not change under them.
+fn refuse_while_used(conn: &Connection, have: i64, clock: &Clock) -> Result<(), StoreError> {
+    if have == 0 {
+        return Ok(());
+    }
+    let sql = "SELECT count(*) FROM lastout_workers WHERE lease_until > ?1 AND boot_of_lease = ?2";
+    let live: i64 = conn
+        .query_row(sql, (clock.boot_ms(), boot()), |row| row.get(0))
+        .map_err(|error| failed("migrate the job store", error))?;
+    if live == 0 {
+        return Ok(());
+    }
+    let kind = StoreErrorKind::SchemaVersion { have, want: VERSION };
+    let why = format!("{live} workers of the other version still hold leases");
+    Err(StoreError::new(kind, "migrate the job store").with_source(why))
+}
+
+/// After a reboot the lease clock starts again: own leases get their full length anew.
+fn note_boot(conn: &Connection, clock: &Clock) -> rusqlite::Result<()> {
+    // Always a write: a file that may only be read is found out here, not by the first job.
+    let note = "UPDATE lastout_meta SET value = value WHERE key = 'boot' AND text = ?1";
+    if conn.execute(note, [boot()])? == 1 {
+        return Ok(());
+    }
+    conn.execute(
+        "UPDATE lastout_jobs SET lease_until = ?1 + own_lease_ms WHERE state = 3 AND own_lease_ms > 0",
+        [clock.boot_ms()],
+    )?;
+    conn.execute("UPDATE lastout_meta SET text = ?1 WHERE key = 'boot'", [boot()])?;
+    Ok(())
+}
+
+/// The boot that leases in the file belong to: under another one they have all run out.
+pub(super) fn boot() -> &'static str {
+    crate::identity::boot()
+}
+
+/// What an error of SQLite means to a caller.
+pub(super) fn failed(doing: &'static str, error: rusqlite::Error) -> StoreError {
+    let kind = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::SystemIoFailure) => {
+            StoreErrorKind::Unavailable
+        }
+        Some(ErrorCode::DiskFull | ErrorCode::TooBig) => StoreErrorKind::Full,
+        Some(ErrorCode::ReadOnly) => StoreErrorKind::ReadOnly,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreErrorKind::Corrupt,
+        _ => StoreErrorKind::Other,
+    };
+    StoreError::new(kind, doing).with_source(error)
+}

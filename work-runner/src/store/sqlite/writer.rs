@@ -1,0 +1,182 @@
+//! The threads that own the connections.
+//!
+//! One writes: it takes every call that waits, runs them in one transaction, commits once and then
+//! answers them all (group commit). Another one reads, so that a long list delays nobody's write.
+//!
+//! Fairness between processes: SQLite gives its write lock to whoever asks at the right moment, and
+//! a writer that works without end starves the others. So after [`BUSY_FOR`] without a gap the writer
+//! pauses for [`GAP`], which is longer than the pause between two tries of whoever waits.
+
+use super::rows::Tx;
+use super::schema::failed;
+use crate::clock::Clock;
+use crate::error::{StoreError, StoreErrorKind};
+use rusqlite::Connection;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// How long the writer may hold the lock on and off before it leaves a gap.
+const BUSY_FOR: Duration = Duration::from_millis(5);
+/// A gap in which another process gets the lock.
+const GAP: Duration = Duration::from_micros(200);
+/// Calls in one transaction at most: bounds how long the last one waits for the first.
+const GROUP: usize = 256;
+
+/// A call on its way to a connection.
+pub(super) trait Call: Send {
+    /// Does the work inside a transaction; may be run again after a rollback.
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError>;
+
+    /// Answers, after the commit or instead of it.
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Work<F, T> {
+    work: F,
+    value: Option<T>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<F, T> Call for Work<F, T>
+where
+    F: FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send,
+    T: Send,
+{
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        self.value = Some((self.work)(tx)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        let gone = || StoreError::new(StoreErrorKind::Closed, "call the job store");
+        let Self { value, reply, .. } = *self;
+        // A caller that has gone needs no answer.
+        let _ = reply.send(committed.and_then(|()| value.ok_or_else(gone)));
+    }
+}
+
+/// The sending end of a connection's thread; the thread ends with the last clone.
+#[derive(Clone)]
+pub(super) struct Calls(Sender<Box<dyn Call>>);
+
+impl Calls {
+    /// Sends `work`; it runs whether or not anybody waits for the answer.
+    pub(super) fn send<T, F>(&self, work: F) -> oneshot::Receiver<Result<T, StoreError>>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let call = Work { work, value: None, reply };
+        // If the thread is gone the call is dropped with its reply, and the caller sees that.
+        let _ = self.0.send(Box::new(call));
+        answer
+    }
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Write,
+    Read,
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "SQLite blocks: each connection has a thread, which ends when the registry is dropped"
+)]
+pub(super) fn spawn(conn: Connection, role: Role, clock: Clock) -> Result<Calls, StoreError> {
+    let (sender, calls) = channel();
+    let name = match role {
+        Role::Write => "lastout-sqlite-w",
+        Role::Read => "lastout-sqlite-r",
+    };
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(move || serve(&conn, role, &clock, &calls))
+        .map_err(|error| {
+            StoreError::new(StoreErrorKind::Unavailable, "start the thread of the job store")
+                .with_source(error)
+        })?;
+    Ok(Calls(sender))
+}
+
+fn serve(conn: &Connection, role: Role, clock: &Clock, calls: &Receiver<Box<dyn Call>>) {
+    let mut tx = Tx::new(conn);
+    let mut last_gap = Instant::now();
+    while let Some(first) = next(calls, &mut last_gap) {
+        let mut group = vec![first];
+        while role == Role::Write
+            && group.len() < GROUP
+            && let Ok(call) = calls.try_recv()
+        {
+            group.push(call);
+        }
+        serve_group(&mut tx, role, clock, group);
+        if role == Role::Write && last_gap.elapsed() > BUSY_FOR {
+            leave_gap();
+            last_gap = Instant::now();
+        }
+    }
+}
+
+/// The next call; notes when it took so long that others had the lock meanwhile.
+fn next(calls: &Receiver<Box<dyn Call>>, last_gap: &mut Instant) -> Option<Box<dyn Call>> {
+    match calls.recv_timeout(GAP) {
+        Ok(call) => Some(call),
+        Err(RecvTimeoutError::Disconnected) => None,
+        Err(RecvTimeoutError::Timeout) => {
+            let call = calls.recv().ok();
+            *last_gap = Instant::now();
+            call
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the gap is time: in it other processes take the lock"
+)]
+fn leave_gap() {
+    // SLEEP: the gap in which others may take the lock.
+    std::thread::sleep(GAP);
+}
+
+fn serve_group(tx: &mut Tx<'_>, role: Role, clock: &Clock, mut group: Vec<Box<dyn Call>>) {
+    if group.len() > 1 && transact(tx, role, clock, &mut group).is_ok() {
+        group.into_iter().for_each(|call| call.answer(Ok(())));
+        return;
+    }
+    // One alone; or one of them failed, or all together were too much: each for itself.
+    for mut call in group {
+        let result = transact(tx, role, clock, std::slice::from_mut(&mut call));
+        call.answer(result);
+    }
+}
+
+fn transact(
+    tx: &mut Tx<'_>,
+    role: Role,
+    clock: &Clock,
+    group: &mut [Box<dyn Call>],
+) -> Result<(), StoreError> {
+    let begin = match role {
+        // Never upgrade from reading to writing: that fails at once when another process wrote.
+        Role::Write => "BEGIN IMMEDIATE",
+        Role::Read => "BEGIN",
+    };
+    let conn = tx.conn();
+    conn.execute_batch(begin).map_err(|error| failed("begin a transaction", error))?;
+    tx.begin(clock.wall_ms(), clock.boot_ms());
+    let done = group.iter_mut().try_for_each(|call| call.run(tx));
+    let done = done.and_then(|()| tx.finish());
+    let done = done.and_then(|()| {
+        conn.execute_batch("COMMIT").map_err(|error| failed("commit a transaction", error))
+    });
+    if done.is_err() && !conn.is_autocommit() {
+        // It may have rolled back by itself; if this fails too, the next BEGIN says so.
+        let _ = conn.execute_batch("ROLLBACK");
+    }
+    done
+}

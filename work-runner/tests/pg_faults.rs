@@ -1,0 +1,179 @@
+//! Many processes on one PostgreSQL, under kills, restarts and broken connections.
+#![cfg(feature = "postgres")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "real processes, and a test fails by panicking"
+)]
+
+mod support;
+
+use lastout_work_runner::postgres::{PostgresRegistry, complete_in, enqueue_in};
+use lastout_work_runner::{
+    Applied, DurableWorker, Identity, Job, NewJob, Outcome, Poke, Query, Registry, Report, State,
+    StoreErrorKind, TurnRequest, WorkDriver, WorkRunner, WorkerId, WriteError,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use support::database::{Database, run};
+use support::worker_process::{WorkerProcess, notes, noting_job, noting_runner, role};
+use support::{Folder, PATIENCE, eventually};
+
+/// Not a test by itself: the child processes of the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_when_asked_to_be_one() {
+    let Some((role, store)) = role() else {
+        return;
+    };
+    let registry: Arc<dyn Registry> = Arc::new(PostgresRegistry::connect(&store).await.unwrap());
+    let (runner, _worker) = noting_runner(registry, &role);
+    runner.spawn().await;
+}
+
+async fn open(database: &Database) -> (Arc<dyn Registry>, WorkDriver) {
+    let registry = PostgresRegistry::connect(database.config()).await.unwrap();
+    let registry: Arc<dyn Registry> = Arc::new(registry);
+    (Arc::clone(&registry), WorkDriver::producer(registry))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_processes_under_kills_end_every_job_once() {
+    const JOBS: usize = 400;
+    let database = Database::create().await;
+    let (_registry, driver) = open(&database).await;
+    let folder = Folder::new();
+    let log = folder.path().join("log");
+    let jobs = (0..JOBS).map(|_| noting_job(&log, 10)).collect();
+    let ids = driver.enqueue_all(jobs).await.unwrap();
+    let entry = "a_worker_when_asked_to_be_one";
+    let start = |name: &str| WorkerProcess::start(entry, name, database.config());
+    let mut workers: Vec<_> = ["a", "b", "c", "d"].into_iter().map(start).collect();
+    for round in 0..8 {
+        let before = notes(&log).len();
+        let more = async || notes(&log).len() >= (before + 20).min(JOBS);
+        eventually("work goes on", more).await;
+        workers[round % 4].kill();
+        workers[round % 4] = start(&round.to_string());
+    }
+    for job in &ids {
+        let row = driver.wait(job.id(), PATIENCE).await.unwrap().unwrap();
+        assert_eq!(row.state, State::Succeeded, "{row:?}");
+        assert!(row.attempt <= row.max_attempts + row.crashes, "I4: {row:?}");
+    }
+    let rows = driver.list(Query::all().limit(JOBS + 1)).await.unwrap();
+    assert_eq!(rows.len(), JOBS, "I1: no job is lost");
+    let starts = notes(&log);
+    let mut seen = std::collections::HashSet::new();
+    for line in starts.iter().filter(|line| line.starts_with("start")) {
+        let words: Vec<_> = line.split(' ').collect();
+        assert!(seen.insert((words[1].to_owned(), words[2].to_owned())), "run twice: {line}");
+        let row = rows.iter().find(|row| row.id.to_string() == words[1]).unwrap();
+        assert!(words[2].parse::<i64>().unwrap() <= row.fence.0, "I2: {line} {row:?}");
+    }
+    drop(workers);
+    database.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_drops_every_connection_loses_nothing() {
+    const JOBS: usize = 2000;
+    let database = Database::create().await;
+    let (registry, driver) = open(&database).await;
+    let worker = DurableWorker::builder(Arc::clone(&registry))
+        .queue("default", 16)
+        .prefetch(32)
+        .handle("noop", |_: Job<u32>| async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Ok(())
+        })
+        .build()
+        .unwrap();
+    let jobs = (0..JOBS as u32).map(|n| NewJob::new("noop", &n).unwrap()).collect();
+    let ids = driver.enqueue_all(jobs).await.unwrap();
+    let running = WorkRunner::inline(worker.clone()).poll(Duration::from_millis(50)).spawn();
+    for round in 1..=6 {
+        let some = async || worker.stats().succeeded >= round * 200;
+        eventually("work goes on", some).await;
+        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        run(database.config(), cut).await;
+    }
+    for job in &ids {
+        let row = driver.wait(job.id(), PATIENCE).await.unwrap().unwrap();
+        assert_eq!((row.state, row.crashes), (State::Succeeded, 0), "{row:?}");
+    }
+    eventually("all is counted", async || worker.stats().in_flight == 0).await;
+    let stats = worker.stats();
+    assert!(stats.store_errors > 0, "the cuts were felt: {stats:?}");
+    assert_eq!(stats.claimed, stats.ended());
+    assert_eq!((stats.fenced, stats.lost), (0, 0), "cuts shorter than the lease: {stats:?}");
+    assert!(running.stop(PATIENCE).await.is_clean());
+    drop(driver);
+    drop(registry);
+    database.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_enqueue_elsewhere_pokes_here() {
+    let database = Database::create().await;
+    let (registry, _) = open(&database).await;
+    let poke = Poke::new();
+    registry.subscribe(&poke);
+    let (_elsewhere, driver) = open(&database).await;
+    // The listener starts in the background; what it pokes once it listens is taken first.
+    tokio::time::timeout(PATIENCE, poke.poked()).await.unwrap();
+    driver.enqueue(NewJob::raw("any", vec![])).await.unwrap();
+    tokio::time::timeout(PATIENCE, poke.poked()).await.unwrap();
+    database.remove().await;
+}
+
+#[tokio::test]
+async fn another_version_and_a_bad_schema_are_refused() {
+    let database = Database::create().await;
+    drop(PostgresRegistry::connect(database.config()).await.unwrap());
+    run(database.config(), "UPDATE lastout.meta SET value = 99").await;
+    let error = PostgresRegistry::connect(database.config()).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::SchemaVersion { have: 99, want: 1 });
+    let options = lastout_work_runner::postgres::PostgresOptions::new().schema("a; drop");
+    assert!(PostgresRegistry::connect_with(database.config(), &options).await.is_err());
+    database.remove().await;
+}
+
+#[tokio::test]
+async fn jobs_and_completions_share_the_callers_transaction() {
+    let database = Database::create().await;
+    let (registry, driver) = open(&database).await;
+    let (mut client, connection) =
+        tokio_postgres::connect(database.config(), tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let job = || NewJob::raw("any", b"1".to_vec());
+    let tx = client.transaction().await.unwrap();
+    let id = enqueue_in(&tx, &[job()]).await.unwrap()[0].id();
+    tx.rollback().await.unwrap();
+    assert_eq!(driver.get(id).await.unwrap(), None);
+    let tx = client.transaction().await.unwrap();
+    let both = enqueue_in(&tx, &[job().unique("k"), job().unique("k")]).await.unwrap();
+    assert!(both[0].is_new() && !both[1].is_new() && both[0].id() == both[1].id());
+    tx.commit().await.unwrap();
+
+    let worker = WorkerId::random();
+    registry.register(worker, Identity::current(), Duration::from_secs(60)).await.unwrap();
+    let turn = TurnRequest::new(worker).claim("default", 1);
+    let lease = registry.turn(turn).await.unwrap().claimed[0].lease;
+    let tx = client.transaction().await.unwrap();
+    complete_in(&tx, lease, Some(b"7".to_vec())).await.unwrap();
+    tx.commit().await.unwrap();
+    let row = driver.get(lease.job).await.unwrap().unwrap();
+    assert_eq!((row.state, row.result_as::<u8>()), (State::Succeeded, Some(7)));
+    let confirm = Report::new(lease, Outcome::Confirm);
+    let turn = registry.turn(TurnRequest::new(worker).reports([confirm])).await.unwrap();
+    assert_eq!(turn.applied, [Applied::Before]);
+    let tx = client.transaction().await.unwrap();
+    let refused = complete_in(&tx, lease, None).await.unwrap_err();
+    assert!(matches!(refused, WriteError::LeaseLost(_)), "{refused:?}");
+    drop(tx);
+    drop(client);
+    connection.await.unwrap().unwrap();
+    drop(registry);
+    database.remove().await;
+}

@@ -1,0 +1,95 @@
+//! A job that is a process: its tree ends with it, whatever ends it, and its output is kept.
+#![cfg(feature = "process")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking")]
+
+mod support;
+
+use lastout_work_runner::{
+    DurableWorker, MemoryRegistry, NewJob, ProcessResult, ProcessSpec, Registry, State, WorkDriver,
+    WorkRunner,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use support::{PATIENCE, eventually};
+
+fn runner(registry: &Arc<dyn Registry>) -> (WorkRunner, WorkDriver) {
+    let worker =
+        DurableWorker::builder(Arc::clone(registry)).handle_process("run").build().unwrap();
+    let runner = WorkRunner::inline(worker).poll(Duration::from_millis(50));
+    let driver = runner.driver(Arc::clone(registry));
+    (runner, driver)
+}
+
+/// A shell that starts a grandchild, says its pids and waits.
+fn family() -> ProcessSpec {
+    let script = "sleep 600 & echo $! > \"$PIDS\"; echo $$ >> \"$PIDS\"; wait";
+    ProcessSpec::new("sh").arg("-c").arg(script)
+}
+
+fn alive(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+async fn family_of(path: &std::path::Path) -> Vec<String> {
+    let read = || std::fs::read_to_string(path).unwrap_or_default();
+    eventually("the family runs", async || read().lines().count() == 2).await;
+    read().lines().map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn output_and_exit_are_the_result() {
+    let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::new());
+    let (runner, driver) = runner(&registry);
+    let running = runner.spawn();
+    let spec = ProcessSpec::new("sh").arg("-c").arg("echo hello; echo oops >&2; exit 0");
+    let id = driver.enqueue(NewJob::new("run", &spec).unwrap()).await.unwrap().id();
+    let row = driver.wait(id, PATIENCE).await.unwrap().unwrap();
+    assert_eq!(row.state, State::Succeeded, "{row:?}");
+    let result: ProcessResult = row.result_as().unwrap();
+    assert_eq!((result.code, &*result.stdout, &*result.stderr), (Some(0), "hello\n", "oops\n"));
+    let spec = ProcessSpec::new("sh").arg("-c").arg("echo why >&2; exit 3");
+    let job = NewJob::new("run", &spec).unwrap().max_attempts(1);
+    let id = driver.enqueue(job).await.unwrap().id();
+    let row = driver.wait(id, PATIENCE).await.unwrap().unwrap();
+    assert_eq!(row.state, State::Dead);
+    let error = row.error.unwrap();
+    assert!(error.contains("why") && error.contains('3'), "{error}");
+    assert!(running.stop(PATIENCE).await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancel_timeout_and_stop_end_the_whole_tree() {
+    let folder = support::Folder::new();
+    let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::new());
+    let (runner, driver) = runner(&registry);
+    let running = runner.spawn();
+    let enqueue = async |name: &str, timeout| {
+        let pids = folder.path().join(name);
+        let spec = family().env("PIDS", pids.to_str().unwrap());
+        let mut job = NewJob::new("run", &spec).unwrap().max_attempts(1);
+        if timeout {
+            job = job.timeout(Duration::from_millis(500));
+        }
+        (driver.enqueue(job).await.unwrap().id(), pids)
+    };
+    let (id, pids) = enqueue("cancelled", false).await;
+    let family = family_of(&pids).await;
+    assert!(family.iter().all(|pid| alive(pid)));
+    driver.cancel(id).await.unwrap();
+    let row = driver.wait(id, PATIENCE).await.unwrap().unwrap();
+    assert_eq!(row.state, State::Cancelled);
+    assert!(!family.iter().any(|pid| alive(pid)), "after a cancel");
+
+    let (id, pids) = enqueue("timed out", true).await;
+    let row = driver.wait(id, PATIENCE).await.unwrap().unwrap();
+    assert_eq!(row.state, State::Dead);
+    assert!(!family_of(&pids).await.iter().any(|pid| alive(pid)), "after a timeout");
+
+    let (id, pids) = enqueue("stopped", false).await;
+    let family = family_of(&pids).await;
+    let report = running.stop(Duration::from_secs(20)).await;
+    assert!(report.is_clean(), "{report}");
+    assert!(!family.iter().any(|pid| alive(pid)), "after a stop");
+    assert_eq!(driver.get(id).await.unwrap().unwrap().state, State::Ready, "given back");
+}

@@ -1,0 +1,180 @@
+//! A file that cannot be used says why, and loses nothing.
+#![cfg(feature = "sqlite")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking")]
+
+mod support;
+
+use lastout_work_runner::sqlite::{SqliteOptions, SqliteRegistry, complete_in, enqueue_in};
+use lastout_work_runner::{
+    Applied, Clock, Identity, NewJob, Outcome, Registry, Report, State, StoreErrorKind,
+    TurnRequest, WorkDriver, WorkerId, WriteError,
+};
+use rusqlite::{Connection, TransactionBehavior};
+use std::sync::Arc;
+use std::time::Duration;
+use support::Folder;
+
+fn job() -> NewJob {
+    NewJob::raw("any", b"1".to_vec())
+}
+
+fn kind(path: &std::path::Path) -> StoreErrorKind {
+    SqliteRegistry::open(path).expect_err("it must not open").kind()
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_and_kept() {
+    let folder = Folder::new();
+    let path = folder.path().join("jobs.db");
+    let text = "this is no database, whatever its name says. ".repeat(100);
+    std::fs::write(&path, &text).unwrap();
+    assert_eq!(kind(&path), StoreErrorKind::Corrupt);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "nothing was written over it");
+}
+
+#[tokio::test]
+async fn another_version_is_refused_by_name() {
+    let folder = Folder::new();
+    let path = folder.path().join("jobs.db");
+    drop(SqliteRegistry::open(&path).unwrap());
+    let conn = Connection::open(&path).unwrap();
+    conn.execute("UPDATE lastout_meta SET value = 99 WHERE key = 'schema'", []).unwrap();
+    assert_eq!(kind(&path), StoreErrorKind::SchemaVersion { have: 99, want: 1 });
+    let error = SqliteRegistry::open(&path).unwrap_err().to_string();
+    assert_eq!(error, "open the job store: the store has schema 99, this build wants 1");
+}
+
+#[tokio::test]
+async fn a_folder_that_does_not_exist_is_an_error() {
+    let folder = Folder::new();
+    let path = folder.path().join("none").join("jobs.db");
+    assert_eq!(kind(&path), StoreErrorKind::Other);
+}
+
+#[tokio::test]
+async fn a_file_that_may_not_be_written_is_refused() {
+    let folder = Folder::new();
+    let path = folder.path().join("jobs.db");
+    drop(SqliteRegistry::open(&path).unwrap());
+    // The mode of a file does not stop root; that the name is a folder stops everybody.
+    std::fs::create_dir(folder.path().join("folder.db")).unwrap();
+    let error = SqliteRegistry::open(folder.path().join("folder.db")).unwrap_err();
+    assert!(!error.is_transient(), "{error:?}");
+    // A store whose header says that only readers may use it, once nobody has it open.
+    let closed = async || !path.with_extension("db-wal").exists();
+    support::eventually("the last connection closes", closed).await;
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[18] = 9;
+    std::fs::write(&path, &bytes).unwrap();
+    assert_eq!(kind(&path), StoreErrorKind::ReadOnly);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_everything_acknowledged_stays() {
+    let folder = Folder::new();
+    let path = folder.path().join("jobs.db");
+    let registry = SqliteRegistry::open(&path).unwrap();
+    // The file may not grow: as far as SQLite can tell, the disk is full.
+    let before = registry.enqueue(vec![job()]).await.unwrap()[0].id();
+    let conn = Connection::open(&path).unwrap();
+    let pages: i64 = conn.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    drop(registry);
+    drop(conn);
+    let options = SqliteOptions::new().max_pages(pages + 2);
+    let registry = SqliteRegistry::open_with(&path, &options).unwrap();
+    let big = || NewJob::raw("big", vec![7; 100_000]);
+    let error = registry.enqueue(vec![big()]).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Full, "{error:?}");
+    let row = registry.fetch(vec![before]).await.unwrap().pop().unwrap();
+    assert_eq!(row.state, State::Ready, "what was acknowledged is there");
+    assert_eq!(
+        registry.counts().await.unwrap().iter().map(|c| c.jobs).sum::<u64>(),
+        1,
+        "no half job"
+    );
+    drop(registry);
+    let registry = SqliteRegistry::open(&path).unwrap();
+    assert!(registry.enqueue(vec![big()]).await.unwrap()[0].is_new(), "with room again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_file_is_waited_for() {
+    let folder = Folder::new();
+    let path = folder.path().join("jobs.db");
+    let registry = SqliteRegistry::open(&path).unwrap();
+    let mut conn = Connection::open(&path).unwrap();
+    let lock = conn.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+    let enqueue = registry.enqueue(vec![job()]);
+    let mut enqueue = std::pin::pin!(enqueue);
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut enqueue).await;
+    assert!(early.is_err(), "it waits while another process writes");
+    lock.rollback().unwrap();
+    assert!(enqueue.await.unwrap()[0].is_new());
+}
+
+#[tokio::test]
+async fn a_set_wall_clock_ends_no_lease() {
+    const TEN_YEARS_MS: i64 = 10 * 365 * 24 * 3600 * 1000;
+    for step in [TEN_YEARS_MS, -TEN_YEARS_MS] {
+        let folder = Folder::new();
+        let clock = Clock::manual();
+        clock.step_wall(TEN_YEARS_MS * 2);
+        let options = SqliteOptions::new().clock(clock.clone());
+        let registry = SqliteRegistry::open_with(folder.path().join("jobs.db"), &options).unwrap();
+        registry.enqueue(vec![job()]).await.unwrap();
+        let worker = WorkerId::random();
+        let ttl = Duration::from_secs(30);
+        registry.register(worker, Identity::current(), ttl).await.unwrap();
+        let turn = TurnRequest::new(worker).claim("default", 1);
+        let lease = registry.turn(turn).await.unwrap().claimed[0].lease;
+        clock.step_wall(step);
+        assert_eq!(registry.sweep(vec![], 10).await.unwrap().jobs, 0, "stepped by {step}");
+        assert!(registry.beat(worker, ttl).await.unwrap());
+        clock.advance(Duration::from_secs(29));
+        assert_eq!(registry.sweep(vec![], 10).await.unwrap().jobs, 0);
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(registry.sweep(vec![], 10).await.unwrap().jobs, 1, "time itself ends it");
+        let done = Report::new(lease, Outcome::Done { result: None });
+        let turn = registry.turn(TurnRequest::new(worker).reports([done])).await.unwrap();
+        assert!(matches!(turn.applied[0], Applied::Lost(_)));
+    }
+}
+
+#[tokio::test]
+async fn jobs_and_completions_share_the_callers_transaction() {
+    let folder = Folder::new();
+    let path = folder.path().join("jobs.db");
+    let registry: Arc<dyn Registry> = Arc::new(SqliteRegistry::open(&path).unwrap());
+    let driver = WorkDriver::producer(Arc::clone(&registry));
+    let mut conn = Connection::open(&path).unwrap();
+    conn.execute("CREATE TABLE orders (id INTEGER)", []).unwrap();
+    let behavior = TransactionBehavior::Immediate;
+
+    let tx = conn.transaction_with_behavior(behavior).unwrap();
+    let id = enqueue_in(&tx, &[job()]).unwrap()[0].id();
+    tx.rollback().unwrap();
+    assert_eq!(driver.get(id).await.unwrap(), None, "rolled back with the transaction");
+    let tx = conn.transaction_with_behavior(behavior).unwrap();
+    tx.execute("INSERT INTO orders VALUES (1)", []).unwrap();
+    let id = enqueue_in(&tx, &[job(), job().unique("k")]).unwrap()[0].id();
+    tx.commit().unwrap();
+    assert_eq!(driver.get(id).await.unwrap().unwrap().state, State::Ready);
+
+    let worker = WorkerId::random();
+    registry.register(worker, Identity::current(), Duration::from_secs(60)).await.unwrap();
+    let turn = TurnRequest::new(worker).claim("default", 1);
+    let lease = registry.turn(turn).await.unwrap().claimed[0].lease;
+    let tx = conn.transaction_with_behavior(behavior).unwrap();
+    complete_in(&tx, lease, Some(b"7".to_vec())).unwrap();
+    tx.commit().unwrap();
+    let row = driver.get(id).await.unwrap().unwrap();
+    assert_eq!((row.state, row.result_as::<u8>()), (State::Succeeded, Some(7)));
+    let confirm = Report::new(lease, Outcome::Confirm);
+    let turn = registry.turn(TurnRequest::new(worker).reports([confirm])).await.unwrap();
+    assert_eq!(turn.applied, [Applied::Before], "the runner finds it completed");
+    let tx = conn.transaction_with_behavior(behavior).unwrap();
+    let mut stale = lease;
+    stale.fence = lastout_work_runner::Fence(0);
+    let refused = complete_in(&tx, stale, None).unwrap_err();
+    assert!(matches!(refused, WriteError::LeaseLost(_)), "{refused:?}");
+}

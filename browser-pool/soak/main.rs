@@ -1,0 +1,158 @@
+//! Storms on real browsers: leases through two browsers that are killed, stopped and crashed at random.
+//! Ends with the sums; fails when one is off. `--minutes N --seed S`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a program for the terminal that starts and ends real processes"
+)]
+
+#[path = "../tests/chrome_support/mod.rs"]
+mod chrome_support;
+
+use chrome_support::{LONG, Oracle, Server, builder, engines, soon};
+use lastout_browser_pool::{BrowserPool, Isolation, LeaseOptions, PoolConfig};
+use rustix::process::{Pid, Signal, kill_process};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Leases of one round, through two browsers.
+const LEASES: u64 = 1000;
+const CALLERS: u64 = 8;
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let (mut minutes, mut seed) = (1.0_f64, 1_u64);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--minutes" => minutes = args.next().unwrap().parse().unwrap(),
+            "--seed" => seed = args.next().unwrap().parse().unwrap(),
+            _ => {}
+        }
+    }
+    println!("soak browser: {minutes} minutes, seed {seed}");
+    let until = Instant::now() + Duration::from_secs_f64(minutes * 60.0);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut round = 0;
+    while round == 0 || Instant::now() < until {
+        let engines = engines();
+        let engine = &engines[round % engines.len()];
+        let isolation = [Isolation::Context, Isolation::Page][(round / engines.len()) % 2];
+        runtime.block_on(storm(engine, isolation, Random(seed + round as u64)));
+        round += 1;
+    }
+    println!("{round} rounds, every sum is right");
+}
+
+/// A small generator, so that a seed replays a storm's choices.
+#[derive(Clone, Copy)]
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+async fn storm(engine: &std::path::Path, isolation: Isolation, mut random: Random) {
+    let (oracle, server) = (Oracle::new(), Server::start().await);
+    let config = PoolConfig::builder()
+        .max_browsers(2)
+        .max_contexts(6)
+        .spares(2)
+        .isolation(isolation)
+        .max_leases(Some(200))
+        .max_errors(1000)
+        .circuit_after(1000)
+        .backoff_most(Duration::from_millis(500))
+        .acquire_timeout(LONG)
+        .op_timeout(Duration::from_secs(10))
+        .probe_interval(Duration::from_millis(200))
+        .probe_timeout(Duration::from_secs(4))
+        .build()
+        .unwrap();
+    let pool = BrowserPool::start(builder(engine, &oracle).build().unwrap(), config).unwrap();
+    let oracle = Arc::new(oracle);
+    let asked = Arc::new(AtomicU64::new(0));
+    let mut callers = Vec::new();
+    for caller in 0..CALLERS {
+        let (pool, asked, url) = (pool.clone(), asked.clone(), server.url("/storm"));
+        let random = Random(random.below(u64::MAX / 2) + caller);
+        callers.push(tokio::spawn(work(pool, asked, url, random)));
+    }
+    let faults = {
+        let (pool, oracle, asked) = (pool.clone(), oracle.clone(), asked.clone());
+        tokio::spawn(async move {
+            let mut done = [0_u64; 3];
+            while asked.load(Ordering::Relaxed) < LEASES {
+                tokio::time::sleep(Duration::from_millis(300 + random.below(1500))).await;
+                let kind = random.below(10);
+                let victims = match kind {
+                    0..5 => oracle.renderers(),
+                    _ => oracle.processes().iter().map(|found| found.pid).collect(),
+                };
+                if victims.is_empty() {
+                    continue;
+                }
+                let victim = victims[random.below(victims.len() as u64) as usize];
+                let signal = if kind == 9 { Signal::STOP } else { Signal::KILL };
+                let _ = kill_process(Pid::from_raw(victim as i32).unwrap(), signal);
+                done[match kind {
+                    0..5 => 0,
+                    9 => 2,
+                    _ => 1,
+                }] += 1;
+                drop(pool.stats());
+            }
+            done
+        })
+    };
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let [renderers, killed, stopped] = faults.await.unwrap();
+    // Full capacity again: as many leases at once as the limits allow.
+    let mut held = Vec::new();
+    for _ in 0..12 {
+        held.push(soon("full capacity", pool.page()).await.unwrap());
+    }
+    drop(held);
+    let report = soon("the drain", pool.drain(LONG)).await;
+    let stats = pool.stats();
+    println!(
+        "{} {isolation:?}: {report}; faults: {renderers} renderers and {killed} processes killed, \
+         {stopped} stopped; {} browsers lost, {} pages crashed; ended {:?}",
+        engine.display(),
+        stats.lost,
+        stats.page_crashes,
+        stats.ended,
+    );
+    assert!(report.is_clean());
+    assert_eq!(stats.granted, stats.returned + stats.revoked);
+    assert_eq!(stats.asked, stats.granted + stats.refused + stats.cancelled);
+    drop(pool);
+    oracle.assert_nothing();
+}
+
+async fn work(pool: BrowserPool, asked: Arc<AtomicU64>, url: String, mut random: Random) {
+    while asked.fetch_add(1, Ordering::Relaxed) < LEASES {
+        let options = LeaseOptions::new().tenant(random.below(3).to_string());
+        let limit = Duration::from_millis(random.below(8000));
+        let Ok(Ok(page)) = tokio::time::timeout(limit, pool.page_with(options)).await else {
+            continue;
+        };
+        match random.below(20) {
+            0 => drop(page.run(Duration::from_secs(2), page.goto("chrome://crash")).await),
+            1 => drop(page.run(Duration::from_millis(200), page.evaluate("while (true) {}")).await),
+            2 => page.discard(),
+            _ => {
+                if page.run(Duration::from_secs(5), page.goto(url.as_str())).await.is_ok() {
+                    page.release();
+                }
+            }
+        }
+    }
+}

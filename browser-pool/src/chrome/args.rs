@@ -1,0 +1,193 @@
+//! The command line of a browser: every switch with its reason, and the user's own merged in.
+
+use super::config::{Sandbox, Transport};
+use crate::error::LaunchError;
+use crate::request::LaunchProfile;
+use std::ffi::OsString;
+use std::path::Path;
+
+/// Switches that every browser gets, with the reason.
+pub(super) const ALWAYS: &[(&str, &str)] = &[
+    ("--no-first-run", "no welcome page"),
+    ("--no-default-browser-check", "no question about the default browser"),
+    ("--no-startup-window", "no start page: it would cost a renderer that nobody uses"),
+    ("--no-service-autorun", "nothing that outlives the browser"),
+    ("--disable-background-networking", "no traffic that no page asked for"),
+    ("--disable-background-timer-throttling", "pages are always in the background here"),
+    ("--disable-backgrounding-occluded-windows", "no window is ever visible"),
+    ("--disable-renderer-backgrounding", "renderers of pages that work keep their priority"),
+    ("--disable-breakpad", "crash reports go nowhere"),
+    ("--disable-client-side-phishing-detection", "no model is loaded for it"),
+    ("--disable-component-extensions-with-background-pages", "no hidden pages"),
+    ("--disable-component-update", "no downloads into the profile"),
+    ("--disable-default-apps", "none are used"),
+    (
+        "--disable-dev-shm-usage",
+        "/dev/shm is 64 MiB in most containers, and pages crash when it is full",
+    ),
+    ("--disable-extensions", "none are installed"),
+    ("--disable-field-trial-config", "the same behaviour on every machine"),
+    ("--disable-hang-monitor", "no dialog about a page that hangs: the pool has limits of its own"),
+    ("--disable-infobars", "they change the size of pages"),
+    ("--disable-ipc-flooding-protection", "many navigations in a row are not an attack here"),
+    ("--disable-popup-blocking", "pages may open what they want; it ends with their context"),
+    ("--disable-prompt-on-repost", "a reload never waits for an answer"),
+    ("--disable-search-engine-choice-screen", "no question at the first start"),
+    ("--disable-sync", "there is no account"),
+    ("--enable-automation", "no infobars, no password bubbles"),
+    ("--export-tagged-pdf", "PDFs that can be read aloud"),
+    ("--force-color-profile=srgb", "the same pixels on every machine"),
+    ("--hide-scrollbars", "screenshots without them"),
+    ("--metrics-recording-only", "metrics are not sent"),
+    ("--mute-audio", "nobody listens"),
+    ("--password-store=basic", "no keyring daemon is started or asked"),
+    ("--use-mock-keychain", "the same on macOS"),
+    ("--lang=en-US", "messages and number formats do not depend on the machine"),
+];
+
+/// Features that are off, with the reason.
+pub(super) const FEATURES_OFF: &[(&str, &str)] = &[
+    ("AcceptCHFrame", "no extra round trip for client hints"),
+    ("AutofillServerCommunication", "no form is reported"),
+    ("BackForwardCache", "a page that was left is gone, with its memory"),
+    ("CertificateTransparencyComponentUpdater", "a download nobody asked for"),
+    ("DestroyProfileOnBrowserClose", "the profile is removed as a whole"),
+    ("DialMediaRouteProvider", "no search for devices in the network"),
+    ("GlobalMediaControls", "nobody sees them"),
+    ("HttpsUpgrades", "a URL is what the caller wrote"),
+    ("LensOverlay", "nobody sees it"),
+    ("MediaRouter", "no search for devices in the network"),
+    ("OptimizationGuideModelDownloading", "a download nobody asked for"),
+    ("OptimizationHints", "a request for each page nobody asked for"),
+    ("PaintHolding", "screenshots show the new page"),
+    ("RenderDocument", "one renderer for each page"),
+    ("SpareRendererForSitePerProcess", "a second renderer for each context that most never use"),
+    ("Translate", "no bar, no model"),
+    ("OnDeviceModelService", "a process that starts after minutes"),
+    ("InitialWebUI", "no toolbar that is itself a web page"),
+    ("PreloadTopChromeWebUI", "no renderer for menus that nobody opens"),
+    ("WebUIOmniboxAimPopup", "a renderer for each window, for an address bar that nobody sees"),
+    ("WebUIOmniboxFullPopup", "the same"),
+    ("WebUIOmniboxPopup", "the same; without them a context costs less than half"),
+    ("WebUIReloadButton", "no toolbar that is itself a web page"),
+];
+
+/// Switches that the pool owns: a user's argument with such a name is refused, with the reason.
+const OWNED: &[(&str, &str)] = &[
+    ("--user-data-dir", "the pool gives every browser a directory of its own"),
+    ("--crash-dumps-dir", "the pool gives every browser a directory of its own"),
+    ("--disk-cache-dir", "the pool gives every browser a directory of its own"),
+    ("--remote-debugging-pipe", "choose the transport in the configuration"),
+    ("--remote-debugging-port", "an open port lets every process of the machine in"),
+    ("--remote-debugging-address", "an open port lets every machine in"),
+    ("--remote-debugging-socket-name", "choose the transport in the configuration"),
+    ("--remote-allow-origins", "it lets web pages drive the browser"),
+    ("--no-sandbox", "say Sandbox::Disabled in the configuration"),
+    ("--disable-setuid-sandbox", "say Sandbox::Disabled in the configuration"),
+    ("--headless", "the pool is headless"),
+    ("--proxy-server", "say LaunchProfile::proxy"),
+    ("--user-agent", "say LaunchProfile::user_agent"),
+    ("--disable-crashpad-for-testing", "pages hang with it"),
+    ("--single-process", "a crash of one page would take all"),
+];
+
+/// What else decides the command line.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub(super) is_shell: bool,
+    pub(super) sandbox: Sandbox,
+    pub(super) transport: Transport,
+    pub(super) gpu: bool,
+    pub(super) window: (u32, u32),
+    pub(super) profile_dir: &'a Path,
+    pub(super) crash_dir: &'a Path,
+    pub(super) profile: &'a LaunchProfile,
+}
+
+/// The whole command line.
+pub(super) fn arguments(parts: Parts<'_>, extra: &[String]) -> Result<Vec<OsString>, LaunchError> {
+    let mut args: Vec<String> = ALWAYS.iter().map(|(switch, _)| (*switch).into()).collect();
+    if !parts.is_shell {
+        args.push("--headless=new".into());
+    }
+    if !parts.gpu {
+        args.push("--disable-gpu".into());
+    }
+    if parts.sandbox == Sandbox::Disabled {
+        args.push("--no-sandbox".into());
+    }
+    args.push("--remote-debugging-pipe".into());
+    if parts.transport == Transport::Port {
+        args.push("--remote-debugging-port=0".into());
+    }
+    args.push(format!("--window-size={},{}", parts.window.0, parts.window.1));
+    if let Some(proxy) = &parts.profile.proxy {
+        args.push(format!("--proxy-server={proxy}"));
+    }
+    if let Some(agent) = &parts.profile.user_agent {
+        args.push(format!("--user-agent={agent}"));
+    }
+    let mut off: Vec<String> = FEATURES_OFF.iter().map(|(name, _)| (*name).into()).collect();
+    let mut on = Vec::new();
+    for arg in extra.iter().chain(&parts.profile.args) {
+        merge(&mut args, &mut off, &mut on, arg)?;
+    }
+    off.retain(|name| !on.contains(name));
+    args.push(format!("--disable-features={}", off.join(",")));
+    if !on.is_empty() {
+        args.push(format!("--enable-features={}", on.join(",")));
+    }
+    let mut args: Vec<OsString> = args.into_iter().map(OsString::from).collect();
+    for (switch, path) in
+        [("--user-data-dir", parts.profile_dir), ("--crash-dumps-dir", parts.crash_dir)]
+    {
+        let mut arg = OsString::from(switch);
+        arg.push("=");
+        arg.push(path);
+        args.push(arg);
+    }
+    Ok(args)
+}
+
+/// Adds a user's argument: features are merged, another switch replaces ours of the same name.
+fn merge(
+    args: &mut Vec<String>,
+    off: &mut Vec<String>,
+    on: &mut Vec<String>,
+    arg: &str,
+) -> Result<(), LaunchError> {
+    let name = name_of(arg);
+    let refuse = |why: &str| {
+        Err(LaunchError::Refused { what: format!("the argument {arg:?} is refused: {why}") })
+    };
+    if !arg.starts_with("--") || arg.len() < 3 || arg.contains('\0') {
+        return refuse("it is not a switch such as --name or --name=value");
+    }
+    if let Some((_, why)) = OWNED.iter().find(|(owned, _)| *owned == name) {
+        return refuse(why);
+    }
+    let values = arg.split_once('=').map_or("", |(_, values)| values);
+    let values = values.split(',').filter(|value| !value.is_empty()).map(str::to_owned);
+    match name {
+        "--disable-features" => off.extend(values),
+        "--enable-features" => on.extend(values),
+        _ => {
+            args.retain(|ours| name_of(ours) != name);
+            args.push(arg.into());
+        }
+    }
+    Ok(())
+}
+
+fn name_of(arg: &str) -> &str {
+    arg.split_once('=').map_or(arg, |(name, _)| name)
+}
+
+/// Checks a user's arguments without a browser.
+pub(super) fn check(extra: &[String]) -> Result<(), LaunchError> {
+    let (mut args, mut off, mut on) = Default::default();
+    extra.iter().try_for_each(|arg| merge(&mut args, &mut off, &mut on, arg))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+//! The command line as a whole.
+
+use super::*;
+use std::collections::BTreeSet;
+
+fn line(profile: &LaunchProfile, extra: &[&str]) -> Vec<String> {
+    let parts = Parts {
+        is_shell: false,
+        sandbox: Sandbox::Required,
+        transport: Transport::Pipe,
+        gpu: false,
+        window: (800, 600),
+        profile_dir: Path::new("/r/p"),
+        crash_dir: Path::new("/r/k"),
+        profile,
+    };
+    let extra: Vec<_> = extra.iter().map(|arg| (*arg).to_owned()).collect();
+    let args = arguments(parts, &extra).unwrap();
+    args.into_iter().map(|arg| arg.into_string().unwrap()).collect()
+}
+
+#[test]
+fn no_switch_stands_twice_and_each_has_a_reason() {
+    let args = line(&LaunchProfile::new(), &[]);
+    let names: BTreeSet<_> = args.iter().map(|arg| name_of(arg)).collect();
+    assert_eq!(names.len(), args.len(), "{args:?}");
+    assert!(ALWAYS.iter().chain(FEATURES_OFF).all(|(_, reason)| !reason.is_empty()));
+    assert!(!args.iter().any(|arg| arg.starts_with("--remote-debugging-port")));
+    assert!(!args.contains(&"--no-sandbox".to_owned()));
+}
+
+#[test]
+fn a_users_arguments_are_merged() {
+    let profile = LaunchProfile::new().proxy("http://p:1").arg("--lang=de").arg("--custom");
+    let args = line(&profile, &["--disable-features=Mine,Other", "--enable-features=Translate"]);
+    assert!(args.contains(&"--lang=de".into()) && !args.contains(&"--lang=en-US".into()));
+    assert!(
+        args.contains(&"--custom".into()) && args.contains(&"--proxy-server=http://p:1".into())
+    );
+    let off = args.iter().find(|arg| arg.starts_with("--disable-features=")).unwrap();
+    assert!(off.ends_with(",Mine,Other") && !off.contains("Translate"), "{off}");
+    assert!(args.contains(&"--enable-features=Translate".into()));
+}
+
+#[test]
+fn what_the_pool_owns_is_refused() {
+    for (owned, _) in OWNED {
+        for arg in [(*owned).to_owned(), format!("{owned}=x")] {
+            assert!(check(&[arg]).is_err(), "{owned}");
+        }
+    }
+    for rubbish in ["", "-", "--", "about:blank", "--a\0b"] {
+        assert!(check(&[rubbish.to_owned()]).is_err(), "{rubbish:?}");
+    }
+    assert!(check(&["--fine=1".to_owned()]).is_ok());
+}

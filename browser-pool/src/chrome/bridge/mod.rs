@@ -1,0 +1,319 @@
+//! An in-process bridge: the protocol pipe of a browser on one side, on the other the websocket that
+//! chromiumoxide wants to speak.
+//!
+//! It listens once, on the loopback, for one client that knows a secret path, and closes the listener
+//! as soon as that client is there; the client is in this very process. Being in the middle, it also
+//! answers what the browser will not: see [`filter`].
+
+mod filter;
+
+use self::filter::{Filter, Outgoing};
+use crate::error::Loss;
+use async_tungstenite::tokio::{
+    TokioAdapter, accept_hdr_async_with_config, connect_async_with_config,
+};
+use async_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use async_tungstenite::tungstenite::protocol::WebSocketConfig;
+use async_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
+use async_tungstenite::{WebSocketReceiver, WebSocketSender, WebSocketStream};
+use bytes::{Buf, BytesMut};
+use futures_util::StreamExt;
+use futures_util::io::{AsyncRead, AsyncWrite};
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, unix::pipe};
+use tokio::sync::mpsc;
+
+/// How often calls whose time is over are looked for.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How much is read from the pipe at once, at least.
+const READ: usize = 64 * 1024;
+
+/// A browser that sends more than this in one message is not one.
+const LONGEST_MESSAGE: usize = 1 << 30;
+
+/// The client's side of a bridge.
+type Socket = WebSocketStream<TokioAdapter<TcpStream>>;
+
+/// The browser's side of a bridge.
+pub(super) enum Upstream {
+    /// The two ends of the protocol pipe.
+    Pipe {
+        /// What the browser writes.
+        from: pipe::Receiver,
+        /// What the browser reads.
+        to: pipe::Sender,
+    },
+    /// A websocket of the browser; the pipe is held open beside it.
+    Socket {
+        /// The connection.
+        socket: Box<WebSocketStream<async_tungstenite::tokio::ConnectStream>>,
+        /// Closed when the bridge ends.
+        lifeline: (pipe::Receiver, pipe::Sender),
+    },
+}
+
+/// What the rest of the driver may ask about the connection.
+#[derive(Debug, Clone)]
+pub(super) struct Knowledge(Arc<Mutex<Filter>>);
+
+impl Knowledge {
+    fn filter(&self) -> MutexGuard<'_, Filter> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the page was asked for something that a reset cannot undo.
+    pub(super) fn is_tainted(&self, session: &str) -> bool {
+        self.filter().is_tainted(session)
+    }
+
+    /// The page is as a new page is.
+    pub(super) fn settle(&self, session: &str) {
+        self.filter().settle(session);
+    }
+}
+
+/// A bridge that waits for its client.
+pub(super) struct Bridge {
+    listener: TcpListener,
+    path: String,
+    knowledge: Knowledge,
+    upstream: Upstream,
+    crashes: mpsc::UnboundedSender<String>,
+}
+
+impl Bridge {
+    /// Listens for one client; each call on the connection may take `limit`.
+    pub(super) async fn listen(
+        upstream: Upstream,
+        limit: Duration,
+        crashes: mpsc::UnboundedSender<String>,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let mut secret = [0_u8; 16];
+        std::fs::File::open("/dev/urandom")?.read_exact(&mut secret)?;
+        let path = format!("/{:032x}", u128::from_ne_bytes(secret));
+        let knowledge = Knowledge(Arc::new(Mutex::new(Filter::new(limit))));
+        Ok(Self { listener, path, knowledge, upstream, crashes })
+    }
+
+    /// What the client connects to.
+    pub(super) fn address(&self) -> io::Result<String> {
+        Ok(format!("ws://{}{}", self.listener.local_addr()?, self.path))
+    }
+
+    pub(super) fn knowledge(&self) -> Knowledge {
+        self.knowledge.clone()
+    }
+
+    /// Takes the client in and carries messages until one side ends. Anybody else who connects before
+    /// the client is turned away.
+    pub(super) async fn run(self) -> Loss {
+        let Self { listener, path, knowledge, upstream, crashes } = self;
+        let socket = loop {
+            let Ok((stream, _)) = listener.accept().await else {
+                return Loss::Disconnected;
+            };
+            if let Some(socket) = admit(stream, &path).await {
+                break socket;
+            }
+        };
+        drop(listener);
+        match upstream {
+            Upstream::Pipe { from, to } => {
+                carry(socket, PipeReader::new(from), PipeWriter(to), knowledge, crashes).await
+            }
+            Upstream::Socket { socket: upstream, lifeline } => {
+                let (to, from) = (*upstream).split();
+                let loss = carry(socket, from, to, knowledge, crashes).await;
+                drop(lifeline);
+                loss
+            }
+        }
+    }
+}
+
+/// Connects to a browser that listens on a port.
+pub(super) async fn connect(
+    address: &str,
+) -> Result<
+    WebSocketStream<async_tungstenite::tokio::ConnectStream>,
+    Box<dyn std::error::Error + Send + Sync>,
+> {
+    let (socket, _) = connect_async_with_config(address, Some(limits())).await?;
+    Ok(socket)
+}
+
+fn limits() -> WebSocketConfig {
+    WebSocketConfig::default().max_message_size(None).max_frame_size(None)
+}
+
+async fn admit(stream: TcpStream, secret: &str) -> Option<Socket> {
+    stream.set_nodelay(true).ok()?;
+    #[expect(clippy::result_large_err, reason = "the type that the handshake asks for")]
+    let knows = |request: &Request, response: Response| {
+        if request.uri().path() == secret { Ok(response) } else { Err(ErrorResponse::new(None)) }
+    };
+    accept_hdr_async_with_config(stream, knows, Some(limits())).await.ok()
+}
+
+/// Something that gives whole messages of the browser.
+trait Source {
+    /// The next message, or `None` at the end. Dropping the future loses nothing.
+    async fn next_message(&mut self) -> Option<Utf8Bytes>;
+}
+
+/// Something that takes whole messages to the browser.
+trait Target {
+    async fn put(&mut self, text: Utf8Bytes) -> bool;
+}
+
+/// Carries messages both ways until one side ends.
+async fn carry(
+    socket: Socket,
+    from: impl Source,
+    to: impl Target,
+    knowledge: Knowledge,
+    crashes: mpsc::UnboundedSender<String>,
+) -> Loss {
+    let (client_in, client_out) = socket.split();
+    let (answers, answered) = mpsc::unbounded_channel();
+    let outgoing = outgoing(client_out, to, knowledge.clone(), answers);
+    let incoming = incoming(client_in, from, knowledge, crashes, answered);
+    tokio::select! {
+        () = outgoing => {}
+        () = incoming => {}
+    }
+    Loss::Disconnected
+}
+
+/// From the client to the browser.
+async fn outgoing(
+    mut client: WebSocketReceiver<TokioAdapter<TcpStream>>,
+    mut to: impl Target,
+    knowledge: Knowledge,
+    answers: mpsc::UnboundedSender<String>,
+) {
+    while let Some(Ok(message)) = client.next().await {
+        let Message::Text(text) = message else {
+            continue;
+        };
+        let verdict = knowledge.filter().outgoing(&text, Instant::now());
+        let going = match verdict {
+            Outgoing::Forward => to.put(text).await,
+            Outgoing::Answer(answer) => answers.send(answer).is_ok(),
+        };
+        if !going {
+            return;
+        }
+    }
+}
+
+/// From the browser to the client, with what the filter adds.
+async fn incoming(
+    mut client: WebSocketSender<TokioAdapter<TcpStream>>,
+    mut from: impl Source,
+    knowledge: Knowledge,
+    crashes: mpsc::UnboundedSender<String>,
+    mut answered: mpsc::UnboundedReceiver<String>,
+) {
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let inject = tokio::select! {
+            message = from.next_message() => {
+                let Some(text) = message else { return };
+                let incoming = knowledge.filter().incoming(&text);
+                if client.send(Message::Text(text)).await.is_err() {
+                    return;
+                }
+                if let Some(target) = incoming.crashed {
+                    drop(crashes.send(target));
+                }
+                incoming.inject
+            }
+            Some(answer) = answered.recv() => vec![answer],
+            _ = look.tick() => knowledge.filter().expire(Instant::now()),
+        };
+        for text in inject {
+            if client.send(Message::text(text)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Splits what the browser writes at its NULs.
+struct PipeReader {
+    pipe: pipe::Receiver,
+    buffer: BytesMut,
+    /// Bytes of the buffer that are known to hold no NUL.
+    seen: usize,
+}
+
+impl PipeReader {
+    fn new(pipe: pipe::Receiver) -> Self {
+        Self { pipe, buffer: BytesMut::with_capacity(READ), seen: 0 }
+    }
+
+    fn buffered(&mut self) -> Option<Bytes> {
+        let found = memchr::memchr(0, &self.buffer[self.seen..]);
+        let Some(end) = found.map(|at| at + self.seen) else {
+            self.seen = self.buffer.len();
+            return None;
+        };
+        self.seen = 0;
+        let message = self.buffer.split_to(end).freeze();
+        self.buffer.advance(1);
+        Some(message)
+    }
+}
+
+impl Source for PipeReader {
+    async fn next_message(&mut self) -> Option<Utf8Bytes> {
+        loop {
+            while let Some(message) = self.buffered() {
+                // The protocol is JSON; what is not text is no message.
+                if let Ok(text) = Utf8Bytes::try_from(message) {
+                    return Some(text);
+                }
+            }
+            if self.buffer.len() > LONGEST_MESSAGE {
+                return None;
+            }
+            self.buffer.reserve(READ);
+            if self.pipe.read_buf(&mut self.buffer).await.ok()? == 0 {
+                return None;
+            }
+        }
+    }
+}
+
+struct PipeWriter(pipe::Sender);
+
+impl Target for PipeWriter {
+    async fn put(&mut self, text: Utf8Bytes) -> bool {
+        let mut message = Bytes::from(text).chain(&[0_u8][..]);
+        self.0.write_all_buf(&mut message).await.is_ok()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Source for WebSocketReceiver<S> {
+    async fn next_message(&mut self) -> Option<Utf8Bytes> {
+        while let Some(Ok(message)) = self.next().await {
+            if let Message::Text(text) = message {
+                return Some(text);
+            }
+        }
+        None
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Target for WebSocketSender<S> {
+    async fn put(&mut self, text: Utf8Bytes) -> bool {
+        self.send(Message::Text(text)).await.is_ok()
+    }
+}

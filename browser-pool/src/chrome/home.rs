@@ -1,0 +1,337 @@
+//! Where every file of every browser lives, and who owns it.
+//!
+//! ```text
+//!   ROOT            0700, ours, held open
+//!   └─ OWNER        one for each driver, random name
+//!      ├─ lock      locked as long as the owner lives: the one proof of that
+//!      └─ BROWSER   one for each browser, random name
+//!         ├─ process   its root process, by pid, start time and boot
+//!         ├─ p         profile         ├─ t   TMPDIR     ├─ c   XDG_CACHE_HOME
+//!         ├─ k         crash dumps     ├─ h   HOME       └─ g   XDG_CONFIG_HOME
+//!         └─ d         downloads
+//! ```
+//!
+//! An owner directory is made under a staging name and renamed when its lock is held, so whoever sees
+//! the final name can trust the lock. Names are short because browsers make sockets below `t`.
+
+use super::remove::remove;
+use crate::error::LaunchError;
+use lastout_proc_tree::{Deadline, Evidence, ProcId, Tree};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// The longest root: a socket path may have 107 bytes, and browsers add 60 below the root.
+const LONGEST_ROOT: usize = 40;
+
+/// The name of an owner directory before its lock is held.
+const STAGING: &str = "new-";
+
+/// Owners that die while they stage are swept after this time.
+const STAGING_TIME: Duration = Duration::from_secs(60);
+
+/// Bound of killing and removing what one dead owner left.
+const SWEEP_BOUND: Duration = Duration::from_secs(5);
+
+/// The directory of one driver. Dropping it removes it, unless something in it could not be removed.
+#[derive(Debug)]
+pub(super) struct Home {
+    root: PathBuf,
+    path: PathBuf,
+    /// Locked for the life of this value.
+    _lock: File,
+}
+
+/// What a sweep found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SweepReport {
+    /// Owners that live, in this process or another one; nothing of theirs was touched.
+    pub living: usize,
+    /// Owners that had died.
+    pub dead: usize,
+    /// Processes of theirs that were still running and were killed.
+    pub killed: usize,
+    /// Directories of theirs that could not be removed.
+    pub left: Vec<PathBuf>,
+}
+
+impl Home {
+    /// Makes the directory of a new owner.
+    pub(super) fn open(root: Option<PathBuf>) -> Result<Self, LaunchError> {
+        let root = match root {
+            Some(root) => root,
+            None => default_root(),
+        };
+        let failed = |path: &Path, source| LaunchError::Directory { path: path.into(), source };
+        if root.as_os_str().len() > LONGEST_ROOT || !root.is_absolute() {
+            let what = format!(
+                "the root {} must be absolute and of at most {LONGEST_ROOT} bytes, \
+                 because browsers make sockets below it",
+                root.display()
+            );
+            return Err(LaunchError::Refused { what });
+        }
+        private_dir(&root).map_err(|source| failed(&root, source))?;
+        let name = random_name().map_err(|source| failed(&root, source))?;
+        let staging = root.join(format!("{STAGING}{name}"));
+        let make = || {
+            make_dir(&staging)?;
+            let lock = lock_file(&staging, true)?;
+            lock.try_lock().map_err(io::Error::other)?;
+            let path = root.join(&name);
+            std::fs::rename(&staging, &path)?;
+            Ok((path, lock))
+        };
+        let (path, lock) = make().map_err(|source| failed(&staging, source))?;
+        Ok(Self { root, path, _lock: lock })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the directory of a new browser.
+    pub(super) fn browser(&self) -> Result<BrowserDir, LaunchError> {
+        let failed = |path: &Path, source| LaunchError::Directory { path: path.into(), source };
+        let name = random_name().map_err(|source| failed(&self.path, source))?;
+        let path = self.path.join(name);
+        let make = || {
+            make_dir(&path)?;
+            ["p", "t", "h", "c", "g", "k", "d"]
+                .iter()
+                .try_for_each(|name| make_dir(&path.join(name)))
+        };
+        make().map_err(|source| failed(&path, source))?;
+        Ok(BrowserDir { path })
+    }
+
+    /// Kills and removes what dead owners have left. Owners that live are not touched, and neither is
+    /// anything that is not a real directory of this user.
+    pub(super) fn sweep(&self) -> SweepReport {
+        let mut report = SweepReport::default();
+        for path in own_dirs(&self.root).filter(|path| *path != self.path) {
+            if is_staging(&path) {
+                sweep_staging(&path);
+                continue;
+            }
+            match lock_file(&path, false).map(|lock| (lock.try_lock(), lock)) {
+                Ok((Ok(()), _held)) => sweep_owner(&path, &mut report),
+                // Somebody removed it in between, or it never had a lock: then nothing is in it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    drop(std::fs::remove_dir(&path));
+                }
+                Ok((Err(_), _)) | Err(_) => report.living += 1,
+            }
+        }
+        report
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // Only what is empty but for the lock: a browser's directory that could not be removed stays,
+        // with its record, for the next sweep.
+        if own_dirs(&self.path).next().is_none() {
+            drop(std::fs::remove_file(self.path.join("lock")));
+            drop(std::fs::remove_dir(&self.path));
+        }
+    }
+}
+
+/// The directory of one browser.
+#[derive(Debug)]
+pub(super) struct BrowserDir {
+    path: PathBuf,
+}
+
+impl BrowserDir {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// One of the directories in it, by its letter.
+    pub(super) fn part(&self, letter: &str) -> PathBuf {
+        self.path.join(letter)
+    }
+
+    /// The argument by which the browser process is recognised.
+    pub(super) fn mark(path: &Path) -> std::ffi::OsString {
+        let mut mark = std::ffi::OsString::from("--user-data-dir=");
+        mark.push(path.join("p"));
+        mark
+    }
+
+    /// Writes down which process runs in it.
+    pub(super) fn record(&self, process: ProcId) -> io::Result<()> {
+        std::fs::write(self.path.join("process"), process.to_string())
+    }
+}
+
+fn default_root() -> PathBuf {
+    let name = format!("lastout-{}", rustix::process::geteuid().as_raw());
+    let root = std::env::temp_dir().join(&name);
+    // A temporary directory with a long name holds no sockets.
+    if root.as_os_str().len() <= LONGEST_ROOT && root.is_absolute() {
+        root
+    } else {
+        Path::new("/tmp").join(name)
+    }
+}
+
+/// Makes sure that the directory is real, ours and private.
+fn private_dir(path: &Path) -> io::Result<()> {
+    match make_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    // Not through a symbolic link: another user may have put one there.
+    let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW;
+    let open = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    let metadata = open.metadata()?;
+    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    if !ours || metadata.mode() & 0o077 != 0 {
+        let what = "it is not a directory that belongs to this user alone";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+    }
+    Ok(())
+}
+
+fn make_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
+}
+
+fn lock_file(dir: &Path, create: bool) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(create)
+        .mode(0o600)
+        .custom_flags(flags)
+        .open(dir.join("lock"))
+}
+
+/// Eight characters that cannot be guessed: 40 bits, in a directory that only we may read.
+fn random_name() -> io::Result<String> {
+    let mut bytes = [0_u8; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    let letters = b"abcdefghijklmnopqrstuvwxyz234567";
+    Ok(bytes.iter().map(|byte| char::from(letters[usize::from(byte % 32)])).collect())
+}
+
+/// The real directories in `path` that belong to this user.
+fn own_dirs(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let uid = rustix::process::geteuid().as_raw();
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(move |path| {
+        path.symlink_metadata().is_ok_and(|found| found.is_dir() && found.uid() == uid)
+    })
+}
+
+fn is_staging(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(STAGING))
+}
+
+/// Removes an owner directory that was never finished, when it is old and its lock is free.
+fn sweep_staging(path: &Path) {
+    let age = path.symlink_metadata().and_then(|found| found.modified());
+    let age = age.ok().and_then(|made| SystemTime::now().duration_since(made).ok());
+    if age.is_none_or(|age| age < STAGING_TIME) {
+        return;
+    }
+    let locked = lock_file(path, false).map(|lock| (lock.try_lock().is_err(), lock));
+    if !locked.is_ok_and(|(locked, _)| locked) {
+        drop(std::fs::remove_file(path.join("lock")));
+        drop(std::fs::remove_dir(path));
+    }
+}
+
+/// The lock of the owner is held by the caller: nobody else touches it.
+fn sweep_owner(path: &Path, report: &mut SweepReport) {
+    report.dead += 1;
+    let deadline = Deadline::after(SWEEP_BOUND);
+    for browser in own_dirs(path) {
+        report.killed += kill_recorded(&browser, deadline);
+    }
+    if remove(path, None, deadline.instant()).is_err() {
+        report.left.push(path.into());
+    }
+}
+
+/// Kills what still runs in a dead owner's browser directory: the recorded process, if it is that very
+/// one, and whoever has the directory in its command line.
+fn kill_recorded(browser: &Path, deadline: Deadline) -> usize {
+    let record = std::fs::read_to_string(browser.join("process")).ok();
+    let recorded = record.and_then(|text| text.trim().parse::<ProcId>().ok());
+    let mut evidence = Evidence::new().argument(BrowserDir::mark(browser));
+    if let Some(process) = recorded.filter(ProcId::is_running) {
+        evidence = evidence.process(process).group(process.pid());
+    }
+    let Ok(tree) = Tree::adopt_with(evidence) else {
+        return 0;
+    };
+    match tree.kill(deadline) {
+        Ok(report) => report.killed,
+        Err(error) => error.report().map_or(0, |report| report.killed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> PathBuf {
+        let root = PathBuf::from("/tmp").join(format!("lo-{}", random_name().unwrap()));
+        private_dir(&root).unwrap();
+        root
+    }
+
+    #[test]
+    fn a_living_owner_is_left_alone_and_a_dead_one_is_swept() {
+        let root = root();
+        let living = Home::open(Some(root.clone())).unwrap();
+        let browser = living.browser().unwrap();
+        let dead = Home::open(Some(root.clone())).unwrap();
+        let left = dead.browser().unwrap().path().to_owned();
+        let dead_path = dead.path().to_owned();
+        // The owner dies: its directory stays, because a browser's directory is in it.
+        drop(dead);
+        assert!(left.exists());
+        let sweeper = Home::open(Some(root.clone())).unwrap();
+        let report = sweeper.sweep();
+        assert_eq!((report.living, report.dead, report.left.len()), (1, 1, 0));
+        assert!(!dead_path.exists() && browser.path().exists());
+        remove(browser.path(), None, std::time::Instant::now() + SWEEP_BOUND).unwrap();
+        drop((living, sweeper));
+        assert!(own_dirs(&root).next().is_none(), "owners leave nothing");
+        std::fs::remove_dir(&root).unwrap();
+    }
+
+    #[test]
+    fn links_files_and_open_directories_are_not_trusted() {
+        let root = root();
+        let outside = root.with_extension("out");
+        make_dir(&outside).unwrap();
+        std::fs::write(outside.join("lock"), "").unwrap();
+        std::os::unix::fs::symlink(&outside, root.join("link")).unwrap();
+        std::fs::write(root.join("file"), "").unwrap();
+        let home = Home::open(Some(root.clone())).unwrap();
+        let report = home.sweep();
+        assert_eq!((report.living, report.dead), (0, 0));
+        assert!(outside.join("lock").exists() && root.join("file").exists());
+        let through = root.join("link");
+        assert!(matches!(Home::open(Some(through)), Err(LaunchError::Directory { .. })));
+        let shared = root.with_extension("all");
+        DirBuilder::new().mode(0o755).create(&shared).unwrap();
+        assert!(matches!(Home::open(Some(shared.clone())), Err(LaunchError::Directory { .. })));
+        let long = root.join("x".repeat(LONGEST_ROOT));
+        assert!(matches!(Home::open(Some(long)), Err(LaunchError::Refused { .. })));
+        drop(home);
+        for path in [root, outside, shared] {
+            remove(&path, None, std::time::Instant::now() + SWEEP_BOUND).unwrap();
+        }
+    }
+}

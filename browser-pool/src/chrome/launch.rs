@@ -1,0 +1,258 @@
+//! One launch: directory, process, bridge, client, first answer.
+
+use super::args::{Parts, arguments};
+use super::bridge::{self, Bridge, Upstream};
+use super::config::{Chrome, Inner, Transport};
+use super::home::BrowserDir;
+use super::live::{ChromeBrowser, drive};
+use super::process::{KILL_BOUND, Process};
+use crate::driver::{Driver, Launch, Launched};
+use crate::error::{LaunchError, Loss};
+use chromiumoxide::browser::Browser;
+use chromiumoxide::handler::HandlerConfig;
+use lastout_proc_tree::{Containment, TokioChild, Tree};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::unix::pipe;
+use tokio::process::Command;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// Variables of this process that a browser sees.
+const PASSED_ON: &[&str] = &["PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH"];
+
+/// How often the file that tells the port is looked for.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The status of a process whose pipe has closed comes a moment later.
+const STATUS: Duration = Duration::from_millis(250);
+
+impl Driver for Chrome {
+    type Browser = ChromeBrowser;
+
+    async fn launch(&self, launch: Launch) -> Result<Launched<ChromeBrowser>, LaunchError> {
+        if let Some(adopted) = self.inner.adopted.take() {
+            return adopted.launch(&launch).await;
+        }
+        let deadline = Instant::now() + launch.timeout;
+        let started = start(&self.inner, &launch)?;
+        let process = started.process.clone();
+        let mut phase = "the opening of its port";
+        let connected = async {
+            let (started, upstream) = upstream(&self.inner, started).await?;
+            phase = "its first answer";
+            connect(&self.inner, started, upstream, &launch).await
+        };
+        let connected = timeout_at(deadline, connected).await;
+        match connected {
+            Ok(Ok(launched)) => Ok(launched),
+            Ok(Err(error)) => {
+                drop(process.end(KILL_BOUND).await);
+                Err(error)
+            }
+            Err(_) => {
+                let (after, stderr) = (launch.timeout, process.last_words());
+                drop(process.end(KILL_BOUND).await);
+                Err(LaunchError::TimedOut { phase, after, stderr })
+            }
+        }
+    }
+}
+
+/// A browser that was started, and does not talk yet. Dropping it ends it.
+struct Started {
+    process: Arc<Process>,
+    child: TokioChild,
+    dir: BrowserDir,
+    pipe: (pipe::Receiver, pipe::Sender),
+}
+
+/// The same, once its pipe is in the bridge.
+struct Connecting {
+    process: Arc<Process>,
+    child: TokioChild,
+}
+
+fn start(chrome: &Inner, launch: &Launch) -> Result<Started, LaunchError> {
+    let dir = chrome.home.browser()?;
+    // From here on whatever fails removes the directory.
+    let program = chrome.executable.path();
+    let spawned = spawn(chrome, launch, &dir);
+    let (tree, mut child, pipe) = match spawned {
+        Ok(spawned) => spawned,
+        Err(error) => {
+            let bound = std::time::Instant::now() + Duration::from_millis(250);
+            drop(super::remove::remove(dir.path(), None, bound));
+            return Err(match error {
+                SpawnFailed::Args(error) => error,
+                SpawnFailed::Io(source) => LaunchError::Spawn { program: program.into(), source },
+            });
+        }
+    };
+    let stderr = child.stderr.take();
+    let recorded = dir.record(child.id());
+    let process = Arc::new(Process::new(tree, &dir, stderr));
+    recorded.map_err(|source| LaunchError::Directory { path: dir.path().into(), source })?;
+    Ok(Started { process, child, dir, pipe })
+}
+
+enum SpawnFailed {
+    Args(LaunchError),
+    Io(Box<dyn std::error::Error + Send + Sync>),
+}
+
+type Spawned = (Tree, TokioChild, (pipe::Receiver, pipe::Sender));
+
+fn spawn(chrome: &Inner, launch: &Launch, dir: &BrowserDir) -> Result<Spawned, SpawnFailed> {
+    let parts = Parts {
+        is_shell: chrome.executable.is_headless_shell(),
+        sandbox: chrome.sandbox,
+        transport: chrome.transport,
+        gpu: chrome.gpu,
+        window: chrome.window,
+        profile_dir: &dir.part("p"),
+        crash_dir: &dir.part("k"),
+        profile: &launch.profile,
+    };
+    let args = arguments(parts, &chrome.args).map_err(SpawnFailed::Args)?;
+    let mut command = Command::new(chrome.executable.path());
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.current_dir(dir.path()).env_clear();
+    for name in PASSED_ON {
+        command.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
+    let fonts =
+        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FONTCONFIG_"));
+    command.envs(fonts);
+    let own = [
+        ("TMPDIR", "t"),
+        ("HOME", "h"),
+        ("XDG_CACHE_HOME", "c"),
+        ("XDG_CONFIG_HOME", "g"),
+        ("XDG_DATA_HOME", "h"),
+        ("XDG_RUNTIME_DIR", "t"),
+        ("BREAKPAD_DUMP_LOCATION", "k"),
+    ];
+    command.envs(own.map(|(name, letter)| (name, dir.part(letter))));
+    command.envs(chrome.env.iter().map(|(name, value)| (name, value)));
+    let failed = |error: std::io::Error| SpawnFailed::Io(Box::new(error));
+    let (its_in, our_out) = std::io::pipe().map_err(failed)?;
+    let (our_in, its_out) = std::io::pipe().map_err(failed)?;
+    let ours = (
+        pipe::Receiver::from_owned_fd(OwnedFd::from(our_in)).map_err(failed)?,
+        pipe::Sender::from_owned_fd(OwnedFd::from(our_out)).map_err(failed)?,
+    );
+    let containment = Containment::strongest().descriptor(3, its_in).descriptor(4, its_out);
+    let spawned = Tree::spawn(&mut command, containment);
+    let (tree, child) = spawned.map_err(|error| SpawnFailed::Io(Box::new(error)))?;
+    Ok((tree, child, ours))
+}
+
+/// The browser's side of the bridge.
+async fn upstream(chrome: &Inner, started: Started) -> Result<(Connecting, Upstream), LaunchError> {
+    let Started { process, child, dir, pipe: (from, to) } = started;
+    let mut started = Connecting { process, child };
+    if chrome.transport == Transport::Pipe {
+        return Ok((started, Upstream::Pipe { from, to }));
+    }
+    let file = dir.part("p").join("DevToolsActivePort");
+    let address = loop {
+        if let Some(address) = active_port(&file) {
+            break address;
+        }
+        if let Ok(Some(status)) = started.child.try_wait() {
+            return Err(exited(&started.process, Some(status.to_string())));
+        }
+        sleep(LOOK).await;
+    };
+    let socket = bridge::connect(&address)
+        .await
+        .map_err(|source| LaunchError::Connect { source, stderr: started.process.last_words() })?;
+    Ok((started, Upstream::Socket { socket: Box::new(socket), lifeline: (from, to) }))
+}
+
+/// The address in the file that a browser writes when it listens: the port, then the path.
+fn active_port(file: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let (port, rest) = text.split_once('\n')?;
+    let port: u16 = port.trim().parse().ok()?;
+    let path = rest.lines().next().filter(|path| path.starts_with('/'))?;
+    Some(format!("ws://127.0.0.1:{port}{path}"))
+}
+
+/// Bridges, connects chromiumoxide, and waits for the first answer.
+async fn connect(
+    chrome: &Inner,
+    mut started: Connecting,
+    upstream: Upstream,
+    launch: &Launch,
+) -> Result<Launched<ChromeBrowser>, LaunchError> {
+    let (crashes, crashed) = mpsc::unbounded_channel();
+    let process = started.process.clone();
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| LaunchError::Connect {
+        source,
+        stderr: process.last_words(),
+    };
+    let bridge = Bridge::listen(upstream, launch.op_timeout, crashes).await;
+    let bridge = bridge.map_err(|error| failed(Box::new(error)))?;
+    let address = bridge.address().map_err(|error| failed(Box::new(error)))?;
+    let knowledge = bridge.knowledge();
+    let mut carried = Box::pin(bridge.run());
+    let config = HandlerConfig {
+        ignore_https_errors: chrome.ignore_https_errors,
+        ignore_invalid_messages: true,
+        viewport: None,
+        context_ids: Vec::new(),
+        request_timeout: launch.op_timeout,
+        request_intercept: chrome.request_intercept,
+        cache_enabled: true,
+    };
+    let (client, handler) = tokio::select! {
+        client = Browser::connect_with_config(address, config) => {
+            client.map_err(|error| failed(Box::new(error)))?
+        }
+        _ = &mut carried => return Err(ended(&mut started).await),
+    };
+    let browser = ChromeBrowser::new(client, Some(knowledge), started.process.clone());
+    let mut drive: std::pin::Pin<Box<dyn Future<Output = Loss> + Send>> =
+        Box::pin(drive(handler, carried));
+    let answer = tokio::select! {
+        answer = browser.first_answer() => Some(answer),
+        _ = &mut drive => None,
+        _ = started.child.wait() => None,
+    };
+    match answer {
+        Some(Ok(())) => {}
+        Some(Err(error)) => return Err(failed(Box::new(error))),
+        None => return Err(ended(&mut started).await),
+    }
+    let mut child = started.child;
+    let drive = Box::pin(async move {
+        let lost = tokio::select! {
+            loss = drive => Some(loss),
+            _ = child.wait() => None,
+        };
+        // The connection is gone by now; the status comes a moment later.
+        match (lost, tokio::time::timeout(STATUS, child.wait()).await) {
+            (Some(loss @ Loss::Client(_)), _) => loss,
+            (_, Ok(status)) => {
+                Loss::Exited { status: status.ok().map(|status| status.to_string()) }
+            }
+            (lost, Err(_)) => lost.unwrap_or(Loss::Disconnected),
+        }
+    });
+    Ok(Launched { browser, drive, crashes: crashed })
+}
+
+async fn ended(started: &mut Connecting) -> LaunchError {
+    let status = tokio::time::timeout(STATUS, started.child.wait()).await;
+    let status = status.ok().and_then(Result::ok).map(|status| status.to_string());
+    exited(&started.process, status)
+}
+
+fn exited(process: &Process, status: Option<String>) -> LaunchError {
+    LaunchError::Exited { status, stderr: process.last_words() }
+}

@@ -1,0 +1,266 @@
+//! What the pool asks of a running browser: the one file that speaks to chromiumoxide.
+
+use super::bridge::Knowledge;
+use super::process::{KILL_BOUND, Process};
+use crate::driver::{Ending, LiveBrowser};
+use crate::error::{Loss, OpError};
+use crate::report::BrowserReport;
+use crate::request::ContextOptions;
+use chromiumoxide::cdp::browser_protocol::browser::{
+    BrowserContextId, CloseParams, GetVersionParams, SetDownloadBehaviorBehavior,
+    SetDownloadBehaviorParams,
+};
+use chromiumoxide::cdp::browser_protocol::network::{
+    ClearBrowserCacheParams, ClearBrowserCookiesParams,
+};
+use chromiumoxide::cdp::browser_protocol::page::{
+    GetNavigationHistoryParams, ResetNavigationHistoryParams,
+};
+use chromiumoxide::cdp::browser_protocol::storage::ClearDataForOriginParams;
+use chromiumoxide::cdp::browser_protocol::target::{
+    CloseTargetParams, CreateBrowserContextParams, CreateTargetParams, DisposeBrowserContextParams,
+    TargetId,
+};
+use chromiumoxide::error::CdpError;
+use chromiumoxide::{Browser, Handler, Page};
+use futures_util::future::join_all;
+use futures_util::{FutureExt, StreamExt};
+use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// A running browser.
+#[derive(Debug)]
+pub struct ChromeBrowser {
+    client: Browser,
+    /// `None` for an adopted browser, whose connection is not bridged.
+    knowledge: Option<Knowledge>,
+    process: Arc<Process>,
+}
+
+/// A browser context, and where its downloads go.
+#[derive(Debug, Clone)]
+pub struct ChromeContext {
+    id: BrowserContextId,
+    downloads: Option<PathBuf>,
+}
+
+impl ChromeContext {
+    /// The identifier in the protocol, for commands that take one.
+    pub fn id(&self) -> &BrowserContextId {
+        &self.id
+    }
+}
+
+fn driver(error: CdpError) -> OpError {
+    OpError::driver(error)
+}
+
+impl ChromeBrowser {
+    pub(super) fn new(
+        client: Browser,
+        knowledge: Option<Knowledge>,
+        process: Arc<Process>,
+    ) -> Self {
+        Self { client, knowledge, process }
+    }
+
+    /// Resolves when the browser has answered for the first time.
+    pub(super) async fn first_answer(&self) -> Result<(), OpError> {
+        self.ping().await
+    }
+
+    async fn close_target(&self, target: TargetId) -> Result<(), OpError> {
+        self.client.execute(CloseTargetParams::new(target)).await.map(drop).map_err(driver)
+    }
+
+    /// Closes what the page opened.
+    async fn close_popups(&self, page: &Page) -> Result<(), OpError> {
+        let pages = self.client.pages().await.map_err(driver)?;
+        let popups =
+            pages.iter().filter(|other| other.opener_id().as_ref() == Some(page.target_id()));
+        for popup in popups {
+            self.close_target(popup.target_id().clone()).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks the browser to close its pages and then itself.
+    async fn ask_to_close(&self) {
+        // The pages first, as nobody works with them any more; the commands are in one line, so there
+        // is nothing to wait for in between.
+        let pages = self.client.pages().await.unwrap_or_default();
+        let pages = join_all(pages.iter().map(|page| self.close_target(page.target_id().clone())));
+        let itself = self.client.execute(CloseParams::default());
+        drop(tokio::join!(pages, itself));
+    }
+}
+
+impl LiveBrowser for ChromeBrowser {
+    type Handle = Browser;
+    type Page = Page;
+    type Context = ChromeContext;
+
+    fn handle(&self) -> &Browser {
+        &self.client
+    }
+
+    fn page_key(&self, page: &Page) -> String {
+        page.target_id().as_ref().to_owned()
+    }
+
+    fn downloads<'a>(&self, context: &'a ChromeContext) -> Option<&'a Path> {
+        context.downloads.as_deref()
+    }
+
+    async fn ping(&self) -> Result<(), OpError> {
+        self.client.execute(GetVersionParams::default()).await.map(drop).map_err(driver)
+    }
+
+    async fn new_context(&self, options: &ContextOptions) -> Result<ChromeContext, OpError> {
+        let params = CreateBrowserContextParams {
+            dispose_on_detach: Some(true),
+            proxy_server: options.proxy.clone(),
+            proxy_bypass_list: options.proxy_bypass.clone(),
+            ..CreateBrowserContextParams::default()
+        };
+        let id = self.client.create_browser_context(params).await.map_err(driver)?;
+        let mut context = ChromeContext { id, downloads: None };
+        let mut behaviour = SetDownloadBehaviorParams::new(SetDownloadBehaviorBehavior::Deny);
+        behaviour.browser_context_id = Some(context.id.clone());
+        if options.downloads {
+            let folder = self.process.downloads(context.id.as_ref());
+            let folder = folder.map_err(OpError::driver)?;
+            behaviour.behavior = SetDownloadBehaviorBehavior::AllowAndName;
+            behaviour.download_path = Some(folder.to_string_lossy().into_owned());
+            behaviour.events_enabled = Some(true);
+            context.downloads = Some(folder);
+        }
+        match self.client.execute(behaviour).await {
+            Ok(_) => Ok(context),
+            Err(error) => {
+                self.dispose_context(&context).await?;
+                Err(driver(error))
+            }
+        }
+    }
+
+    async fn dispose_context(&self, context: &ChromeContext) -> Result<(), OpError> {
+        let params = DisposeBrowserContextParams::new(context.id.clone());
+        self.client.execute(params).await.map_err(driver)?;
+        if let Some(folder) = &context.downloads {
+            let folder = folder.clone();
+            let limit = std::time::Instant::now() + KILL_BOUND;
+            let removed =
+                crate::tasks::blocking(move || super::remove::remove(&folder, None, limit)).await;
+            removed.unwrap_or(Ok(())).map_err(OpError::driver)?;
+        }
+        Ok(())
+    }
+
+    async fn new_page(&self, context: &ChromeContext) -> Result<Page, OpError> {
+        let mut params = CreateTargetParams::new("about:blank");
+        params.browser_context_id = Some(context.id.clone());
+        let page = self.client.new_page(params).await.map_err(driver)?;
+        if let Some(knowledge) = &self.knowledge {
+            knowledge.settle(page.session_id().as_ref());
+        }
+        Ok(page)
+    }
+
+    async fn close_page(&self, page: &Page) -> Result<(), OpError> {
+        let popups = self.close_popups(page).await;
+        self.close_target(page.target_id().clone()).await?;
+        popups
+    }
+
+    async fn reset_page(&self, page: &Page) -> Result<(), OpError> {
+        let session = page.session_id().as_ref();
+        let clean = self.knowledge.as_ref().is_some_and(|known| !known.is_tainted(session));
+        if !clean {
+            return Err(OpError::driver("the page was changed in ways that a reset cannot undo"));
+        }
+        self.close_popups(page).await?;
+        let history = page.execute(GetNavigationHistoryParams::default()).await.map_err(driver)?;
+        let origins: BTreeSet<_> =
+            history.result.entries.iter().filter_map(|entry| origin(&entry.url)).collect();
+        page.goto("about:blank").await.map_err(driver)?;
+        for origin in origins {
+            let params = ClearDataForOriginParams::new(origin, "all");
+            page.execute(params).await.map_err(driver)?;
+        }
+        page.execute(ClearBrowserCookiesParams::default()).await.map_err(driver)?;
+        page.execute(ClearBrowserCacheParams::default()).await.map_err(driver)?;
+        page.execute(ResetNavigationHistoryParams::default()).await.map_err(driver)?;
+        Ok(())
+    }
+
+    fn memory(&self) -> Option<u64> {
+        self.process.memory()
+    }
+
+    async fn end(&self, how: Ending) -> BrowserReport {
+        if let Ending::Graceful(bound) = how {
+            let closing = async {
+                self.ask_to_close().await;
+                self.process.gone(bound).await
+            };
+            drop(timeout(bound, closing).await);
+        }
+        self.process.end(KILL_BOUND).await
+    }
+
+    fn end_now(&self, bound: Duration) -> BrowserReport {
+        self.process.end_now(bound)
+    }
+}
+
+/// The origin of a URL that can have storage.
+fn origin(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let host = rest.split(['/', '?', '#']).next()?;
+    let storing = matches!(scheme, "http" | "https");
+    (storing && !host.is_empty()).then(|| format!("{scheme}://{host}"))
+}
+
+/// Polls the handler and what carries its messages until one of them ends. A panic of the handler is
+/// an end like any other.
+pub(super) async fn drive(mut handler: Handler, carried: impl Future<Output = Loss>) -> Loss {
+    let handled = async {
+        loop {
+            match handler.next().await {
+                Some(Ok(())) => {}
+                Some(Err(CdpError::Ws(_) | CdpError::Io(_))) | None => return Loss::Disconnected,
+                // An error of one message is none of the connection.
+                Some(Err(_)) => {}
+            }
+        }
+    };
+    let handled = AssertUnwindSafe(handled).catch_unwind();
+    tokio::select! {
+        loss = carried => loss,
+        ended = handled => ended.unwrap_or_else(|panic| Loss::Client(text_of(&*panic))),
+    }
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::origin;
+
+    #[test]
+    fn only_the_web_has_storage() {
+        assert_eq!(origin("http://a:1/x?y#z").as_deref(), Some("http://a:1"));
+        assert_eq!(origin("https://b").as_deref(), Some("https://b"));
+        for without in ["about:blank", "data:text/html,x", "file:///etc", "http://", ""] {
+            assert_eq!(origin(without), None);
+        }
+    }
+}

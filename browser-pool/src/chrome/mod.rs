@@ -1,0 +1,38 @@
+//! Real browsers: finding, starting, driving and ending them.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `config` | what a browser is started with, and the driver value |
+//! | `find` | the search for an executable |
+//! | `args` | the command line |
+//! | `home` | the private directories, their owners, the sweep |
+//! | `process` | one process tree with its directory, to its end |
+//! | `bridge` | the protocol between the pipe and chromiumoxide |
+//! | `launch` | one launch, from the directory to the first answer |
+//! | `live` | what the pool asks of a running browser; the one file that knows chromiumoxide |
+//! | `adopt` | browsers that chromiumoxide launched |
+//! | `navigate` | navigation with limits of its own |
+
+mod adopt;
+mod args;
+mod bridge;
+mod config;
+mod find;
+mod home;
+mod launch;
+mod live;
+mod memory;
+mod navigate;
+mod process;
+mod remove;
+
+#[doc(inline)]
+pub use adopt::AdoptError;
+#[doc(inline)]
+pub use config::{Chrome, ChromeBuilder, Sandbox, Transport};
+#[doc(inline)]
+pub use find::{Engine, Executable};
+#[doc(inline)]
+pub use home::SweepReport;
+#[doc(inline)]
+pub use live::{ChromeBrowser, ChromeContext};

@@ -1,0 +1,145 @@
+//! One browser's process tree and directory, from the spawn to the last of both.
+
+use super::home::BrowserDir;
+use super::remove::remove;
+use crate::report::{BrowserReport, LeftBehind};
+use crate::tasks;
+use lastout_cleanup_worker::RemoveDirAll;
+use lastout_output_stream::{Collector, Config, Keep, Retain, Stream};
+use lastout_proc_tree::{Deadline, KillError, Report, Tree};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::process::ChildStderr;
+
+/// Bound of killing and removing when nobody gave one.
+pub(super) const KILL_BOUND: Duration = Duration::from_secs(5);
+
+/// How much of the standard error is kept.
+const STDERR: u64 = 4 * 1024;
+
+/// A browser's processes and files. Dropping it ends both, within 250 ms; the rest is handed to the
+/// cleanup worker.
+#[derive(Debug)]
+pub(super) struct Process {
+    tree: Tree,
+    /// What is removed when the tree is gone.
+    dir: Option<PathBuf>,
+    /// The last words; `None` for adopted browsers.
+    stderr: Option<Collector>,
+    ended: OnceLock<BrowserReport>,
+}
+
+/// Bound of the end in a drop.
+const DROP_BOUND: Duration = Duration::from_millis(250);
+
+impl Process {
+    /// Owns a spawned browser.
+    pub(super) fn new(tree: Tree, dir: &BrowserDir, stderr: Option<ChildStderr>) -> Self {
+        let collector = stderr.and_then(|stderr| {
+            let config = Config::builder().retain(Retain::Nothing).window(64 * 1024);
+            let stream = Stream::spawn(stderr, config.build().ok()?);
+            stream.collect(Keep::tail(STDERR)).ok()
+        });
+        Self::adopted(tree, Some(dir.path().to_owned()), collector)
+    }
+
+    /// Owns a browser that somebody else spawned.
+    pub(super) fn adopted(tree: Tree, dir: Option<PathBuf>, stderr: Option<Collector>) -> Self {
+        Self { tree, dir, stderr, ended: OnceLock::new() }
+    }
+
+    /// The last lines of the standard error. Bytes that are not text are replaced.
+    pub(super) fn last_words(&self) -> String {
+        let Some(collector) = &self.stderr else {
+            return String::new();
+        };
+        let kept = collector.snapshot();
+        String::from_utf8_lossy(kept.tail()).trim().to_owned()
+    }
+
+    /// Makes the directory for the downloads of a context.
+    pub(super) fn downloads(&self, context: &str) -> io::Result<PathBuf> {
+        let dir = self.dir.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        let folder = dir.join("d").join(context);
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    pub(super) fn memory(&self) -> Option<u64> {
+        let members = self.tree.members().ok()?;
+        super::memory::proportional(members.iter().map(|member| member.pid()))
+    }
+
+    /// Waits until the tree ends by itself.
+    pub(super) async fn gone(&self, bound: Duration) -> bool {
+        self.tree.wait_empty_async(Deadline::after(bound)).await.is_ok()
+    }
+
+    /// Kills what is left, waits for it, and removes the directory.
+    pub(super) async fn end(self: &Arc<Self>, bound: Duration) -> BrowserReport {
+        if let Some(report) = self.ended.get() {
+            return report.clone();
+        }
+        let deadline = Instant::now() + bound;
+        let killed = self.tree.kill_async(Deadline::at(deadline)).await;
+        let process = self.clone();
+        let finish = move || process.finish(killed, deadline);
+        match tasks::blocking(finish).await {
+            Some(report) => report,
+            // The runtime ends: its threads take no more work.
+            None => self.end_now(DROP_BOUND),
+        }
+    }
+
+    /// The same, on this thread.
+    pub(super) fn end_now(&self, bound: Duration) -> BrowserReport {
+        if let Some(report) = self.ended.get() {
+            return report.clone();
+        }
+        let deadline = Instant::now() + bound;
+        let killed = self.tree.kill(Deadline::at(deadline));
+        self.finish(killed, deadline)
+    }
+
+    fn finish(&self, killed: Result<Report, KillError>, deadline: Instant) -> BrowserReport {
+        let mut report = BrowserReport::new();
+        let (outcome, error) = match &killed {
+            Ok(outcome) => (Some(outcome), None),
+            Err(error) => (error.report(), Some(error)),
+        };
+        if let Some(outcome) = outcome {
+            report.killed = outcome.killed;
+            report.forced = outcome.forced;
+            report.left.extend(outcome.left_behind().iter().map(|survivor| LeftBehind::Process {
+                pid: survivor.id.pid(),
+                name: survivor.name.clone(),
+                reason: survivor.reason.to_string(),
+            }));
+        } else if let Some(error) = error {
+            let pid = self.tree.root().map_or(0, |root| root.pid());
+            let (name, reason) = ("browser".into(), error.to_string());
+            report.left.push(LeftBehind::Process { pid, name, reason });
+        }
+        if let Some(dir) = &self.dir {
+            report.left.extend(remove_or_hand_over(dir, &self.tree, deadline));
+        }
+        // Somebody who ended it at the same time may have been first; the removal is the same.
+        self.ended.get_or_init(|| report).clone()
+    }
+}
+
+/// Removes the directory; what cannot be removed in time is left to the cleanup worker, and reported.
+fn remove_or_hand_over(dir: &Path, tree: &Tree, deadline: Instant) -> Option<LeftBehind> {
+    let error = remove(dir, Some(tree), deadline).err()?;
+    // A refused task is the directory's own record: the next start sweeps it.
+    drop(lastout_cleanup_worker::submit(RemoveDirAll::new(dir)));
+    Some(LeftBehind::Directory { path: dir.into(), reason: error.to_string() })
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.end_now(DROP_BOUND));
+    }
+}

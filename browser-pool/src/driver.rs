@@ -1,0 +1,147 @@
+//! The seam between the pool and what it pools: everything the pool asks of a browser.
+//!
+//! The pool knows no protocol and no process. A [`Driver`] launches; a [`LiveBrowser`] is one launched
+//! browser with its process tree and its directory. The real one lives in `chrome/`, a scripted one
+//! in `testing/`.
+
+use crate::error::{LaunchError, Loss, OpError};
+use crate::report::BrowserReport;
+use crate::request::{ContextOptions, LaunchProfile};
+use std::fmt;
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Launches browsers of one kind.
+pub trait Driver: Send + Sync + 'static {
+    /// A launched browser.
+    type Browser: LiveBrowser;
+
+    /// Launches a browser and connects to it.
+    ///
+    /// The future may be dropped at any time: what it had started must then end with it.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no browser; nothing of the attempt is left behind.
+    fn launch(
+        &self,
+        launch: Launch,
+    ) -> impl Future<Output = Result<Launched<Self::Browser>, LaunchError>> + Send;
+}
+
+/// What a driver needs to know to launch.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Launch {
+    /// The number that the pool gave this browser.
+    pub browser: u64,
+    /// What to start it with.
+    pub profile: Arc<LaunchProfile>,
+    /// Bound of the launch.
+    pub timeout: Duration,
+    /// Bound of each command on the connection.
+    pub op_timeout: Duration,
+}
+
+impl Launch {
+    /// A launch with the pool's default limits, for tests of drivers.
+    pub fn new(browser: u64, profile: LaunchProfile) -> Self {
+        Self {
+            browser,
+            profile: Arc::new(profile),
+            timeout: Duration::from_secs(20),
+            op_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A launched browser, and what must be polled for it to live.
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "drivers outside this crate build it, and must give all"
+)]
+pub struct Launched<B> {
+    /// The browser.
+    pub browser: B,
+    /// Drives the connection; resolves when the browser is lost, with the reason. Dropping it must
+    /// fail every call that is pending on the browser and on its pages.
+    pub drive: Pin<Box<dyn Future<Output = Loss> + Send>>,
+    /// The keys of pages whose renderer crashed.
+    pub crashes: mpsc::UnboundedReceiver<String>,
+}
+
+impl<B: fmt::Debug> fmt::Debug for Launched<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Launched").field("browser", &self.browser).finish_non_exhaustive()
+    }
+}
+
+/// How a browser is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// Ask it first, and kill what is left after the bound.
+    Graceful(Duration),
+    /// Kill at once: it does not answer, or is gone already.
+    Kill,
+}
+
+/// One launched browser. Every call may be made from any task, and more than one at a time.
+pub trait LiveBrowser: fmt::Debug + Send + Sync + 'static {
+    /// What a browser lease derefs to.
+    type Handle: Send + Sync + 'static;
+    /// What a page lease derefs to.
+    type Page: Send + Sync + 'static;
+    /// Names a browser context.
+    type Context: Clone + fmt::Debug + Send + Sync + 'static;
+
+    /// What a browser lease derefs to.
+    fn handle(&self) -> &Self::Handle;
+
+    /// Names the page in [`Launched::crashes`].
+    fn page_key(&self, page: &Self::Page) -> String;
+
+    /// Where downloads of this context go, when they are kept.
+    fn downloads<'a>(&self, context: &'a Self::Context) -> Option<&'a Path>;
+
+    /// Resolves when the browser has answered anything.
+    fn ping(&self) -> impl Future<Output = Result<(), OpError>> + Send;
+
+    /// Makes a context that ends with the connection at the latest.
+    fn new_context(
+        &self,
+        options: &ContextOptions,
+    ) -> impl Future<Output = Result<Self::Context, OpError>> + Send;
+
+    /// Ends a context with all its pages; resolves when they are gone.
+    fn dispose_context(
+        &self,
+        context: &Self::Context,
+    ) -> impl Future<Output = Result<(), OpError>> + Send;
+
+    /// Opens an empty page in the context.
+    fn new_page(
+        &self,
+        context: &Self::Context,
+    ) -> impl Future<Output = Result<Self::Page, OpError>> + Send;
+
+    /// Closes a page; resolves when it is gone.
+    fn close_page(&self, page: &Self::Page) -> impl Future<Output = Result<(), OpError>> + Send;
+
+    /// Makes a used page like new: empty, without storage, listeners or pop-ups.
+    fn reset_page(&self, page: &Self::Page) -> impl Future<Output = Result<(), OpError>> + Send;
+
+    /// Bytes that the processes of the browser use together (PSS). May take milliseconds: called
+    /// where blocking is allowed.
+    fn memory(&self) -> Option<u64>;
+
+    /// Ends the browser: all its processes and its directory. Later calls report the same again.
+    fn end(&self, how: Ending) -> impl Future<Output = BrowserReport> + Send;
+
+    /// Ends the browser without a runtime, within `bound`. What takes longer is handed over.
+    fn end_now(&self, bound: Duration) -> BrowserReport;
+}

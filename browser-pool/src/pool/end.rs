@@ -1,0 +1,110 @@
+//! How a pool ends: drained, destroyed, or dropped.
+
+use super::{Pool, Shared};
+use crate::driver::{Driver, LiveBrowser};
+use crate::report::{EndReason, LeftBehind, PoolReport};
+use crate::shell::Core;
+use crate::state::Event;
+use crate::tasks;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// How long after an end's deadline the pool still waits for processes that were killed to be gone.
+const AFTER_KILL: Duration = Duration::from_millis(500);
+
+/// Bound of the synchronous end of all browsers when the last handle of a pool is dropped.
+const DROP_BOUND: Duration = Duration::from_millis(250);
+
+impl<D: Driver> Pool<D> {
+    /// Refuses new leases, waits for those that are out, then ends every browser. At `deadline`
+    /// whatever is left is revoked and killed.
+    ///
+    /// # Cancel safety
+    ///
+    /// The pool stays closed to new leases and goes on draining; the report is lost.
+    pub async fn drain(&self, deadline: Duration) -> PoolReport {
+        let end_by = Instant::now() + deadline;
+        let before = self.browsers();
+        self.core().apply(Event::Drain);
+        self.end(end_by, before).await
+    }
+
+    /// Revokes every lease and ends every browser: first asking, at `deadline` by force.
+    ///
+    /// # Cancel safety
+    ///
+    /// The browsers go on ending; the report is lost.
+    pub async fn destroy_all(&self, deadline: Duration) -> PoolReport {
+        let end_by = Instant::now() + deadline;
+        let before = self.browsers();
+        self.core().end_by(end_by);
+        self.core().apply(Event::Destroy);
+        self.end(end_by, before).await
+    }
+
+    async fn end(&self, end_by: Instant, mut before: Vec<u64>) -> PoolReport {
+        let core = self.core();
+        if timeout_at(end_by, ended(core)).await.is_err() {
+            core.end_by(end_by);
+            core.apply(Event::Destroy);
+            core.hurry();
+            drop(timeout_at(Instant::now() + AFTER_KILL, ended(core)).await);
+        } else {
+            core.alarm.notify_one();
+            drop(timeout_at(end_by, core.tasks.join()).await);
+        }
+        before.sort_unstable();
+        let mut report = self.report();
+        report.browsers.retain(|ended| before.binary_search(&ended.browser).is_ok());
+        report
+    }
+
+    fn report(&self) -> PoolReport {
+        report(self.core())
+    }
+}
+
+/// Resolves when the pool gives no leases and has no browser.
+async fn ended<D: Driver>(core: &Arc<Core<D>>) {
+    loop {
+        let changed = core.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        if core.has_ended() {
+            return;
+        }
+        changed.await;
+    }
+}
+
+fn report<D: Driver>(core: &Arc<Core<D>>) -> PoolReport {
+    core.read(|state, tally| {
+        let counts = state.counts();
+        let mut left = tally.left.clone();
+        left.extend(state.slots().map(|(id, _)| LeftBehind::Browser { browser: id.0 }));
+        PoolReport {
+            browsers: tally.reports.iter().cloned().collect(),
+            leases: counts.granted,
+            returned: counts.returned,
+            revoked: counts.revoked,
+            left,
+        }
+    })
+}
+
+impl<D: Driver> Drop for Shared<D> {
+    fn drop(&mut self) {
+        let core = &self.core;
+        core.end_by(Instant::now());
+        let live = core.live();
+        core.apply(Event::Destroy);
+        core.alarm.notify_one();
+        tasks::side_by_side(live, |(slot, live)| {
+            let mut report = live.end_now(DROP_BOUND);
+            report.browser = slot.0;
+            report.reason = Some(EndReason::PoolEnded);
+            crate::trace::ended(&report);
+        });
+    }
+}

@@ -1,0 +1,167 @@
+//! What supervisors and leases tell the pool.
+
+use super::cell::doom;
+use super::{Core, PageFate, UnitCell};
+use crate::driver::Driver;
+use crate::error::{Loss, OpError};
+use crate::lease::PageTicket;
+use crate::report::BrowserReport;
+use crate::state::{Event, OpenPageError, Place, SlotId, UnitId};
+use crate::supervisor::Command;
+use crate::trace;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Reports that are kept for those who ask later.
+const REPORTS: usize = 1024;
+
+/// Takes a page that was opened for the holder of a context lease.
+pub(crate) type PageReply<B> = Box<dyn FnOnce(Result<Arc<PageFate<B>>, OpError>) + Send>;
+
+impl<D: Driver> Core<D> {
+    /// Orders one more page in a leased context.
+    pub(crate) fn order_page(
+        self: &Arc<Self>,
+        place: Place,
+        cell: &Arc<UnitCell<D::Browser>>,
+    ) -> Result<oneshot::Receiver<Result<PageTicket<D>, OpError>>, OpError> {
+        let (sender, opened) = oneshot::channel();
+        let core = self.clone();
+        let reply: PageReply<D::Browser> = Box::new(move |page| {
+            // A holder that has gone drops the ticket, whose destructor closes the page.
+            drop(sender.send(page.map(|page| PageTicket::new(core, place, page))));
+        });
+        let mut inner = self.lock();
+        match inner.state.open_page(place) {
+            Ok(()) => {}
+            Err(OpenPageError::Full { max }) => return Err(OpError::PageLimit { max }),
+            Err(OpenPageError::Gone) => {
+                let loss = cell.fate.borrow().clone().unwrap_or(Loss::Closed);
+                return Err(OpError::Lost(loss));
+            }
+        }
+        let sender = inner.browsers.get(&place.slot).map(|entry| entry.commands.clone());
+        drop(inner);
+        if let Some(sender) = sender {
+            drop(sender.send(Command::OpenPage { place, cell: cell.clone(), reply }));
+        }
+        Ok(opened)
+    }
+
+    /// Orders the end of a page that was opened in a leased context.
+    pub(crate) fn order_page_end(&self, place: Place, page: Arc<PageFate<D::Browser>>) {
+        let entry = self.lock().browsers.get(&place.slot).map(|entry| entry.commands.clone());
+        if let Some(sender) = entry {
+            drop(sender.send(Command::ClosePage { place, page }));
+        }
+    }
+
+    /// The place of a page is free.
+    pub(crate) fn page_closed(self: &Arc<Self>, place: Place) {
+        self.turn(|inner, now| {
+            inner.state.close_page(place);
+            inner.step(Event::Tick, now);
+        });
+    }
+
+    /// Waits for the end of a browser and reports it.
+    pub(crate) async fn report_of(&self, slot: SlotId) -> BrowserReport {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            {
+                let inner = self.lock();
+                let found = inner.tally.reports.iter().find(|report| report.browser == slot.0);
+                if let Some(report) = found {
+                    return report.clone();
+                }
+                if !inner.browsers.contains_key(&slot) {
+                    return BrowserReport::new();
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// Makes a launched browser known, so that it can be ended without its supervisor.
+    pub(crate) fn launched(self: &Arc<Self>, slot: SlotId, live: &Arc<D::Browser>) {
+        self.turn(|inner, now| {
+            if let Some(entry) = inner.browsers.get_mut(&slot) {
+                entry.live = Some(live.clone());
+            }
+            inner.step(Event::Launched { slot }, now);
+        });
+    }
+
+    /// Keeps a made unit and offers it.
+    pub(crate) fn made(self: &Arc<Self>, unit: UnitId, cell: UnitCell<D::Browser>) {
+        let slot = cell.slot;
+        self.turn(|inner, now| {
+            inner.units.insert(unit, Arc::new(cell));
+            inner.step(Event::Made { slot, unit }, now);
+        });
+    }
+
+    /// Offers a unit again that was reset.
+    pub(crate) fn was_reset(self: &Arc<Self>, unit: UnitId, cell: UnitCell<D::Browser>) {
+        let slot = cell.slot;
+        self.turn(|inner, now| {
+            inner.units.insert(unit, Arc::new(cell));
+            inner.step(Event::Reset { slot, unit }, now);
+        });
+    }
+
+    /// The page with this key crashed: its lease is lost, its browser lives on.
+    pub(crate) fn page_crashed(self: &Arc<Self>, slot: SlotId, key: &str) {
+        trace::page_crashed(slot.0);
+        let cells: Vec<_> = {
+            let mut inner = self.lock();
+            inner.tally.page_crashes += 1;
+            inner.units.values().filter(|cell| cell.slot == slot).cloned().collect()
+        };
+        if let Some(fate) = cells.iter().find_map(|cell| cell.fate_of(key)) {
+            doom(&fate, &Loss::PageCrashed);
+        }
+    }
+
+    /// The browser ended by itself: revokes its leases.
+    pub(crate) fn lost(self: &Arc<Self>, slot: SlotId, loss: &Loss) {
+        trace::lost(slot.0, loss);
+        let cells = self.turn(|inner, now| {
+            inner.tally.lost += 1;
+            inner.step(Event::Lost { slot, loss: loss.clone() }, now);
+            inner.take_units(slot)
+        });
+        cells.iter().for_each(|cell| doom(&cell.fate, loss));
+    }
+
+    /// The last of a browser: its slot is free.
+    pub(crate) fn closed(self: &Arc<Self>, slot: SlotId, report: BrowserReport) {
+        trace::ended(&report);
+        self.hooks.call(|hooks| hooks.on_end(&report));
+        let cells = self.turn(|inner, now| {
+            let clean = report.is_clean();
+            inner.tally.left.extend(report.left.iter().cloned());
+            inner.tally.reports.push_back(report);
+            if inner.tally.reports.len() > REPORTS {
+                inner.tally.reports.pop_front();
+            }
+            inner.browsers.remove(&slot);
+            inner.step(Event::Closed { slot, clean }, now);
+            inner.take_units(slot)
+        });
+        cells.iter().for_each(|cell| doom(&cell.fate, &Loss::Closed));
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn launch_failed(self: &Arc<Self>, slot: SlotId, error: crate::LaunchError) {
+        trace::launch_failed(slot.0, &error);
+        self.hooks.call(|hooks| hooks.after_launch(slot.0, Some(&error)));
+        self.turn(|inner, now| {
+            inner.browsers.remove(&slot);
+            inner.step(Event::LaunchFailed { slot, error: Arc::new(error) }, now);
+        });
+        self.changed.notify_waiters();
+    }
+}

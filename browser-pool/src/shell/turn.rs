@@ -1,0 +1,123 @@
+//! What is under the lock, and how an action becomes an effect that owns what it needs.
+
+use super::{Answer, Core, Tally, UnitCell};
+use crate::driver::{Driver, LiveBrowser};
+use crate::error::Loss;
+use crate::lease::Granted;
+use crate::report::EndReason;
+use crate::request::LaunchProfile;
+use crate::state::{Action, Event, SlotId, State, UnitId, WaiterId};
+use crate::supervisor::Command;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot};
+
+pub(super) struct Inner<D: Driver> {
+    pub(super) state: State,
+    pub(super) actions: Vec<Action>,
+    pub(super) waiters: HashMap<WaiterId, oneshot::Sender<Answer<D>>>,
+    pub(super) browsers: HashMap<SlotId, Entry<D::Browser>>,
+    pub(super) units: HashMap<UnitId, Arc<UnitCell<D::Browser>>>,
+    pub(super) armed: Option<Instant>,
+    pub(super) tally: Tally,
+}
+
+pub(super) struct Entry<B: LiveBrowser> {
+    pub(super) commands: mpsc::UnboundedSender<Command<B>>,
+    pub(super) live: Option<Arc<B>>,
+}
+
+/// Something to do once the lock is free.
+pub(super) enum Effect<D: Driver> {
+    Launch(SlotId, Arc<LaunchProfile>, mpsc::UnboundedReceiver<Command<D::Browser>>),
+    Command(mpsc::UnboundedSender<Command<D::Browser>>, Command<D::Browser>),
+    Answer(oneshot::Sender<Answer<D>>, Answer<D>),
+    Doom(Vec<Arc<UnitCell<D::Browser>>>, Loss),
+    Retired(SlotId, EndReason),
+    /// A payload whose destructor must not run under the lock.
+    Drop(Arc<UnitCell<D::Browser>>),
+}
+
+impl<D: Driver> Inner<D> {
+    pub(super) fn step(&mut self, event: Event, now: Instant) {
+        self.state.step(event, now, &mut self.actions);
+    }
+
+    /// Turns an action into an effect that owns what it needs.
+    pub(super) fn prepare(
+        &mut self,
+        core: &Arc<Core<D>>,
+        action: Action,
+        effects: &mut Vec<Effect<D>>,
+    ) {
+        match action {
+            Action::Launch { slot, profile } => {
+                let (sender, receiver) = mpsc::unbounded_channel();
+                self.browsers.insert(slot, Entry { commands: sender, live: None });
+                effects.push(Effect::Launch(slot, profile, receiver));
+            }
+            Action::Make { slot, unit, spec } => {
+                self.command(slot, Command::Make { unit, spec }, effects);
+            }
+            Action::Grant { waiter, place } => {
+                let Some(cell) = self.units.get(&place.unit).cloned() else {
+                    return;
+                };
+                let Some(sender) = self.waiters.remove(&waiter) else {
+                    return;
+                };
+                let granted = Granted::new(core.clone(), place, cell);
+                effects.push(Effect::Answer(sender, Ok(granted)));
+            }
+            Action::Refuse { waiter, refusal } => {
+                if let Some(sender) = self.waiters.remove(&waiter) {
+                    effects.push(Effect::Answer(sender, Err(refusal)));
+                }
+            }
+            Action::ResetUnit { slot, unit } => {
+                if let Some(cell) = self.units.remove(&unit) {
+                    self.command(slot, Command::Reset { unit, cell }, effects);
+                }
+            }
+            Action::Dispose { slot, unit } => {
+                if let Some(cell) = self.units.remove(&unit) {
+                    self.command(slot, Command::Dispose { unit, cell }, effects);
+                }
+            }
+            Action::Retired { slot, reason } => effects.push(Effect::Retired(slot, reason)),
+            Action::Close { slot, reason } => {
+                let cells = self.take_units(slot);
+                effects.push(Effect::Doom(cells.clone(), Loss::Closed));
+                self.command(slot, Command::Close { reason }, effects);
+                effects.extend(cells.into_iter().map(Effect::Drop));
+            }
+        }
+    }
+
+    fn command(&self, slot: SlotId, command: Command<D::Browser>, effects: &mut Vec<Effect<D>>) {
+        if let Some(entry) = self.browsers.get(&slot) {
+            effects.push(Effect::Command(entry.commands.clone(), command));
+        }
+    }
+
+    pub(super) fn take_units(&mut self, slot: SlotId) -> Vec<Arc<UnitCell<D::Browser>>> {
+        let on_it: Vec<_> =
+            self.units.iter().filter(|(_, cell)| cell.slot == slot).map(|(id, _)| *id).collect();
+        on_it.iter().filter_map(|id| self.units.remove(id)).collect()
+    }
+
+    /// Whether the ticker must look again earlier than it meant to.
+    pub(super) fn rearm(&mut self, now: Instant) -> bool {
+        let next = self.state.next_wake(now);
+        let earlier = match (next, self.armed) {
+            (Some(next), Some(armed)) => next < armed,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if earlier {
+            self.armed = next;
+        }
+        earlier
+    }
+}

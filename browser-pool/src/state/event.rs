@@ -1,0 +1,86 @@
+//! What the state machine is told, and what it answers.
+
+use crate::error::{LaunchError, Loss, OpError};
+use crate::report::EndReason;
+use crate::request::{LaunchProfile, UnitSpec};
+use std::sync::Arc;
+
+/// One browser of the pool, from its launch to the end of its last process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SlotId(pub(crate) u64);
+
+/// One context, page or whole browser that can be leased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct UnitId(pub(crate) u64);
+
+/// One lease of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LeaseId(pub(crate) u64);
+
+/// One caller in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct WaiterId(pub(crate) u64);
+
+/// Where a lease lives: what its holder shows when it comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) slot: SlotId,
+    pub(crate) unit: UnitId,
+    pub(crate) lease: LeaseId,
+}
+
+/// In which condition a lease comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// Its holder never saw it: the caller had given up.
+    Unused,
+    /// The work went well.
+    Clean,
+    /// The work failed, through no fault of the browser that is known: the unit is not used again.
+    Discarded,
+    /// The page crashed or did not answer: counts against the browser.
+    Broken,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    Ask { waiter: WaiterId, tenant: Arc<str>, profile: Arc<LaunchProfile>, spec: UnitSpec },
+    Cancel { waiter: WaiterId },
+    Launched { slot: SlotId },
+    LaunchFailed { slot: SlotId, error: Arc<LaunchError> },
+    Made { slot: SlotId, unit: UnitId },
+    MakeFailed { slot: SlotId, unit: UnitId, error: Arc<OpError>, hung: bool },
+    Release { place: Place, condition: Condition },
+    Reset { slot: SlotId, unit: UnitId },
+    Disposed { slot: SlotId, unit: UnitId, well: bool },
+    Measured { slot: SlotId, memory: u64 },
+    Retire { slot: SlotId, reason: EndReason },
+    Lost { slot: SlotId, loss: Loss },
+    Closed { slot: SlotId, clean: bool },
+    Pressure { high: bool },
+    Tick,
+    Drain,
+    Destroy,
+}
+
+/// What to do, in this order, once the lock is free.
+#[derive(Debug, Clone)]
+pub(crate) enum Action {
+    Launch { slot: SlotId, profile: Arc<LaunchProfile> },
+    Make { slot: SlotId, unit: UnitId, spec: UnitSpec },
+    Grant { waiter: WaiterId, place: Place },
+    Refuse { waiter: WaiterId, refusal: Refusal },
+    ResetUnit { slot: SlotId, unit: UnitId },
+    Dispose { slot: SlotId, unit: UnitId },
+    Retired { slot: SlotId, reason: EndReason },
+    Close { slot: SlotId, reason: EndReason },
+}
+
+/// Why a waiter gets nothing.
+#[derive(Debug, Clone)]
+pub(crate) enum Refusal {
+    Closed,
+    QueueFull { waiting: usize },
+    Launch(Arc<LaunchError>),
+}

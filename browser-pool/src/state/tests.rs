@@ -1,0 +1,367 @@
+//! The state machine against a world that answers in any order, late, wrongly or not at all.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// What the world still owes the pool.
+#[derive(Debug, Default)]
+struct World {
+    launching: Vec<SlotId>,
+    making: Vec<(SlotId, UnitId)>,
+    ending: Vec<(SlotId, UnitId, bool)>,
+    closing: Vec<SlotId>,
+    out: Vec<Place>,
+    waiting: Vec<(WaiterId, u8, u8)>,
+    granted: BTreeMap<WaiterId, usize>,
+    refused: BTreeSet<WaiterId>,
+    order: Vec<WaiterId>,
+}
+
+/// A step of the storm; the numbers choose among what is possible.
+#[derive(Debug, Clone)]
+enum Do {
+    Ask { tenant: u8, kind: u8 },
+    Cancel(usize),
+    Launch { which: usize, well: bool },
+    Make { which: usize, well: bool, hung: bool },
+    End { which: usize, well: bool },
+    Close(usize),
+    Release { which: usize, how: u8 },
+    Lose(usize),
+    Measure { which: usize, memory: u64 },
+    Pressure(bool),
+    Wait(u64),
+    OpenPage(usize),
+}
+
+fn steps() -> impl Strategy<Value = Do> {
+    let n = 0..1000_usize;
+    prop_oneof![
+        6 => (0..3_u8, 0..5_u8).prop_map(|(tenant, kind)| Do::Ask { tenant, kind }),
+        2 => n.clone().prop_map(Do::Cancel),
+        4 => (n.clone(), prop::bool::weighted(0.8)).prop_map(|(which, well)| Do::Launch { which, well }),
+        6 => (n.clone(), prop::bool::weighted(0.9), prop::bool::weighted(0.2))
+            .prop_map(|(which, well, hung)| Do::Make { which, well, hung }),
+        6 => (n.clone(), prop::bool::weighted(0.9)).prop_map(|(which, well)| Do::End { which, well }),
+        3 => n.clone().prop_map(Do::Close),
+        6 => (n.clone(), 0..4_u8).prop_map(|(which, how)| Do::Release { which, how }),
+        1 => n.clone().prop_map(Do::Lose),
+        1 => (n.clone(), 0..2000_u64).prop_map(|(which, memory)| Do::Measure { which, memory }),
+        1 => any::<bool>().prop_map(Do::Pressure),
+        2 => (0..40_u64).prop_map(Do::Wait),
+        1 => n.prop_map(Do::OpenPage),
+    ]
+}
+
+fn configs() -> impl Strategy<Value = PoolConfig> {
+    let numbers = (1..4_usize, 1..4_usize, 1..5_usize, 0..6_usize, 0..3_usize, 0..4_usize);
+    let limits = (
+        prop::option::of(1..4_u64),
+        prop::option::of(5..60_u64),
+        prop::option::of(5..60_u64),
+        prop::option::of(5..60_u64),
+        1..4_u32,
+        0..3_u8,
+    );
+    (numbers, limits).prop_map(|(n, l)| {
+        let secs = |s: Option<u64>| s.map(Duration::from_secs);
+        PoolConfig {
+            max_browsers: n.0,
+            max_contexts: n.1,
+            max_pages: n.2,
+            max_queue: n.3,
+            warm_browsers: n.4.min(n.0),
+            spares: n.5.min(n.0 * n.1),
+            max_leases: l.0,
+            idle_timeout: secs(l.1),
+            max_age: secs(l.2),
+            retire_limit: secs(l.3),
+            max_errors: l.4,
+            max_memory: Some(1000),
+            isolation: [Isolation::Context, Isolation::Page, Isolation::Browser][usize::from(l.5)],
+            ..PoolConfig::default()
+        }
+    })
+}
+
+fn spec(kind: u8) -> (UnitSpec, Arc<LaunchProfile>) {
+    let other = Arc::new(LaunchProfile::new().proxy("other"));
+    match kind {
+        0 => (UnitSpec::Page(Default::default()), Arc::default()),
+        1 => (UnitSpec::Context(Default::default()), Arc::default()),
+        2 => (UnitSpec::SharedPage, Arc::default()),
+        3 => (UnitSpec::Browser { with_page: false }, Arc::default()),
+        _ => (UnitSpec::Page(Default::default()), other),
+    }
+}
+
+struct Sim {
+    state: State,
+    world: World,
+    now: Instant,
+    config: PoolConfig,
+}
+
+impl Sim {
+    fn new(config: PoolConfig) -> Self {
+        let state = State::new(Arc::new(config.clone()));
+        let mut sim = Self { state, world: World::default(), now: Instant::now(), config };
+        sim.tell(Event::Tick);
+        sim
+    }
+
+    fn tell(&mut self, event: Event) {
+        let mut out = Vec::new();
+        self.state.step(event, self.now, &mut out);
+        for action in out {
+            self.act(action);
+        }
+        self.check();
+    }
+
+    fn act(&mut self, action: Action) {
+        let world = &mut self.world;
+        match action {
+            Action::Launch { slot, .. } => world.launching.push(slot),
+            Action::Make { slot, unit, .. } => world.making.push((slot, unit)),
+            Action::Grant { waiter, place } => {
+                *world.granted.entry(waiter).or_default() += 1;
+                world.waiting.retain(|entry| entry.0 != waiter);
+                world.order.push(waiter);
+                world.out.push(place);
+            }
+            Action::Refuse { waiter, .. } => {
+                assert!(world.refused.insert(waiter), "refused twice");
+                world.waiting.retain(|entry| entry.0 != waiter);
+            }
+            Action::ResetUnit { slot, unit } => world.ending.push((slot, unit, true)),
+            Action::Dispose { slot, unit } => world.ending.push((slot, unit, false)),
+            Action::Retired { .. } => {}
+            Action::Close { slot, .. } => {
+                world.launching.retain(|id| *id != slot);
+                world.closing.push(slot);
+            }
+        }
+    }
+
+    fn run(&mut self, step: Do) {
+        let pick = |len: usize, which: usize| (len > 0).then(|| which % len.max(1));
+        match step {
+            Do::Ask { tenant, kind } => {
+                let waiter = WaiterId(self.state.number());
+                let (spec, profile) = spec(kind);
+                self.world.waiting.push((waiter, tenant, kind));
+                let tenant = tenant.to_string().into();
+                self.tell(Event::Ask { waiter, tenant, profile, spec });
+            }
+            Do::Cancel(which) => {
+                if let Some(index) = pick(self.world.waiting.len(), which) {
+                    let (waiter, ..) = self.world.waiting.remove(index);
+                    self.tell(Event::Cancel { waiter });
+                }
+            }
+            Do::Launch { which, well } => {
+                let Some(index) = pick(self.world.launching.len(), which) else {
+                    return;
+                };
+                let slot = self.world.launching.remove(index);
+                let error = Arc::new(LaunchError::CalledOff);
+                self.tell(if well {
+                    Event::Launched { slot }
+                } else {
+                    Event::LaunchFailed { slot, error }
+                });
+            }
+            Do::Make { which, well, hung } => {
+                let Some(index) = pick(self.world.making.len(), which) else {
+                    return;
+                };
+                let (slot, unit) = self.world.making.remove(index);
+                let error = Arc::new(OpError::Lost(Loss::PageCrashed));
+                self.tell(if well {
+                    Event::Made { slot, unit }
+                } else {
+                    Event::MakeFailed { slot, unit, error, hung }
+                });
+            }
+            Do::End { which, well } => {
+                let Some(index) = pick(self.world.ending.len(), which) else {
+                    return;
+                };
+                let (slot, unit, reset) = self.world.ending.remove(index);
+                let again = reset && well;
+                self.tell(if again {
+                    Event::Reset { slot, unit }
+                } else {
+                    Event::Disposed { slot, unit, well }
+                });
+            }
+            Do::Close(which) => {
+                let Some(index) = pick(self.world.closing.len(), which) else {
+                    return;
+                };
+                let slot = self.world.closing.remove(index);
+                self.tell(Event::Closed { slot, clean: true });
+            }
+            Do::Release { which, how } => {
+                let Some(index) = pick(self.world.out.len(), which) else {
+                    return;
+                };
+                let place = self.world.out.remove(index);
+                let condition =
+                    [Condition::Unused, Condition::Clean, Condition::Discarded, Condition::Broken];
+                self.tell(Event::Release { place, condition: condition[usize::from(how)] });
+            }
+            Do::Lose(which) => {
+                let running: Vec<_> = self.running();
+                let Some(index) = pick(running.len(), which) else {
+                    return;
+                };
+                let slot = running[index];
+                self.world.closing.push(slot);
+                self.tell(Event::Lost { slot, loss: Loss::Unresponsive });
+            }
+            Do::Measure { which, memory } => {
+                let running: Vec<_> = self.running();
+                let Some(index) = pick(running.len(), which) else {
+                    return;
+                };
+                self.tell(Event::Measured { slot: running[index], memory });
+            }
+            Do::Pressure(high) => self.tell(Event::Pressure { high }),
+            Do::Wait(seconds) => {
+                self.now += Duration::from_secs(seconds);
+                self.tell(Event::Tick);
+            }
+            Do::OpenPage(which) => {
+                let Some(index) = pick(self.world.out.len(), which) else {
+                    return;
+                };
+                let _ = self.state.open_page(self.world.out[index]);
+                self.check();
+            }
+        }
+    }
+
+    fn running(&self) -> Vec<SlotId> {
+        let running = |slot: &Slot| matches!(slot.phase, Phase::Ready | Phase::Retiring { .. });
+        self.state.slots().filter(|(_, slot)| running(slot)).map(|(id, _)| id).collect()
+    }
+
+    fn check(&self) {
+        let (state, config) = (&self.state, &self.config);
+        assert!(state.slots.len() <= config.max_browsers, "I1: browsers");
+        for (_, slot) in state.slots() {
+            let most = if slot.exclusive { config.max_contexts + 1 } else { config.max_contexts };
+            assert!(slot.units.len() <= most, "I1: contexts");
+            assert!(
+                slot.pages() <= config.max_pages.max(1) + usize::from(slot.exclusive),
+                "I1: pages"
+            );
+        }
+        let counts = state.counts();
+        assert_eq!(counts.granted, counts.returned + counts.revoked + state.out(), "I2");
+        assert_eq!(
+            counts.granted,
+            self.world.granted.len() as u64,
+            "each grant is to another waiter"
+        );
+        assert_eq!(
+            counts.asked,
+            counts.granted + counts.refused + counts.cancelled + state.waiting() as u64,
+            "every caller has one outcome"
+        );
+        for (index, group) in state.queue.groups().iter().enumerate() {
+            let fits = |slot: &Slot| {
+                slot.phase == Phase::Ready
+                    && slot.profile == group.profile
+                    && slot.spare(&group.spec).is_some()
+            };
+            let spare = state.slots().any(|(_, slot)| fits(slot));
+            assert!(!spare || group.len() == 0, "I3: group {index} waits beside a spare");
+        }
+        assert!(state.waiting() <= config.max_queue.max(1), "the queue is bounded");
+    }
+
+    /// Lets the world do all it owes, well, until nothing changes any more.
+    fn calm(&mut self) {
+        for _ in 0..10_000 {
+            let world = &self.world;
+            let step = if !world.closing.is_empty() {
+                Do::Close(0)
+            } else if !world.launching.is_empty() {
+                Do::Launch { which: 0, well: true }
+            } else if !world.making.is_empty() {
+                Do::Make { which: 0, well: true, hung: false }
+            } else if !world.ending.is_empty() {
+                Do::End { which: 0, well: true }
+            } else if !world.out.is_empty() {
+                Do::Release { which: 0, how: 1 }
+            } else if let Some(wake) =
+                self.state.next_wake(self.now).filter(|_| self.state.waiting() > 0)
+            {
+                Do::Wait((wake - self.now).as_secs() + 1)
+            } else {
+                return;
+            };
+            self.run(step);
+        }
+        panic!("the pool never comes to rest: {:?} {:?}", self.world, self.state);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_invariant_holds_in_every_storm(
+        config in configs(),
+        storm in prop::collection::vec(steps(), 1..120),
+    ) {
+        let mut sim = Sim::new(config);
+        for step in storm {
+            sim.run(step);
+        }
+        // I4: once the world keeps its word and memory is free, nobody waits for ever.
+        sim.run(Do::Pressure(false));
+        sim.calm();
+        prop_assert_eq!(sim.state.waiting(), 0, "somebody waits for nothing: {:?}", sim.state);
+        // The end: no slot, and every lease counted once.
+        sim.tell(Event::Drain);
+        sim.tell(Event::Destroy);
+        sim.calm();
+        prop_assert_eq!(sim.state.slots().count(), 0);
+        let counts = sim.state.counts();
+        prop_assert_eq!(counts.granted, counts.returned + counts.revoked);
+    }
+
+    #[test]
+    fn lines_are_in_order_and_tenants_take_turns(
+        asks in prop::collection::vec(0..3_u8, 1..40),
+    ) {
+        let config = PoolConfig { max_browsers: 1, max_contexts: 1, spares: 0, ..PoolConfig::default() };
+        let mut sim = Sim::new(config);
+        let mut oracle: Vec<(u8, std::collections::VecDeque<WaiterId>)> = Vec::new();
+        for tenant in asks {
+            sim.run(Do::Ask { tenant, kind: 0 });
+            let waiter = sim.world.waiting.last().map(|entry| entry.0);
+            let waiter = waiter.expect("nothing is granted before the launch");
+            match oracle.iter_mut().find(|line| line.0 == tenant) {
+                Some(line) => line.1.push_back(waiter),
+                None => oracle.push((tenant, [waiter].into())),
+            }
+        }
+        sim.calm();
+        let mut expected = Vec::new();
+        while !oracle.is_empty() {
+            let mut line = oracle.remove(0);
+            expected.extend(line.1.pop_front());
+            if !line.1.is_empty() {
+                oracle.push(line);
+            }
+        }
+        prop_assert_eq!(sim.world.order, expected);
+    }
+}

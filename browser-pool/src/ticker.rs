@@ -1,0 +1,48 @@
+//! Wakes the pool when time alone changes something: idleness, age, limits, pauses, free memory.
+
+use crate::driver::Driver;
+use crate::shell::Core;
+use crate::state::Event;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+/// How often free memory is looked at, when there is a limit for it.
+const MEMORY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Runs until the pool has ended. Holds the pool only while it looks, so it never keeps it alive.
+pub(crate) async fn tick<D: Driver>(pool: Weak<Core<D>>, alarm: Arc<Notify>) {
+    loop {
+        let wake = {
+            let Some(core) = pool.upgrade() else { return };
+            if let Some(least) = core.config.min_free_memory {
+                let high = free_memory().is_some_and(|free| free < least);
+                core.apply(Event::Pressure { high });
+            } else {
+                core.apply(Event::Tick);
+            }
+            if core.has_ended() {
+                return;
+            }
+            let now = Instant::now();
+            let look = core.config.min_free_memory.map(|_| now + MEMORY_PAUSE);
+            core.next_wake(now.into_std()).map(Instant::from_std).into_iter().chain(look).min()
+        };
+        match wake {
+            Some(wake) => tokio::select! {
+                () = sleep_until(wake) => {}
+                () = alarm.notified() => {}
+            },
+            None => alarm.notified().await,
+        }
+    }
+}
+
+/// Bytes that the kernel says can be had without swapping; `None` where it does not say.
+fn free_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}

@@ -1,0 +1,167 @@
+//! What is left of the browsers below one root, found in ways that the crate does not use.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Watches one root directory, and the places that browsers litter.
+#[derive(Debug)]
+pub(crate) struct Oracle {
+    root: PathBuf,
+    litter: BTreeSet<PathBuf>,
+}
+
+/// A process that has the root in its command line, its environment or its working directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) pid: u32,
+    pub(crate) command: String,
+}
+
+impl Oracle {
+    pub(crate) fn new() -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let unique = format!("lo{:x}", now.as_nanos() % 0xfff_ffff_ffff);
+        let root = PathBuf::from("/tmp").join(unique);
+        Self { root, litter: litter() }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Everybody who belongs to a browser below the root, without this process and zombies.
+    pub(crate) fn processes(&self) -> Vec<Found> {
+        let needle = self.root.as_os_str().as_encoded_bytes().to_owned();
+        let has = |bytes: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+        let mut found = Vec::new();
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        for entry in entries {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok())
+            else {
+                continue;
+            };
+            let path = entry.path();
+            let read = |name: &str| std::fs::read(path.join(name)).unwrap_or_default();
+            let command = read("cmdline");
+            let cwd = std::fs::read_link(path.join("cwd")).unwrap_or_default();
+            let belongs = has(&command) || has(&read("environ")) || cwd.starts_with(&self.root);
+            let stat = String::from_utf8_lossy(&read("stat")).into_owned();
+            let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim().chars().next());
+            if belongs && pid != std::process::id() && !matches!(state, None | Some('Z' | 'X')) {
+                let command = String::from_utf8_lossy(&command).replace('\0', " ");
+                found.push(Found { pid, command: command.chars().take(8000).collect() });
+            }
+        }
+        found
+    }
+
+    /// The browser's main process, found by its command line.
+    pub(crate) fn main_process(&self) -> u32 {
+        let processes = self.processes();
+        let is_main = |found: &&Found| {
+            found.command.contains("--user-data-dir=")
+                && !is_shell(found.pid)
+                && !found.command.contains("--type=")
+                && !found.command.contains("crashpad")
+        };
+        processes.iter().find(is_main).unwrap_or_else(|| panic!("no browser in {processes:#?}")).pid
+    }
+
+    /// The renderers, found by their command lines.
+    pub(crate) fn renderers(&self) -> Vec<u32> {
+        let renders = |found: &Found| found.command.contains("--type=renderer");
+        self.processes().into_iter().filter(renders).map(|found| found.pid).collect()
+    }
+
+    pub(crate) fn assert_no_process(&self) {
+        let left = self.processes();
+        assert!(left.is_empty(), "processes are left: {left:#?}");
+    }
+
+    /// The directories of browsers below the root.
+    pub(crate) fn browser_directories(&self) -> Vec<PathBuf> {
+        let dirs = |path: &Path| {
+            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect::<Vec<_>>()
+        };
+        dirs(&self.root).iter().flat_map(|owner| dirs(owner)).collect()
+    }
+
+    pub(crate) fn assert_no_browser_directory(&self) {
+        let left = self.browser_directories();
+        assert!(left.is_empty(), "directories are left: {left:#?}");
+    }
+
+    /// Nothing below the root, and nothing new where browsers litter.
+    pub(crate) fn assert_nothing(&self) {
+        self.assert_no_process();
+        let below: Vec<_> = std::fs::read_dir(&self.root)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .collect();
+        assert!(below.is_empty(), "left below the root: {below:#?}");
+        self.assert_no_litter();
+    }
+
+    pub(crate) fn assert_no_litter(&self) {
+        let new: Vec<_> = litter().difference(&self.litter).cloned().collect();
+        assert!(new.is_empty(), "litter: {new:#?}");
+    }
+
+    /// Waits until no process is left; how long it took.
+    pub(crate) fn wait_no_process(&self, limit: Duration) -> Duration {
+        let started = Instant::now();
+        loop {
+            let left = self.processes();
+            if left.is_empty() {
+                return started.elapsed();
+            }
+            assert!(started.elapsed() < limit, "still there after {limit:?}: {left:#?}");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Oracle {
+    fn drop(&mut self) {
+        // Also when the test failed: end what it started, by pid, and remove its own root.
+        for found in self.processes() {
+            if let Some(pid) =
+                i32::try_from(found.pid).ok().and_then(rustix::process::Pid::from_raw)
+            {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        let started = Instant::now();
+        while std::fs::remove_dir_all(&self.root).is_err()
+            && self.root.exists()
+            && started.elapsed() < Duration::from_secs(5)
+        {}
+    }
+}
+
+/// What browsers are known to leave outside of their profiles. Others use this machine as well, so
+/// only names that carry this process's or its children's mark would be certain; the folders are
+/// compared before and after instead, and tests that look here run alone.
+fn litter() -> BTreeSet<PathBuf> {
+    let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into()));
+    let mut found = BTreeSet::new();
+    let list = |path: &Path| {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    for place in [".config/chromium", ".config/google-chrome", ".cache/chromium", ".pki"] {
+        found.extend(list(&home.join(place)));
+    }
+    found
+}
+
+/// Whether the process is a shell, such as the wrapper that some systems start browsers with.
+fn is_shell(pid: u32) -> bool {
+    let exe = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    let shells = ["sh", "dash", "bash", "busybox"];
+    exe.file_name().is_some_and(|name| shells.iter().any(|shell| name == *shell))
+}

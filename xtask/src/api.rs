@@ -34,7 +34,7 @@ pub(crate) fn api(console: &Console, workspace: &Workspace, flags: &Flags) -> Re
     if flags.bless {
         std::fs::create_dir_all(&dir).context("create api/")?;
     }
-    let packages: Vec<_> = workspace.libraries().filter(|package| flags.wants(package)).collect();
+    let packages: Vec<_> = workspace.checked_libraries(flags).collect();
     if packages.is_empty() {
         bail!("no crate answers to `{}`", flags.name.as_deref().unwrap_or_default());
     }

@@ -49,7 +49,11 @@ pub(crate) fn e2e(
         Need::of_test(target) == Some(need)
             && flags.test.as_deref().is_none_or(|test| test == *target)
     };
-    let packages = workspace.packages.iter().filter(|package| flags.wants(package));
+    let packages = workspace
+        .packages
+        .iter()
+        .filter(|package| flags.wants(package))
+        .filter(|package| flags.name.is_some() || package.in_progress().is_none());
     let suites: Vec<_> = packages
         .map(|package| (package, package.tests_named("").filter(wanted).collect::<Vec<_>>()))
         .filter(|(_, targets)| !targets.is_empty())
@@ -73,7 +77,11 @@ pub(crate) fn e2e(
     if ran == 0 {
         bail!("the targets that need {} hold no test", need.name());
     }
-    Ok(Outcome::passed(format!("{ran} tests in {} crates", suites.len())))
+    Ok(Outcome::passed(format!(
+        "{ran} tests in {} crates{}",
+        suites.len(),
+        workspace.left_out(flags)
+    )))
 }
 
 /// One test at a time: each starts browsers or loads a server, and the machine may be small.

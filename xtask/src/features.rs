@@ -27,7 +27,7 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
 /// Checks every combination and lists all that fail.
 pub fn features(console: &Console, workspace: &Workspace, flags: &Flags) -> Result<Outcome> {
     let (mut checked, mut failures) = (0, Vec::new());
-    for package in workspace.libraries().filter(|package| flags.wants(package)) {
+    for package in workspace.checked_libraries(flags) {
         for combination in combinations(package) {
             checked += 1;
             if let Err(error) = check(console, workspace, package, &combination) {
@@ -48,7 +48,10 @@ pub fn features(console: &Console, workspace: &Workspace, flags: &Flags) -> Resu
     if checked == 0 {
         bail!("no crate answers to `{}`", flags.name.as_deref().unwrap_or_default());
     }
-    Ok(Outcome::passed(format!("{checked} combinations, and each crate from outside")))
+    Ok(Outcome::passed(format!(
+        "{checked} combinations, and each crate from outside{}",
+        workspace.left_out(flags)
+    )))
 }
 
 /// The flags of `cargo check` for no feature, each feature, and all.

@@ -78,7 +78,10 @@ pub(crate) fn loom(console: &Console, workspace: &Workspace, flags: &Flags) -> R
     Ok(match (ran, &flags.name) {
         (0, Some(name)) => bail!("no crate with models and no model answers to `{name}`"),
         (0, None) => Outcome::skipped("no crate has models"),
-        _ => Outcome::passed(format!("{ran} models at {bound} preemptions")),
+        _ => Outcome::passed(format!(
+            "{ran} models at {bound} preemptions{}",
+            workspace.left_out(flags)
+        )),
     })
 }
 
@@ -118,7 +121,7 @@ pub(crate) fn mutants(console: &Console, workspace: &Workspace, flags: &Flags) -
     Ok(match (ran, &flags.name) {
         (0, Some(name)) => bail!("no crate with mutants and no mutant answers to `{name}`"),
         (0, None) => Outcome::skipped("no crate has mutants"),
-        _ => Outcome::passed(format!("{ran} mutants, each caught")),
+        _ => Outcome::passed(format!("{ran} mutants, each caught{}", workspace.left_out(flags))),
     })
 }
 
@@ -139,6 +142,7 @@ fn suites(console: &Console, workspace: &Workspace, flags: &Flags) -> Result<Vec
     });
     with_models
         .filter(|package| !names_a_crate || flags.wants(package))
+        .filter(|package| flags.name.is_some() || package.in_progress().is_none())
         .map(|package| Suite::build(console, workspace, package))
         .collect()
 }

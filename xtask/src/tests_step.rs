@@ -50,13 +50,17 @@ pub fn tests(console: &Console, workspace: &Workspace, flags: &Flags) -> Result<
         bail!("no test ran");
     }
     let with = if nextest { "nextest" } else { "cargo test (nextest is not installed)" };
-    Ok(Outcome::passed(format!("{ran} tests with {with}, doc tests included")))
+    Ok(Outcome::passed(format!(
+        "{ran} tests with {with}, doc tests included{}",
+        workspace.left_out(flags)
+    )))
 }
 
 /// The package flags for what the person asked for.
 fn scope(workspace: &Workspace, flags: &Flags) -> Result<Vec<String>> {
     if flags.name.is_none() {
-        return Ok(vec!["--workspace".into()]);
+        let all = std::iter::once("--workspace".to_owned());
+        return Ok(all.chain(workspace.without_in_progress()).collect());
     }
     let named: Vec<_> = workspace.packages.iter().filter(|package| flags.wants(package)).collect();
     if named.is_empty() {

@@ -83,6 +83,38 @@ impl Workspace {
         Ok(Self { target_dir: PathBuf::from(text(&json["target_directory"])), root, packages })
     }
 
+    /// Flags for cargo that leave out the crates in progress.
+    pub fn without_in_progress(&self) -> Vec<String> {
+        let left_out = self.packages.iter().filter(|package| package.in_progress().is_some());
+        left_out.flat_map(|package| ["--exclude".into(), package.name.clone()]).collect()
+    }
+
+    /// The libraries that `flags` ask for; those in progress only by name.
+    pub fn checked_libraries<'a>(
+        &'a self,
+        flags: &'a crate::cli::Flags,
+    ) -> impl Iterator<Item = &'a Package> {
+        let named = flags.name.is_some();
+        let wanted = self.libraries().filter(|package| flags.wants(package));
+        wanted.filter(move |package| named || package.in_progress().is_none())
+    }
+
+    /// A few words on the crates that `flags` leaves out because they are in progress; a crate that is
+    /// named is never left out.
+    pub fn left_out(&self, flags: &crate::cli::Flags) -> String {
+        let names: Vec<_> = self
+            .packages
+            .iter()
+            .filter(|package| flags.name.is_none() && package.in_progress().is_some())
+            .map(|package| package.folder.as_str())
+            .collect();
+        if names.is_empty() {
+            String::new()
+        } else {
+            format!("; IN PROGRESS, left out: {}", names.join(", "))
+        }
+    }
+
     /// The members that users depend on: all but xtask.
     pub fn libraries(&self) -> impl Iterator<Item = &Package> {
         self.packages.iter().filter(|package| {
@@ -134,6 +166,11 @@ impl Package {
     /// The strings of a list in `[package.metadata.lastout]`.
     pub fn setting(&self, key: &str) -> Vec<String> {
         list(&self.settings[key]).map(|value| text(value).to_owned()).collect()
+    }
+
+    /// Why its tests are left out of a run over everything; `None` for a crate that claims to be done.
+    pub fn in_progress(&self) -> Option<&str> {
+        self.settings["in-progress"].as_str()
     }
 
     /// Whether a source file of it may hold unsafe code.

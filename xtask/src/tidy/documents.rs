@@ -19,6 +19,9 @@ const TOP: &[&str] = &[
 /// The sentence by which a crate says that it is still empty.
 const SHELL: &str = "**Status: an empty shell.**";
 
+/// The words by which a crate says that it is not done.
+const IN_PROGRESS: &str = "**Status: in progress.**";
+
 /// Checks the documents of the tree.
 ///
 /// # Errors
@@ -41,6 +44,12 @@ pub fn check(workspace: &Workspace, files: &[File]) -> Result<Vec<Finding>> {
         let root =
             files.iter().find(|file| file.package == package.name && file.inside == "src/lib.rs");
         let text = root.map_or("", |root| root.text.as_str());
+        if package.in_progress().is_some() != readme.contains(IN_PROGRESS) {
+            findings.push(format!(
+                "{}/README.md: says `{IN_PROGRESS}` if, and only if, the manifest has `in-progress`",
+                package.folder
+            ));
+        }
         findings.extend(readme_of(&package.folder, &readme, text));
     }
     Ok(findings)

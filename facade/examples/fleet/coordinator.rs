@@ -1,0 +1,175 @@
+//! Starts the fleet, kills and replaces its workers under load, and settles the account.
+
+use crate::{Options, database};
+use lastout::output_stream::{Channel, Process};
+use lastout::proc_tree::{Containment, ProcId};
+use lastout::supervisor::{Failure, Handle};
+use lastout::work_runner::postgres::PostgresRegistry;
+use lastout::work_runner::{JobId, JobRecord, NewJob, State, WorkDriver};
+use lastout::{Restart, Supervisor};
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeSet;
+use std::process::{Command, ExitCode};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Between two looks at the queue.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The processes that run, and those that ever did.
+#[derive(Debug, Default)]
+struct Fleet {
+    state: Mutex<Vec<Ship>>,
+}
+
+/// One place of the fleet.
+#[derive(Debug, Clone, Default)]
+struct Ship {
+    process: Option<ProcId>,
+    /// How many processes of this place have said that they are ready.
+    ready: u32,
+}
+
+impl Fleet {
+    fn change(&self, place: usize, change: impl FnOnce(&mut Ship)) {
+        let mut ships = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if ships.len() <= place {
+            ships.resize(place + 1, Ship::default());
+        }
+        change(&mut ships[place]);
+    }
+
+    fn ship(&self, place: usize) -> Ship {
+        let ships = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        ships.get(place).cloned().unwrap_or_default()
+    }
+}
+
+pub(crate) async fn run(options: &Options) -> Result<ExitCode, Failure> {
+    let registry = Arc::new(PostgresRegistry::connect(&database()?).await?);
+    let driver = WorkDriver::producer(registry);
+    let queue = format!("fleet-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis());
+    let jobs: Result<Vec<_>, _> = (0..options.jobs).map(|n| job(&queue, n)).collect();
+    let ids: Vec<JobId> = driver.enqueue_all(jobs?).await?.iter().map(|job| job.id()).collect();
+
+    let fleet = Arc::new(Fleet::default());
+    let supervisor = supervisor(options, &queue, &fleet)?;
+    let handle = supervisor.handle();
+    let began = Instant::now();
+    let (report, rows) =
+        tokio::join!(supervisor.run_until_signal(), load(options, &driver, &ids, &fleet, &handle));
+    let (report, rows) = (report?, rows?);
+    println!("{report}\n");
+    let is_right = settle(&rows, options, began.elapsed());
+    Ok(match is_right && report.is_clean() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+fn job(queue: &str, n: u32) -> Result<NewJob, Failure> {
+    Ok(NewJob::new("work", &n)?.queue(queue).max_crashes(100))
+}
+
+fn supervisor(options: &Options, queue: &str, fleet: &Arc<Fleet>) -> Result<Supervisor, Failure> {
+    let mut builder = Supervisor::builder();
+    for place in 0..options.workers as usize {
+        let (queue, fleet) = (queue.to_owned(), Arc::clone(fleet));
+        let policy = Restart::on_failure()
+            .backoff(Duration::from_millis(10), Duration::from_millis(100))
+            .limit(20, Duration::from_secs(60));
+        builder = builder.service(format!("worker {place}"), policy, move || {
+            let started = start(place, &queue, &fleet);
+            async move { started }
+        });
+    }
+    Ok(builder.build()?)
+}
+
+fn start(place: usize, queue: &str, fleet: &Arc<Fleet>) -> Result<Process, Failure> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["--queue", queue]);
+    let told = Arc::clone(fleet);
+    let process = Process::builder(command)
+        .contain(Containment::strongest().die_with_parent())
+        .on_line(move |channel, line| {
+            if channel == Channel::Out && line.text() == "up" {
+                told.change(place, |ship| ship.ready += 1);
+            }
+        })
+        .spawn()?;
+    fleet.change(place, |ship| ship.process = Some(process.id()));
+    Ok(process)
+}
+
+/// Kills and replaces while the jobs run; all rows when every one has ended.
+async fn load(
+    options: &Options,
+    driver: &WorkDriver,
+    ids: &[JobId],
+    fleet: &Fleet,
+    handle: &Handle,
+) -> Result<Vec<JobRecord>, Failure> {
+    let mut strikes = strikes(options).into_iter().peekable();
+    let rows = loop {
+        let rows = driver.registry().fetch(ids.to_vec()).await?;
+        let ended = rows.iter().filter(|row| row.state.is_terminal()).count();
+        if ended == ids.len() || handle.is_stopping() {
+            break rows;
+        }
+        if let Some(&(after, place, signal)) = strikes.peek()
+            && ended >= after
+        {
+            let ship = fleet.ship(place);
+            if ship.ready > 0 && strike(&ship, signal) {
+                let name = if signal == Signal::KILL { "SIGKILL" } else { "SIGTERM" };
+                println!("{ended:>6} jobs ended; {name} to worker {place}");
+                replaced(fleet, place, ship.ready).await;
+                strikes.next();
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    };
+    handle.stop();
+    Ok(rows)
+}
+
+/// When which worker gets which signal: the kills, and then one SIGTERM for each place in turn.
+fn strikes(options: &Options) -> Vec<(usize, usize, Signal)> {
+    let (jobs, workers) = (options.jobs as usize, options.workers as usize);
+    let kills = options.kills as usize;
+    let all = kills + workers;
+    (0..all)
+        .map(|k| {
+            let signal = if k < kills { Signal::KILL } else { Signal::TERM };
+            (jobs * (k + 1) / (all + 2), k % workers, signal)
+        })
+        .collect()
+}
+
+fn strike(ship: &Ship, signal: Signal) -> bool {
+    let process = ship.process.filter(|process| process.is_running());
+    let pid = process.and_then(|process| i32::try_from(process.pid()).ok());
+    let pid = pid.and_then(Pid::from_raw);
+    pid.is_some_and(|pid| kill_process(pid, signal).is_ok())
+}
+
+/// A rolling restart goes on when the new process has said that it is ready.
+async fn replaced(fleet: &Fleet, place: usize, before: u32) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while fleet.ship(place).ready == before && Instant::now() < deadline {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Prints the account; whether it is right.
+fn settle(rows: &[JobRecord], options: &Options, elapsed: Duration) -> bool {
+    let succeeded = rows.iter().filter(|row| row.state == State::Succeeded).count();
+    let workers: BTreeSet<_> = rows.iter().filter_map(|row| row.result.clone()).collect();
+    let taken: i64 = rows.iter().map(|row| i64::from(row.crashes)).sum();
+    let rate = rows.len() as f64 / elapsed.as_secs_f64();
+    println!("jobs: enqueued {} = succeeded {succeeded}", options.jobs);
+    println!("{} processes did them; {taken} jobs were taken over from killed ones", workers.len());
+    println!("{rate:.0} jobs a second, through {} kills and a rolling restart", options.kills);
+    succeeded == options.jobs as usize
+}

@@ -1,0 +1,44 @@
+//! How the mechanisms become members: one file for each.
+
+#[cfg(feature = "browser-pool")]
+mod browser_pool;
+#[cfg(feature = "cleanup-worker")]
+mod cleanup_worker;
+#[cfg(feature = "output-stream")]
+mod output_stream;
+#[cfg(feature = "proc-tree")]
+mod proc_tree;
+#[cfg(feature = "process")]
+mod process;
+#[cfg(any(feature = "browser-pool", feature = "work-runner"))]
+mod runtime;
+#[cfg(feature = "work-runner")]
+mod work_runner;
+
+use crate::supervisor::drain::Drain;
+
+/// What a supervisor can own: everything that is [`Drain`], and the mechanisms of the features that are
+/// on.
+///
+/// | feature | type | drained by | forced by |
+/// |---|---|---|---|
+/// | `cleanup-worker` | `CleanupWorker` | a flush, then its shutdown | a shutdown without time |
+/// | `proc-tree` | `Tree` | SIGTERM to its root, at the end the kill | the kill |
+/// | `output-stream` | `Stream` | reading what is there | closing |
+/// | `process` | `Process` | as a tree, and reading the rest of its output | the kill |
+/// | `browser-pool` | `Pool` | waiting for its leases, then ending the browsers | revoking them |
+/// | `work-runner` | `(Running, DurableWorker)` | letting jobs end, giving back the rest | giving back |
+///
+/// A process fails when it exits without being asked to. Its input is closed, unless it was taken
+/// before. A pool and a runner are given to a supervisor inside the tokio runtime that they run on; then the
+/// blocking forms of the supervisor can end them, too, from a thread outside of it.
+pub trait IntoDrain {
+    /// Gives it to a supervisor.
+    fn into_drain(self) -> Box<dyn Drain>;
+}
+
+impl<T: Drain> IntoDrain for T {
+    fn into_drain(self) -> Box<dyn Drain> {
+        Box::new(self)
+    }
+}

@@ -1,0 +1,67 @@
+//! A process tree as a member.
+
+use crate::supervisor::drain::{Drain, DrainFuture, Drained, Until};
+use crate::supervisor::error::chain;
+use crate::supervisor::stats::Counters;
+use lastout_proc_tree::{KillError, Policy, Report, Tree};
+
+/// The part of the deadline that is kept for the kill after the request.
+const KILL: u32 = 4;
+
+impl Drain for Tree {
+    fn drain(&self, until: Until) -> DrainFuture<'_> {
+        Box::pin(async move {
+            let policy = policy(until);
+            let (root, result) = match until.may_block() {
+                true => (self.root(), self.terminate(&policy)),
+                false => (self.root(), self.terminate_async(&policy).await),
+            };
+            let name = root.map_or_else(|| "tree".to_owned(), |root| root.to_string());
+            drained(&name, result)
+        })
+    }
+
+    fn force(&self, until: Until) -> DrainFuture<'_> {
+        Box::pin(async move {
+            let result = match until.may_block() {
+                true => self.kill(until.deadline()),
+                false => self.kill_async(until.deadline()).await,
+            };
+            drained("tree", result)
+        })
+    }
+
+    fn stats(&self) -> Counters {
+        let alive = self.members().map_or(0, |members| members.len());
+        Counters::new().count("processes.alive", alive as u64)
+    }
+}
+
+/// SIGTERM to the root, and the kill in time.
+pub(super) fn policy(until: Until) -> Policy {
+    let kill = until.remaining() / KILL;
+    Policy::term(until.remaining() - kill).kill_within(kill)
+}
+
+pub(super) fn drained(name: &str, result: Result<Report, KillError>) -> Drained {
+    let (report, failure) = match result {
+        Ok(report) => (Some(report), None),
+        Err(KillError::Survivors(report)) => (Some(report), None),
+        Err(error) => (None, Some(error)),
+    };
+    let mut drained = Drained::new();
+    if let Some(error) = failure {
+        drained = drained.left(name, chain(&error));
+    }
+    let Some(report) = report else {
+        return drained;
+    };
+    drained = drained
+        .ended("processes", report.already_gone as u64)
+        .forced("processes", report.killed as u64);
+    for survivor in report.left_behind() {
+        let what = format!("process {} ({})", survivor.id.pid(), survivor.name);
+        drained = drained.left(what, survivor.reason);
+    }
+    drained
+}

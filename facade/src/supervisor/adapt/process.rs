@@ -1,0 +1,78 @@
+//! A process with its streams as a member.
+
+use super::{output_stream, proc_tree};
+use crate::supervisor::IntoDrain;
+use crate::supervisor::drain::{Drain, DrainFuture, FailedFuture, Until};
+use crate::supervisor::error::chain;
+use crate::supervisor::stats::Counters;
+use lastout_output_stream::{Process, Stream};
+use tokio::sync::Mutex;
+
+struct Member {
+    /// Held by the watch while it runs, and then by the end: never by both.
+    process: Mutex<Process>,
+    outputs: [Stream; 2],
+}
+
+impl IntoDrain for Process {
+    fn into_drain(self) -> Box<dyn Drain> {
+        Box::new(Member {
+            outputs: [self.stdout().clone(), self.stderr().clone()],
+            process: Mutex::new(self),
+        })
+    }
+}
+
+impl Member {
+    /// Waits until everything that it wrote was read and shown.
+    async fn read(&self, process: &mut Process) -> u64 {
+        // How it ended is of no interest: it was asked to.
+        let _ = process.wait().await;
+        for output in &self.outputs {
+            output.ended().await;
+        }
+        self.outputs.len() as u64
+    }
+}
+
+impl Drain for Member {
+    fn drain(&self, until: Until) -> DrainFuture<'_> {
+        Box::pin(async move {
+            let mut process = self.process.lock().await;
+            let policy = proc_tree::policy(until);
+            let ended = match until.may_block() {
+                true => process.tree().terminate(&policy),
+                false => process.terminate(&policy).await,
+            };
+            let drained = proc_tree::drained(process.program(), ended);
+            drained.ended("streams", self.read(&mut process).await)
+        })
+    }
+
+    fn force(&self, until: Until) -> DrainFuture<'_> {
+        Box::pin(async move {
+            let mut process = self.process.lock().await;
+            let killed = match until.may_block() {
+                true => process.tree().kill(until.deadline()),
+                false => process.kill(until.deadline()).await,
+            };
+            let drained = proc_tree::drained(process.program(), killed);
+            drained.ended("streams", self.read(&mut process).await)
+        })
+    }
+
+    fn failed(&self) -> FailedFuture<'_> {
+        Box::pin(async {
+            let mut process = self.process.lock().await;
+            match process.wait().await {
+                Ok(exit) => format!("{} ended: {}", process.program(), exit.status).into(),
+                Err(error) => chain(&error).into(),
+            }
+        })
+    }
+
+    fn stats(&self) -> Counters {
+        let outputs = self.outputs.iter().map(output_stream::counters);
+        outputs.fold(Counters::new(), Counters::and)
+    }
+}

@@ -1,0 +1,106 @@
+//! A work runner as a member: the loop, and the worker that it drives.
+
+use super::runtime::Home;
+use crate::supervisor::IntoDrain;
+use crate::supervisor::drain::{Drain, DrainFuture, Drained, FailedFuture, Until};
+use crate::supervisor::stats::Counters;
+use lastout_work_runner::{DurableWorker, LeftBehind, Running, StopReport};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+struct Member {
+    running: Mutex<Option<Running>>,
+    worker: DurableWorker,
+    home: Home,
+}
+
+impl IntoDrain for (Running, DurableWorker) {
+    fn into_drain(self) -> Box<dyn Drain> {
+        let (running, worker) = self;
+        Box::new(Member { running: Mutex::new(Some(running)), worker, home: Home::current() })
+    }
+}
+
+impl Member {
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop(&self, time: Duration) -> DrainFuture<'_> {
+        let running = self.running().take();
+        self.home.inside(async move {
+            let report = match running {
+                Some(running) => running.stop(time).await,
+                // A stop that was dropped half way goes on; this one finds what it left.
+                None => self.worker.stop(time).await,
+            };
+            drained(&report)
+        })
+    }
+}
+
+impl Drain for Member {
+    fn drain(&self, until: Until) -> DrainFuture<'_> {
+        self.stop(until.remaining())
+    }
+
+    fn force(&self, until: Until) -> DrainFuture<'_> {
+        self.stop(until.remaining() / 2)
+    }
+
+    fn failed(&self) -> FailedFuture<'_> {
+        let ended = poll_fn(|cx| match &mut *self.running() {
+            Some(running) => Pin::new(running).poll(cx),
+            None => Poll::Pending,
+        });
+        Box::pin(async move {
+            ended.await;
+            "the loop of the runner ended by itself".into()
+        })
+    }
+
+    fn stats(&self) -> Counters {
+        let stats = self.worker.stats();
+        Counters::new()
+            .count("work.claimed", stats.claimed)
+            .count("work.succeeded", stats.succeeded)
+            .count("work.retried", stats.retried)
+            .count("work.failed", stats.failed)
+            .count("work.cancelled", stats.cancelled)
+            .count("work.dead", stats.dead)
+            .count("work.abandoned", stats.abandoned)
+            .count("work.released", stats.released)
+            .count("work.lost", stats.lost)
+            .count("work.recovered", stats.recovered)
+            .sum(
+                "jobs: claimed = ended + in flight",
+                stats.claimed,
+                stats.ended() + stats.in_flight,
+            )
+    }
+}
+
+fn drained(report: &StopReport) -> Drained {
+    let mut drained = Drained::new()
+        .ended("jobs", report.finished)
+        .forced("jobs given back", report.given_back)
+        .forced("leases lost", report.lost);
+    for left in report.left_behind() {
+        drained = match left {
+            LeftBehind::Handler(job) => {
+                drained.left(format_args!("the handler of job {job}"), "it blocks its thread")
+            }
+            LeftBehind::Job(job) => {
+                drained.left(format_args!("job {job}"), "its end could not be written in time")
+            }
+            LeftBehind::Lease => {
+                drained.left("the lease of the worker", "it could not be given back in time")
+            }
+            other => drained.left("something of the runner", other),
+        };
+    }
+    drained
+}

@@ -1,0 +1,44 @@
+//! Reaches a supervisor that runs elsewhere.
+
+use crate::supervisor::Shared;
+use crate::supervisor::stats::Stats;
+use crate::supervisor::stop::Level;
+use std::sync::Arc;
+
+/// Stops a supervisor, forces it, and looks at it, from any thread. Clones are equal.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Ends everything: each member is drained by its deadline. Again: no effect.
+    pub fn stop(&self) {
+        self.shared.stop.raise(Level::Drain);
+    }
+
+    /// Ends everything now: what drains is dropped and forced, and so are all that follow.
+    pub fn force(&self) {
+        self.shared.stop.raise(Level::Force);
+    }
+
+    /// As a signal does: the first call stops, the next one forces. For programs that listen for
+    /// signals in their own way.
+    pub fn stop_or_force(&self) {
+        self.shared.stop.step();
+    }
+
+    /// Whether everything is being ended, or has ended.
+    pub fn is_stopping(&self) -> bool {
+        self.shared.stop.level() > Level::Run
+    }
+
+    /// What every member counted. Of one that has ended, what it had counted at its end.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+}

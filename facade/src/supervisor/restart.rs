@@ -1,0 +1,182 @@
+//! When a failed service is started again: pure, with `now` as an argument.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Whether, when and how often a failed service is started again.
+///
+/// The pause doubles with each failure inside the window and is forgotten with it. More than `limit`
+/// failures inside the window are given up: the supervisor then ends everything.
+///
+/// ```
+/// use lastout::Restart;
+/// use std::time::Duration;
+///
+/// let policy = Restart::on_failure()
+///     .backoff(Duration::from_millis(100), Duration::from_secs(10))
+///     .limit(5, Duration::from_secs(60));
+/// # let _ = policy;
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a policy does nothing by itself"]
+pub struct Restart {
+    limit: u32,
+    window: Duration,
+    first: Duration,
+    most: Duration,
+}
+
+impl Restart {
+    /// A failure is final.
+    pub fn never() -> Self {
+        Self::on_failure().limit(0, Duration::ZERO)
+    }
+
+    /// Started again after 100 ms, doubled up to 10 s, and given up at the sixth failure within a
+    /// minute.
+    pub fn on_failure() -> Self {
+        Self {
+            limit: 5,
+            window: Duration::from_secs(60),
+            first: Duration::from_millis(100),
+            most: Duration::from_secs(10),
+        }
+    }
+
+    /// The first pause, and the longest. A `most` below `first` counts as `first`.
+    pub fn backoff(mut self, first: Duration, most: Duration) -> Self {
+        self.first = first;
+        self.most = most.max(first);
+        self
+    }
+
+    /// Restarts at most, within any window of this length.
+    pub fn limit(mut self, restarts: u32, window: Duration) -> Self {
+        self.limit = restarts;
+        self.window = window;
+        self
+    }
+}
+
+/// The failures of one service that still count.
+#[derive(Debug, Clone)]
+pub(crate) struct History {
+    policy: Restart,
+    /// Ascending, all within the window of the last one, at most `limit` of them.
+    recent: VecDeque<Instant>,
+}
+
+/// What a failure leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Start again after this pause.
+    After(Duration),
+    /// The failures came too often.
+    GiveUp,
+}
+
+impl History {
+    pub(crate) fn new(policy: Restart) -> Self {
+        Self { policy, recent: VecDeque::new() }
+    }
+
+    /// A failure at `now`; calls come with an ascending `now`.
+    pub(crate) fn failed(&mut self, now: Instant) -> Decision {
+        let window = self.policy.window;
+        self.recent.retain(|at| now.saturating_duration_since(*at) < window);
+        if self.recent.len() >= self.policy.limit as usize {
+            return Decision::GiveUp;
+        }
+        let doublings = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
+        self.recent.push_back(now);
+        let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
+        Decision::After(self.policy.first.saturating_mul(factor).min(self.policy.most))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The obvious rule: look at the whole history each time.
+    fn oracle(policy: &Restart, granted: &[Duration], now: Duration) -> Decision {
+        let counted = granted.iter().filter(|at| now - **at < policy.window).count();
+        if counted >= policy.limit as usize {
+            return Decision::GiveUp;
+        }
+        let mut pause = policy.first;
+        for _ in 0..counted {
+            pause = (pause * 2).min(policy.most);
+        }
+        Decision::After(pause.min(policy.most))
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_look_at_the_whole_history(
+            limit in 0_u32..12,
+            window in 0_u64..5_000,
+            first in 0_u64..500,
+            most in 0_u64..20_000,
+            gaps in prop::collection::vec(0_u64..2_000, 0..60),
+        ) {
+            let policy = Restart::on_failure()
+                .backoff(Duration::from_millis(first), Duration::from_millis(most))
+                .limit(limit, Duration::from_millis(window));
+            let start = Instant::now();
+            let (mut history, mut granted) = (History::new(policy.clone()), Vec::new());
+            let mut now = Duration::ZERO;
+            for gap in gaps {
+                now += Duration::from_millis(gap);
+                let expected = oracle(&policy, &granted, now);
+                prop_assert_eq!(history.failed(start + now), expected);
+                if expected != Decision::GiveUp {
+                    granted.push(now);
+                }
+                prop_assert!(history.recent.len() <= limit as usize);
+            }
+        }
+
+        #[test]
+        fn never_more_restarts_in_a_window_than_the_limit(
+            limit in 0_u32..8,
+            window in 1_u64..3_000,
+            gaps in prop::collection::vec(0_u64..700, 1..80),
+        ) {
+            let policy = Restart::on_failure().limit(limit, Duration::from_millis(window));
+            let start = Instant::now();
+            let mut history = History::new(policy);
+            let (mut now, mut restarts) = (Duration::ZERO, Vec::new());
+            for gap in gaps {
+                now += Duration::from_millis(gap);
+                if let Decision::After(_) = history.failed(start + now) {
+                    restarts.push(now);
+                }
+            }
+            for at in &restarts {
+                let inside = restarts.iter().filter(|other| {
+                    **other >= *at && **other - *at < Duration::from_millis(window)
+                });
+                prop_assert!(inside.count() <= limit as usize);
+            }
+        }
+    }
+
+    #[test]
+    fn never_gives_up_at_once() {
+        let mut history = History::new(Restart::never());
+        assert_eq!(history.failed(Instant::now()), Decision::GiveUp);
+    }
+
+    #[test]
+    fn the_longest_durations_do_not_overflow() {
+        let policy = Restart::on_failure()
+            .backoff(Duration::MAX, Duration::MAX)
+            .limit(u32::MAX, Duration::MAX);
+        let (mut history, now) = (History::new(policy), Instant::now());
+        for _ in 0..70 {
+            assert_eq!(history.failed(now), Decision::After(Duration::MAX));
+        }
+    }
+}

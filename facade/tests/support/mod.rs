@@ -1,0 +1,172 @@
+//! A member that does as it is told and writes down what happened to it.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "each test file uses its own part"
+)]
+
+pub(crate) mod examples;
+
+use lastout::Drain;
+use lastout::supervisor::{Counters, DrainFuture, Drained, FailedFuture, Failure, Until};
+use std::future::pending;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// Long enough for any machine; nothing waits for it to pass.
+pub(crate) const GENEROUS: Duration = Duration::from_secs(60);
+
+/// What happened, in order.
+#[derive(Clone, Default)]
+pub(crate) struct Book(Arc<Mutex<Vec<String>>>);
+
+impl Book {
+    pub(crate) fn write(&self, line: impl Into<String>) {
+        self.0.lock().unwrap().push(line.into());
+    }
+
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// What a drain does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Does {
+    /// Ends at once.
+    Ends,
+    /// Never ends.
+    Hangs,
+    /// Panics when it is polled.
+    Panics,
+    /// Leaves a process behind.
+    Leaves,
+}
+
+pub(crate) struct Fake {
+    name: &'static str,
+    book: Book,
+    drain: Does,
+    force: Does,
+    counted: u64,
+    fault: Fault,
+}
+
+impl Fake {
+    pub(crate) fn new(name: &'static str, book: &Book) -> Self {
+        Self {
+            name,
+            book: book.clone(),
+            drain: Does::Ends,
+            force: Does::Ends,
+            counted: 0,
+            fault: Fault::default(),
+        }
+    }
+
+    pub(crate) fn drain(mut self, does: Does) -> Self {
+        self.drain = does;
+        self
+    }
+
+    pub(crate) fn force(mut self, does: Does) -> Self {
+        self.force = does;
+        self
+    }
+
+    pub(crate) fn counted(mut self, counted: u64) -> Self {
+        self.counted = counted;
+        self
+    }
+
+    pub(crate) fn fault(mut self, fault: &Fault) -> Self {
+        self.fault = fault.clone();
+        self
+    }
+
+    fn act(&self, verb: &str, does: Does) -> DrainFuture<'_> {
+        self.book.write(format!("{verb} {}", self.name));
+        Box::pin(async move {
+            match does {
+                Does::Ends => Drained::new().ended("things", self.counted),
+                Does::Hangs => pending().await,
+                Does::Panics => panic!("the drain of {} is broken", self.name),
+                Does::Leaves => Drained::new().left("process 42 (stuck)", "uninterruptible"),
+            }
+        })
+    }
+}
+
+impl Drain for Fake {
+    fn drain(&self, until: Until) -> DrainFuture<'_> {
+        assert!(until.deadline() > Instant::now() - GENEROUS);
+        self.act("drain", self.drain)
+    }
+
+    fn force(&self, _until: Until) -> DrainFuture<'_> {
+        self.act("force", self.force)
+    }
+
+    fn failed(&self) -> FailedFuture<'_> {
+        Box::pin(self.fault.struck())
+    }
+
+    fn stats(&self) -> Counters {
+        Counters::new().count("fake.counted", self.counted).sum(
+            "counted = counted",
+            self.counted,
+            self.counted,
+        )
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.book.write(format!("drop {}", self.name));
+    }
+}
+
+/// Makes a member fail from outside. Each strike fails one instance.
+#[derive(Clone, Default)]
+pub(crate) struct Fault(Arc<Mutex<(u32, Vec<Waker>)>>);
+
+impl Fault {
+    pub(crate) fn strike(&self) {
+        let wakers = {
+            let mut state = self.0.lock().unwrap();
+            state.0 += 1;
+            std::mem::take(&mut state.1)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    async fn struck(&self) -> Failure {
+        std::future::poll_fn(|cx| {
+            let mut state = self.0.lock().unwrap();
+            if state.0 > 0 {
+                state.0 -= 1;
+                return Poll::Ready(());
+            }
+            state.1.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        "struck".into()
+    }
+}
+
+/// Waits until a condition holds, and fails with what there is when it does not.
+pub(crate) fn wait_until<T: std::fmt::Debug>(look: impl Fn() -> T, enough: impl Fn(&T) -> bool) {
+    let began = Instant::now();
+    loop {
+        let seen = look();
+        if enough(&seen) {
+            return;
+        }
+        assert!(began.elapsed() < GENEROUS, "still {seen:?}");
+        std::thread::yield_now();
+    }
+}

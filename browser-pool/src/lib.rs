@@ -2,6 +2,9 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(lastout_docsrs, feature(doc_cfg))]
 
+#[cfg(all(feature = "chrome", not(unix)))]
+compile_error!("lastout-browser-pool: the feature `chrome` needs Linux or macOS");
+
 #[cfg(feature = "chrome")]
 #[cfg_attr(lastout_docsrs, doc(cfg(feature = "chrome")))]
 mod chrome;

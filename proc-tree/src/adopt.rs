@@ -39,6 +39,7 @@ pub(crate) fn adopt(mut evidence: Evidence) -> Result<Tree, AdoptError> {
     if root.is_some_and(|root| !root.exists()) {
         pidfd = None;
     }
+    evidence.adopted_at = crate::sys::now();
     if !evidence.unmarked {
         evidence.mark = Some(crate::spawn::new_mark());
     }

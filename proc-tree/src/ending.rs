@@ -133,6 +133,7 @@ impl<'a> Ending<'a> {
                 Outcome {
                     killed: wait.seen.saturating_sub(survivors.len()),
                     rounds: wait.rounds,
+                    is_open: !wait.is_empty,
                     survivors,
                     ..Outcome::default()
                 }
@@ -143,12 +144,13 @@ impl<'a> Ending<'a> {
                 let survivors = self.inner.survivors(members);
                 Outcome {
                     killed: self.sum.killed.saturating_sub(survivors.len()),
+                    is_open: !gone,
                     survivors,
                     ..self.sum
                 }
             }
         };
-        if outcome.survivors.is_empty() && self.kills {
+        if outcome.survivors.is_empty() && !outcome.is_open && self.kills {
             self.inner.after_the_end();
         }
         outcome.rounds = outcome.rounds.max(1);

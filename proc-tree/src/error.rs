@@ -129,6 +129,8 @@ impl Error for AdoptError {
 pub enum KillError {
     /// Members still run: [`Report::survivors`] names them. Everybody else was killed.
     Survivors(Report),
+    /// Nobody is known to run, and the deadline came before it was known that nobody does.
+    Unconfirmed(Report),
     /// The process table, or the mechanism that holds the tree, could not be used.
     Io(io::Error),
 }
@@ -137,7 +139,7 @@ impl KillError {
     /// The report of what was done, when there is one.
     pub fn report(&self) -> Option<&Report> {
         match self {
-            Self::Survivors(report) => Some(report),
+            Self::Survivors(report) | Self::Unconfirmed(report) => Some(report),
             Self::Io(_) => None,
         }
     }
@@ -153,6 +155,9 @@ impl fmt::Display for KillError {
                 }
                 Ok(())
             }
+            Self::Unconfirmed(_) => {
+                write!(f, "end the tree: the deadline came before it was seen empty")
+            }
             Self::Io(_) => write!(f, "end the tree with what the system offers"),
         }
     }
@@ -162,7 +167,7 @@ impl Error for KillError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Io(source) => Some(source),
-            Self::Survivors(_) => None,
+            Self::Survivors(_) | Self::Unconfirmed(_) => None,
         }
     }
 }

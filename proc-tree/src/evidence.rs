@@ -18,6 +18,8 @@ pub struct Evidence {
     pub(crate) sessions: Vec<Pid>,
     pub(crate) mark: Option<u64>,
     pub(crate) unmarked: bool,
+    /// Groups and sessions whose leader is not the root tell only of processes that are older than this.
+    pub(crate) adopted_at: u64,
 }
 
 impl Evidence {
@@ -58,7 +60,8 @@ impl Evidence {
     /// Whoever is in this process group is a member. The group of the caller, and those of its
     /// ancestors, are ignored.
     ///
-    /// The number is trusted only while it surely means the same group as at the adoption.
+    /// The number may be reused once the group is empty, so it tells only of processes that started
+    /// before the adoption. Their later children carry the mark.
     #[must_use]
     pub fn group(mut self, group: Pid) -> Self {
         self.groups.push(group);

@@ -49,7 +49,9 @@ impl Inner {
         let deadline = Instant::now() + LOOK;
         let mut engine = match &self.means.link {
             Some(link) if !link.end().is_dead() => {
-                let evidence = self.evidence.clone().process(link.id());
+                let mut evidence = self.evidence.clone().process(link.id());
+                // The number of the root's group may be reused once the supervisor has waited for it.
+                evidence.groups.clear();
                 Engine::new(table, evidence, None, Instant::now(), deadline)
                     .looking_only()
                     .sparing(link.id().pid())
@@ -119,6 +121,7 @@ impl Inner {
         report.elapsed = begin.elapsed();
         report.survivors = outcome.survivors;
         match report.is_clean() {
+            true if outcome.is_open => Err(KillError::Unconfirmed(report)),
             true => Ok(report),
             false => Err(KillError::Survivors(report)),
         }
@@ -139,15 +142,12 @@ impl Inner {
         }
     }
 
-    /// Nobody is left: leaves no zombie of the root, nor of orphans that fell to this process, and no
-    /// empty cgroup.
+    /// Nobody is left: leaves no zombie of the root, nor of orphans that fell to this process. An empty
+    /// leaf is removed with the tree.
     pub(crate) fn after_the_end(&self) {
         self.reap_orphans();
         if let Some(root) = &self.process {
             let _ = root.try_wait();
-        }
-        if let Some(leaf) = &self.means.leaf {
-            let _ = leaf.remove();
         }
     }
 

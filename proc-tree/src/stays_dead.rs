@@ -104,7 +104,7 @@ pub enum StaysDeadError {
         /// The path.
         path: PathBuf,
         /// Why not.
-        source: KillError,
+        source: Box<KillError>,
     },
 }
 
@@ -133,7 +133,7 @@ impl Error for StaysDeadError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Remove { source, .. } => Some(source),
-            Self::Kill { source, .. } => Some(source),
+            Self::Kill { source, .. } => Some(&**source),
             Self::Refused { .. } | Self::Held { .. } => None,
         }
     }
@@ -278,8 +278,10 @@ impl<'a> Removing<'a> {
     }
 
     fn killed(&mut self, outcome: Result<usize, KillError>) -> Result<(), StaysDeadError> {
-        self.killed += outcome
-            .map_err(|source| StaysDeadError::Kill { path: self.order.path.clone(), source })?;
+        self.killed += outcome.map_err(|source| StaysDeadError::Kill {
+            path: self.order.path.clone(),
+            source: Box::new(source),
+        })?;
         Ok(())
     }
 

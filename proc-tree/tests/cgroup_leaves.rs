@@ -46,6 +46,7 @@ fn members_in_cgroups_of_their_own_below_the_leaf_are_killed_and_all_is_removed(
         let report = tree.kill(LONG).unwrap();
         assert_eq!(report.killed, members.len());
         assert!(members.iter().all(|member| !member.is_running()));
+        drop(tree);
         assert!(!leaf.exists());
     });
 }

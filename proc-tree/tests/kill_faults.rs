@@ -114,6 +114,24 @@ fn an_adoption_by_evidence_finds_orphans_and_spares_others() {
 }
 
 #[test]
+fn an_adoption_by_group_and_session_finds_who_is_in_them() {
+    audited(|| {
+        let mut command = Command::new("setsid");
+        command.args(["-w", "sh", "-c", "sleep 600 & echo $$; wait"]).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let leader = read_line(child.stdout.as_mut().unwrap()).parse().unwrap();
+        for evidence in [Evidence::new().group(leader), Evidence::new().session(leader)] {
+            let tree = Tree::adopt_with(evidence).unwrap();
+            assert_eq!(tree.members().unwrap().len(), 2);
+            tree.disarm();
+        }
+        let tree = Tree::adopt_with(Evidence::new().session(leader)).unwrap();
+        assert_eq!(tree.kill(LONG).unwrap().killed, 2);
+        child.wait().unwrap();
+    });
+}
+
+#[test]
 fn an_identity_of_the_past_reaches_nobody() {
     audited(|| {
         let mut innocent = Command::new("sleep").arg("600").spawn().unwrap();

@@ -54,7 +54,8 @@ async fn be_a_worker(store: &str) {
             tokio::time::sleep(Duration::from_millis(job.payload % 20)).await;
             match job.payload % 10 {
                 0 => Err(JobError::retry("in a mood")),
-                1 if job.attempt() < 3 => Err(JobError::snooze(Duration::from_millis(10))),
+                // A snooze is no attempt: only the fence tells how often it was put off.
+                1 if job.lease().fence.0 < 3 => Err(JobError::snooze(Duration::from_millis(10))),
                 2 => Err(JobError::discard("useless")),
                 3 => panic!("as always"),
                 4 => {

@@ -11,14 +11,15 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// How long after an end's deadline the pool still waits for processes that were killed to be gone.
-const AFTER_KILL: Duration = Duration::from_millis(500);
+const AFTER_KILL: Duration = Duration::from_secs(5);
 
 /// Bound of the synchronous end of all browsers when the last handle of a pool is dropped.
 const DROP_BOUND: Duration = Duration::from_millis(250);
 
 impl<D: Driver> Pool<D> {
     /// Refuses new leases, waits for those that are out, then ends every browser. At `deadline`
-    /// whatever is left is revoked and killed.
+    /// whatever is left is revoked and killed; that takes milliseconds, and at most five seconds more
+    /// before a browser is reported as left behind.
     ///
     /// # Cancel safety
     ///
@@ -30,7 +31,8 @@ impl<D: Driver> Pool<D> {
         self.end(end_by, before).await
     }
 
-    /// Revokes every lease and ends every browser: first asking, at `deadline` by force.
+    /// Revokes every lease and ends every browser: first asking, at `deadline` by force, for at most five
+    /// seconds more.
     ///
     /// # Cancel safety
     ///

@@ -7,10 +7,10 @@ use crate::engine::Step;
 use crate::id::{Pid, ProcId};
 use crate::sys::{LeafFiles, Pidfd, WaitSet};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -181,12 +181,18 @@ impl<'a> LeafWait<'a> {
     }
 
     pub(crate) fn step(&mut self, now: Instant) -> io::Result<Step> {
-        self.news.take(&mut Vec::new());
         if self.strikes && self.rounds == 0 {
-            self.seen = self.leaf.members()?.len();
+            let members = self.leaf.members()?;
+            self.seen = members.len();
             self.rounds = 1;
+            self.await_one_of(&members)?;
             self.leaf.strike()?;
+            if self.awaited.is_some() {
+                // Nobody can be gone already: dying takes longer than asking.
+                return Ok(Step::Wait(now + LOOK));
+            }
         }
+        self.news.take(&mut Vec::new());
         if !self.is_populated()? {
             self.is_empty = true;
             return Ok(Step::Done);
@@ -196,23 +202,28 @@ impl<'a> LeafWait<'a> {
             self.leaf.strike()?;
         }
         if self.awaited.as_ref().is_none_or(Pidfd::is_dead) {
-            let last = self.leaf.members()?.pop();
-            self.awaited = last.and_then(|pid| Pidfd::open(pid).ok());
-            if let Some(member) = &self.awaited {
-                self.news.watch_end(member, 0)?;
-            }
+            let members = self.leaf.members()?;
+            self.await_one_of(&members)?;
         }
         Ok(Step::Wait(now + LOOK))
     }
 
+    /// Lets the end of the youngest member wake us: it was killed last.
+    fn await_one_of(&mut self, members: &[Pid]) -> io::Result<()> {
+        self.awaited = members.last().and_then(|pid| Pidfd::open(*pid).ok());
+        match &self.awaited {
+            Some(member) => self.news.watch_end(member, 0),
+            None => Ok(()),
+        }
+    }
+
     /// Whether a member is alive in the leaf, or below. Reading the open file takes its notification.
-    fn is_populated(&mut self) -> io::Result<bool> {
-        let Some(events) = &mut self.events else {
+    fn is_populated(&self) -> io::Result<bool> {
+        let Some(events) = &self.events else {
             return Ok(false);
         };
         let mut text = [0; 256];
-        let read = events.rewind().and_then(|()| events.read(&mut text));
-        match read {
+        match events.read_at(&mut text, 0) {
             Ok(length) => Ok(text[..length].starts_with(b"populated 1")),
             Err(error) if is_gone(&error) => Ok(false),
             Err(error) => Err(error),

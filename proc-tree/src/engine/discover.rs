@@ -218,30 +218,27 @@ impl<T: Table> Engine<T> {
     fn stat_is_evidence(&mut self, stat: &Stat) -> bool {
         let group = self.evidence.groups.contains(&stat.group);
         let session = self.evidence.sessions.contains(&stat.session);
-        (group && !self.refusal.of_group(stat.group) && self.number_is_ours(stat.group))
+        (group && !self.refusal.of_group(stat.group) && self.number_is_ours(stat.group, stat))
             || (session
                 && !self.refusal.of_session(stat.session)
-                && self.number_is_ours(stat.session))
+                && self.number_is_ours(stat.session, stat))
     }
 
     /// Whether a group or session number still means what it meant when the tree was made.
     ///
     /// A number that a group or session uses is given to no new process. So it is ours while its
     /// leader exists with the start that we know, or while the group of the very leader that we hold
-    /// has members: a group that was empty once never fills again. Numbers of leaders that we do not
-    /// know are the word of the caller, unless a younger process than the evidence has them.
-    fn number_is_ours(&mut self, number: Pid) -> bool {
-        match self.evidence.root.filter(|root| root.pid() == number) {
-            Some(root) => {
-                let leader = self.table.stat(number);
-                if let Some(leader) = leader {
-                    return leader.start == root.start();
-                }
-                let held = self.group.as_ref();
-                held.is_some_and(|held| self.table.signal_group(held, None) == GroupSent::Delivered)
-            }
-            None => true,
+    /// has members: a group that was empty once never fills again. Of leaders that we do not know only
+    /// processes that are older than the adoption tell.
+    fn number_is_ours(&mut self, number: Pid, stat: &Stat) -> bool {
+        let Some(root) = self.evidence.root.filter(|root| root.pid() == number) else {
+            return stat.start <= self.evidence.adopted_at;
+        };
+        if let Some(leader) = self.table.stat(number) {
+            return leader.start == root.start();
         }
+        let held = self.group.as_ref();
+        held.is_some_and(|held| self.table.signal_group(held, None) == GroupSent::Delivered)
     }
 
     /// Takes hold of the process that has `pid`, judges it, and stops it when it is a member.

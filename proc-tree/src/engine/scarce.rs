@@ -52,3 +52,18 @@ fn a_large_tree_among_few_others_is_read_by_scans() {
     // Walking would open 604 lists twice; scanning looks at each of them a few times.
     assert!(table.with(|world| world.looks) < 604 * 16);
 }
+
+#[test]
+fn a_group_without_its_leader_tells_only_of_those_who_are_older_than_the_adoption() {
+    let table = family();
+    let mut evidence = crate::evidence::Evidence::new().group(ROOT);
+    evidence.adopted_at = table.with(|world| world.procs[&203].start);
+    table.with(|world| {
+        world.end(ROOT);
+        // The number may have gone to a stranger and his group meanwhile.
+        world.spawn(300, 1).group = ROOT;
+    });
+    kill(&table, evidence);
+    assert_all_dead(&table, 201..=203);
+    assert!(table.is_alive(300));
+}

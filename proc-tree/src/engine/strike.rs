@@ -79,8 +79,12 @@ impl<T: Table> Engine<T> {
 
     /// What was done. Meant for after [`Step::Done`]; before, everybody alive is a survivor.
     pub(crate) fn outcome(mut self) -> Outcome {
-        let mut outcome =
-            Outcome { already_gone: self.already_gone, rounds: self.rounds, ..Outcome::default() };
+        let mut outcome = Outcome {
+            already_gone: self.already_gone,
+            rounds: self.rounds,
+            is_open: self.is_cut_short,
+            ..Outcome::default()
+        };
         for place in 0..self.members.len() {
             let member = &self.members[place];
             let (hold, struck) = (member.hold, member.struck);

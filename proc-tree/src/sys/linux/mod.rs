@@ -17,6 +17,14 @@ pub(crate) use table::SystemTable;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
+/// The present in the unit of start times; 0 when it cannot be read, so that nobody is older.
+pub(crate) fn now() -> u64 {
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let seconds = uptime.split(' ').next().and_then(|seconds| seconds.parse::<f64>().ok());
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    seconds.map_or(0, |seconds| (seconds * ticks) as u64)
+}
+
 /// The start time of the process that has `pid`, in clock ticks since the boot.
 pub(crate) fn start_of(pid: crate::id::Pid) -> Option<u64> {
     ProcFs::open().ok()?.stat(pid).map(|stat| stat.start)

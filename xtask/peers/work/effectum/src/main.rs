@@ -20,7 +20,8 @@ async fn main() {
     let payload = format!("\"{}\"", "x".repeat(62)).into_bytes();
     for chunk in 0..jobs.div_ceil(5000) {
         let count = 5000.min(jobs - chunk * 5000);
-        let all = (0..count).map(|_| Job::builder("noop").payload(payload.clone()).build()).collect();
+        let all =
+            (0..count).map(|_| Job::builder("noop").payload(payload.clone()).build()).collect();
         queue.add_jobs(all).await.expect("enqueue");
     }
     let ran = Arc::new(AtomicUsize::new(0));

@@ -37,6 +37,9 @@ const ALONE: &[(&str, &str, &str)] = &[
     ("work-runner", "", "pub use lastout_work_runner::WorkRunner as It;"),
 ];
 
+/// The profile of our workspace: with it, what was built there for a lint or a test is not built again.
+const PROFILE: &str = "[profile.dev]\ndebug = \"line-tables-only\"\n";
+
 /// Packages that are checked together.
 const HEAVY: &[&str] = &["with-browser-pool", "with-full"];
 
@@ -61,7 +64,7 @@ fn check(name: &str, packages: &[(String, String, String)]) {
     let dir = target.join(name);
     let members: Vec<_> = packages.iter().map(|(name, ..)| name.as_str()).collect();
     fs::create_dir_all(&dir).unwrap();
-    let manifest = format!("[workspace]\nresolver = \"3\"\nmembers = {members:?}\n");
+    let manifest = format!("[workspace]\nresolver = \"3\"\nmembers = {members:?}\n{PROFILE}");
     fs::write(dir.join("Cargo.toml"), manifest).unwrap();
     // The same versions as everywhere else, so that nothing is resolved anew.
     fs::copy(root().join("Cargo.lock"), dir.join("Cargo.lock")).unwrap();
@@ -86,7 +89,7 @@ fn check(name: &str, packages: &[(String, String, String)]) {
         let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .arg("check")
             .args(packages)
-            .env("CARGO_TARGET_DIR", target.join("from-outside-target"))
+            .env("CARGO_TARGET_DIR", target.parent().unwrap())
             .env_remove("RUSTFLAGS")
             .current_dir(&dir)
             .output()

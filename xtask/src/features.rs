@@ -100,7 +100,7 @@ fn from_outside(console: &Console, workspace: &Workspace, package: &Package) -> 
     Cmd::cargo()
         .arg("check")
         .dir(&dir)
-        .env("CARGO_TARGET_DIR", workspace.target_dir.join("outside/target"))
+        .env("CARGO_TARGET_DIR", &workspace.target_dir)
         .show(Show::OnFailure)
         .run(console)?;
     Ok(())
@@ -109,6 +109,7 @@ fn from_outside(console: &Console, workspace: &Workspace, package: &Package) -> 
 fn outside_manifest(name: &str, dir: &Path) -> String {
     format!(
         "[package]\nname = \"outside\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
+         [profile.dev]\ndebug = \"line-tables-only\"\n\n\
          [dependencies]\n{name} = {{ path = {:?}, default-features = false }}\n",
         dir.to_string_lossy()
     )

@@ -10,7 +10,7 @@ use xtask::steps::Outcome;
 use xtask::workspace::Workspace;
 use xtask::{checks, features, tests_step, tidy};
 
-const MANIFEST: &str = "[package]\nname = \"lastout-scratch\"\nversion.workspace = true\n\
+const MANIFEST: &str = "[package]\nname = \"lastout-NAME\"\nversion.workspace = true\n\
     edition.workspace = true\nrust-version.workspace = true\nlicense.workspace = true\n\
     authors.workspace = true\n\n[features]\nextra = []\n\n[lints]\nworkspace = true\n";
 
@@ -39,10 +39,11 @@ impl Scratch {
             ),
         );
         scratch.write("clippy.toml", &std::fs::read_to_string(ours.join("clippy.toml")).unwrap());
-        scratch.write("scratch/Cargo.toml", MANIFEST);
+        // A name of its own each: where the target directory is shared, they must not meet in it.
+        scratch.write("scratch/Cargo.toml", &MANIFEST.replace("NAME", name));
         scratch.write(
             "scratch/README.md",
-            "Scratch.\n\n```rust\nassert_eq!(lastout_scratch::two(), 2);\n```\n",
+            &format!("Scratch.\n\n```rust\nassert_eq!(lastout_{name}::two(), 2);\n```\n"),
         );
         scratch.write(
             "scratch/src/lib.rs",
@@ -116,8 +117,8 @@ fn a_feature_that_does_not_build_alone_fails_features_and_is_named() {
     let error =
         features::features(&scratch.console, &scratch.workspace(), &Flags::default()).unwrap_err();
     let said = error.to_string();
-    assert!(said.contains("lastout-scratch with --no-default-features --features extra"), "{said}");
-    assert!(!said.contains("lastout-scratch with --no-default-features:"), "{said}");
+    assert!(said.contains("lastout-feature with --no-default-features --features extra"), "{said}");
+    assert!(!said.contains("lastout-feature with --no-default-features:"), "{said}");
 }
 
 #[test]

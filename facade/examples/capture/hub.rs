@@ -90,7 +90,7 @@ impl Hub {
                 (now.browsers, now.leases) = (browsers, leases);
             }
             Some(Event::Ended { n, attempt, error: Some(error) }) => {
-                self.note(Sort::Note, format!("job {n}, attempt {attempt}: {error}"))
+                self.note(Sort::Note, format!("job {n}, attempt {attempt}: {error}"));
             }
             Some(Event::Report { report }) => self.lock().report = Some(*report),
             Some(Event::Line { n, text }) => self.lock().now.last = format!("process {n}: {text}"),

@@ -15,8 +15,9 @@ use std::ops::{Deref, DerefMut};
 ///
 /// - Guards count towards the capacity of the worker while they live. One that is forgotten keeps its
 ///   room for ever; [`Stats::armed`](crate::Stats::armed) shows it.
-/// - Dropped while the worker shuts down, the task still runs if the deadline allows. Dropped after the
-///   end, it is counted as abandoned and dropped on this thread.
+/// - A shutdown waits for what was submitted, not for guards, and names those that it left. One that is
+///   dropped while a shutdown still waits for others runs like those. Dropped after the end, the task is
+///   counted as abandoned and dropped on this thread.
 /// - After a `fork` a guard exists in both processes, like any value, and acts in both when it is
 ///   dropped in both.
 ///

@@ -22,6 +22,7 @@ use std::task::{Context, Poll, Waker};
 /// # let path = std::env::temp_dir().join(format!("lastout-doc-{}", std::process::id()));
 /// # std::fs::write(&path, b"")?;
 /// lastout_cleanup_worker::submit(Blocking(move || std::fs::remove_file(path)))?;
+/// # lastout_cleanup_worker::flush_blocking(std::time::Duration::from_secs(60))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -114,7 +115,7 @@ impl<R, F: FnOnce() -> R> Closure<R, F> {
         let result = run_inside(self.inside, || contain(work));
         let result = result.map_err(|Panicked(message)| BlockingError::Panicked(message));
         if self.meeting.end(result) {
-            self.pool.count_stuck(-1);
+            self.pool.stuck_ends();
         }
     }
 }
@@ -167,7 +168,7 @@ where
                 inside: self.inside,
             };
             let job: Job = Box::new(move || closure.run());
-            match pool.hand(job, &self.shared.config.name) {
+            match pool.hand(job) {
                 Handed::Over => {}
                 Handed::Back(job) => job(),
                 Handed::Stopped => return Poll::Ready(Err(BlockingError::Closed)),
@@ -193,7 +194,7 @@ impl<R, F> Drop for BlockingCall<R, F> {
             Progress::Waiting(_) => std::mem::replace(&mut *state, Progress::Done(None)),
             Progress::Running(_) => {
                 // Counted before the closure can see that it is alone, so the count stays exact.
-                self.shared.side().pool.count_stuck(1);
+                self.shared.side().pool.stuck_begins();
                 std::mem::replace(&mut *state, Progress::Deserted)
             }
             Progress::Done(_) | Progress::Deserted => return,

@@ -51,11 +51,11 @@ impl ManualClock {
         }
     }
 
-    /// Moves the clock forward and wakes the workers that follow it.
+    /// Moves the clock forward, by at most 100 years at once, and wakes the workers that follow it.
     pub fn advance(&self, by: Duration) {
         let followers = {
             let mut state = self.lock();
-            state.advanced = state.advanced.saturating_add(by);
+            state.advanced = state.advanced.saturating_add(by.min(FAR));
             state.followers.retain(|ready| ready.strong_count() > 0);
             state.followers.clone()
         };
@@ -118,8 +118,10 @@ impl Clock {
     }
 }
 
-/// `start + by`, or so far away that nobody lives to see it.
+/// Nobody lives to see it.
+const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 100);
+
+/// `start + by`, or as far away as can be told.
 pub(crate) fn after(start: Instant, by: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 100);
     start.checked_add(by).unwrap_or(start + FAR)
 }

@@ -48,7 +48,7 @@ impl CleanupContext {
         BlockingCall::new(Arc::clone(&self.shared), self.inside, work)
     }
 
-    /// Waits, by the clock of the worker.
+    /// Waits, by the clock of the worker; a worker that has ended ends the sleep.
     ///
     /// # Cancel safety
     /// Nothing is lost: a sleep that is dropped is over.
@@ -88,7 +88,11 @@ impl Future for Sleep {
         self.cancel();
         let waker = cx.waker().clone();
         let key = self.shared.state().wake_at(self.due, waker);
-        self.key = Some(key);
+        // Without a worker nobody would end the sleep.
+        if key.is_none() {
+            return Poll::Ready(());
+        }
+        self.key = key;
         // Polled elsewhere than on the driver, the driver has to hear of the new time.
         self.shared.side().ready.kick.wake();
         Poll::Pending

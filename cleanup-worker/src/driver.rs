@@ -183,8 +183,9 @@ impl Driver {
 
     fn finish(&mut self) {
         self.finished = true;
-        self.shared.state().waiters.finished = true;
+        let sleeps = self.shared.state().finish();
         self.shared.set_stopped();
+        sleeps.into_iter().for_each(|waker| drop(contain(move || waker.wake())));
         self.shared.tell(Quiet(true));
     }
 

@@ -2,12 +2,16 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 /// A task that was not accepted, and why. The task comes back.
+///
+/// It is `Sync` whatever the task is, so that `?` turns it into any boxed error.
 #[must_use = "the task is in here, and dropping it drops the task"]
 pub struct Rejected<T> {
     reason: RejectReason,
-    task: T,
+    /// Never locked: nobody reaches the task but by value.
+    task: Mutex<T>,
 }
 
 /// Why a task was not accepted.
@@ -24,7 +28,7 @@ pub enum RejectReason {
 
 impl<T> Rejected<T> {
     pub(crate) fn new(reason: RejectReason, task: T) -> Self {
-        Self { reason, task }
+        Self { reason, task: Mutex::new(task) }
     }
 
     /// Why the task was not accepted.
@@ -34,7 +38,7 @@ impl<T> Rejected<T> {
 
     /// The task itself.
     pub fn into_task(self) -> T {
-        self.task
+        self.task.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -46,15 +50,23 @@ impl<T> fmt::Debug for Rejected<T> {
 
 impl<T> fmt::Display for Rejected<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.reason {
-            RejectReason::Full => "submit the cleanup: the worker is full",
-            RejectReason::Closed => "submit the cleanup: the worker is closed",
-            RejectReason::OutOfMemory => "submit the cleanup: out of memory",
-        })
+        self.reason.fmt(f)
     }
 }
 
 impl<T> Error for Rejected<T> {}
+
+impl fmt::Display for RejectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "submit the cleanup: the worker is full",
+            Self::Closed => "submit the cleanup: the worker is closed",
+            Self::OutOfMemory => "submit the cleanup: out of memory",
+        })
+    }
+}
+
+impl Error for RejectReason {}
 
 /// Why a worker could not be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,8 +104,9 @@ pub enum FlushError {
         /// How many of the tasks waited for had not ended.
         pending: u64,
     },
-    /// Waiting here would keep the worker from ever getting there: the caller is a task on the
-    /// worker's own thread, or on the runtime that the worker runs on. Await the flush instead.
+    /// Waiting here would keep the worker from ever getting there: the caller is a cleanup on the
+    /// worker's own thread, or the one thread of the runtime that the worker runs on. Await the flush
+    /// instead.
     WouldDeadlock,
     /// The worker does not run, because the system refused it a thread.
     NotRunning {

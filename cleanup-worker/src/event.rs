@@ -1,10 +1,13 @@
 //! What a worker tells about tasks that did not simply complete.
 
-use crate::error::RejectReason;
+use crate::error::{FlushError, RejectReason};
 use std::error::Error;
 use std::time::Duration;
 
-/// Something happened to a task.
+/// Something happened to a task, or to who waits for tasks.
+///
+/// The hook runs where that happened, in the middle of it: what it submits itself may be refused, and is
+/// told again.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -47,6 +50,11 @@ pub enum Event<'a> {
         /// From when the worker first saw the task.
         age: Duration,
     },
+    /// A [`FlushGuard`](crate::FlushGuard) was dropped and could not wait for all tasks.
+    Unflushed {
+        /// Why.
+        error: FlushError,
+    },
 }
 
 pub(crate) type Hook = dyn Fn(&Event<'_>) + Send + Sync;
@@ -78,6 +86,9 @@ fn trace(event: &Event<'_>) {
         }
         Event::Abandoned { label, age } => {
             tracing::warn!(target: TARGET, label, ?age, "cleanup abandoned");
+        }
+        Event::Unflushed { error } => {
+            tracing::warn!(target: TARGET, error = %error, "cleanups not flushed");
         }
     });
 }

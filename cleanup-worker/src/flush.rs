@@ -2,6 +2,8 @@
 //! `main`.
 
 use crate::error::FlushError;
+use crate::event::Event;
+use crate::launch;
 use crate::ready::Parker;
 use crate::shared::Shared;
 use crate::sync::Arc;
@@ -170,11 +172,14 @@ impl Flush {
         }
         let shared = &self.wait.shared;
         let inside = inside(Shared::address(shared));
-        if inside.is_some_and(|inside| inside.on_driver) || crate::launch::is_own_runtime(shared) {
+        if inside.is_some_and(|inside| inside.on_driver) {
             return Err(FlushError::WouldDeadlock);
         }
-        let ended = self.wait.block();
-        ended.map_err(|pending| FlushError::TimedOut { pending })
+        let shared = Arc::clone(shared);
+        match launch::block(&shared, move || self.wait.block()) {
+            Some(ended) => ended.map_err(|pending| FlushError::TimedOut { pending }),
+            None => Err(FlushError::WouldDeadlock),
+        }
     }
 }
 
@@ -203,7 +208,8 @@ impl fmt::Debug for Flush {
 /// process-wide worker are done when the process ends.
 ///
 /// A static is never dropped, so without a guard the tasks that are still queued at the end of
-/// `main` end with the process. `std::process::exit` and aborts run no guard either.
+/// `main` end with the process. `std::process::exit` and aborts run no guard either. A guard that could
+/// not wait for all of them tells the event hook: [`Event::Unflushed`].
 ///
 /// ```
 /// # use std::time::Duration;
@@ -214,12 +220,13 @@ impl fmt::Debug for Flush {
 #[must_use = "dropped at once, it waits at once"]
 pub struct FlushGuard {
     shared: Arc<Shared>,
-    timeout: Duration,
+    /// `None` once it has waited.
+    timeout: Option<Duration>,
 }
 
 impl FlushGuard {
     pub(crate) fn new(shared: Arc<Shared>, timeout: Duration) -> Self {
-        Self { shared, timeout }
+        Self { shared, timeout: Some(timeout) }
     }
 
     /// Waits now, and tells how it went.
@@ -227,18 +234,18 @@ impl FlushGuard {
     /// # Errors
     /// As [`flush_blocking`](crate::CleanupHandle::flush_blocking).
     pub fn finish(mut self) -> Result<(), FlushError> {
-        let (shared, timeout) = (Arc::clone(&self.shared), self.timeout);
-        let flushed = Flush::new(&shared, Goal::Line(None), timeout).block();
-        // Its drop finds nothing to wait for, or has no time left to.
-        self.timeout = Duration::ZERO;
-        flushed
+        let timeout = self.timeout.take().unwrap_or_default();
+        Flush::new(&self.shared, Goal::Line(None), timeout).block()
     }
 }
 
 impl Drop for FlushGuard {
     fn drop(&mut self) {
-        // The tasks that are not done show in the statistics and, as they end, in the event hook.
-        let _ = Flush::new(&self.shared, Goal::Line(None), self.timeout).block();
+        if let Some(timeout) = self.timeout
+            && let Err(error) = Flush::new(&self.shared, Goal::Line(None), timeout).block()
+        {
+            self.shared.report(&Event::Unflushed { error });
+        }
     }
 }
 

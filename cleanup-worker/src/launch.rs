@@ -122,7 +122,48 @@ pub(crate) fn join(shared: &Shared) {
     }
 }
 
-/// Whether blocking this thread would keep the worker's runtime from giving it turns.
+/// What blocking this thread would mean for the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Here {
+    /// Nothing.
+    Free,
+    /// This is a thread of the runtime that the worker runs on, and there are others.
+    #[cfg(feature = "tokio")]
+    Shared,
+    /// Nobody else would give the worker its turns.
+    #[cfg(feature = "tokio")]
+    Needed,
+}
+
+pub(crate) fn here(shared: &Shared) -> Here {
+    #[cfg(feature = "tokio")]
+    if let Some(Placed::Tokio(_, own)) = &*lock(&shared.side().placed)
+        && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        && runtime.id() == *own
+    {
+        return match runtime.runtime_flavor() {
+            tokio::runtime::RuntimeFlavor::CurrentThread => Here::Needed,
+            _ => Here::Shared,
+        };
+    }
+    let _ = shared;
+    Here::Free
+}
+
+/// Blocks this thread, after giving the turns that it holds to others; `None` where nobody could take
+/// them.
+pub(crate) fn block<R>(shared: &Shared, wait: impl FnOnce() -> R) -> Option<R> {
+    match here(shared) {
+        Here::Free => Some(wait()),
+        // Refused by a panic inside of a `LocalSet`, where nobody else may run the set's tasks.
+        #[cfg(feature = "tokio")]
+        Here::Shared => crate::contain::contain(|| tokio::task::block_in_place(wait)).ok(),
+        #[cfg(feature = "tokio")]
+        Here::Needed => None,
+    }
+}
+
+/// Whether this thread belongs to the runtime that the worker runs on.
 pub(crate) fn is_own_runtime(shared: &Shared) -> bool {
     #[cfg(feature = "tokio")]
     if let Some(Placed::Tokio(_, own)) = &*lock(&shared.side().placed) {

@@ -1,4 +1,6 @@
 //! The threads for closures that block: few, started when needed, gone when idle.
+//!
+//! A closure that outlives its task keeps its thread, and is replaced: it must not starve the others.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,11 +10,16 @@ use std::time::Duration;
 /// How long a thread waits for the next closure before it ends.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// How many closures that are stuck are replaced at most: a bound on threads.
+const REPLACED: u64 = 64;
+
 /// A closure with everything around it: it contains its own panics.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 pub(crate) struct Pool {
     limit: usize,
+    /// What the threads are called.
+    name: String,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -38,9 +45,10 @@ pub(crate) enum Handed {
 }
 
 impl Pool {
-    pub(crate) fn new(limit: usize) -> Arc<Self> {
+    pub(crate) fn new(limit: usize, name: &str) -> Arc<Self> {
         Arc::new(Self {
             limit,
+            name: format!("{name}-io"),
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
                 threads: Vec::new(),
@@ -53,20 +61,15 @@ impl Pool {
         })
     }
 
-    pub(crate) fn hand(self: &Arc<Self>, job: Job, name: &str) -> Handed {
+    pub(crate) fn hand(self: &Arc<Self>, job: Job) -> Handed {
         let mut state = self.lock();
         if state.stopped {
             return Handed::Stopped;
         }
-        if state.idle <= state.jobs.len() && state.alive < self.limit {
-            match self.start(name) {
-                Some(thread) => {
-                    state.threads.retain(|thread| !thread.is_finished());
-                    state.threads.push(thread);
-                    state.alive += 1;
-                }
-                None if state.alive == 0 => return Handed::Back(job),
-                None => {}
+        if state.idle <= state.jobs.len() {
+            self.grow(&mut state);
+            if state.alive == 0 {
+                return Handed::Back(job);
             }
         }
         state.jobs.push_back(job);
@@ -75,10 +78,31 @@ impl Pool {
         Handed::Over
     }
 
-    /// A closure goes on without its task, or has ended after all.
-    pub(crate) fn count_stuck(&self, change: i64) {
+    /// Adds a thread if there may be one more, and if the system gives one.
+    fn grow(self: &Arc<Self>, state: &mut State) {
+        let replaced = usize::try_from(state.stuck.min(REPLACED)).unwrap_or(0);
+        if state.alive < self.limit.saturating_add(replaced)
+            && let Some(thread) = self.start()
+        {
+            state.threads.retain(|thread| !thread.is_finished());
+            state.threads.push(thread);
+            state.alive += 1;
+        }
+    }
+
+    /// A closure goes on without its task. Those who wait behind it get another thread.
+    pub(crate) fn stuck_begins(self: &Arc<Self>) {
         let mut state = self.lock();
-        state.stuck = state.stuck.saturating_add_signed(change);
+        state.stuck += 1;
+        if !state.stopped && state.idle < state.jobs.len() {
+            self.grow(&mut state);
+        }
+    }
+
+    /// It has ended after all.
+    pub(crate) fn stuck_ends(&self) {
+        let mut state = self.lock();
+        state.stuck = state.stuck.saturating_sub(1);
     }
 
     pub(crate) fn stuck(&self) -> u64 {
@@ -103,9 +127,9 @@ impl Pool {
     }
 
     #[expect(clippy::disallowed_methods, reason = "the owner of these threads, joined in `stop`")]
-    fn start(self: &Arc<Self>, name: &str) -> Option<JoinHandle<()>> {
+    fn start(self: &Arc<Self>) -> Option<JoinHandle<()>> {
         let pool = Arc::clone(self);
-        let thread = std::thread::Builder::new().name(format!("{name}-io"));
+        let thread = std::thread::Builder::new().name(self.name.clone());
         thread.spawn(move || pool.run()).ok()
     }
 

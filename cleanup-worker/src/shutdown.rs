@@ -6,7 +6,7 @@
 //! ```
 
 use crate::flush::Wait;
-use crate::launch;
+use crate::launch::{self, Here};
 use crate::report::{LeftBehind, LeftReason, ShutdownReport};
 use crate::shared::Shared;
 use crate::state::Doomed;
@@ -63,17 +63,24 @@ impl Shutdown {
             return self.leave_unattended();
         }
         while !self.is_sealed() {
-            if Wait::new(&self.shared, Goal::Drained, self.deadline).block().is_err() {
+            let drained = Wait::new(&self.shared, Goal::Drained, self.deadline);
+            if self.block(drained).is_err() {
                 self.condemn();
                 break;
             }
         }
         if let Some(wait) = self.wait_for_driver()
-            && wait.block().is_err()
+            && self.block(wait).is_err()
         {
             self.driver_remains();
         }
         self.report()
+    }
+
+    /// Waits on this thread; at once in vain where that cannot be.
+    fn block(&self, wait: Wait) -> Result<(), u64> {
+        let pending = wait.pending();
+        launch::block(&self.shared, move || wait.block()).unwrap_or(Err(pending))
     }
 
     fn is_sealed(&self) -> bool {
@@ -86,8 +93,8 @@ impl Shutdown {
     fn would_deadlock(&self) -> bool {
         let inside = inside(Shared::address(&self.shared));
         let pending = !self.shared.gate().snapshot().is_drained();
-        let own = launch::is_own_runtime(&self.shared) && self.shared.is_running();
-        inside.is_some() || (pending && own)
+        let needed = launch::here(&self.shared) == Here::Needed && self.shared.is_running();
+        inside.is_some() || (pending && needed)
     }
 
     fn leave_unattended(mut self) -> ShutdownReport {
@@ -103,7 +110,7 @@ impl Shutdown {
         ShutdownReport { stats: self.shared.stats(), left_behind: self.left }
     }
 
-    /// The time is up: gives up what is left, and drops it here.
+    /// The time is up: gives up what is left.
     fn condemn(&mut self) {
         let shared = Arc::clone(&self.shared);
         let now = shared.config.clock.now();
@@ -122,7 +129,20 @@ impl Shutdown {
         if stalled {
             self.note("", Duration::ZERO, LeftReason::StalledProducer);
         }
-        shared.doom(doomed);
+        // A destructor that blocks must not hold up the one who ends the worker.
+        let held = stalled || doomed.iter().any(|doomed| doomed.node.is_none());
+        if held || !self.has_other_driver() {
+            return shared.doom(doomed);
+        }
+        shared.state().leave_to_driver(doomed);
+        shared.side().ready.kick.wake();
+    }
+
+    /// Whether there is a driver that goes on while this thread waits.
+    fn has_other_driver(&self) -> bool {
+        let shared = &self.shared;
+        let own = launch::is_own_runtime(shared) || inside(Shared::address(shared)).is_some();
+        !own && shared.is_running()
     }
 
     /// The driver sees that all is over and ends; `None` when there is none, or it cannot.
@@ -132,8 +152,7 @@ impl Shutdown {
         let held = self.left.iter().any(|left| {
             matches!(left.reason, LeftReason::StillPolled | LeftReason::StalledProducer)
         });
-        let own = launch::is_own_runtime(shared) || inside(Shared::address(shared)).is_some();
-        if held || own || !shared.is_running() {
+        if held || !self.has_other_driver() {
             return None;
         }
         let grace = Instant::now() + GRACE;

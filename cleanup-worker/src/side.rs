@@ -29,7 +29,7 @@ impl Side {
         Self {
             state: Mutex::new(State::new(config.concurrency)),
             ready,
-            pool: Pool::new(config.blocking_threads),
+            pool: Pool::new(config.blocking_threads, &config.name),
             alarm: Alarm::new(),
             placed: Mutex::new(None),
         }

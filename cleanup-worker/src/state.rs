@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) paused: bool,
     /// Set when a shutdown ran out of time: what comes in from now on is given up.
     condemned: bool,
+    /// Given up and counted, and to be dropped by the driver.
+    doomed: Vec<Doomed>,
     /// Set when nobody waits for the end: the driver seals the inbox itself once all is done.
     pub(crate) unattended: bool,
     /// Set when the runtime of the worker went away: from then on it has a thread.
@@ -98,6 +100,7 @@ impl State {
             issued: 0,
             paused: false,
             condemned: false,
+            doomed: Vec::new(),
             unattended: false,
             outlived: false,
             prefer_start: false,
@@ -133,6 +136,9 @@ impl State {
             if !self.backlog.is_empty() {
                 return Work::Doom(self.give_up());
             }
+        }
+        if !self.doomed.is_empty() {
+            return Work::Doom(std::mem::take(&mut self.doomed));
         }
         while let Some(due) = self.timers.pop_due(now) {
             match due {
@@ -223,6 +229,11 @@ impl State {
         self.condemned = true;
         self.seal_by_force(intake, now);
         self.give_up()
+    }
+
+    /// Leaves tasks that were given up to the driver, whose destructors then block nobody else.
+    pub(crate) fn leave_to_driver(&mut self, doomed: Vec<Doomed>) {
+        self.doomed.extend(doomed);
     }
 
     /// Takes what came in after the end.
@@ -326,9 +337,20 @@ impl State {
         queued.into_iter().chain(self.slots.oldest()).min()
     }
 
-    /// Adds a timer, for a sleep inside a cleanup.
-    pub(crate) fn wake_at(&mut self, due: Instant, waker: Waker) -> Key {
-        self.timers.insert(due, Due::Wake(waker))
+    /// Adds a timer, for a sleep of a cleanup; `None` when the worker has ended.
+    pub(crate) fn wake_at(&mut self, due: Instant, waker: Waker) -> Option<Key> {
+        (!self.waiters.finished).then(|| self.timers.insert(due, Due::Wake(waker)))
+    }
+
+    /// The driver ends: what its timers would have woken is given back, to be woken now.
+    pub(crate) fn finish(&mut self) -> Vec<Waker> {
+        self.waiters.finished = true;
+        let rest = std::iter::from_fn(|| self.timers.pop());
+        let sleeps = rest.filter_map(|due| match due {
+            Due::Wake(waker) => Some(waker),
+            Due::Timeout { .. } => None,
+        });
+        sleeps.collect()
     }
 }
 

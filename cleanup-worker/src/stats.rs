@@ -31,7 +31,7 @@ pub struct Stats {
     pub oldest: Option<Duration>,
     /// Weight reserved by guards that are armed. One that was forgotten stays here for ever.
     pub armed: u64,
-    /// Weight reserved in all.
+    /// Weight reserved in all; for a moment also what a submit tries that is then refused as full.
     pub used: u64,
     /// The most that can be reserved.
     pub capacity: u64,

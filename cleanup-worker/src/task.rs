@@ -5,6 +5,7 @@ use crate::context::CleanupContext;
 use crate::gate::MAX_WEIGHT;
 use crate::node::Settle;
 use std::error::Error;
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
@@ -36,13 +37,20 @@ pub type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a cleanup",
+    label = "neither a future nor a `Cleanup`",
+    note = "a closure is one inside of `Blocking`: `submit(Blocking(move || …))`",
+    note = "a future is one if it is `Send + 'static` and gives `()` or a `Result`"
+)]
 pub trait Cleanup: Send + Sized + 'static {
     /// Does the work. It is polled on the worker, with a timeout, inside a panic barrier of its own.
     ///
     /// It must not block the thread that polls it: that is what [`CleanupContext::blocking`] is for.
     fn run(self, cx: CleanupContext) -> impl Future<Output = Outcome> + Send + 'static;
 
-    /// What the task says about itself; asked once, when it is submitted or armed.
+    /// What the task says about itself; asked once, when it is submitted or armed, by the caller of
+    /// that: a panic here is the caller's.
     fn options(&self) -> Options {
         Options::new()
     }
@@ -59,6 +67,11 @@ where
 }
 
 /// What a future may give so that it is a [`Cleanup`]: `()`, or a `Result`.
+#[diagnostic::on_unimplemented(
+    message = "a cleanup cannot give `{Self}`",
+    label = "gives neither `()` nor a `Result`",
+    note = "end the future or closure with `;`, or with a `Result` whose error becomes `Box<dyn Error + Send + Sync>`"
+)]
 pub trait Finish: sealed::Sealed {
     /// Turns the output into the outcome of the cleanup.
     ///
@@ -136,8 +149,17 @@ impl Default for Options {
 }
 
 /// A timeout in four bytes, because each queued task carries one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timeout(u32);
+
+impl fmt::Debug for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::DEFAULT => f.write_str("the worker's"),
+            Self(ms) => Duration::from_millis(u64::from(ms)).fmt(f),
+        }
+    }
+}
 
 impl Timeout {
     const DEFAULT: Self = Self(u32::MAX);

@@ -42,3 +42,22 @@ fn futures_can_be_spawned() {
         spawnable(worker.shutdown(std::time::Duration::ZERO));
     }
 }
+
+#[test]
+fn a_rejection_becomes_any_error_whatever_the_task_is() {
+    use std::error::Error;
+    type Boxed = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+    fn refused() -> Result<(), Box<dyn Error + Send + Sync>> {
+        let worker = CleanupWorker::builder().capacity(0).build()?;
+        let task: Boxed = Box::pin(async {});
+        let reason = worker.handle().submit(task).map_err(|refused| refused.reason());
+        assert_eq!(reason, Err(RejectReason::Full));
+        let task: Boxed = Box::pin(async {});
+        worker.handle().submit(task)?;
+        Ok(())
+    }
+    let said = refused().err().map(|error| error.to_string());
+    assert_eq!(said.as_deref(), Some("submit the cleanup: the worker is full"));
+    let reason: &dyn Error = &RejectReason::Closed;
+    assert_eq!(reason.to_string(), "submit the cleanup: the worker is closed");
+}

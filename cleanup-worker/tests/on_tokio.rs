@@ -5,7 +5,7 @@
 mod support;
 
 use lastout_cleanup_worker::{
-    BuildError, CleanupHandle, CleanupWorker, FlushError, LeftReason, ManualClock, Options,
+    BuildError, CleanupHandle, CleanupWorker, Event, FlushError, LeftReason, ManualClock, Options,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -139,4 +139,59 @@ fn the_clock_of_the_tests_works_on_a_runtime_too() {
     clock.advance(Duration::from_secs(30));
     worker.quiesce_blocking(LONG).unwrap();
     assert_eq!(worker.stats().timed_out, 1);
+}
+
+/// The end of a `main` on tokio, and the places around it.
+#[test]
+fn a_guard_waits_wherever_another_thread_can_run_the_tasks() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_all().build().unwrap();
+    let use_guard = |handle: CleanupHandle| {
+        let done = Arc::new(AtomicUsize::new(0));
+        let guard = handle.flush_guard(LONG);
+        let task = {
+            let done = Arc::clone(&done);
+            async move {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                done.fetch_add(1, SeqCst);
+            }
+        };
+        handle.submit(task).unwrap();
+        drop(guard);
+        done.load(SeqCst)
+    };
+    runtime.block_on(async {
+        let worker = CleanupWorker::builder().on_current_tokio().build().unwrap();
+        let handle = || worker.handle().clone();
+        assert_eq!(use_guard(handle()), 1, "in main");
+        let own = handle();
+        assert_eq!(tokio::spawn(async move { use_guard(own) }).await.unwrap(), 1, "in a task");
+        let own = handle();
+        let blocking = tokio::task::spawn_blocking(move || use_guard(own));
+        assert_eq!(blocking.await.unwrap(), 1, "in a blocking closure");
+        handle().submit(async { tokio::time::sleep(Duration::from_millis(20)).await }).unwrap();
+        let report = worker.shutdown_blocking(LONG);
+        assert!(report.is_clean() && report.stats().completed == 4, "{report:?}");
+    });
+}
+
+#[test]
+fn a_guard_that_cannot_wait_tells_the_hook() {
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = Arc::clone(&told);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let builder = CleanupWorker::builder().on_current_tokio();
+        let hook = move |event: &Event<'_>| {
+            if let Event::Unflushed { error } = event {
+                log.lock().unwrap().push(*error);
+            }
+        };
+        let worker = builder.on_event(hook).build().unwrap();
+        let guard = worker.handle().flush_guard(LONG);
+        worker.handle().submit(async {}).unwrap();
+        drop(guard);
+        assert!(worker.shutdown(LONG).await.is_clean());
+    });
+    assert_eq!(*told.lock().unwrap(), [FlushError::WouldDeadlock]);
 }

@@ -209,3 +209,44 @@ fn a_panicking_hook_is_contained_and_told_again() {
     handle.flush_blocking(LONG).unwrap();
     assert_eq!(*told.lock().unwrap(), ["a failed: no", "b panicked: oh", "c timed out"]);
 }
+
+/// The pool has one thread, and a closure that does not come back has it.
+#[test]
+fn closures_that_are_stuck_do_not_starve_those_behind_them() {
+    let clock = ManualClock::new();
+    let builder = CleanupWorker::builder().blocking_threads(1).clock(clock.clone());
+    let worker = builder.build().unwrap();
+    let handle = worker.handle();
+    let (release, held) = gate();
+    let (begins, began) = gate();
+    let stuck = Blocking(move || {
+        begins.send(()).unwrap();
+        held.recv().unwrap_or(());
+    });
+    handle.submit_with(stuck, Options::new().timeout(Duration::from_secs(1))).unwrap();
+    began.recv().unwrap();
+    // One waits already when the first runs out of its time, and one comes later.
+    handle.submit(Blocking(|| ())).unwrap();
+    until("it waits in the pool", || worker.stats().in_flight == 2);
+    clock.advance(Duration::from_secs(1));
+    until("it ran", || worker.stats().completed == 1);
+    handle.submit(Blocking(|| ())).unwrap();
+    handle.flush_blocking(LONG).unwrap();
+    let stats = worker.stats();
+    assert_eq!((stats.completed, stats.timed_out, stats.stuck_blocking), (2, 1, 1), "{stats:?}");
+    drop(release);
+    until("it came back", || worker.stats().stuck_blocking == 0);
+    assert!(worker.shutdown_blocking(LONG).is_clean());
+}
+
+#[test]
+fn a_clock_that_was_moved_as_far_as_can_be_moves_on() {
+    let clock = ManualClock::new();
+    clock.advance(Duration::MAX);
+    let worker = CleanupWorker::builder().clock(clock.clone()).build().unwrap();
+    worker.handle().submit(std::future::pending::<()>()).unwrap();
+    until("it runs", || worker.stats().in_flight == 1);
+    clock.advance(Duration::from_secs(30));
+    worker.handle().flush_blocking(LONG).unwrap();
+    assert_eq!(worker.stats().timed_out, 1);
+}

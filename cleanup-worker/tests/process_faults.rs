@@ -240,6 +240,9 @@ fn a_forked_child_has_a_worker_of_its_own_and_runs_nothing_of_the_parents() {
     open.send(()).unwrap();
     cleanup::flush_blocking(LONG).unwrap();
     assert_eq!(cleanup::handle().stats().completed, 1);
+    assert!(worker.unwrap().shutdown_blocking(LONG).is_clean());
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 10, "the parent's own");
+    std::fs::remove_file(&path).unwrap();
 }
 
 #[test]

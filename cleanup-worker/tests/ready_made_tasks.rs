@@ -121,7 +121,22 @@ fn a_descriptor_is_closed_and_an_error_of_the_close_is_told() {
     assert_eq!(unsafe { libc::close(stale) }, 0);
     let (stats, told) = run(|worker| worker.handle().submit(CloseFd::new(owned)).unwrap());
     assert_eq!(stats.failed, 1);
-    assert!(told[0].starts_with("close descriptor: Bad file descriptor"), "{told:?}");
+    let begin = format!("close descriptor: close descriptor {stale} (Some(\"Bad file descriptor");
+    assert!(told[0].starts_with(&begin), "{told:?}");
+}
+
+/// The clock stands still, so a second try would never come.
+#[test]
+fn a_file_in_the_place_of_a_directory_is_told_at_once_and_stays() {
+    let path = scratch("no-dir");
+    fs::write(&path, b"mine").unwrap();
+    let clock = lastout_cleanup_worker::ManualClock::new();
+    let worker = CleanupWorker::builder().clock(clock).build().unwrap();
+    worker.handle().submit(RemoveDirAll::new(&path)).unwrap();
+    worker.handle().flush_blocking(LONG).unwrap();
+    assert_eq!(worker.stats().failed, 1);
+    assert_eq!(fs::read(&path).unwrap(), b"mine");
+    fs::remove_file(&path).unwrap();
 }
 
 #[test]

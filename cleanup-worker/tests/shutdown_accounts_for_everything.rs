@@ -4,11 +4,12 @@
 mod support;
 
 use lastout_cleanup_worker::{
-    Blocking, CleanupHandle, CleanupWorker, Event, LeftReason, ManualClock, Options, RejectReason,
-    ShutdownReport,
+    Blocking, Cleanup, CleanupContext, CleanupHandle, CleanupWorker, Event, LeftReason,
+    ManualClock, Options, Outcome, RejectReason, ShutdownReport,
 };
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 use support::{LONG, gate, until};
 
@@ -247,4 +248,69 @@ fn an_async_shutdown_gives_way_and_ends_in_time() {
         let report = worker.shutdown(SOON).await;
         assert_eq!(reasons(&report), [("", LeftReason::Abandoned)]);
     });
+}
+
+#[test]
+fn a_destructor_that_blocks_does_not_hold_up_a_shutdown() {
+    struct Slow(mpsc::Receiver<()>, mpsc::Sender<()>);
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            let _ = self.0.recv();
+            let _ = self.1.send(());
+        }
+    }
+    let worker = CleanupWorker::builder().build().unwrap();
+    let handle = worker.handle().clone();
+    let (release, held) = mpsc::channel();
+    let (ends, ended) = mpsc::channel();
+    let slow = Slow(held, ends);
+    let task = async move {
+        let _slow = slow;
+        std::future::pending::<()>().await;
+    };
+    handle.submit_with(task, label("slow to drop")).unwrap();
+    until("it has started", || worker.stats().in_flight == 1);
+    let report = worker.shutdown_blocking(SOON);
+    assert!(ended.try_recv().is_err(), "the shutdown did not wait for it");
+    assert_eq!(
+        reasons(&report),
+        [("slow to drop", LeftReason::Abandoned), ("", LeftReason::Thread)]
+    );
+    drop(release);
+    ended.recv().unwrap();
+    until("the thread has ended after all", || !handle.is_running());
+}
+
+/// Sends its context out of the worker, with a sleep that is waiting.
+#[test]
+fn the_end_of_the_worker_ends_the_sleeps_of_its_contexts() {
+    struct Leaks(mpsc::Sender<CleanupContext>);
+    impl Cleanup for Leaks {
+        async fn run(self, cx: CleanupContext) -> Outcome {
+            self.0.send(cx)?;
+            Ok(())
+        }
+    }
+    let worker = CleanupWorker::builder().build().unwrap();
+    let (sends, contexts) = mpsc::channel();
+    worker.handle().submit(Leaks(sends)).unwrap();
+    let context = contexts.recv().unwrap();
+    let mut waiting = Box::pin(context.sleep(Duration::from_secs(3600)));
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = Context::from_waker(&waker);
+    assert!(waiting.as_mut().poll(&mut cx).is_pending());
+    assert!(worker.shutdown_blocking(LONG).is_clean());
+    until("it was woken", || woken.0.load(SeqCst));
+    assert!(waiting.as_mut().poll(&mut cx).is_ready());
+    let mut late = Box::pin(context.sleep(Duration::from_secs(3600)));
+    assert!(late.as_mut().poll(&mut cx).is_ready());
+}
+
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, SeqCst);
+    }
 }

@@ -3,9 +3,9 @@
 
 use crate::context::CleanupContext;
 use crate::task::{Cleanup, Options, Outcome};
-use std::io;
-
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::error::Error;
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::{fmt, io};
 
 /// Closes a file descriptor where that may block (a network file system, a lingering socket) and
 /// where the error is worth a count: a close that fails may have lost what was written.
@@ -48,12 +48,32 @@ impl Cleanup for CloseFd {
     }
 }
 
-fn close(fd: OwnedFd) -> io::Result<()> {
+/// Which descriptor could not be closed, and why.
+#[derive(Debug)]
+struct Unclosed {
+    fd: RawFd,
+    source: io::Error,
+}
+
+impl fmt::Display for Unclosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "close descriptor {}", self.fd)
+    }
+}
+
+impl Error for Unclosed {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+fn close(fd: OwnedFd) -> Result<(), Unclosed> {
     unsafe extern "C" {
         fn close(fd: std::ffi::c_int) -> std::ffi::c_int;
     }
-    // SAFETY: the descriptor is owned and given up here. It is not closed again whatever comes
+    let fd = fd.into_raw_fd();
+    // SAFETY: the descriptor was owned and given up here. It is not closed again whatever comes
     // back: the kernel has released it also when it reports an error.
-    let status = unsafe { close(fd.into_raw_fd()) };
-    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let status = unsafe { close(fd) };
+    if status == 0 { Ok(()) } else { Err(Unclosed { fd, source: io::Error::last_os_error() }) }
 }

@@ -91,7 +91,9 @@ impl Cleanup for RemoveDirAll {
             match removed {
                 Ok(Found::Nothing) => absent += 1,
                 Ok(Found::Something) => absent = 0,
-                Err(error) if waited >= Self::PATIENCE => return Err(error),
+                Err(error) if waited >= Self::PATIENCE || is_final(&error) => {
+                    return Err(undone("remove directory", &self.path, error));
+                }
                 Err(_) => absent = 0,
             }
             if absent == 2 {
@@ -119,14 +121,21 @@ enum Found {
 }
 
 #[expect(clippy::disallowed_methods, reason = "here is where it is repeated until it stays gone")]
-fn remove_tree(path: &Path) -> Result<Found, Box<dyn std::error::Error + Send + Sync>> {
+fn remove_tree(path: &Path) -> io::Result<Found> {
     if let Err(error) = std::fs::symlink_metadata(path)
         && error.kind() == ErrorKind::NotFound
     {
         return Ok(Found::Nothing);
     }
-    remove(path, "remove directory", |path| std::fs::remove_dir_all(path))?;
-    Ok(Found::Something)
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(Found::Something),
+    }
+}
+
+/// Whether trying again cannot help: it is no directory, or no path.
+fn is_final(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotADirectory | ErrorKind::InvalidInput)
 }
 
 fn remove(path: &Path, what: &'static str, by: impl FnOnce(&Path) -> io::Result<()>) -> Outcome {

@@ -13,7 +13,8 @@ use support::{LONG, audited, levels};
 
 const ROUNDS: usize = 20;
 
-/// How long a profile has to stay away in the last round of each test.
+/// How long every profile has to stay away. The last round waits for it: by its end the others have been
+/// away for longer, and one that came back would have stayed.
 const WINDOW: Duration = Duration::from_secs(2);
 
 #[test]
@@ -91,10 +92,19 @@ fn conclude(tree: &Tree, home: &Path, members: &[ProcId], is_last: bool) {
     assert_eq!(holders(home), []);
 }
 
+/// After the window of the last round.
+fn assert_absent(homes: &[PathBuf]) {
+    assert_eq!(homes.len(), ROUNDS);
+    for home in homes {
+        assert!(home.symlink_metadata().is_err(), "{} came back", home.display());
+    }
+}
+
 #[test]
 fn a_spawned_browser_is_gone() {
     audited(|| {
         let levels = levels();
+        let mut homes = Vec::new();
         for round in 0..ROUNDS {
             let mut chrome = chrome("spawned", round);
             // A browser inside a PID namespace is a matter for its own test.
@@ -105,13 +115,16 @@ fn a_spawned_browser_is_gone() {
             await_up(&chrome);
             let members = holders(&chrome.home);
             conclude(&tree, &chrome.home, &members, round + 1 == ROUNDS);
+            homes.push(chrome.home);
         }
+        assert_absent(&homes);
     });
 }
 
 #[test]
 fn an_adopted_browser_is_gone() {
     audited(|| {
+        let mut homes = Vec::new();
         for round in 0..ROUNDS {
             let mut chrome = chrome("adopted", round);
             let mut child = chrome.command.spawn().unwrap();
@@ -124,6 +137,8 @@ fn an_adopted_browser_is_gone() {
             let tree = Tree::adopt_with(evidence).unwrap();
             conclude(&tree, &chrome.home, &members, round + 1 == ROUNDS);
             child.wait().unwrap();
+            homes.push(chrome.home);
         }
+        assert_absent(&homes);
     });
 }

@@ -1,5 +1,6 @@
 //! The engine when something is missing: descriptors, lists of children, or a small share of the table.
 
+use super::Engine;
 use super::fake::Op;
 use super::races::{ROOT, assert_all_dead, engine, family, kill, marked, run};
 use crate::signal::Signal;
@@ -27,6 +28,33 @@ fn no_descriptor_at_all_is_no_success() {
     let outcome = engine.outcome();
     let alive = (200..=203).filter(|pid| table.is_alive(*pid)).count();
     assert_eq!(outcome.survivors.len(), alive);
+}
+
+#[test]
+fn a_last_look_that_the_deadline_cuts_short_is_no_success() {
+    let is_open = |moves: bool| {
+        let table = family();
+        table.with(|world| world.spawn(400, 1).start);
+        if moves {
+            // Somebody is born between two lists of the last look, and there is no time for a third.
+            table.with(|world| {
+                world.before(Op::All, |world| {
+                    world.before(Op::All, |world| {
+                        world.spawn(500, 1);
+                    });
+                });
+            });
+        }
+        let now = Instant::now();
+        let mut engine = Engine::new(table.clone(), marked(&table), None, now, now);
+        run(&mut engine, now);
+        assert_all_dead(&table, 200..=203);
+        let outcome = engine.outcome();
+        assert!(outcome.survivors.is_empty());
+        outcome.is_open
+    };
+    assert!(is_open(true));
+    assert!(!is_open(false));
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! The floor: a cgroup v2 leaf in the way of whoever needs no guarantee, found by its usual places.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 pub struct Leaf {
     path: PathBuf,
@@ -22,7 +23,7 @@ impl Leaf {
         let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(PathBuf::from);
         let root = roots.into_iter().find(|root| root.join("cgroup.procs").exists());
         let path = root.expect("cgroup v2 is mounted").join(own);
-        let path = path.join(format!("bench-{}-{number}", std::process::id()));
+        let path = path.join(format!("lastout-bench-{}-{number}", std::process::id()));
         std::fs::create_dir(&path).expect("a leaf can be made");
         let open =
             |name| File::options().write(true).open(path.join(name)).expect("its files open");
@@ -47,7 +48,17 @@ impl Leaf {
 }
 
 impl Drop for Leaf {
+    /// The oracle has ended when the last member has closed its files, which is before it has left the
+    /// leaf: until then the leaf is busy.
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.path);
+        let until = Instant::now() + Duration::from_secs(60);
+        while let Err(error) = std::fs::remove_dir(&self.path) {
+            if error.kind() != ErrorKind::ResourceBusy || Instant::now() > until {
+                eprintln!("left behind: {}: {error}", self.path.display());
+                return;
+            }
+            // SLEEP: between two looks at the condition, outside of what is measured.
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }

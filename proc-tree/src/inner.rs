@@ -59,7 +59,10 @@ impl Inner {
             _ => self.engine(deadline)?.looking_only(),
         };
         engine.look();
-        Ok(engine)
+        match engine.saw_everybody() {
+            true => Ok(engine),
+            false => Err(io::Error::from_raw_os_error(libc::EMFILE)),
+        }
     }
 
     pub(crate) fn member_pids(&self) -> io::Result<Vec<Pid>> {

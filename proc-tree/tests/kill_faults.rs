@@ -26,6 +26,7 @@ fn fixture() {
     support::fixture_main();
     match support::called().as_deref() {
         Some("few-descriptors") => be_short_of_descriptors(),
+        Some("no-descriptors") => be_out_of_descriptors(),
         Some("unprivileged") => be_unprivileged(),
         Some(other) => panic!("no caller {other}"),
         None => {}
@@ -290,7 +291,8 @@ fn be_short_of_descriptors() {
     let limit = Rlimit { current: Some(256), ..getrlimit(Resource::Nofile) };
     for level in levels() {
         let members = many(level);
-        let script = "n=1; while [ $n -lt $0 ]; do read end <&3 & n=$((n + 1)); done; echo up; read end <&3";
+        let script =
+            "n=1; while [ $n -lt $0 ]; do read end <&3 & n=$((n + 1)); done; echo up; read end <&3";
         let mut command = Command::new("sh");
         command.args(["-c", script, &members.to_string()]).stdout(Stdio::piped());
         let (end, lifeline) = std::io::pipe().unwrap();
@@ -308,6 +310,39 @@ fn be_short_of_descriptors() {
         drop((tree, child, lifeline));
         while wait(WaitOptions::empty()).is_ok() {}
     }
+}
+
+/// Kills trees while no descriptor at all is free. Who cannot look does not say that nobody is left.
+fn be_out_of_descriptors() {
+    // With 0 not even `poll` would work on the descriptors that are open.
+    let none = Rlimit { current: Some(1), ..getrlimit(Resource::Nofile) };
+    for level in levels() {
+        let mut fixture = Fixture::ghost();
+        let (tree, _child) = Tree::spawn(fixture.command(), Containment::demand(level)).unwrap();
+        let members = fixture.ready_in(&tree);
+        let before = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, none).unwrap();
+        let waited = tree.wait_empty(Duration::from_millis(20));
+        let killed = tree.kill(LONG);
+        setrlimit(Resource::Nofile, before).unwrap();
+        assert!(waited.is_err(), "{level}");
+        match killed {
+            Ok(_) => assert!(members.iter().all(|member| !member.is_running()), "{level}"),
+            // The kernel was told by a file that was open already.
+            Err(_) if level == Level::Cgroup => support::await_gone(&members),
+            Err(_) => assert_eq!(level, Level::Evidence),
+        }
+        tree.kill(LONG).unwrap();
+        assert!(members.iter().all(|member| !member.is_running()), "{level}");
+    }
+}
+
+#[test]
+fn no_descriptor_at_all_is_no_success() {
+    audited(|| {
+        let status = support::caller("no-descriptors").status().unwrap();
+        assert!(status.success());
+    });
 }
 
 #[test]

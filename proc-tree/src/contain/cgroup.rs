@@ -168,8 +168,21 @@ pub(crate) struct LeafWait<'a> {
 
 impl<'a> LeafWait<'a> {
     pub(crate) fn new(leaf: &'a Leaf, strikes: bool) -> io::Result<Self> {
+        let made = Self::make(leaf, strikes);
+        // Who cannot wait can still kill: that needs no descriptor that is not open yet.
+        if strikes && made.is_err() {
+            leaf.strike()?;
+        }
+        made
+    }
+
+    fn make(leaf: &'a Leaf, strikes: bool) -> io::Result<Self> {
         let news = WaitSet::new()?;
-        let events = File::open(leaf.path.join("cgroup.events")).ok();
+        let events = match File::open(leaf.path.join("cgroup.events")) {
+            Ok(events) => Some(events),
+            Err(error) if is_gone(&error) => None,
+            Err(error) => return Err(error),
+        };
         if let Some(events) = &events {
             news.watch_notice(events.as_fd())?;
         }
@@ -182,11 +195,10 @@ impl<'a> LeafWait<'a> {
 
     pub(crate) fn step(&mut self, now: Instant) -> io::Result<Step> {
         if self.strikes && self.rounds == 0 {
-            let members = self.leaf.members()?;
-            self.seen = members.len();
             self.rounds = 1;
-            self.await_one_of(&members)?;
+            let seen = self.await_a_member();
             self.leaf.strike()?;
+            self.seen = seen?;
             if self.awaited.is_some() {
                 // Nobody can be gone already: dying takes longer than asking.
                 return Ok(Step::Wait(now + LOOK));
@@ -202,19 +214,19 @@ impl<'a> LeafWait<'a> {
             self.leaf.strike()?;
         }
         if self.awaited.as_ref().is_none_or(Pidfd::is_dead) {
-            let members = self.leaf.members()?;
-            self.await_one_of(&members)?;
+            self.await_a_member()?;
         }
         Ok(Step::Wait(now + LOOK))
     }
 
-    /// Lets the end of the youngest member wake us: it was killed last.
-    fn await_one_of(&mut self, members: &[Pid]) -> io::Result<()> {
+    /// Lets the end of the youngest member wake us: it was killed last. Returns how many there are.
+    fn await_a_member(&mut self) -> io::Result<usize> {
+        let members = self.leaf.members()?;
         self.awaited = members.last().and_then(|pid| Pidfd::open(*pid).ok());
-        match &self.awaited {
-            Some(member) => self.news.watch_end(member, 0),
-            None => Ok(()),
+        if let Some(member) = &self.awaited {
+            self.news.watch_end(member, 0)?;
         }
+        Ok(members.len())
     }
 
     /// Whether a member is alive in the leaf, or below. Reading the open file takes its notification.

@@ -23,6 +23,11 @@ impl<T: Table> Engine<T> {
         self
     }
 
+    /// Whether the looks so far have seen everybody; otherwise no descriptor was free for some.
+    pub(crate) fn saw_everybody(&mut self) -> bool {
+        !self.fell_short()
+    }
+
     /// Finds everybody there is now; returns how many are alive.
     pub(crate) fn look(&mut self) -> usize {
         for member in &mut self.members {
@@ -66,8 +71,10 @@ impl<T: Table> Engine<T> {
         let all_ended = self.take_ended() == 0;
         if all_ended || looked.is_none_or(|looked| now >= looked + LOOK) {
             let is_first = looked.replace(now).is_none();
-            match self.look() {
-                0 if self.is_cut_short => return Step::Wait(now + super::PAUSES[1]),
+            let alive = self.look();
+            let is_certain = !self.fell_short() && !self.is_cut_short;
+            match alive {
+                0 if !is_certain => return Step::Wait(now + super::PAUSES[1]),
                 0 if all_ended && !is_first => {
                     self.is_concluded = true;
                     return Step::Done;

@@ -68,7 +68,11 @@ impl<T: Table> Engine<T> {
         match self.table.children(pid, children) {
             Listing::Exhausted if self.give_up_handles() => {
                 children.clear();
-                self.table.children(pid, children)
+                self.list_children(pid, children)
+            }
+            Listing::Exhausted => {
+                self.ran_short = true;
+                Listing::Exhausted
             }
             listing => listing,
         }
@@ -130,6 +134,7 @@ impl<T: Table> Engine<T> {
     /// What is written in memory is looked for only by a `thorough` scan, of which every kill has one
     /// at its end: reading an environment takes as long as thirty looks at a mark.
     pub(super) fn scan(&mut self, thorough: bool) -> usize {
+        self.is_cut_short = false;
         let numbers = self.numbers_can_match();
         let written = self.evidence.is_written() && (thorough || self.evidence.mark.is_none());
         if self.evidence.mark.is_none() && !written && !numbers {
@@ -138,7 +143,6 @@ impl<T: Table> Engine<T> {
         // Kept only while nobody is found: in a storm of forks the pids come round.
         let mut seen = HashSet::new();
         let mut is_first = true;
-        self.is_cut_short = false;
         loop {
             let mut fresh = self.strangers();
             fresh.retain(|pid| seen.insert(*pid));
@@ -334,8 +338,19 @@ impl<T: Table> Engine<T> {
     pub(super) fn open_sparing(&mut self, pid: Pid) -> Opened<T::Handle> {
         match self.table.open(pid) {
             Opened::Exhausted if self.give_up_handles() => self.open_sparing(pid),
+            Opened::Exhausted => {
+                self.ran_short = true;
+                Opened::Exhausted
+            }
             opened => opened,
         }
+    }
+
+    /// Whether somebody may have been missed since the last call because no descriptor was free: others
+    /// in this process have them, and may give them back.
+    pub(super) fn fell_short(&mut self) -> bool {
+        let table_did = self.table.ran_short();
+        std::mem::take(&mut self.ran_short) || table_did
     }
 
     /// Drops every second handle; whether any was left to drop.

@@ -133,6 +133,8 @@ pub(crate) struct Engine<T: Table> {
     keeper: Option<Pid>,
     /// The deadline came before the last scan had seen everybody: it does not prove that nobody is left.
     is_cut_short: bool,
+    /// No descriptor was free for a look at somebody, although every handle was given up.
+    ran_short: bool,
     /// A wait has seen that nobody is left.
     is_concluded: bool,
     /// The look that is due at the deadline was had.
@@ -166,6 +168,7 @@ impl<T: Table> Engine<T> {
             stops: true,
             keeper: None,
             is_cut_short: false,
+            ran_short: false,
             is_concluded: false,
             was_late: false,
             already_gone: 0,

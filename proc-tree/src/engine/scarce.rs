@@ -1,8 +1,8 @@
 //! The engine when something is missing: descriptors, lists of children, or a small share of the table.
 
-use super::Engine;
 use super::fake::Op;
 use super::races::{ROOT, assert_all_dead, engine, family, kill, marked, run};
+use super::{Engine, Step};
 use crate::signal::Signal;
 use std::time::Instant;
 
@@ -55,6 +55,37 @@ fn a_last_look_that_the_deadline_cuts_short_is_no_success() {
     };
     assert!(is_open(true));
     assert!(!is_open(false));
+}
+
+#[test]
+fn a_look_without_a_descriptor_is_had_again_and_never_means_that_nobody_is_left() {
+    for blind in [1, 5, usize::MAX] {
+        let table = family();
+        table.with(|world| {
+            world.end(201); // 203 is an orphan, found by lists of all processes alone
+            world.blind = blind;
+        });
+        let outcome = kill(&table, marked(&table));
+        assert_all_dead(&table, 200..=202);
+        assert_eq!(outcome.is_open, table.is_alive(203));
+        assert_eq!(outcome.is_open, blind == usize::MAX);
+
+        let table = family();
+        let mut engine = engine(&table, marked(&table)).looking_only();
+        table.with(|world| {
+            world.end(ROOT);
+            world.blind = blind;
+        });
+        let (mut looked, mut now) = (None, Instant::now());
+        for _ in 0..100 {
+            match engine.await_empty(&mut looked, now) {
+                Step::Again => {}
+                Step::Wait(until) => now = until,
+                Step::Done => break,
+            }
+        }
+        assert!(!engine.is_concluded(), "orphans are alive");
+    }
 }
 
 #[test]

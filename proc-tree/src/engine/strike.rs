@@ -73,6 +73,13 @@ impl<T: Table> Engine<T> {
             self.phase = Phase::Freeze { since: now, looks: 0 };
             return Step::Again;
         }
+        if self.fell_short() {
+            self.is_cut_short = true;
+            if !is_late {
+                self.phase = Phase::Freeze { since: now, looks: 0 };
+                return Step::Wait((now + PAUSES[1]).min(self.deadline));
+            }
+        }
         self.phase = Phase::Done;
         Step::Done
     }

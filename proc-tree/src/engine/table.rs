@@ -116,6 +116,10 @@ pub(crate) trait Table {
     /// Appends every pid there is. What cannot be read is not in it.
     fn all(&mut self, out: &mut Vec<Pid>);
 
+    /// Whether a look since the last call failed for want of a descriptor: then somebody who is there
+    /// may not have been seen.
+    fn ran_short(&mut self) -> bool;
+
     /// Whether the process that has `pid` now carries the mark.
     fn is_marked(&mut self, pid: Pid, mark: u64) -> bool;
 

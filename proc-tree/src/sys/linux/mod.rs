@@ -118,7 +118,7 @@ pub(crate) fn become_subreaper() -> io::Result<()> {
     Ok(rustix::process::set_child_subreaper(on)?)
 }
 
-/// How many processes descend from this one, by one walk: a number for a report.
+/// How many living processes descend from this one, by one walk: a number for a report.
 pub(crate) fn count_descendants(root: crate::id::ProcId) -> usize {
     let Ok(mut table) = ProcFs::open() else {
         return 0;
@@ -127,13 +127,18 @@ pub(crate) fn count_descendants(root: crate::id::ProcId) -> usize {
         return 0;
     }
     let mut found = vec![root.pid()];
-    let mut place = 0;
+    let (mut place, mut dead) = (0, 0);
     // Processes may move below each other while they are walked, so there is a bound.
     while let Some(pid) = found.get(place).copied().filter(|_| place < 100_000) {
+        let known = found.len();
         table.children(pid, &mut found);
         place += 1;
+        // Whoever has children is alive.
+        if found.len() == known && table.stat(pid).is_none_or(|stat| stat.is_dead()) {
+            dead += 1;
+        }
     }
-    found.len() - 1
+    place.saturating_sub(1 + dead)
 }
 
 /// Waits for the zombies among our children that carry the mark: orphans of one tree, which fell to us.

@@ -15,6 +15,7 @@ use std::os::fd::OwnedFd;
 pub(crate) struct ProcFs {
     root: OwnedFd,
     buffer: Vec<u8>,
+    ran_short: bool,
 }
 
 /// The first size of the buffer. A longer file makes it grow: nothing is cut off.
@@ -26,7 +27,19 @@ impl ProcFs {
         Ok(Self {
             root: openat(CWD, "/proc", flags, Mode::empty())?,
             buffer: Vec::with_capacity(BUFFER),
+            ran_short: false,
         })
+    }
+
+    /// Whether something since the last call could not be opened although it may be there.
+    pub(crate) fn ran_short(&mut self) -> bool {
+        std::mem::take(&mut self.ran_short)
+    }
+
+    fn open_below(&mut self, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let file = openat(&self.root, name, flags | OFlags::CLOEXEC, Mode::empty());
+        self.ran_short |= matches!(file, Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM));
+        file
     }
 
     /// The state of the process; `None` when it is gone or hidden.
@@ -145,8 +158,7 @@ impl ProcFs {
     ) -> Result<(), Errno> {
         let mut name = [0; 64];
         let name = render(&mut name, path)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = openat(&self.root, name, flags, Mode::empty())?;
+        let directory = self.open_below(name, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut space = [MaybeUninit::uninit(); 8192];
         let mut entries = RawDir::new(directory, &mut space);
         while let Some(entry) = entries.next() {
@@ -161,7 +173,7 @@ impl ProcFs {
     fn read(&mut self, path: std::fmt::Arguments<'_>) -> Result<(), Errno> {
         let mut name = [0; 64];
         let name = render(&mut name, path)?;
-        let file = openat(&self.root, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let file = self.open_below(name, OFlags::RDONLY)?;
         self.buffer.clear();
         loop {
             if self.buffer.capacity() - self.buffer.len() < BUFFER / 2 {
@@ -234,6 +246,7 @@ mod tests {
         let mut proc = ProcFs {
             root: openat(CWD, &folder, flags, Mode::empty()).unwrap(),
             buffer: Vec::new(),
+            ran_short: false,
         };
         let mut children = Vec::new();
         let listing = proc.children(77, &mut children);

@@ -2,6 +2,7 @@
 
 use crate::contain::{LeafWait, Link};
 use crate::engine::{Engine, Outcome, Step};
+use crate::guarantee::Level;
 use crate::inner::Inner;
 use crate::sys::SystemTable;
 use std::io;
@@ -15,6 +16,8 @@ pub(crate) struct Ending<'a> {
     kills: bool,
     /// What the ways before the present one have done.
     sum: Outcome,
+    /// The supervisor counts whom it kills, and tells at its end.
+    is_counted: bool,
     way: Way<'a>,
 }
 
@@ -44,11 +47,16 @@ impl<'a> Ending<'a> {
             (None, None) => by_evidence(inner, deadline, kills)?,
         };
         let mut sum = Outcome::default();
+        let mut is_counted = false;
         if let (Way::Link(link), true) = (&way, kills) {
-            sum.killed = crate::sys::count_descendants(link.id());
+            // The first process of a namespace ends at once, and the kernel does not count.
+            match inner.guarantee.level() {
+                Level::PidNamespace => sum.killed = crate::sys::count_descendants(link.id()),
+                _ => is_counted = !link.end().is_dead(),
+            }
             link.strike();
         }
-        Ok(Self { inner, deadline, kills, sum, way })
+        Ok(Self { inner, deadline, kills, sum, is_counted, way })
     }
 
     /// Does what can be done without waiting. `Done` also when the deadline has come.
@@ -142,8 +150,9 @@ impl<'a> Ending<'a> {
                 let gone = link.conclude() == Some(true);
                 let members = if gone { Vec::new() } else { self.inner.member_pids()? };
                 let survivors = self.inner.survivors(members);
+                let counted = if self.is_counted { link.killed() } else { 0 };
                 Outcome {
-                    killed: self.sum.killed.saturating_sub(survivors.len()),
+                    killed: (self.sum.killed + counted).saturating_sub(survivors.len()),
                     is_open: !gone,
                     survivors,
                     ..self.sum

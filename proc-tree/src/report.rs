@@ -10,9 +10,10 @@ use std::time::Duration;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Report {
-    /// Members that were alive when the kill began and are dead now.
+    /// Members that the kill has ended.
     ///
-    /// Members that were born and died during the kill may be missing from the count.
+    /// Those that were born and died during the kill may be missing from the count. A supervisor counts
+    /// for itself and tells at its end: a report from before that has 0 here.
     pub killed: usize,
     /// Members that were found dead already, as zombies nobody waited for.
     pub already_gone: usize,

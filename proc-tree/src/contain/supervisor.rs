@@ -1,7 +1,7 @@
 //! The caller's side of a supervisor: the socket to it, and what it has said.
 
 use crate::id::ProcId;
-use crate::sys::{EXITED, KILL, LET_LIVE, MESSAGE, Pidfd, ROOT, wait_readable};
+use crate::sys::{EXITED, KILL, KILLED, LET_LIVE, MESSAGE, Pidfd, ROOT, wait_readable};
 use crate::wait::reap_later;
 use rustix::io::Errno;
 use rustix::net::{
@@ -36,6 +36,8 @@ struct State {
     ended: Option<ExitStatus>,
     /// How the root has ended.
     root: Option<ExitStatus>,
+    /// How many the supervisor has killed, as its last word says.
+    killed: usize,
 }
 
 impl Link {
@@ -54,7 +56,7 @@ impl Link {
             end: Pidfd::open(process.id())?,
             id,
             socket,
-            state: Mutex::new(State { process: Some(process), ended: None, root: None }),
+            state: Mutex::new(State { process: Some(process), ended: None, root: None, killed: 0 }),
         };
         wait_readable(link.socket.as_fd(), Instant::now() + FIRST_WORD)?;
         match link.next_message(RecvFlags::DONTWAIT) {
@@ -120,8 +122,19 @@ impl Link {
         if state.ended.is_none() {
             let process = state.process.as_mut();
             state.ended = process.and_then(|process| process.try_wait().ok().flatten());
+            // Nobody needs the messages to wake any more: the end of the socket does.
+            while let Some((tag, _, value)) = self.next_message(RecvFlags::DONTWAIT) {
+                if tag == KILLED {
+                    state.killed = usize::try_from(value).unwrap_or(usize::MAX);
+                }
+            }
         }
         Some(state.ended.is_some_and(|status| status.success()))
+    }
+
+    /// How many it has killed, once it was seen to be gone.
+    pub(crate) fn killed(&self) -> usize {
+        self.state().killed
     }
 
     fn next_message(&self, flags: RecvFlags) -> Option<(u8, u32, u64)> {

@@ -38,6 +38,10 @@ impl<T: Table> Engine<T> {
         let mut children = Vec::new();
         let mut place = 0;
         while place < self.members.len() {
+            // Who is only looked at goes on forking, and is not followed for ever.
+            if !self.stops && place % MANY == MANY - 1 && Instant::now() >= self.deadline {
+                break;
+            }
             if self.scans_for_children || self.is_large_share(place) {
                 self.walk_by_scan();
                 break;

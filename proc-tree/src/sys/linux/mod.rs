@@ -11,7 +11,7 @@ mod table;
 pub(crate) use launch::{Launch, MOST_DESCRIPTORS, enter_new_pid_namespace};
 pub(crate) use pidfd::{Bell, Pidfd, WaitSet, poll_all, wait_readable};
 pub(crate) use procfs::{ProcFs, boot_id};
-pub(crate) use supervise::{EXITED, KILL, LET_LIVE, LeafFiles, MESSAGE, ROOT, Supervise};
+pub(crate) use supervise::{EXITED, KILL, KILLED, LET_LIVE, LeafFiles, MESSAGE, ROOT, Supervise};
 pub(crate) use table::SystemTable;
 
 use std::io;
@@ -118,7 +118,8 @@ pub(crate) fn become_subreaper() -> io::Result<()> {
     Ok(rustix::process::set_child_subreaper(on)?)
 }
 
-/// How many living processes descend from this one, by one walk: a number for a report.
+/// How many living processes descend from this one, by one walk: a number for a report. Who is younger
+/// than the walk is not counted, and not followed: a storm of forks would be followed for ever.
 pub(crate) fn count_descendants(root: crate::id::ProcId) -> usize {
     let Ok(mut table) = ProcFs::open() else {
         return 0;
@@ -126,19 +127,19 @@ pub(crate) fn count_descendants(root: crate::id::ProcId) -> usize {
     if !root.exists() {
         return 0;
     }
+    let begin = now();
     let mut found = vec![root.pid()];
-    let (mut place, mut dead) = (0, 0);
+    let (mut place, mut alive) = (0, 0usize);
     // Processes may move below each other while they are walked, so there is a bound.
     while let Some(pid) = found.get(place).copied().filter(|_| place < 100_000) {
-        let known = found.len();
-        table.children(pid, &mut found);
         place += 1;
-        // Whoever has children is alive.
-        if found.len() == known && table.stat(pid).is_none_or(|stat| stat.is_dead()) {
-            dead += 1;
+        let stat = table.stat(pid).filter(|stat| !stat.is_dead() && stat.start <= begin);
+        if stat.is_some() {
+            alive += 1;
+            table.children(pid, &mut found);
         }
     }
-    place.saturating_sub(1 + dead)
+    alive.saturating_sub(1)
 }
 
 /// Waits for the zombies among our children that carry the mark: orphans of one tree, which fell to us.

@@ -52,6 +52,8 @@ pub(crate) const LET_LIVE: u8 = b'L';
 /// A message to the caller: a tag and eight bytes, or for the root its pid and start.
 pub(crate) const ROOT: u8 = b'R';
 pub(crate) const EXITED: u8 = b'X';
+/// Its last word: how many it has killed.
+pub(crate) const KILLED: u8 = b'D';
 pub(crate) const MESSAGE: usize = 13;
 
 /// The name of the supervisor in `ps`, at most 15 bytes and a NUL.
@@ -100,6 +102,8 @@ struct Watch<'a> {
     root: libc::pid_t,
     root_is_reaped: bool,
     kills: bool,
+    /// Who has died of SIGKILL since it was told to kill. Orphans fall to it, so that is nearly all.
+    killed: u64,
     /// The caller has let the tree live on.
     let_live: bool,
 }
@@ -121,6 +125,7 @@ impl<'a> Watch<'a> {
             root,
             root_is_reaped: false,
             kills: false,
+            killed: 0,
             let_live: false,
         }
     }
@@ -166,6 +171,8 @@ impl<'a> Watch<'a> {
             if pid <= 0 {
                 return pid == 0 || errno() == libc::EINTR;
             }
+            let is_struck = libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL;
+            self.killed += u64::from(self.kills && is_struck);
             if pid == self.root {
                 self.root_is_reaped = true;
                 send(self.order.control, EXITED, 0, u64::from(status.cast_unsigned()));
@@ -209,6 +216,7 @@ impl<'a> Watch<'a> {
             // SAFETY: a system call on a string that is terminated.
             unsafe { libc::rmdir(leaf.path.as_ptr()) };
         }
+        send(self.control, KILLED, 0, self.killed);
         // SAFETY: ends this process at once, without running anything of the caller's.
         unsafe { libc::_exit(0) }
     }

@@ -4,6 +4,7 @@
 //! it is set.
 
 mod cgroup;
+mod init;
 mod tree;
 
 use cgroup::Leaf;
@@ -16,6 +17,9 @@ const LONG: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     tree::run_if_asked();
+    if let Some(code) = init::of_the_bench() {
+        return code;
+    }
     let mut bench = Bench::new("proc");
     for members in [8, 100, 1000] {
         let name = format!("kill to gone, {members} processes, best containment");

@@ -58,6 +58,12 @@ impl Leaf {
         Ok(Self { path, procs, kill })
     }
 
+    #[cfg(test)]
+    pub(super) fn without_kill_file(mut self) -> Self {
+        self.kill = None;
+        self
+    }
+
     /// The file to which a process writes `0` to join.
     pub(crate) fn door(&self) -> &File {
         &self.procs
@@ -167,16 +173,15 @@ pub(crate) struct LeafWait<'a> {
 }
 
 impl<'a> LeafWait<'a> {
+    /// Strikes before it prepares to wait: members die meanwhile, and who has no descriptor left to wait
+    /// with can still kill.
     pub(crate) fn new(leaf: &'a Leaf, strikes: bool) -> io::Result<Self> {
-        let made = Self::make(leaf, strikes);
-        // Who cannot wait can still kill: that needs no descriptor that is not open yet.
-        if strikes && made.is_err() {
+        let mut members = Ok(Vec::new());
+        if strikes {
+            members = leaf.members();
             leaf.strike()?;
         }
-        made
-    }
-
-    fn make(leaf: &'a Leaf, strikes: bool) -> io::Result<Self> {
+        let members = members?;
         let news = WaitSet::new()?;
         let events = match File::open(leaf.path.join("cgroup.events")) {
             Ok(events) => Some(events),
@@ -186,7 +191,11 @@ impl<'a> LeafWait<'a> {
         if let Some(events) = &events {
             news.watch_notice(events.as_fd())?;
         }
-        Ok(Self { leaf, news, events, awaited: None, strikes, seen: 0, rounds: 0, is_empty: false })
+        let (seen, rounds) = (members.len(), u32::from(strikes));
+        let mut wait =
+            Self { leaf, news, events, awaited: None, strikes, seen, rounds, is_empty: false };
+        wait.await_one_of(&members)?;
+        Ok(wait)
     }
 
     pub(crate) fn news(&self) -> &WaitSet {
@@ -194,16 +203,6 @@ impl<'a> LeafWait<'a> {
     }
 
     pub(crate) fn step(&mut self, now: Instant) -> io::Result<Step> {
-        if self.strikes && self.rounds == 0 {
-            self.rounds = 1;
-            let seen = self.await_a_member();
-            self.leaf.strike()?;
-            self.seen = seen?;
-            if self.awaited.is_some() {
-                // Nobody can be gone already: dying takes longer than asking.
-                return Ok(Step::Wait(now + LOOK));
-            }
-        }
         self.news.take(&mut Vec::new());
         if !self.is_populated()? {
             self.is_empty = true;
@@ -214,19 +213,20 @@ impl<'a> LeafWait<'a> {
             self.leaf.strike()?;
         }
         if self.awaited.as_ref().is_none_or(Pidfd::is_dead) {
-            self.await_a_member()?;
+            let members = self.leaf.members()?;
+            self.await_one_of(&members)?;
         }
         Ok(Step::Wait(now + LOOK))
     }
 
-    /// Lets the end of the youngest member wake us: it was killed last. Returns how many there are.
-    fn await_a_member(&mut self) -> io::Result<usize> {
-        let members = self.leaf.members()?;
+    /// Lets the end of the youngest member wake us: it was killed last. One whose pid means another
+    /// process by now costs a look too many, and nothing else.
+    fn await_one_of(&mut self, members: &[Pid]) -> io::Result<()> {
         self.awaited = members.last().and_then(|pid| Pidfd::open(*pid).ok());
-        if let Some(member) = &self.awaited {
-            self.news.watch_end(member, 0)?;
+        match &self.awaited {
+            Some(member) => self.news.watch_end(member, 0),
+            None => Ok(()),
         }
-        Ok(members.len())
     }
 
     /// Whether a member is alive in the leaf, or below. Reading the open file takes its notification.

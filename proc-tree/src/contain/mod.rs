@@ -1,6 +1,8 @@
 //! The means by which a tree is held together, one module each.
 
 mod cgroup;
+#[cfg(test)]
+mod frozen;
 mod supervisor;
 
 pub(crate) use cgroup::{Leaf, LeafWait};

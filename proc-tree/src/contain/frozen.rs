@@ -1,0 +1,37 @@
+//! A leaf on a kernel without `cgroup.kill`: frozen, signalled, thawed.
+#![allow(clippy::disallowed_methods, reason = "a test with real processes")]
+
+use super::cgroup::{Leaf, LeafWait};
+use crate::engine::Step;
+use crate::sys::wait_readable;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_leaf_without_its_kill_file_is_emptied_all_the_same() {
+    let Ok(leaf) = Leaf::make() else {
+        return; // Without write access to a cgroup there is nothing to test.
+    };
+    let leaf = leaf.without_kill_file();
+    let start = |_| {
+        let child = Command::new("sleep").arg("600").spawn().unwrap();
+        leaf.door().write_all(child.id().to_string().as_bytes()).unwrap();
+        child
+    };
+    let children: Vec<Child> = (0..3).map(start).collect();
+    let mut wait = LeafWait::new(&leaf, true).unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    while let Step::Wait(next) = wait.step(Instant::now()).unwrap() {
+        assert!(Instant::now() < until, "members run");
+        wait_readable(wait.news().as_fd(), next).unwrap();
+    }
+    assert!(wait.is_empty);
+    assert_eq!(wait.seen, 3);
+    for mut child in children {
+        use std::os::unix::process::ExitStatusExt;
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
+    }
+    leaf.remove().unwrap();
+}

@@ -71,8 +71,11 @@ fn a_stranger_who_brings_it_back_is_named_and_not_touched() {
     audited(|| {
         let path = directory("stranger");
         let mut command = Command::new("sh");
-        let script = "while :; do mkdir -p \"$0\" && cd \"$0\"; [ -n \"$up\" ] || echo up; up=1; sleep 0.01; done";
-        command.args(["-c", script]).arg(&path).stdout(Stdio::piped()).stderr(Stdio::null());
+        // It ends by itself, with no `mkdir` of its own still on the way.
+        let stop = path.with_extension("stop");
+        let script = "while [ ! -e \"$1\" ]; do mkdir -p \"$0\" && cd \"$0\"; [ -n \"$up\" ] || echo up; up=1; sleep 0.01; done";
+        command.args(["-c", script]).args([&path, &stop]);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut stranger = command.spawn().unwrap();
         read_line(stranger.stdout.as_mut().unwrap());
         let error = StaysDead::new(&path).within(Duration::from_millis(300)).remove().unwrap_err();
@@ -80,9 +83,10 @@ fn a_stranger_who_brings_it_back_is_named_and_not_touched() {
         let pids: Vec<_> = culprits.iter().map(|culprit| culprit.id.pid()).collect();
         assert!(pids.contains(&stranger.id()), "{error}");
         assert_eq!(stranger.try_wait().unwrap(), None);
-        stranger.kill().unwrap();
+        std::fs::write(&stop, "").unwrap();
         stranger.wait().unwrap();
         StaysDead::new(&path).window(Duration::ZERO).remove().unwrap();
+        std::fs::remove_file(&stop).unwrap();
     });
 }
 

@@ -44,7 +44,7 @@ pub use lifecycle::{LeaseLost, Outcome, State};
 pub use poke::Poke;
 #[cfg(feature = "process")]
 #[doc(inline)]
-pub use process::{ProcessResult, ProcessSpec};
+pub use process::{ProcessLimits, ProcessResult, ProcessSpec};
 #[doc(inline)]
 pub use registry::{
     Applied, Claimed, Enqueued, Order, Ordered, Peek, Periodic, PeriodicRecord, Query, QueueCount,

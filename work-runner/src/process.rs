@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the tree has to end by itself after it was asked to, before it is killed.
@@ -37,6 +38,33 @@ pub struct ProcessSpec {
     pub keep_bytes: u64,
     /// Exit codes that are a success.
     pub success: Vec<i32>,
+    /// What each of its processes may use.
+    pub limits: ProcessLimits,
+}
+
+/// What each process of a job may use; as far as the system allows unless set. They are the resource
+/// limits of the shell (`ulimit`): every process of the tree inherits them, and counts for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct ProcessLimits {
+    /// Address space, in bytes; allocations beyond it fail.
+    pub memory_bytes: Option<u64>,
+    /// Time on a processor, in seconds; beyond it the process is killed.
+    pub cpu_seconds: Option<u64>,
+    /// Open files at a time.
+    pub open_files: Option<u64>,
+}
+
+impl ProcessLimits {
+    /// The commands that set them in a shell, each ended by `&&`; empty without limits.
+    fn in_shell(self) -> String {
+        // The shell counts memory in units of 1024 bytes.
+        let memory = self.memory_bytes.map(|bytes| bytes.div_ceil(1024));
+        let limits = [('v', memory), ('t', self.cpu_seconds), ('n', self.open_files)];
+        let set = limits.into_iter().filter_map(|(flag, value)| Some((flag, value?)));
+        set.map(|(flag, value)| format!("ulimit -{flag} {value} && ")).collect()
+    }
 }
 
 impl Default for ProcessSpec {
@@ -57,6 +85,7 @@ impl ProcessSpec {
             stdin: String::new(),
             keep_bytes: 8 << 10,
             success: vec![0],
+            limits: ProcessLimits::default(),
         }
     }
 
@@ -81,8 +110,37 @@ impl ProcessSpec {
         self
     }
 
+    /// Address space of each of its processes, in bytes; see [`ProcessLimits`].
+    #[must_use]
+    pub fn memory_bytes(mut self, bytes: u64) -> Self {
+        self.limits.memory_bytes = Some(bytes);
+        self
+    }
+
+    /// Processor time of each of its processes, in seconds; see [`ProcessLimits`].
+    #[must_use]
+    pub fn cpu_seconds(mut self, seconds: u64) -> Self {
+        self.limits.cpu_seconds = Some(seconds);
+        self
+    }
+
+    /// Files that each of its processes may have open; see [`ProcessLimits`].
+    #[must_use]
+    pub fn open_files(mut self, files: u64) -> Self {
+        self.limits.open_files = Some(files);
+        self
+    }
+
     fn command(&self) -> tokio::process::Command {
-        let mut command = tokio::process::Command::new(&self.program);
+        let limits = self.limits.in_shell();
+        let mut command = if limits.is_empty() {
+            tokio::process::Command::new(&self.program)
+        } else {
+            // A shell sets them and becomes the program: no limit of the worker is ever changed.
+            let mut shell = tokio::process::Command::new("/bin/sh");
+            shell.args(["-c", &format!("{limits}exec \"$0\" \"$@\""), &self.program]);
+            shell
+        };
         command.args(&self.args);
         if self.clear_env {
             command.env_clear();
@@ -109,6 +167,9 @@ pub struct ProcessResult {
     pub written: u64,
     /// Processes of its tree that outlived its root and were ended with the job.
     pub ended_with_it: usize,
+    /// How its tree was held together, and with which gaps: the words of
+    /// [`Guarantee`](lastout_proc_tree::Guarantee).
+    pub held_by: String,
 }
 
 /// The root of the tree that an attempt started, written down so that the next attempt can make
@@ -141,11 +202,26 @@ impl WorkerBuilder {
     /// that is killed takes the tree with it, as far as the machine allows to hold it together; the
     /// next attempt makes sure of that before it starts anew.
     pub fn handle_process(self, kind: &str) -> Self {
-        self.handle(kind, run)
+        self.handle_process_watched(kind, |_, _| ())
+    }
+
+    /// As [`handle_process`](Self::handle_process); `watch` is called for each process that was
+    /// started and can subscribe to its [`stdout`](Process::stdout) and [`stderr`](Process::stderr):
+    /// a subscription from here misses nothing, and what it does is no part of the job.
+    pub fn handle_process_watched(
+        self,
+        kind: &str,
+        watch: impl Fn(&Job<ProcessSpec>, &Process) + Send + Sync + 'static,
+    ) -> Self {
+        let watch: Arc<Watch> = Arc::new(watch);
+        self.handle(kind, move |job| run(job, Arc::clone(&watch)))
     }
 }
 
-async fn run(job: Job<ProcessSpec>) -> Result<ProcessResult, JobError> {
+/// Who sees each process that is started.
+type Watch = dyn Fn(&Job<ProcessSpec>, &Process) + Send + Sync;
+
+async fn run(job: Job<ProcessSpec>, watch: Arc<Watch>) -> Result<ProcessResult, JobError> {
     end_earlier(&job).await?;
     let keep = Keep::head_tail(job.keep_bytes, job.keep_bytes);
     let containment = Containment::strongest().die_with_parent();
@@ -156,6 +232,7 @@ async fn run(job: Job<ProcessSpec>) -> Result<ProcessResult, JobError> {
     }?;
     let stdout = process.stdout().collect(keep)?;
     let stderr = process.stderr().collect(keep)?;
+    watch(&job, &process);
     note(&job, process.id()).await?;
     let exit = tokio::select! {
         exit = process.wait() => exit?,
@@ -165,6 +242,7 @@ async fn run(job: Job<ProcessSpec>) -> Result<ProcessResult, JobError> {
     };
     let (mut stdout, mut stderr) = (stdout, stderr);
     let (stdout, stderr) = (stdout.wait().await, stderr.wait().await);
+    let held_by = process.tree().guarantee().to_string();
     let rest = process.kill(Deadline::after(KILL_WITHIN)).await?;
     let result = ProcessResult {
         code: exit.status.code(),
@@ -172,6 +250,7 @@ async fn run(job: Job<ProcessSpec>) -> Result<ProcessResult, JobError> {
         stderr: stderr.text(),
         written: stdout.total() + stderr.total(),
         ended_with_it: rest.killed,
+        held_by,
     };
     judge(&job, &exit, result)
 }

@@ -4,10 +4,12 @@
 
 mod support;
 
-use lastout_work_runner::sqlite::{SqliteOptions, SqliteRegistry, complete_in, enqueue_in};
+use lastout_work_runner::sqlite::{
+    Durability, SqliteOptions, SqliteRegistry, complete_in, enqueue_in,
+};
 use lastout_work_runner::{
-    Applied, Clock, Identity, NewJob, Outcome, Registry, Report, State, StoreErrorKind,
-    TurnRequest, WorkDriver, WorkerId, WriteError,
+    Applied, Clock, DurableWorker, Identity, Job, NewJob, Outcome, Registry, Report, State,
+    StoreErrorKind, TurnRequest, WorkDriver, WorkerId, WriteError,
 };
 use rusqlite::{Connection, TransactionBehavior};
 use std::sync::Arc;
@@ -95,6 +97,71 @@ async fn a_full_disk_is_said_and_everything_acknowledged_stays() {
     drop(registry);
     let registry = SqliteRegistry::open(&path).unwrap();
     assert!(registry.enqueue(vec![big()]).await.unwrap()[0].is_new(), "with room again");
+}
+
+#[tokio::test]
+async fn a_damaged_page_is_said_and_the_rest_of_the_crate_lives_on() {
+    let folder = Folder::new();
+    let path = folder.path().join("jobs.db");
+    let registry = SqliteRegistry::open(&path).unwrap();
+    registry.enqueue((0..500).map(|_| job()).collect()).await.unwrap();
+    drop(registry);
+    let closed = async || !path.with_extension("db-wal").exists();
+    support::eventually("the last connection closes", closed).await;
+    // Everything behind the first page, which holds the header and the names of the tables.
+    let mut bytes = std::fs::read(&path).unwrap();
+    assert!(bytes.len() > 8 * 4096);
+    bytes[4096..].fill(0xa5);
+    std::fs::write(&path, &bytes).unwrap();
+    let error = match SqliteRegistry::open(&path) {
+        Err(error) => error,
+        Ok(registry) => registry.list(lastout_work_runner::Query::all()).await.unwrap_err(),
+    };
+    assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{error:?}");
+    assert!(!error.is_transient(), "no use in trying again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neither_of_two_that_share_a_file_starves() {
+    const JOBS: usize = 20_000;
+    let folder = Folder::new();
+    let path = folder.path().join("jobs.db");
+    let options = SqliteOptions::new().durability(Durability::Normal);
+    let open = || Arc::new(SqliteRegistry::open_with(&path, &options).unwrap());
+    let shared: [Arc<dyn Registry>; 2] = [open(), open()];
+    shared[0].enqueue((0..JOBS).map(|_| job()).collect()).await.unwrap();
+    let workers = shared.clone().map(|registry| {
+        DurableWorker::builder(registry)
+            .queue("default", 64)
+            .handle("any", |_: Job<u32>| std::future::ready(Ok(())))
+            .build()
+            .unwrap()
+    });
+    let (one, other) = tokio::join!(workers[0].run_until_idle(), workers[1].run_until_idle());
+    assert!(one.is_ok() && other.is_ok());
+    let shares = workers.each_ref().map(|worker| worker.stats().succeeded);
+    assert_eq!(shares.iter().sum::<u64>() as usize, JOBS);
+    assert!(shares.iter().all(|share| *share as usize >= JOBS / 20), "{shares:?}");
+    for worker in &workers {
+        assert!(worker.stop(support::PATIENCE).await.is_clean());
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_that_wait_are_not_read() {
+    let folder = Folder::new();
+    let registry = SqliteRegistry::open(folder.path().join("jobs.db")).unwrap();
+    let later = || job().delay(Duration::from_secs(3600));
+    registry.enqueue((0..10_000).map(|_| later()).collect()).await.unwrap();
+    let worker = WorkerId::random();
+    registry.register(worker, Identity::current(), Duration::from_secs(60)).await.unwrap();
+    let peek = registry.peek(worker, vec!["default".into()]).await.unwrap();
+    assert!(!peek.ready && !peek.promotable, "{peek:?}");
+    assert!(peek.next_due_ms.is_some_and(|ms| ms > 3_000_000), "it knows when to look again");
+    let turn = TurnRequest::new(worker).claim("default", 100).promote();
+    assert!(registry.turn(turn).await.unwrap().claimed.is_empty());
+    let counts = registry.counts().await.unwrap();
+    assert_eq!((counts.len(), counts[0].state, counts[0].jobs), (1, State::Scheduled, 10_000));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -156,8 +156,8 @@ impl Engine {
         let shared = Arc::clone(&self.shared);
         loop {
             let written = timeout_at(until, self.turns()).await;
-            let idle = shared.flight.total_load() == 0 && shared.flight.reports() == 0;
-            if idle || Instant::now() >= until || shared.guard.worker().is_none() {
+            if shared.flight.is_idle() || Instant::now() >= until || shared.guard.worker().is_none()
+            {
                 return;
             }
             let pause = match written {

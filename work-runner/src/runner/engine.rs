@@ -262,8 +262,7 @@ impl Engine {
     }
 
     fn answer_drives(&mut self) {
-        let flight = &self.shared.flight;
-        let busy = flight.total_load() > 0 || flight.reports() > 0;
+        let busy = !self.shared.flight.is_idle();
         let saturated = self.hungry.iter().any(|hungry| *hungry);
         let total = self.shared.counters.claimed.count();
         let waiting = std::mem::take(&mut self.drives);

@@ -229,18 +229,26 @@ impl Flight {
         (0..self.lines.len()).map(|line| self.load(line)).sum()
     }
 
+    /// Nothing runs, nothing waits for a lane, and no report waits for the store.
+    pub(super) fn is_idle(&self) -> bool {
+        // In this order; see `report`.
+        self.total_load() == 0 && self.reports() == 0
+    }
+
     /// I1: decides how a job ended. Returns false when that was decided before.
     pub(super) fn report(&self, control: &Control, outcome: Outcome) -> bool {
         if !control.settle() {
             return false;
         }
-        self.lines[control.line].load.fetch_sub(1, Ordering::Relaxed);
         if control.line + 1 == self.lines.len() {
             lock(&self.unwritten).insert(control.lease.job);
         }
         let mut done = lock(&self.done);
         let first = done.is_empty();
         done.push(Report::new(control.lease, outcome));
+        // Under the lock, after the push: whoever reads a load of zero and then takes the lock finds
+        // the report. Otherwise the worker could look idle with an end that is not written.
+        self.lines[control.line].load.fetch_sub(1, Ordering::Relaxed);
         drop(done);
         if first {
             self.wake.notify_one();

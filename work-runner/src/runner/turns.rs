@@ -4,6 +4,7 @@
 //! while the engine starts lanes.
 
 use super::engine::Engine;
+use super::flight::Flight;
 use crate::error::StoreError;
 use crate::event::Event;
 use crate::lifecycle::{Outcome, State};
@@ -19,9 +20,20 @@ const WORTH: usize = 4;
 
 struct Sent<'a> {
     answer: StoreFuture<'a, Turn>,
+    flight: &'a Flight,
+    /// Taken out when the answer is there.
     reports: Vec<Report>,
     /// How many were asked for, for each queue.
     asked: Vec<usize>,
+}
+
+impl Drop for Sent<'_> {
+    /// Nobody waited for the answer: the reports go again, and the store says if they were applied.
+    fn drop(&mut self) {
+        if !self.reports.is_empty() {
+            self.flight.put_back(std::mem::take(&mut self.reports));
+        }
+    }
 }
 
 impl Engine {
@@ -39,7 +51,8 @@ impl Engine {
                 let reports = turn.reports.clone();
                 shared.counters.turns.add(1);
                 let answer = registry.turn(turn);
-                sent.push_back(Sent { answer, reports, asked });
+                let flight = &*shared.flight;
+                sent.push_back(Sent { answer, flight, reports, asked });
             }
             let more = failed.is_none() && sent.len() < registry.parallel_turns();
             let Some(first) = sent.front_mut() else {
@@ -50,15 +63,14 @@ impl Engine {
                 answer = &mut first.answer => answer,
                 () = shared.flight.wake.notified(), if more => continue,
             };
-            let Some(done) = sent.pop_front() else {
+            let Some(mut done) = sent.pop_front() else {
                 continue;
             };
             match answer {
-                Ok(turn) => self.absorb(turn, done.reports, &done.asked),
+                Ok(turn) => self.absorb(turn, std::mem::take(&mut done.reports), &done.asked),
                 Err(error) => {
-                    // Whether it was applied is unknown. Reports can be sent again; what it may have
+                    // Whether it was applied is unknown. Its reports go again; what it may have
                     // claimed is found by the reconciliation that comes first.
-                    shared.flight.put_back(done.reports);
                     self.doubtful = true;
                     failed = Some(error);
                 }

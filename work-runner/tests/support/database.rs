@@ -42,3 +42,11 @@ pub(crate) async fn run(config: &str, sql: &str) {
     });
     done.unwrap();
 }
+
+/// The one number that a query answers with.
+pub(crate) async fn count(config: &str, sql: &str) -> i64 {
+    let (client, connection) = tokio_postgres::connect(config, NoTls).await.unwrap();
+    let sql = sql.to_owned();
+    let (_, row) = tokio::join!(connection, async move { client.query_one(&sql, &[]).await });
+    row.unwrap().get(0)
+}

@@ -3,7 +3,10 @@
 
 #[cfg(feature = "postgres")]
 pub(crate) mod database;
-
+pub(crate) mod faulty;
+pub(crate) mod history;
+#[cfg(feature = "postgres")]
+pub(crate) mod server;
 pub(crate) mod worker_process;
 
 use std::path::{Path, PathBuf};

@@ -51,6 +51,15 @@ impl WorkerProcess {
         assert!(status.unwrap().success());
     }
 
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ends(&mut self, what: &str) {
+        let until = std::time::Instant::now() + super::PATIENCE;
+        while !self.is_over() {
+            assert!(std::time::Instant::now() < until, "the worker ends: {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     pub(crate) fn is_over(&mut self) -> bool {
         self.0.try_wait().unwrap().is_some()
     }

@@ -11,13 +11,16 @@ use crate::registry::{Applied, Claimed, Enqueued, Report, Turn, TurnRequest};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio_postgres::Row;
 
 /// Scheduled jobs made ready by one turn.
 const PROMOTE_LIMIT: usize = 1000;
 /// A claim starts where the last one ended, so that it does not read the dead entries before that
-/// again; every so many claims it starts at the head, for what came in before.
+/// again; after so many claims, or after so long, it starts at the head, for what came in before: a
+/// more urgent job waits no longer than that for slow ones.
 const FROM_HEAD_EVERY: u32 = 64;
+const FROM_HEAD_AFTER: Duration = Duration::from_millis(250);
 
 /// Where the claims of each queue have come to.
 #[derive(Debug, Default)]
@@ -27,10 +30,12 @@ pub(super) struct Bounds(RefCell<HashMap<Arc<str>, Bound>>);
 struct Bound {
     rank: i64,
     id: i64,
+    /// Claims since one started at the head, and when that was.
     claims: u32,
+    at_head: Option<Instant>,
 }
 
-const HEAD: Bound = Bound { rank: i64::MIN, id: i64::MIN, claims: 0 };
+const HEAD: Bound = Bound { rank: i64::MIN, id: i64::MIN, claims: 0, at_head: None };
 
 pub(super) async fn enqueue(pool: &Pool, jobs: &[NewJob]) -> Sql<Vec<Enqueued>> {
     let plain = jobs.iter().all(is_plain);
@@ -324,9 +329,9 @@ impl Bounds {
         let mut bounds = self.0.borrow_mut();
         let bound = bounds.entry(Arc::clone(queue)).or_insert(HEAD);
         bound.claims += 1;
-        if bound.claims.is_multiple_of(FROM_HEAD_EVERY) {
-            bound.rank = HEAD.rank;
-            bound.id = HEAD.id;
+        let stale = bound.at_head.is_none_or(|at| at.elapsed() >= FROM_HEAD_AFTER);
+        if stale || bound.claims >= FROM_HEAD_EVERY {
+            *bound = Bound { at_head: Some(Instant::now()), ..HEAD };
         }
         (*bound, bound.rank == HEAD.rank)
     }
@@ -343,7 +348,8 @@ impl Bounds {
             (true, Some((rank, id))) => {
                 let mut bounds = self.0.borrow_mut();
                 let bound = bounds.entry(Arc::clone(queue)).or_insert(HEAD);
-                (bound.rank, bound.id) = (rank, id);
+                // Two turns may be on their way: the one that came further counts.
+                (bound.rank, bound.id) = (bound.rank, bound.id).max((rank, id));
             }
             _ => self.reset(queue),
         }

@@ -78,6 +78,7 @@ impl PostgresRegistry {
         let PostgresOptions { schema, connections, listen } = options.clone();
         schema::check_name(&schema)?;
         let config = config.parse().map_err(|error| failed("read the connection string", error))?;
+        let config = pool::bounded(config);
         let calls = pool::spawn(config, schema.clone(), connections)?;
         let registry = Self {
             calls,

@@ -22,6 +22,10 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from
 /// How long a call waits for a connection before the store counts as unreachable.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long a network that answers nothing is believed in, unless the connection string says so.
+/// Without it a call hangs as long as the system tries, which is a quarter of an hour.
+const SILENT_FOR: Duration = Duration::from_secs(30);
+
 /// Settings of our own connections. The statements are written for their indexes; these keep the
 /// planner from reading whole tables, or dead entries of other indexes, when its statistics are
 /// older than the queue.
@@ -79,6 +83,20 @@ impl Connection {
     pub(super) fn text(&self, sql: &str) -> String {
         schema::named(sql, &self.schema)
     }
+}
+
+/// The configuration with a bound on every wait for the network that the caller left open.
+pub(super) fn bounded(mut config: Config) -> Config {
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT_WITHIN);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(SILENT_FOR);
+    }
+    if config.get_keepalives_idle() > SILENT_FOR {
+        config.keepalives_idle(SILENT_FOR);
+    }
+    config
 }
 
 #[expect(

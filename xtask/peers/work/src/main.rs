@@ -90,7 +90,13 @@ fn postgres(bench: Bench<'_>, server: String) -> Bench<'_> {
         // Its jobs are added one by one in a function of its own: filling takes longer than running.
         peers::graphile(&database.config(), &database.url(), JOBS / 4)
     };
+    let river = named();
+    let river = move || {
+        let database = raw_postgres::Database::create(&river);
+        peers::riverqueue_postgres(&database.url(), JOBS / 3)
+    };
     let (a, b, c, d, e, f, g) = (named(), named(), named(), named(), named(), named(), named());
+    let (h, i, j) = (named(), named(), named());
     bench
         .case(
             Case::higher("postgres: claim and complete", "jobs/s")
@@ -98,6 +104,7 @@ fn postgres(bench: Bench<'_>, server: String) -> Bench<'_> {
                 .floor(move || raw_postgres::cycle(&a, 1000, JOBS))
                 .ours(move || ours::postgres::cycle(&b, JOBS, false))
                 .peer("graphile_worker", graphile)
+                .peer("riverqueue", river)
                 .bar(Bar::floor().min(0.7))
                 .bar(Bar::peer("graphile_worker").min(1.0)),
         )
@@ -114,6 +121,19 @@ fn postgres(bench: Bench<'_>, server: String) -> Bench<'_> {
                 .floor(move || ours::postgres::cycle(&e, JOBS, false))
                 .ours(move || ours::postgres::cycle(&f, JOBS, true))
                 .bar(Bar::floor().min(0.4)),
+        )
+        .case(
+            Case::higher("postgres: with a million ended jobs", "jobs/s")
+                .rounds(1)
+                .floor(move || ours::postgres::cycle_aged(&h, 0, JOBS))
+                .ours(move || ours::postgres::cycle_aged(&i, 1_000_000, JOBS))
+                .bar(Bar::floor().min(1.0 / 1.2)),
+        )
+        .case(
+            Case::lower("postgres: p99 of a beat beside a full claim loop", "ms")
+                .rounds(3)
+                .ours(move || ours::postgres::beat(&j, JOBS))
+                .bar(Bar::absolute().max(10.0)),
         )
         .case(
             Case::lower("postgres: median from enqueue to start over NOTIFY", "ms")

@@ -101,28 +101,31 @@ pub fn sqlite_cycle_aged(dir: &Path, ended: usize, jobs: usize) -> f64 {
     })
 }
 
-/// The longest wait of a beat on one connection while another process's worth of claiming goes on.
+/// How long a beat through one registry waits while another one claims and completes without a pause:
+/// the 99th of a hundred, because on a machine that runs other things the worst one is the machine's.
+async fn beat_beside_claims(busy: Arc<dyn Registry>, other: Arc<dyn Registry>, jobs: usize) -> f64 {
+    let worker = lastout_work_runner::WorkerId::random();
+    let ttl = std::time::Duration::from_secs(60);
+    other.register(worker, lastout_work_runner::Identity::current(), ttl).await.unwrap();
+    let load = tokio::spawn(run_all(busy, jobs, 256, 1024));
+    let mut waits = Vec::new();
+    while !load.is_finished() {
+        let start = Instant::now();
+        assert!(other.beat(worker, ttl).await.unwrap());
+        waits.push(start.elapsed().as_secs_f64() * 1000.0);
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    load.await.unwrap();
+    waits.sort_by(f64::total_cmp);
+    waits[(waits.len() - 1) * 99 / 100]
+}
+
 pub fn sqlite_beat_beside_claims(dir: &Path, jobs: usize) -> f64 {
     let file = File::new(dir);
     let options = SqliteOptions::new().durability(Durability::Normal);
     let open = || Arc::new(SqliteRegistry::open_with(file.path(), &options).unwrap());
     let (busy, other) = (open(), open());
-    runtime().block_on(async {
-        let worker = lastout_work_runner::WorkerId::random();
-        let ttl = std::time::Duration::from_secs(60);
-        other.register(worker, lastout_work_runner::Identity::current(), ttl).await.unwrap();
-        let load = tokio::spawn(run_all(busy, jobs, 256, 1024));
-        let mut waits = Vec::new();
-        while !load.is_finished() {
-            let start = Instant::now();
-            assert!(other.beat(worker, ttl).await.unwrap());
-            waits.push(start.elapsed().as_secs_f64() * 1000.0);
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-        waits.sort_by(f64::total_cmp);
-        // The 99th of a hundred: on a machine that runs other things the worst one is the machine's.
-        waits[(waits.len() - 1) * 99 / 100]
-    })
+    runtime().block_on(beat_beside_claims(busy, other, jobs))
 }
 
 /// Milliseconds from an enqueue to the start of its handler: the median of many, one at a time.
@@ -165,7 +168,7 @@ pub fn sqlite_poke(dir: &Path, rounds: usize) -> f64 {
 }
 
 pub mod postgres {
-    use super::{noop_jobs, poke_to_start, run_all, runtime};
+    use super::{beat_beside_claims, noop_jobs, poke_to_start, run_all, runtime};
     use crate::raw_postgres::{Database, run};
     use lastout_work_runner::Registry;
     use lastout_work_runner::postgres::PostgresRegistry;
@@ -193,6 +196,36 @@ pub mod postgres {
             drop(client);
             driver.await.unwrap();
             rate
+        })
+    }
+
+    /// Throughput with that many ended jobs in the table.
+    pub fn cycle_aged(server: &str, ended: usize, jobs: usize) -> f64 {
+        let database = Database::create(server);
+        runtime().block_on(async {
+            let registry = open(&database).await;
+            if ended > 0 {
+                // As a run of them would have left the rows.
+                let fill = format!(
+                    "INSERT INTO lastout.jobs (id, rank, run_at, created_at, ended_at, fence, owner, attempt, \
+                     state, queue, kind, priority, max_attempts, max_crashes, payload) \
+                     SELECT nextval('lastout.job_id'), n, n, n, n, 1, 1, 1, 4, 'default', 'noop', 0, 20, 3, \
+                     decode(repeat('31', 64), 'hex') FROM generate_series(1, {ended}) n; \
+                     VACUUM ANALYZE lastout.jobs"
+                );
+                for statement in fill.split("; ") {
+                    run(&database.config(), statement).await;
+                }
+            }
+            run_all(registry, jobs, 512, 2048).await
+        })
+    }
+
+    pub fn beat(server: &str, jobs: usize) -> f64 {
+        let database = Database::create(server);
+        runtime().block_on(async {
+            let (busy, other) = (open(&database).await, open(&database).await);
+            beat_beside_claims(busy, other, jobs).await
         })
     }
 

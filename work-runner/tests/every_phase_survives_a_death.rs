@@ -131,7 +131,7 @@ async fn between_any_two_calls() {
             charge_one_crash(&store);
         }
         let mut victim = WorkerProcess::start(ENTRY, phase, store.to_str().unwrap());
-        victim.ends(phase).await;
+        victim.aborts(phase).await;
         if *phase == "beat after" {
             shorten(&store);
         }
@@ -235,4 +235,39 @@ async fn an_answer_that_is_lost_counts_nothing_twice() {
     let stats = worker.stats();
     assert!(stats.store_errors > 0, "{stats:?}");
     assert_eq!((stats.claimed, stats.in_flight, stats.lost), (stats.ended(), 0, 0), "{stats:?}");
+}
+
+#[test]
+fn the_history_tells_what_it_is_read_for() {
+    use history::{Change, check};
+    let change = |from: i16, to: i16, fence_from, fence_to| Change {
+        job: 1,
+        from,
+        to,
+        fence_from,
+        fence_to,
+        attempts_over: 0,
+        crashes_over: 0,
+    };
+    let (born, claimed, done) = (change(-1, 2, 0, 0), change(2, 3, 0, 1), change(3, 4, 1, 1));
+    assert_eq!(check(&[born, claimed, done]).ended, 1);
+    let bad: [&[Change]; 7] = [
+        // I1: it never ended.
+        &[born, claimed],
+        // I2: it ended twice.
+        &[born, claimed, done, change(4, 2, 1, 1), change(2, 3, 1, 2), change(3, 4, 2, 2)],
+        // I3: a fence fell, rose by two, or rose without a claim.
+        &[born, claimed, change(3, 4, 1, 0)],
+        &[born, change(2, 3, 0, 2), change(3, 4, 2, 2)],
+        &[born, claimed, change(3, 4, 1, 2)],
+        // I4: an attempt too many.
+        &[born, claimed, Change { attempts_over: 1, ..done }],
+        // No edge leads from an end to another one.
+        &[born, claimed, done, change(4, 7, 1, 1)],
+    ];
+    for changes in bad {
+        let changes = changes.to_vec();
+        let caught = std::panic::catch_unwind(move || check(&changes));
+        assert!(caught.is_err(), "{caught:?}");
+    }
 }

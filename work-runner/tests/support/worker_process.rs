@@ -51,11 +51,17 @@ impl WorkerProcess {
         assert!(status.unwrap().success());
     }
 
-    /// Waits until it has ended by itself.
-    pub(crate) async fn ends(&mut self, what: &str) {
+    /// Waits until it has aborted itself.
+    pub(crate) async fn aborts(&mut self, what: &str) {
+        use std::os::unix::process::ExitStatusExt;
+        const SIGABRT: i32 = 6;
         let until = std::time::Instant::now() + super::PATIENCE;
-        while !self.is_over() {
-            assert!(std::time::Instant::now() < until, "the worker ends: {what}");
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                assert_eq!(status.signal(), Some(SIGABRT), "{what}: {status}");
+                return;
+            }
+            assert!(std::time::Instant::now() < until, "the worker dies: {what}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -126,8 +126,15 @@ impl Registry for MemoryRegistry {
     }
 
     fn sweep(&self, dead: Vec<WorkerId>, limit: usize) -> StoreFuture<'_, Swept> {
-        let answer = self.with(|rows| sure(transitions::sweep(rows, &dead, limit)));
-        self.hub.poke_all();
+        let mut found = false;
+        let answer = self.with(|rows| {
+            let swept = sure(transitions::sweep(rows, &dead, limit));
+            found = swept.jobs > 0;
+            swept
+        });
+        if found {
+            self.hub.poke_all();
+        }
         answer
     }
 

@@ -122,10 +122,15 @@ impl PostgresRegistry {
         let answer = self.calls.send(work);
         Box::pin(async {
             let value = received(answer.await)?;
-            self.hub.poke_all();
-            self.notify.notify_one();
+            self.poke();
             Ok(value)
         })
+    }
+
+    /// There may be work: for everybody here, and elsewhere.
+    fn poke(&self) {
+        self.hub.poke_all();
+        self.notify.notify_one();
     }
 
     /// A transaction that only looks; again on another connection when the first one broke.
@@ -225,8 +230,15 @@ impl Registry for PostgresRegistry {
     }
 
     fn sweep(&self, dead: Vec<WorkerId>, limit: usize) -> StoreFuture<'_, Swept> {
-        self.call_and_poke(async move |pool: Rc<Pool>| {
+        let answer = self.calls.send(async move |pool: Rc<Pool>| {
             transact(&pool, async |tx| transitions::sweep(tx, &dead, limit).await).await
+        });
+        Box::pin(async {
+            let swept = received(answer.await)?;
+            if swept.jobs > 0 {
+                self.poke();
+            }
+            Ok(swept)
         })
     }
 

@@ -249,7 +249,11 @@ impl Registry for SqliteRegistry {
     }
 
     fn sweep(&self, dead: Vec<WorkerId>, limit: usize) -> StoreFuture<'_, Swept> {
-        let poke = |hub: &Hub, _: &Swept| hub.poke_all();
+        let poke = |hub: &Hub, swept: &Swept| {
+            if swept.jobs > 0 {
+                hub.poke_all();
+            }
+        };
         self.write_then(move |tx| at_once(transitions::sweep(tx, &dead, limit)), poke)
     }
 

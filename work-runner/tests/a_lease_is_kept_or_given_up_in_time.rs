@@ -120,7 +120,7 @@ async fn a_second_runner_goes_on_where_the_first_one_stopped() {
     let runner = WorkRunner::inline(second.clone()).poll(Duration::from_secs(3600));
     let next = runner.spawn();
     eventually("it waits", async || next.drives().0 >= 1).await;
-    let report = running.stop(Duration::from_secs(5)).await;
+    let report = running.stop(Duration::from_secs(2)).await;
     assert!(report.is_clean(), "{report}");
     assert_eq!((report.given_back, report.finished), (10, 0), "{report}");
     for id in ids {

@@ -88,7 +88,7 @@ async fn cancel_timeout_and_stop_end_the_whole_tree() {
 
     let (id, pids) = enqueue("stopped", false).await;
     let family = family_of(&pids).await;
-    let report = running.stop(Duration::from_secs(20)).await;
+    let report = running.stop(Duration::from_secs(4)).await;
     assert!(report.is_clean(), "{report}");
     assert!(!family.iter().any(|pid| alive(pid)), "after a stop");
     assert_eq!(driver.get(id).await.unwrap().unwrap().state, State::Ready, "given back");
@@ -186,7 +186,7 @@ async fn a_killed_worker_takes_the_whole_tree_with_it() {
     let running = runner.spawn();
     let second = family_of(&pids).await;
     assert!(second.iter().all(|pid| !first.contains(pid)));
-    assert!(running.stop(Duration::from_secs(20)).await.is_clean());
+    assert!(running.stop(Duration::from_secs(4)).await.is_clean());
     assert!(!second.iter().any(|pid| alive(pid)), "after a stop");
     assert_eq!(driver.get(id).await.unwrap().unwrap().crashes, 1);
 }

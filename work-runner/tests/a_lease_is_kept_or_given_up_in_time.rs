@@ -22,7 +22,7 @@ fn timings(ttl_ms: u64) -> LeaseTimings {
 async fn two_of_three_beats_may_fail() {
     let beats = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&beats);
-    let registry = Faulty::new(Arc::new(MemoryRegistry::new()), move |call, moment| {
+    let registry = Faulty::before(Arc::new(MemoryRegistry::new()), move |call, moment| {
         let fails = call == "beat"
             && moment == Moment::Before
             && counted.fetch_add(1, Ordering::SeqCst) % 3 != 2;
@@ -57,7 +57,7 @@ async fn a_store_that_hangs_stops_the_job_while_the_lease_still_lives() {
     let store: Arc<dyn Registry> = Arc::new(MemoryRegistry::new());
     let hangs = Arc::new(AtomicBool::new(false));
     let hung = Arc::clone(&hangs);
-    let registry = Faulty::new(Arc::clone(&store), move |_, _| {
+    let registry = Faulty::before(Arc::clone(&store), move |_, _| {
         if hung.load(Ordering::SeqCst) { Verdict::Hang } else { Verdict::Pass }
     });
     let (told, mut stops) = tokio::sync::mpsc::unbounded_channel();

@@ -53,7 +53,7 @@ async fn a_worker_when_asked_to_be_one() {
     };
     let inner: Arc<dyn Registry> = Arc::new(SqliteRegistry::open(&store).unwrap());
     let dies_in = phase.clone();
-    let registry = Faulty::new(inner, move |call, moment| {
+    let registry = Faulty::before(inner, move |call, moment| {
         let here = match moment {
             Moment::Before => format!("{call} before"),
             Moment::After => format!("{call} after"),
@@ -212,7 +212,7 @@ async fn an_answer_that_is_lost_counts_nothing_twice() {
     let (inner, driver) = open(&store);
     history::sqlite::note_in(&store);
     let calls = AtomicUsize::new(0);
-    let registry = Faulty::new(inner, move |call, moment| {
+    let registry = Faulty::before(inner, move |call, moment| {
         let turn = call == "claim" || call == "complete";
         if turn && moment == Moment::After && calls.fetch_add(1, Ordering::SeqCst) % 5 == 4 {
             return Verdict::Fail;

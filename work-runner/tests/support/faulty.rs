@@ -37,7 +37,7 @@ pub(crate) struct Faulty {
 }
 
 impl Faulty {
-    pub(crate) fn new(
+    pub(crate) fn before(
         inner: Arc<dyn Registry>,
         gate: impl Fn(&'static str, Moment) -> Verdict + Send + Sync + 'static,
     ) -> Arc<dyn Registry> {

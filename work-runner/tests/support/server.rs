@@ -1,4 +1,5 @@
 //! A PostgreSQL server of a test's own, to be stopped the hard way and started again.
+#![allow(clippy::disallowed_methods, reason = "a real server, ended and waited for by its guard")]
 
 use super::{Folder, PATIENCE};
 use std::os::unix::fs::chown;
@@ -78,6 +79,7 @@ impl Drop for Server {
         // Its children end with it, and let go of the folder, a moment later.
         let until = Instant::now() + PATIENCE;
         while self.data().join("postmaster.pid").exists() && Instant::now() < until {
+            // SLEEP: between two looks at a file that goes away.
             std::thread::sleep(Duration::from_millis(5));
         }
     }

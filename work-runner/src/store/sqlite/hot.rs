@@ -20,42 +20,13 @@ pub(super) fn enqueue(tx: &mut Tx<'_>, jobs: &[NewJob]) -> Sql<Vec<Enqueued>> {
     for job in jobs {
         let plain = job.unique.is_none() && job.limit.is_none() && job.recovery == Recovery::Rerun;
         if plain && job.payload.len() <= INLINE_BYTES {
-            enqueued.push(Enqueued::New(insert_plain(tx, job)?));
+            enqueued.push(Enqueued::New(tx.insert_later(job)?));
         } else {
             let mut row = JobRecord::new(JobId(0), job.clone(), tx.now_ms);
             enqueued.push(at_once(transitions::enqueue(tx, &mut row))?);
         }
     }
     Ok(enqueued)
-}
-
-fn insert_plain(tx: &mut Tx<'_>, job: &NewJob) -> Sql<JobId> {
-    let id = tx.next_id()?;
-    let now_ms = tx.now_ms;
-    let run_at = job.due.at(now_ms);
-    let state = if run_at > now_ms { State::Scheduled } else { State::Ready };
-    tx.run(
-        "INSERT INTO lastout_jobs (id, state, fence, owner, attempt, rank, run_at, claimed_at, \
-         ended_at, lease_until, crashes, started, cancel, priority, max_attempts, max_crashes, \
-         recovery, own_lease_ms, timeout_ms, unique_kept, limit_max, created_at, queue, kind, payload) \
-         VALUES (?1, ?2, 0, 0, 0, ?3, ?4, 0, 0, 0, 0, 0, 0, ?5, ?6, ?7, 0, ?8, ?9, 0, 0, ?10, ?11, ?12, ?13)",
-        params![
-            id,
-            state.code(),
-            crate::job::rank(run_at, job.priority),
-            run_at,
-            job.priority,
-            job.max_attempts,
-            job.max_crashes,
-            job.own_lease_ms,
-            job.timeout_ms,
-            now_ms,
-            &*job.queue,
-            &*job.kind,
-            job.payload,
-        ],
-    )?;
-    Ok(JobId(id))
 }
 
 pub(super) fn turn(tx: &mut Tx<'_>, turn: &TurnRequest) -> Sql<Turn> {
@@ -104,60 +75,49 @@ fn claim(
     if count == 0 {
         return Ok(());
     }
-    let from = claimed.len();
     let mut names = tx.take_names();
-    let picked = pick(tx, queue, count, &mut names, claimed);
+    let picked = pick(tx, worker, queue, count, &mut names);
     tx.put_names(names);
-    let beside = picked?;
-    for at in beside {
-        let job = claimed[at].lease.job;
-        claimed[at].payload = tx.payload_beside(job)?;
-    }
-    let (now_ms, boot_ms) = (tx.now_ms, tx.boot_ms);
-    let take = tx.statement(
-        "UPDATE lastout_jobs SET state = 3, fence = ?2, attempt = ?3, owner = ?4, claimed_at = ?5, \
-         lease_until = ?6 WHERE id = ?1",
-    )?;
-    for claimed in &mut claimed[from..] {
-        claimed.lease.owner = worker;
-        let own = claimed.own_lease_ms;
-        let lease_until = if own > 0 { boot_ms.saturating_add(own) } else { 0 };
-        let Lease { job, fence, .. } = claimed.lease;
-        take.execute(params![job.0, fence.0, claimed.attempt, worker.0, now_ms, lease_until])
-            .map_err(|error| failed("claim a job", error))?;
+    for (_, mut job, beside) in picked? {
+        if beside {
+            job.payload = tx.payload_beside(job.lease.job)?;
+        }
+        claimed.push(job);
     }
     Ok(())
 }
 
-/// Reads the first ready jobs as they will be once claimed; returns those whose payload is elsewhere.
+/// Claims the first ready jobs; returns each with its rank, and whether its payload is elsewhere.
 fn pick(
     tx: &mut Tx<'_>,
+    worker: WorkerId,
     queue: &Arc<str>,
     count: usize,
     names: &mut std::collections::HashMap<Box<str>, Arc<str>>,
-    claimed: &mut Vec<Claimed>,
-) -> Sql<Vec<usize>> {
-    let ready = tx.statement(
-        "SELECT id, fence, attempt, kind, max_attempts, crashes, recovery, timeout_ms, own_lease_ms, \
-         progress, payload, max_crashes FROM lastout_jobs WHERE state = 2 AND queue = ?1 ORDER BY rank, id LIMIT ?2",
+) -> Sql<Vec<(i64, Claimed, bool)>> {
+    let (now_ms, boot_ms) = (tx.now_ms, tx.boot_ms);
+    // A sum beyond an integer would become another type: a lease for ever is long enough at half of it.
+    let take = tx.statement(
+        "UPDATE lastout_jobs SET state = 3, fence = fence + 1, attempt = min(attempt + 1, 2147483647), \
+         owner = ?1, claimed_at = ?2, lease_until = CASE WHEN own_lease_ms > 0 \
+         THEN ?3 + min(own_lease_ms, 4611686018427387904) ELSE 0 END \
+         WHERE id IN (SELECT id FROM lastout_jobs WHERE state = 2 AND queue = ?4 ORDER BY rank, id LIMIT ?5) \
+         RETURNING id, fence, attempt, kind, max_attempts, crashes, recovery, timeout_ms, own_lease_ms, \
+         progress, payload, max_crashes, rank",
     )?;
     let doing = |error| failed("claim jobs", error);
-    let mut rows = ready.query(params![&**queue, count as i64]).map_err(doing)?;
-    let mut beside = Vec::new();
+    let values = params![worker.0, now_ms, boot_ms, &**queue, count as i64];
+    let mut rows = take.query(values).map_err(doing)?;
+    let mut picked = Vec::with_capacity(count);
     while let Some(row) = rows.next().map_err(doing)? {
-        let mut read = || -> rusqlite::Result<(Claimed, bool)> {
-            let kind = row.get_ref(3)?.as_str()?;
+        let mut read = || -> rusqlite::Result<(i64, Claimed, bool)> {
             let payload: Option<Vec<u8>> = row.get(10)?;
-            let elsewhere = payload.is_none();
+            let beside = payload.is_none();
             let claimed = Claimed {
-                lease: Lease::new(
-                    JobId(row.get(0)?),
-                    Fence(row.get::<_, i64>(1)? + 1),
-                    WorkerId::NONE,
-                ),
+                lease: Lease::new(JobId(row.get(0)?), Fence(row.get(1)?), worker),
                 queue: Arc::clone(queue),
-                kind: Tx::name(names, kind),
-                attempt: row.get::<_, i32>(2)?.saturating_add(1),
+                kind: Tx::name(names, row.get_ref(3)?.as_str()?),
+                attempt: row.get(2)?,
                 max_attempts: row.get(4)?,
                 crashes: row.get(5)?,
                 max_crashes: row.get(11)?,
@@ -167,15 +127,13 @@ fn pick(
                 payload: payload.unwrap_or_default(),
                 progress: row.get(9)?,
             };
-            Ok((claimed, elsewhere))
+            Ok((row.get(12)?, claimed, beside))
         };
-        let (job, elsewhere) = read().map_err(doing)?;
-        if elsewhere {
-            beside.push(claimed.len());
-        }
-        claimed.push(job);
+        picked.push(read().map_err(doing)?);
     }
-    Ok(beside)
+    // The rows come in any order.
+    picked.sort_unstable_by_key(|(rank, job, _)| (*rank, job.lease.job));
+    Ok(picked)
 }
 
 pub(super) fn report(tx: &mut Tx<'_>, reports: &[Report]) -> Sql<Vec<Applied>> {

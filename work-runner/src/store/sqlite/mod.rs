@@ -4,6 +4,7 @@
 //! One thread writes and commits in groups (`writer`), another reads. The hot edges have SQL of
 //! their own (`hot`), all others are the shared transitions over whole rows (`rows`).
 
+mod bulk;
 mod hot;
 mod look;
 mod rows;

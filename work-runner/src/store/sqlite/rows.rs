@@ -1,9 +1,10 @@
 //! A connection inside a transaction: its statements, prepared once, and the rows behind them.
 
 use super::super::table::Table;
+use super::bulk::{self, Pending};
 use super::schema::{boot, failed};
 use crate::error::{StoreError, StoreErrorKind};
-use crate::job::{JobId, JobRecord, Recovery};
+use crate::job::{JobId, JobRecord, NewJob, Recovery};
 use crate::lease::{Fence, WorkerId};
 use crate::lifecycle::State;
 use rusqlite::{Connection, OptionalExtension, Row, Statement, ToSql, params};
@@ -26,6 +27,8 @@ pub(super) struct Tx<'c> {
     pub(super) boot_ms: i64,
     /// The last id given out by this transaction; read at its first insert, written at its end.
     last_id: Option<i64>,
+    /// Stored before anything else is done; see `bulk`.
+    pending: Vec<Pending>,
 }
 
 pub(super) type Sql<T> = Result<T, StoreError>;
@@ -39,6 +42,7 @@ impl<'c> Tx<'c> {
             now_ms: 0,
             boot_ms: 0,
             last_id: None,
+            pending: Vec::new(),
         }
     }
 
@@ -51,19 +55,43 @@ impl<'c> Tx<'c> {
         self.now_ms = now_ms;
         self.boot_ms = boot_ms;
         self.last_id = None;
+        self.pending.clear();
     }
 
     /// Writes what the transaction kept in memory.
     pub(super) fn finish(&mut self) -> Sql<()> {
+        self.insert_pending()?;
         if let Some(last_id) = self.last_id.take() {
             self.run("UPDATE lastout_meta SET value = ?1 WHERE key = 'last_id'", params![last_id])?;
         }
         Ok(())
     }
 
-    /// A statement, prepared at its first use.
+    /// Stores a plain job, together with others like it.
+    pub(super) fn insert_later(&mut self, job: &NewJob) -> Sql<JobId> {
+        let id = self.next_id()?;
+        self.pending.push((id, job.clone()));
+        if self.pending.len() >= bulk::MOST {
+            self.insert_pending()?;
+        }
+        Ok(JobId(id))
+    }
+
+    fn insert_pending(&mut self) -> Sql<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let mut pending = std::mem::take(&mut self.pending);
+        let inserted = bulk::insert(self, &pending);
+        pending.clear();
+        self.pending = pending;
+        inserted
+    }
+
+    /// A statement, prepared at its first use. What it may look for is stored before.
     pub(super) fn statement(&mut self, sql: &'static str) -> Sql<&mut Statement<'c>> {
         use std::collections::hash_map::Entry;
+        self.insert_pending()?;
         match self.statements.entry((sql.as_ptr().addr(), sql.len())) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
             Entry::Vacant(entry) => {

@@ -26,7 +26,11 @@ pub(super) async fn send(pool: Rc<Pool>, wanted: Weak<Notify>) {
         if asked.is_err() {
             continue;
         }
-        let sql = format!("NOTIFY {}", channel(&pool));
+        // A hint need not reach the disk: its commit waits for none, and its setting ends with it.
+        let sql = format!(
+            "SELECT set_config('synchronous_commit', 'off', true), pg_notify('{}', '')",
+            channel(&pool)
+        );
         let sent = pool
             .with_beat(async |connection| {
                 let done = connection.client.batch_execute(&sql).await;

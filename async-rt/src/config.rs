@@ -117,7 +117,8 @@ impl Builder {
         self
     }
 
-    /// Ready tasks to have room for from the start (default 64).
+    /// Timers that fire at one look to have room for from the start (default 64). Ready tasks need no
+    /// room: they are linked to each other.
     pub fn queue_capacity(mut self, tasks: usize) -> Self {
         self.queue_capacity = tasks;
         self
@@ -189,7 +190,6 @@ impl Builder {
         #[cfg(feature = "insight")]
         let insight = self.insight.probe()?;
         let engine = EngineConfig {
-            ready_capacity: self.queue_capacity,
             task_capacity: self.task_capacity,
             slab: self.slab,
             propagate: self.panics == PanicPolicy::Propagate,
@@ -213,7 +213,7 @@ impl Builder {
         #[cfg(not(feature = "testing"))]
         let engine = Engine::raw(engine, unpark);
         #[cfg_attr(not(feature = "insight"), expect(unused_mut, reason = "set with the feature"))]
-        let mut owner = Owner::new(engine, clock, reactor, self.looping);
+        let mut owner = Owner::new(engine, clock, reactor, self.looping, self.queue_capacity);
         #[cfg(feature = "insight")]
         {
             owner.insight = insight;

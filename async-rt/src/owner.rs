@@ -49,7 +49,13 @@ thread_local! {
 }
 
 impl Owner {
-    pub(crate) fn new(engine: Engine, clock: Clock, reactor: Reactor, config: Loop) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        clock: Clock,
+        reactor: Reactor,
+        config: Loop,
+        capacity: usize,
+    ) -> Self {
         Self {
             engine,
             clock,
@@ -59,7 +65,7 @@ impl Owner {
             shutdown: ShutdownHandle::new(),
             stats: Arc::default(),
             worlds: RefCell::default(),
-            fired: RefCell::default(),
+            fired: RefCell::new(Vec::with_capacity(capacity)),
             idle: Cell::new(config.idle),
             event_time: Cell::new(0),
             polls: Cell::new(0),

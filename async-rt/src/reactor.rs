@@ -217,6 +217,11 @@ impl Reactor {
     /// Waits until an event or the timeout, and wakes who waited for the events. Returns whether a
     /// signal came.
     pub(crate) fn turn(&self, timeout: Option<Duration>) -> bool {
+        let unwatched = self.signals.is_none() && self.sources.borrow().is_empty();
+        if unwatched && timeout == Some(Duration::ZERO) {
+            // Nothing but an unpark could be seen, and nobody unparks who is awake.
+            return false;
+        }
         let mut events = self.events.borrow_mut();
         // What can fail here is a bad descriptor or bad memory, which would be a defect of ours.
         self.poller.wait(&mut events, timeout).expect("wait for events of our own epoll instance");

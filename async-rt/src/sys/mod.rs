@@ -7,12 +7,16 @@
 #[cfg(target_os = "linux")]
 mod epoll;
 #[cfg(target_os = "linux")]
+mod ticker;
+#[cfg(target_os = "linux")]
 pub(crate) use epoll::{Events, Poller};
+#[cfg(target_os = "linux")]
+pub(crate) use ticker::Ticker;
 
 #[cfg(not(target_os = "linux"))]
 mod portable;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use portable::{Events, Poller};
+pub(crate) use portable::{Events, Poller, Ticker};
 
 pub(crate) mod signal;
 

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A `mio` poll and the waker that ends its waits.
 #[derive(Debug)]
@@ -88,5 +88,20 @@ impl Events {
                 write_closed,
             }
         })
+    }
+}
+
+/// Counts nanoseconds from its start.
+#[derive(Debug)]
+pub(crate) struct Ticker(Instant);
+
+impl Ticker {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Nanoseconds since the start.
+    pub(crate) fn nanos(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }

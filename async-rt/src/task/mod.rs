@@ -40,7 +40,6 @@ pub(crate) struct SlabConfig {
 /// What the builder tells an engine.
 #[derive(Default)]
 pub(crate) struct EngineConfig {
-    pub(crate) ready_capacity: usize,
     pub(crate) task_capacity: usize,
     pub(crate) slab: Option<SlabConfig>,
     /// Panics of tasks that nobody joins go to the caller of `block_on`.

@@ -1,5 +1,6 @@
 //! The runtime's clock: nanoseconds since it was built, real or virtual.
 
+use crate::sys::Ticker;
 #[cfg(feature = "testing")]
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -12,6 +13,8 @@ pub(crate) const NEVER: Nanos = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct Clock {
     base: Instant,
+    /// Started after `base` was read, so that what is due by it is due by `Instant` too.
+    ticker: Ticker,
     /// The time of a virtual clock, which only tests move.
     #[cfg(feature = "testing")]
     virtual_now: Option<Cell<Nanos>>,
@@ -21,6 +24,7 @@ impl Clock {
     pub(crate) fn real() -> Self {
         Self {
             base: Instant::now(),
+            ticker: Ticker::start(),
             #[cfg(feature = "testing")]
             virtual_now: None,
         }
@@ -28,7 +32,7 @@ impl Clock {
 
     #[cfg(feature = "testing")]
     pub(crate) fn virtual_from_now() -> Self {
-        Self { base: Instant::now(), virtual_now: Some(Cell::new(0)) }
+        Self { virtual_now: Some(Cell::new(0)), ..Self::real() }
     }
 
     /// Whether only tests move this clock.
@@ -52,7 +56,7 @@ impl Clock {
         if let Some(now) = &self.virtual_now {
             return now.get();
         }
-        whole_nanos(self.base.elapsed())
+        self.ticker.nanos()
     }
 
     pub(crate) fn instant(&self, nanos: Nanos) -> Instant {

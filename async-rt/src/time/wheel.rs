@@ -22,23 +22,28 @@ const NIL: u32 = u32::MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TimerKey(u32);
 
+/// Small, so that a hundred thousand of them stay near: 32 bytes with the value of a runtime.
 #[derive(Debug)]
 struct Entry<T> {
     deadline: Nanos,
+    /// The next entry of the slot; of a vacant entry, the next vacant one.
     next: u32,
-    /// The entry before, or `NIL` for the first of its slot.
+    /// The entry before; for the first of its slot, `FIRST` and the place of the slot; `FIRED` when
+    /// it is in no slot.
     prev: u32,
-    /// `level * SLOTS + slot`; `FIRED` when it is in no slot.
-    place: u16,
     value: T,
 }
 
-const FIRED: u16 = u16::MAX;
+/// Set in `prev` of the first entry of a slot; so there are less than 2^31 timers.
+const FIRST: u32 = 1 << 31;
+const FIRED: u32 = u32::MAX;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Wheel<T> {
-    entries: slab::Slab<Entry<T>>,
+    entries: Vec<Entry<T>>,
+    /// The first vacant entry.
+    vacant: u32,
     heads: Box<[u32; LEVELS * SLOTS]>,
     /// A bit for each slot that is not empty, by level.
     occupied: [u64; LEVELS],
@@ -50,7 +55,8 @@ pub(crate) struct Wheel<T> {
 impl<T: Default> Wheel<T> {
     pub(crate) fn new() -> Self {
         Self {
-            entries: slab::Slab::new(),
+            entries: Vec::new(),
+            vacant: NIL,
             heads: Box::new([NIL; LEVELS * SLOTS]),
             occupied: [0; LEVELS],
             tick: 0,
@@ -65,16 +71,31 @@ impl<T: Default> Wheel<T> {
 
     /// Arms a timer. A deadline in the past fires at the next turn.
     pub(crate) fn insert(&mut self, deadline: Nanos, value: T) -> TimerKey {
-        let entry = Entry { deadline, next: NIL, prev: NIL, place: FIRED, value };
-        let key = u32::try_from(self.entries.insert(entry)).expect("fewer than 2^32 timers");
-        self.link(key);
+        let key = self.vacant;
+        let place = self.place_of(deadline);
+        let next = self.heads[place];
+        let entry = Entry { deadline, next, prev: FIRST | place as u32, value };
+        let key = match self.entries.get_mut(key as usize) {
+            Some(vacant) => {
+                self.vacant = vacant.next;
+                *vacant = entry;
+                key
+            }
+            None => {
+                let key = u32::try_from(self.entries.len()).unwrap_or(NIL);
+                assert!(key < FIRST, "fewer than 2^31 timers");
+                self.entries.push(entry);
+                key
+            }
+        };
+        self.lead(key, place, next);
         self.armed += 1;
         TimerKey(key)
     }
 
     /// Whether the timer has fired; it must still be removed.
     pub(crate) fn has_fired(&self, key: TimerKey) -> bool {
-        self.entries[key.0 as usize].place == FIRED
+        self.entries[key.0 as usize].prev == FIRED
     }
 
     /// The value of an armed timer, to be replaced by its owner.
@@ -84,11 +105,13 @@ impl<T: Default> Wheel<T> {
 
     /// Disarms the timer, fired or not, and returns its value.
     pub(crate) fn remove(&mut self, key: TimerKey) -> T {
-        if self.entries[key.0 as usize].place != FIRED {
+        if !self.has_fired(key) {
             self.unlink(key.0);
             self.armed -= 1;
         }
-        self.entries.remove(key.0 as usize).value
+        let entry = &mut self.entries[key.0 as usize];
+        entry.next = std::mem::replace(&mut self.vacant, key.0);
+        std::mem::take(&mut entry.value)
     }
 
     /// When to turn next: the earliest deadline if it is near, else a time before it at which the
@@ -153,32 +176,43 @@ impl<T: Default> Wheel<T> {
         }
     }
 
-    fn link(&mut self, key: u32) {
-        let entry = &mut self.entries[key as usize];
-        let tick = (entry.deadline >> TICK_BITS).max(self.tick);
+    /// The level and slot for a deadline, as an index to `heads`.
+    fn place_of(&self, deadline: Nanos) -> usize {
+        let tick = (deadline >> TICK_BITS).max(self.tick);
         let differing = (tick ^ self.tick) | 1;
-        let level = ((u64::BITS - 1 - differing.leading_zeros()) / LEVEL_BITS) as usize;
-        let slot = (tick >> (level as u32 * LEVEL_BITS)) as usize % SLOTS;
-        let place = level * SLOTS + slot;
-        let head = std::mem::replace(&mut self.heads[place], key);
-        (entry.place, entry.prev, entry.next) = (place as u16, NIL, head);
-        if head != NIL {
-            self.entries[head as usize].prev = key;
+        let level = (u64::BITS - 1 - differing.leading_zeros()) / LEVEL_BITS;
+        let slot = (tick >> (level * LEVEL_BITS)) as usize % SLOTS;
+        level as usize * SLOTS + slot
+    }
+
+    /// Puts an entry, whose links say so already, before `next` at the head of a slot.
+    fn lead(&mut self, key: u32, place: usize, next: u32) {
+        self.heads[place] = key;
+        self.occupied[place / SLOTS] |= 1 << (place % SLOTS);
+        if let Some(next) = self.entries.get_mut(next as usize) {
+            next.prev = key;
         }
-        self.occupied[level] |= 1 << slot;
+    }
+
+    fn link(&mut self, key: u32) {
+        let place = self.place_of(self.entries[key as usize].deadline);
+        let next = self.heads[place];
+        let entry = &mut self.entries[key as usize];
+        (entry.prev, entry.next) = (FIRST | place as u32, next);
+        self.lead(key, place, next);
     }
 
     fn unlink(&mut self, key: u32) {
         let entry = &mut self.entries[key as usize];
-        let (prev, next) = (entry.prev, entry.next);
-        let place = std::mem::replace(&mut entry.place, FIRED) as usize;
-        if next != NIL {
-            self.entries[next as usize].prev = prev;
+        let (prev, next) = (std::mem::replace(&mut entry.prev, FIRED), entry.next);
+        if let Some(next) = self.entries.get_mut(next as usize) {
+            next.prev = prev;
         }
-        if prev != NIL {
+        if prev & FIRST == 0 {
             self.entries[prev as usize].next = next;
             return;
         }
+        let place = (prev & !FIRST) as usize;
         self.heads[place] = next;
         if next == NIL {
             self.occupied[place / SLOTS] &= !(1 << (place % SLOTS));

@@ -2,16 +2,19 @@
 //! type. The stage never moves between its creation and the end of the future, so it may be pinned.
 #![expect(unsafe_code, reason = "the only place that turns an untyped task into its type")]
 
-use super::header::{Header, TaskPtr, VTable};
+use super::header::{Header, Polled, TaskPtr, VTable};
 use super::slots::{SLOT_ALIGN, Slot};
 use crate::error::JoinError;
 use crate::task::Payload;
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
+
+/// Where a poll leaves what the future panicked with.
+pub(super) type Thrown = Cell<Option<Payload>>;
 
 #[repr(C)]
 struct TaskCell<F: Future> {
@@ -80,7 +83,11 @@ fn empty<F: Future>(stage: &mut Stage<F>) -> Result<(), Payload> {
     catch_unwind(AssertUnwindSafe(|| *stage = Stage::Empty))
 }
 
-unsafe fn poll<F: Future>(task: TaskPtr, cx: &mut Context<'_>) -> Poll<Result<(), Payload>> {
+unsafe fn poll<F: Future>(
+    task: TaskPtr,
+    cx: &mut Context<'_>,
+    thrown: &Thrown,
+) -> Polled {
     // SAFETY: the caller has set the phase to `Running`.
     let stage = unsafe { stage::<F>(task) };
     let polled = catch_unwind(AssertUnwindSafe(|| {
@@ -90,17 +97,24 @@ unsafe fn poll<F: Future>(task: TaskPtr, cx: &mut Context<'_>) -> Poll<Result<()
         // SAFETY: the future stays in its stage until it is dropped there.
         unsafe { Pin::new_unchecked(future) }.poll(cx)
     }));
-    let output = match polled {
-        Ok(Poll::Pending) => return Poll::Pending,
-        Ok(Poll::Ready(output)) => output,
-        Err(payload) => return Poll::Ready(Err(payload)),
+    let panic = match polled {
+        Ok(Poll::Pending) => return Polled::Pending,
+        Ok(Poll::Ready(output)) => complete(stage, output).err(),
+        Err(payload) => Some(payload),
     };
+    let outcome = if panic.is_some() { Polled::Panicked } else { Polled::Completed };
+    thrown.set(panic);
+    outcome
+}
+
+/// Replaces the future, which is done, by its output; what its destructor panicked with.
+fn complete<F: Future>(stage: &mut Stage<F>, output: F::Output) -> Result<(), Payload> {
     if let Err(payload) = empty(stage) {
         let _ = catch_unwind(AssertUnwindSafe(|| drop(output)));
-        return Poll::Ready(Err(payload));
+        return Err(payload);
     }
     *stage = Stage::Output(Ok(output));
-    Poll::Ready(Ok(()))
+    Ok(())
 }
 
 unsafe fn fail<F: Future>(task: TaskPtr, error: JoinError) {

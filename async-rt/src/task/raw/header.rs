@@ -14,16 +14,17 @@
 //! - **I6** What is marked for abortion before a wake is seen by the poll that the wake causes.
 #![expect(unsafe_code, reason = "a task is one allocation, reached through untyped pointers")]
 
+use super::cell::Thrown;
 use super::context;
 use super::slot::WakerSlot;
 use super::{Engine, Shared, SharedPtr};
 use crate::error::JoinError;
 use crate::inbox::{Batch, Node, Pushed};
 use crate::sync::{AtomicPtr, AtomicUsize, Cell, Ordering, ord};
-use crate::task::{Origin, Payload};
+use crate::task::Origin;
 use std::ops::Deref;
 use std::ptr::NonNull;
-use std::task::{Context, Poll};
+use std::task::Context;
 
 /// The inbox holds this task. Set by a foreign wake, cleared by the owner.
 pub(super) const QUEUED: usize = 1;
@@ -43,12 +44,23 @@ pub(super) enum Phase {
     Done,
 }
 
-type PollTask = unsafe fn(TaskPtr, &mut Context<'_>) -> Poll<Result<(), Payload>>;
+/// What a poll came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Polled {
+    /// The future waits.
+    Pending,
+    /// The output is in place.
+    Completed,
+    /// What the future panicked with has been handed out.
+    Panicked,
+}
+
+type PollTask = unsafe fn(TaskPtr, &mut Context<'_>, &Thrown) -> Polled;
 
 /// What the owner can do to a task without knowing its type. All of them are for the owner's
 /// thread, on a live task.
 pub(super) struct VTable {
-    /// Polls the future; stores the output, or hands out what the future panicked with.
+    /// Polls the future; stores the output, or hands what the future panicked with to the cell.
     /// The phase is `Running`.
     pub(super) poll: PollTask,
     /// Drops the future in place and stores the error as the output. The phase is `Running`.
@@ -71,7 +83,8 @@ pub(super) struct Header {
     pub(super) vtable: &'static VTable,
     /// The task holds one credit of it.
     pub(super) shared: SharedPtr,
-    /// Counts the owner's references: the table, the ready queue, the join handle, waker slots.
+    /// Counts the owner's references: the table, the join handle, waker slots, and the ready queue
+    /// once the task is done.
     /// All of them together hold one `REF`, given up when this reaches zero.
     pub(super) owners: Cell<u32>,
     /// Index in the owner's table while the phase is not `Done`.
@@ -79,6 +92,8 @@ pub(super) struct Header {
     pub(super) phase: Cell<Phase>,
     /// The ready queue holds this task.
     pub(super) ready: Cell<bool>,
+    /// The next task of the ready queue, while this one is in it.
+    pub(super) after: Cell<Option<TaskPtr>>,
     /// A join handle waits, or may come to wait, for the output.
     pub(super) joined: Cell<bool>,
     pub(super) joiner: Cell<WakerSlot>,
@@ -105,7 +120,8 @@ impl Header {
             owners: Cell::new(owners),
             key,
             phase: Cell::new(Phase::Idle),
-            ready: Cell::new(true),
+            ready: Cell::new(false),
+            after: Cell::new(None),
             joined: Cell::new(true),
             joiner: Cell::new(WakerSlot::EMPTY),
             origin,
@@ -150,6 +166,21 @@ impl TaskPtr {
     pub(super) fn id(self) -> usize {
         self.0.addr().get()
     }
+
+    /// Polls the future, whose phase the caller, the owner, has set to `Running`.
+    #[inline]
+    pub(super) fn poll(self, cx: &mut Context<'_>, thrown: &Thrown) -> Polled {
+        debug_assert_eq!(self.phase.get(), Phase::Running);
+        // SAFETY: the task is alive and `Running`, so nobody else is in its stage.
+        unsafe { (self.vtable.poll)(self, cx, thrown) }
+    }
+
+    /// Ends the task with `error`; the caller, the owner, has set the phase to `Running`.
+    pub(super) fn fail(self, error: JoinError) {
+        debug_assert_eq!(self.phase.get(), Phase::Running);
+        // SAFETY: the task is alive and `Running`, so nobody else is in its stage.
+        unsafe { (self.vtable.fail)(self, error) }
+    }
 }
 
 /// One of the owner's references to a task. It stays on the owner's thread.
@@ -182,20 +213,6 @@ impl Drop for TaskRef {
 }
 
 impl TaskRef {
-    /// Polls the future, whose phase the caller has set to `Running`.
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<(), Payload>> {
-        debug_assert_eq!(self.phase.get(), Phase::Running);
-        // SAFETY: the task is alive and `Running`, so nobody else is in its stage.
-        unsafe { (self.vtable.poll)(self.0, cx) }
-    }
-
-    /// Ends the task with `error`; the caller has set the phase to `Running`.
-    pub(super) fn fail(&self, error: JoinError) {
-        debug_assert_eq!(self.phase.get(), Phase::Running);
-        // SAFETY: the task is alive and `Running`, so nobody else is in its stage.
-        unsafe { (self.vtable.fail)(self.0, error) }
-    }
-
     /// Drops the output of a finished task.
     pub(super) fn clear(&self) {
         debug_assert_eq!(self.phase.get(), Phase::Done);

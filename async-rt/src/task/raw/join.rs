@@ -1,6 +1,6 @@
 //! The owner's claim on a task's output.
 
-use super::header::{Phase, TaskRef};
+use super::header::{Phase, TaskPtr, TaskRef};
 use super::slot::WakerSlot;
 use super::wake::RawAbort;
 use crate::error::JoinError;
@@ -19,8 +19,8 @@ impl<T> RawJoin<T> {
         Self { task, _output: PhantomData }
     }
 
-    pub(super) fn task(&self) -> &TaskRef {
-        &self.task
+    pub(super) fn task(&self) -> TaskPtr {
+        self.task.0
     }
 
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Option<Result<T, JoinError>>> {

@@ -16,6 +16,7 @@ mod cell;
 mod context;
 mod header;
 mod join;
+mod ready;
 mod shared;
 mod slot;
 mod slots;
@@ -35,15 +36,15 @@ use crate::sys::Unpark;
 use crate::task::TaskView;
 use crate::task::{EngineConfig, Origin, Payload, ShutdownCounts, TaskCounts};
 use crate::{coop, trace};
-use cell::Kind;
-use header::{Header, Phase, TaskPtr, TaskRef, VTable};
+use cell::{Kind, Thrown};
+use header::{Header, Phase, Polled, TaskPtr, TaskRef, VTable};
+use ready::Ready;
 use shared::{Credits, Shared, SharedPtr};
 use slots::Slots;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Context;
 
 fn from_box<T>(boxed: Box<T>) -> NonNull<T> {
     NonNull::new(Box::into_raw(boxed)).expect("a box is not null")
@@ -51,7 +52,7 @@ fn from_box<T>(boxed: Box<T>) -> NonNull<T> {
 
 /// The owner's half of the core.
 pub(crate) struct Engine {
-    ready: RefCell<VecDeque<TaskRef>>,
+    ready: Ready,
     shared: SharedPtr,
     config: EngineConfig,
     /// Every task that is not `Done`.
@@ -78,7 +79,7 @@ impl Engine {
             slots
         });
         Self {
-            ready: RefCell::new(VecDeque::with_capacity(config.ready_capacity)),
+            ready: Ready::default(),
             shared,
             table: RefCell::new(slab::Slab::with_capacity(config.task_capacity)),
             slots: RefCell::new(slots),
@@ -115,22 +116,22 @@ impl Engine {
         self.admit(cell::placed(slot, header, future))
     }
 
-    /// A header that the table, the ready queue and the join handle are about to hold.
+    /// A header that the table and the join handle are about to hold.
     fn header(&self, vtable: &'static VTable, origin: Origin) -> Header {
         let key = u32::try_from(self.table.borrow().vacant_key()).expect("at most 2^32 tasks");
         let shared = self.credits.spend();
-        Header::new(vtable, shared, key, 3, origin)
+        Header::new(vtable, shared, key, 2, origin)
     }
 
     fn admit<T>(&self, task: TaskPtr) -> RawJoin<T> {
         self.count(|counts| counts.spawned += 1);
         trace::spawned(task.id());
         self.table.borrow_mut().insert(TaskRef(task));
-        self.ready.borrow_mut().push_back(TaskRef(task));
+        self.ready.push(task);
         let join = RawJoin::new(TaskRef(task));
         if self.closed.get() {
-            drop(self.ready.take());
             self.cancel(join.task());
+            self.ready.clear();
         }
         join
     }
@@ -141,42 +142,43 @@ impl Engine {
         if task.ready.get() || task.phase.get() == Phase::Done {
             return;
         }
-        task.ready.set(true);
         #[cfg(feature = "insight")]
         if self.config.probe.is_some() {
             task.origin.woken();
         }
-        task.owners.set(task.owners.get() + 1);
-        self.ready.borrow_mut().push_back(TaskRef(task));
+        self.ready.push(task);
     }
 
     /// Runs ready tasks, at most `budget`, until `stop`; returns how many.
     pub(crate) fn run(&self, budget: usize, stop: &Cell<bool>) -> usize {
+        let thrown = Cell::new(None);
         for done in 0..budget {
             if stop.get() {
                 return done;
             }
             let Some(task) = self.next() else { return done };
-            self.dispatch(&task);
+            self.dispatch(task, &thrown);
         }
         budget
     }
 
     #[inline]
-    fn next(&self) -> Option<TaskRef> {
-        let mut ready = self.ready.borrow_mut();
+    fn next(&self) -> Option<TaskPtr> {
         #[cfg(feature = "testing")]
-        if let Some(index) = crate::testing::pick(&self.order, ready.len()) {
-            ready.swap(0, index);
+        if self.order.get() != 0 {
+            self.ready.choose(|len| crate::testing::pick(&self.order, len));
         }
-        ready.pop_front()
+        self.ready.pop()
     }
 
+    /// Runs a task that was popped. While it is live the table keeps it: only the end of its poll
+    /// takes it out, and the end of the runtime, which does not come inside a poll.
     #[inline]
-    fn dispatch(&self, task: &TaskRef) {
-        task.ready.set(false);
-        if task.phase.get() != Phase::Idle {
-            return;
+    fn dispatch(&self, task: TaskPtr, thrown: &Thrown) {
+        match task.phase.get() {
+            Phase::Idle => {}
+            Phase::Running => return,
+            Phase::Done => return Ready::give_up(task),
         }
         if task.is_aborted() {
             return self.cancel(task);
@@ -186,19 +188,20 @@ impl Engine {
         #[cfg(feature = "insight")]
         let _probe = self.config.probe.as_ref().map(|probe| probe.polling(&task.origin));
         let waker = wake::borrowed(task);
-        match task.poll(&mut Context::from_waker(&waker)) {
-            Poll::Pending => task.phase.set(Phase::Idle),
-            Poll::Ready(Ok(())) => {
+        match task.poll(&mut Context::from_waker(&waker), thrown) {
+            Polled::Pending => task.phase.set(Phase::Idle),
+            Polled::Completed => {
                 self.count(|counts| counts.completed += 1);
                 trace::ended(task.id(), "completed");
                 self.finish(task);
             }
-            Poll::Ready(Err(payload)) => self.panicked(task, payload),
+            Polled::Panicked => self.panicked(task, thrown.take()),
         }
     }
 
     #[cold]
-    fn panicked(&self, task: &TaskRef, payload: Payload) {
+    fn panicked(&self, task: TaskPtr, payload: Option<Payload>) {
+        let payload = payload.expect("a poll that panicked hands out with what");
         self.count(|counts| counts.panicked += 1);
         trace::panicked(task.id());
         if self.config.propagate && !task.joined.get() {
@@ -211,7 +214,7 @@ impl Engine {
     }
 
     #[cold]
-    fn cancel(&self, task: &TaskRef) {
+    fn cancel(&self, task: TaskPtr) {
         self.count(|counts| counts.cancelled += 1);
         trace::ended(task.id(), "cancelled");
         task.phase.set(Phase::Running);
@@ -220,13 +223,17 @@ impl Engine {
     }
 
     /// The future is gone, the output in place.
-    fn finish(&self, task: &TaskRef) {
+    fn finish(&self, task: TaskPtr) {
         task.phase.set(Phase::Done);
-        let _own = self.table.borrow_mut().remove(task.key as usize);
-        if task.joined.get() {
-            task.joiner.take().wake();
+        // Keeps the task to the end of this, whatever the wake and the destructor below do.
+        let own = self.table.borrow_mut().remove(task.key as usize);
+        if own.ready.get() {
+            Ready::keep(own.clone());
+        }
+        if own.joined.get() {
+            own.joiner.take().wake();
         } else {
-            task.clear();
+            own.clear();
         }
     }
 
@@ -271,7 +278,7 @@ impl Engine {
     }
 
     pub(crate) fn has_ready(&self) -> bool {
-        !self.ready.borrow().is_empty()
+        !self.ready.is_empty()
     }
 
     pub(crate) fn has_foreign(&self) -> bool {
@@ -318,7 +325,7 @@ impl Engine {
             let mut cancelled = 0;
             loop {
                 self.drain(usize::MAX);
-                drop(self.ready.take());
+                self.ready.clear();
                 let tasks: Vec<_> =
                     self.table.borrow().iter().map(|(_, task)| task.clone()).collect();
                 if tasks.is_empty() {
@@ -326,7 +333,7 @@ impl Engine {
                 }
                 for task in tasks.iter().filter(|task| task.phase.get() == Phase::Idle) {
                     cancelled += 1;
-                    self.cancel(task);
+                    self.cancel(task.0);
                 }
             }
             self.closed.set(true);

@@ -10,11 +10,12 @@ use std::task::{RawWaker, RawWakerVTable, Waker};
 /// One address for the whole program: `task_of` compares it.
 pub(super) static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
 
-/// A waker of `task` without a reference of its own: the caller's reference outlives it.
-pub(super) fn borrowed(task: &TaskRef) -> ManuallyDrop<Waker> {
+/// A waker of `task` without a reference of its own: something else keeps the task for as long.
+#[inline]
+pub(super) fn borrowed(task: TaskPtr) -> ManuallyDrop<Waker> {
     // SAFETY: the functions of `WAKER` keep the contract of wakers for any live task, and dropping
     // the waker, which would give up a reference, is prevented.
-    ManuallyDrop::new(unsafe { Waker::new(task.0.0.as_ptr().cast_const().cast(), &WAKER) })
+    ManuallyDrop::new(unsafe { Waker::new(task.0.as_ptr().cast_const().cast(), &WAKER) })
 }
 
 /// The task that `waker` wakes, if it is one of ours. The waker keeps it alive.
@@ -54,7 +55,7 @@ pub(crate) struct RawAbort(Waker);
 
 impl RawAbort {
     pub(super) fn new(task: &TaskRef) -> Self {
-        Self(Waker::clone(&borrowed(task)))
+        Self(Waker::clone(&borrowed(task.0)))
     }
 
     fn task(&self) -> TaskPtr {

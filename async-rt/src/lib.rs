@@ -26,6 +26,7 @@ mod owner;
 mod reactor;
 mod remote;
 mod runtime;
+mod scope;
 mod shutdown;
 mod stats;
 mod sync;
@@ -63,6 +64,8 @@ pub use notify::{Notify, Permit, Semaphore, SemaphoreClosed};
 pub use remote::{RemoteError, RemoteHandle};
 #[doc(inline)]
 pub use runtime::{QuiesceTimeout, Runtime};
+#[doc(inline)]
+pub use scope::{Scope, ScopedJoinHandle};
 #[doc(inline)]
 pub use shutdown::{ShutdownHandle, ShutdownSignal};
 #[doc(inline)]

@@ -18,6 +18,10 @@ use std::time::Duration;
 /// Looks at the inbox between two looks at the clock and the sockets, while spinning.
 const SPINS: u32 = 8;
 
+/// How long a runtime that has just received foreign wakes looks for more before it sleeps: about
+/// what a burst that has not ended needs to go on, and a fraction of what a sleep costs both sides.
+const LINGER: Nanos = 1_000;
+
 /// See the module.
 pub(crate) struct Owner {
     pub(crate) engine: Engine,
@@ -35,6 +39,8 @@ pub(crate) struct Owner {
     event_time: Cell<Nanos>,
     /// Polls since then.
     polls: Cell<usize>,
+    /// Foreign wakes came since the last sleep.
+    received: Cell<bool>,
     /// Tasks that stand for the futures of `block_on`, which nobody spawned.
     pub(crate) hidden: Cell<usize>,
     pub(crate) ended: Cell<bool>,
@@ -69,6 +75,7 @@ impl Owner {
             idle: Cell::new(config.idle),
             event_time: Cell::new(0),
             polls: Cell::new(0),
+            received: Cell::new(false),
             hidden: Cell::new(0),
             ended: Cell::new(false),
             #[cfg(feature = "tokio-compat")]
@@ -121,7 +128,7 @@ impl Owner {
         let polls = self.polls.get() + done.max(1);
         self.polls.set(polls);
         if self.engine.has_foreign() {
-            self.engine.drain(self.config.drain_limit);
+            self.receive();
         }
         if polls >= self.config.event_interval {
             self.look();
@@ -188,7 +195,7 @@ impl Owner {
         loop {
             for _ in 0..SPINS {
                 if self.engine.has_foreign() {
-                    self.engine.drain(self.config.drain_limit);
+                    self.receive();
                     return true;
                 }
                 std::hint::spin_loop();
@@ -203,14 +210,36 @@ impl Owner {
         }
     }
 
+    /// Takes what the inbox has, and withdraws the announcement of a sleep.
+    fn receive(&self) {
+        if self.engine.drain(self.config.drain_limit) > 0 {
+            self.received.set(true);
+        }
+    }
+
+    /// Waits a moment for more foreign wakes; `true` when they came.
+    fn linger(&self) -> bool {
+        let end = self.clock.now() + LINGER;
+        while !self.engine.has_foreign() {
+            if self.clock.now() >= end {
+                return false;
+            }
+        }
+        self.receive();
+        true
+    }
+
     fn park(&self, deadline: Option<Nanos>) {
+        if self.received.take() && !self.clock.is_virtual() && self.linger() {
+            return;
+        }
         let timeout = self.timeout(deadline);
         if timeout == Some(Duration::ZERO) || !self.engine.park() {
             self.look();
         } else {
             self.turn(timeout);
         }
-        self.engine.drain(self.config.drain_limit);
+        self.receive();
     }
 
     /// A virtual clock jumps to the next timer when nothing else can happen.

@@ -46,7 +46,7 @@ on_both_cores! {
     }
 
     /// D2, D3: the original hangs after some messages, parked or busy.
-    fn d2_no_message_between_threads_is_lost(core) {
+    fn d2_d3_no_message_between_threads_is_lost(core) {
         const EACH: usize = 50_000;
         for idle in [Idle::Park, Idle::SpinThenPark(Duration::from_micros(20)), Idle::Busy] {
             let runtime = core.builder().idle(idle).build().unwrap();

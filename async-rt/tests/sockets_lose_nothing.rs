@@ -86,8 +86,9 @@ on_both_cores! {
         });
     }
 
-    /// D16 for sockets: any number of tasks may wait for one direction.
-    fn many_tasks_wait_for_one_socket(core) {
+    /// D16: in the original the second of two waiters replaces the first. Here any number of tasks may
+    /// wait for one direction; of a channel's receiver there is one, borrowed by the one who waits.
+    fn d16_many_tasks_wait_for_one_socket(core) {
         core.runtime().block_on(async {
             let socket = std::rc::Rc::new(UdpSocket::bind(local()).unwrap());
             let sender = UdpSocket::bind(local()).unwrap();

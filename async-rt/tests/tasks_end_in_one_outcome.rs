@@ -246,7 +246,7 @@ on_both_cores! {
         assert_eq!((stats.spawned, stats.completed, stats.live), (1_000_000, 1_000_000, 0));
     }
 
-    /// D17 is about cost; this is about the path: a wake of the root from its own thread, a foreign
+    /// A wake of the root from its own thread, a foreign
     /// wake, and a wake outside `block_on` all arrive.
     fn wakes_arrive_from_everywhere(core) {
         let runtime = core.runtime();

@@ -260,3 +260,66 @@ impl Abort {
         either!(self, abort => abort.id())
     }
 }
+
+#[cfg(all(test, not(lastout_loom)))]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::future::poll_fn;
+    use std::rc::Rc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Waker;
+
+    #[derive(Default)]
+    struct Unparks(AtomicUsize);
+
+    impl Unpark for Unparks {
+        fn unpark(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// D17: in the original the root's waker enters the kernel from the runtime's own thread too.
+    fn d17_only_the_first_foreign_wake_of_a_sleep_unparks(engine: &Engine, unparks: &Unparks) {
+        let wakers: Rc<RefCell<Vec<Waker>>> = Rc::default();
+        let stop = Cell::new(false);
+        for _ in 0..8 {
+            let wakers = Rc::clone(&wakers);
+            let wait = poll_fn(move |cx| {
+                wakers.borrow_mut().push(cx.waker().clone());
+                Poll::<()>::Pending
+            });
+            drop(engine.spawn(wait, Origin::here(None)));
+        }
+        engine.enter(|| {
+            assert_eq!(engine.run(100, &stop), 8);
+            assert!(engine.park(), "nothing is due");
+            wakers.take().into_iter().for_each(Waker::wake);
+            assert_eq!(engine.run(100, &stop), 8, "woken without the inbox");
+        });
+        assert_eq!(unparks.0.load(Ordering::Relaxed), 0, "the owner's thread was awake");
+
+        let burst = wakers.take();
+        let thread = std::thread::Builder::new();
+        #[expect(clippy::disallowed_methods, reason = "joined in the next line")]
+        let thread = thread.spawn(move || burst.iter().for_each(Waker::wake_by_ref)).unwrap();
+        thread.join().unwrap();
+        engine.enter(|| assert_eq!((engine.drain(100), engine.run(100, &stop)), (8, 8)));
+        assert_eq!(unparks.0.load(Ordering::Relaxed), 1, "once for the burst");
+    }
+
+    #[test]
+    fn d17_only_the_first_foreign_wake_of_a_sleep_unparks_intrusive() {
+        let unparks = Arc::new(Unparks::default());
+        let engine = Engine::raw(EngineConfig::default(), unparks.clone());
+        d17_only_the_first_foreign_wake_of_a_sleep_unparks(&engine, &unparks);
+    }
+
+    #[cfg(feature = "testing")]
+    #[test]
+    fn d17_only_the_first_foreign_wake_of_a_sleep_unparks_reference() {
+        let unparks = Arc::new(Unparks::default());
+        let engine = Engine::reference(EngineConfig::default(), unparks.clone());
+        d17_only_the_first_foreign_wake_of_a_sleep_unparks(&engine, &unparks);
+    }
+}

@@ -117,6 +117,9 @@ impl<T: Default> Wheel<T> {
     /// When to turn next: the earliest deadline if it is near, else a time before it at which the
     /// wheel must move entries down.
     pub(crate) fn next_turn(&self) -> Option<Nanos> {
+        if self.armed == 0 {
+            return None;
+        }
         let level = (0..LEVELS).find(|level| self.occupied[*level] != 0)?;
         let slot = self.first_slot(level);
         if level > 0 {

@@ -83,11 +83,7 @@ fn empty<F: Future>(stage: &mut Stage<F>) -> Result<(), Payload> {
     catch_unwind(AssertUnwindSafe(|| *stage = Stage::Empty))
 }
 
-unsafe fn poll<F: Future>(
-    task: TaskPtr,
-    cx: &mut Context<'_>,
-    thrown: &Thrown,
-) -> Polled {
+unsafe fn poll<F: Future>(task: TaskPtr, cx: &mut Context<'_>, thrown: &Thrown) -> Polled {
     // SAFETY: the caller has set the phase to `Running`.
     let stage = unsafe { stage::<F>(task) };
     let polled = catch_unwind(AssertUnwindSafe(|| {

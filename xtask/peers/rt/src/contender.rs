@@ -1,6 +1,10 @@
 //! The runtimes, behind one trait: run a future to its end, and spawn a task beside it.
 
-use std::future::Future;
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// A single-threaded runtime.
@@ -37,6 +41,35 @@ impl Contender for OursSpinning {
     }
     fn spawn<F: Future<Output = ()> + 'static>(future: F) -> Self::Join {
         lastout_async_rt::spawn_boxed(future)
+    }
+}
+
+/// A peer that never sleeps, because one of its tasks is always ready: none has a knob for it that
+/// leaves its wakers working.
+pub struct Awake<C>(PhantomData<C>);
+
+impl<C: Contender> Contender for Awake<C> {
+    const NAME: &'static str = C::NAME;
+    type Join = C::Join;
+    fn run<F: Future + 'static>(future: F) -> F::Output {
+        C::run(async move {
+            let done = Rc::new(Cell::new(false));
+            let stop = Rc::clone(&done);
+            let restless = C::spawn(poll_fn(move |cx| {
+                if stop.get() {
+                    return Poll::Ready(());
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }));
+            let output = future.await;
+            done.set(true);
+            restless.await;
+            output
+        })
+    }
+    fn spawn<F: Future<Output = ()> + 'static>(future: F) -> Self::Join {
+        C::spawn(future)
     }
 }
 
@@ -87,7 +120,7 @@ impl Contender for Nexus {
 }
 
 thread_local! {
-    static SMOL: std::cell::Cell<Option<&'static async_executor::LocalExecutor<'static>>> = const { std::cell::Cell::new(None) };
+    static SMOL: Cell<Option<&'static async_executor::LocalExecutor<'static>>> = const { Cell::new(None) };
 }
 
 pub struct Smol;

@@ -1,4 +1,6 @@
 //! Scoped tasks may borrow from the caller, and none of them outlives the call.
+#![cfg(feature = "testing")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
 
 mod common;
 

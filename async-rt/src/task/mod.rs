@@ -302,8 +302,9 @@ mod tests {
         let burst = wakers.take();
         let thread = std::thread::Builder::new();
         #[expect(clippy::disallowed_methods, reason = "joined in the next line")]
-        let thread = thread.spawn(move || burst.iter().for_each(Waker::wake_by_ref)).unwrap();
-        thread.join().unwrap();
+        let thread =
+            thread.spawn(move || burst.iter().for_each(Waker::wake_by_ref)).expect("a thread");
+        thread.join().expect("no panic");
         engine.enter(|| assert_eq!((engine.drain(100), engine.run(100, &stop)), (8, 8)));
         assert_eq!(unparks.0.load(Ordering::Relaxed), 1, "once for the burst");
     }

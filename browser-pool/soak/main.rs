@@ -1,5 +1,6 @@
-//! Storms on real browsers: leases through two browsers that are killed, stopped and crashed at random.
-//! Ends with the sums; fails when one is off. `--minutes N --seed S`.
+//! Storms on real browsers: leases through two browsers that are killed, stopped and crashed at random,
+//! and twenty rounds of each fault alone. Ends with the sums; fails when one is off.
+//! `--minutes N --seed S`: acts that do not get their turn in this time are named.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -10,9 +11,10 @@
 #[path = "../tests/chrome_support/mod.rs"]
 mod chrome_support;
 
-use chrome_support::{LONG, Oracle, Server, builder, engines, soon};
+use chrome_support::{LONG, Oracle, Server, builder, endings, engines, losses, owner, soon};
 use lastout_browser_pool::{BrowserPool, Isolation, LeaseOptions, PoolConfig};
 use rustix::process::{Pid, Signal, kill_process};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -22,6 +24,7 @@ const LEASES: u64 = 1000;
 const CALLERS: u64 = 8;
 
 fn main() {
+    owner::play();
     let mut args = std::env::args().skip(1);
     let (mut minutes, mut seed) = (1.0_f64, 1_u64);
     while let Some(arg) = args.next() {
@@ -34,16 +37,46 @@ fn main() {
     println!("soak browser: {minutes} minutes, seed {seed}");
     let until = Instant::now() + Duration::from_secs_f64(minutes * 60.0);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut round = 0;
-    while round == 0 || Instant::now() < until {
-        let engines = engines();
-        let engine = &engines[round % engines.len()];
-        let isolation = [Isolation::Context, Isolation::Page][(round / engines.len()) % 2];
-        runtime.block_on(storm(engine, isolation, Random(seed + round as u64)));
-        round += 1;
+    let engines = engines();
+    let mut turns = 0;
+    // A storm between every two faults, over all engines and isolations, and around again.
+    while turns == 0 || Instant::now() < until {
+        let engine = &engines[turns % engines.len()];
+        let round = turns / engines.len();
+        let isolation = [Isolation::Context, Isolation::Page][round % 2];
+        runtime.block_on(storm(engine, isolation, Random(seed + turns as u64)));
+        if let Some((name, act)) = ACTS.get(round) {
+            let started = Instant::now();
+            act(&runtime, engine);
+            println!("{} {name}: 20 of 20 rounds in {:.0?}", engine.display(), started.elapsed());
+        }
+        turns += 1;
     }
-    println!("{round} rounds, every sum is right");
+    let done = turns / engines.len();
+    println!("{turns} storms, every sum is right; {} of {} faults", done.min(ACTS.len()), ACTS.len());
+    for (name, _) in ACTS.iter().skip(done) {
+        println!("no time for: {name}");
+    }
 }
+
+type Act = fn(&tokio::runtime::Runtime, &Path);
+
+/// Each fault alone, twenty times. Drops have five places in each of ten rounds.
+const ACTS: &[(&str, Act)] = &[
+    ("kill -9 of the browser", |rt, engine| rt.block_on(losses::killed_browser(engine, 20))),
+    ("kill -9 of the owner", |_, engine| drop(owner::killed(engine, 20))),
+    ("kill -9 of a renderer", |rt, engine| rt.block_on(losses::killed_renderer(engine, 20))),
+    ("chrome://crash", |rt, engine| rt.block_on(losses::crashing_page(engine, 20))),
+    ("drops in every place, 50 in all", |_, engine| endings::dropped(engine, 10)),
+    ("cancelled acquires", |rt, engine| rt.block_on(endings::cancelled(engine, 20))),
+    ("pages that hold on", |rt, engine| rt.block_on(losses::pages_that_hold_on(engine, 20))),
+    ("SIGSTOP of the browser", |rt, engine| rt.block_on(losses::stopped_browser(engine, 20))),
+    ("SIGSTOP of a renderer", |rt, engine| rt.block_on(losses::stopped_renderer(engine, 20))),
+    ("downloads", |rt, engine| rt.block_on(endings::downloads(engine, 20))),
+    ("no text on stderr", |rt, engine| rt.block_on(endings::wrapped(engine, 20))),
+    ("a full disk", |rt, engine| drop(rt.block_on(endings::full_disk(engine, 20)))),
+    ("executables that are none", |rt, _| rt.block_on(endings::no_browsers(20))),
+];
 
 /// A small generator, so that a seed replays a storm's choices.
 #[derive(Clone, Copy)]

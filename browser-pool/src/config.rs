@@ -7,6 +7,9 @@ use std::time::Duration;
 /// Browsers, contexts and pages above which a configuration is a mistake and not a wish.
 const MOST: usize = 10_000;
 
+/// Longer times are taken as this one, thirty years, so that no sum of an instant and a time overflows.
+pub(crate) const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
 /// How many browsers a pool keeps, what it gives out, and when each of them ends.
 ///
 /// Built by [`PoolConfig::builder`]; the default is a pool of at most four browsers.
@@ -73,6 +76,24 @@ impl PoolConfig {
     /// Starts from the defaults.
     pub fn builder() -> PoolConfigBuilder {
         PoolConfigBuilder(Self::default())
+    }
+
+    fn within_reason(mut self) -> Self {
+        let always = [
+            &mut self.acquire_timeout,
+            &mut self.launch_timeout,
+            &mut self.op_timeout,
+            &mut self.close_timeout,
+            &mut self.probe_interval,
+            &mut self.probe_timeout,
+            &mut self.backoff_first,
+            &mut self.backoff_most,
+        ];
+        let perhaps = [&mut self.idle_timeout, &mut self.max_age, &mut self.retire_limit];
+        for span in always.into_iter().chain(perhaps.into_iter().flatten()) {
+            *span = (*span).min(FOREVER);
+        }
+        self
     }
 }
 
@@ -144,13 +165,13 @@ impl PoolConfigBuilder {
         circuit_after: u32;
     }
 
-    /// Checks every limit.
+    /// Checks every limit. Times of more than thirty years, such as `Duration::MAX`, mean thirty years.
     ///
     /// # Errors
     ///
     /// Names the first knob whose value cannot work, and why.
     pub fn build(self) -> Result<PoolConfig, ConfigError> {
-        let config = self.0;
+        let config = self.0.within_reason();
         let wrong = |knob, reason| Err(ConfigError { knob, reason });
         let counts = [
             ("max_browsers", config.max_browsers),

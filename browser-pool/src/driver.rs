@@ -15,6 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// Bound of an end in a destructor, which waits for processes that were killed. They are gone in
+/// milliseconds; on a machine that is busy with much else it takes longer, and a drop that returned
+/// before would leave them to be seen.
+pub(crate) const IN_A_DROP: Duration = Duration::from_secs(2);
+
 /// Launches browsers of one kind.
 pub trait Driver: Send + Sync + 'static {
     /// A launched browser.
@@ -31,6 +36,12 @@ pub trait Driver: Send + Sync + 'static {
         &self,
         launch: Launch,
     ) -> impl Future<Output = Result<Launched<Self::Browser>, LaunchError>> + Send;
+
+    /// There is no browser of this number and will be none: its launch failed, or was called off, maybe
+    /// before [`launch`](Self::launch) was called. What was set aside for it must end now.
+    fn called_off(&self, browser: u64) {
+        let _ = browser;
+    }
 }
 
 /// What a driver needs to know to launch.

@@ -3,7 +3,7 @@
 //! The task owns the connection. Whatever ends the browser, the connection is dropped first, so every
 //! pending call on the browser and its pages fails at once, and only then is the rest torn down.
 
-use crate::driver::{Driver, Ending, Launch, Launched, LiveBrowser};
+use crate::driver::{Driver, Ending, IN_A_DROP, Launch, Launched, LiveBrowser};
 use crate::error::{LaunchError, Loss, OpError};
 use crate::jobs::{self, Done};
 use crate::report::{BrowserReport, EndReason};
@@ -18,9 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{sleep, timeout};
-
-/// Bound of the synchronous end of a browser whose supervisor was dropped.
-const LAST_RESORT: Duration = Duration::from_millis(250);
 
 /// How much longer than its limit a driver may take to give up a launch.
 const MARGIN: Duration = Duration::from_secs(1);
@@ -41,19 +38,29 @@ enum End {
     Lost(Loss),
 }
 
-/// The whole life of one browser.
-pub(crate) async fn supervise<D: Driver>(
+/// The whole life of one browser. A future that is dropped before its first poll, by a runtime that
+/// ends, frees the slot like any other.
+pub(crate) fn supervise<D: Driver>(
     core: Arc<Core<D>>,
     slot: SlotId,
     profile: Arc<LaunchProfile>,
+    commands: UnboundedReceiver<Command<D::Browser>>,
+) -> impl Future<Output = ()> + Send + 'static {
+    let guard = Guard { core, slot, live: None, done: false };
+    live(guard, profile, commands)
+}
+
+async fn live<D: Driver>(
+    mut guard: Guard<D>,
+    profile: Arc<LaunchProfile>,
     mut commands: UnboundedReceiver<Command<D::Browser>>,
 ) {
-    let mut guard = Guard { core, slot, live: None, done: false };
-    let core = guard.core.clone();
+    let (core, slot) = (guard.core.clone(), guard.slot);
     let launched = match launch(&core, slot, profile, &mut commands).await {
         Ok(launched) => launched,
         Err(error) => {
             guard.done = true;
+            core.driver.called_off(slot.0);
             core.launch_failed(slot, error);
             return;
         }
@@ -220,12 +227,13 @@ impl<D: Driver> Drop for Guard<D> {
             self.core.lose_runtime();
         }
         let Some(live) = self.live.take() else {
+            self.core.driver.called_off(self.slot.0);
             self.core.launch_failed(self.slot, LaunchError::CalledOff);
             return;
         };
         let loss = if panicked { Loss::Client("its task panicked".into()) } else { Loss::Closed };
         self.core.lost(self.slot, &loss);
-        let report = live.end_now(LAST_RESORT);
+        let report = live.end_now(IN_A_DROP);
         let reason = if panicked { EndReason::Lost(loss) } else { EndReason::PoolEnded };
         self.finish(reason, report, Duration::ZERO);
     }

@@ -8,7 +8,9 @@
 
 mod chrome_support;
 
-use chrome_support::{LONG, Oracle, Server, assert_clean_end, builder, engines, pool, soon, until};
+use chrome_support::{
+    LONG, Oracle, Server, assert_clean_end, builder, endings, engines, pool, soon,
+};
 use lastout_browser_pool::{BrowserPool, Isolation, LeaseOptions, PoolConfig, Transport};
 use std::time::Duration;
 
@@ -27,6 +29,7 @@ async fn a_page_works_and_nothing_is_left() {
                 "the oracle sees the browser: {:#?}",
                 oracle.processes()
             );
+            oracle.assert_private();
             if transport == Transport::Pipe {
                 let ports = listening(oracle.main_process());
                 assert!(ports.is_empty(), "the browser listens on {ports:?}");
@@ -55,6 +58,23 @@ fn listening(pid: u32) -> Vec<String> {
         .collect()
 }
 
+/// What a page can find out about earlier visits to its site.
+const SEEN: &str = "(async () => [
+    document.cookie, localStorage.getItem('k'), sessionStorage.getItem('k'), window.name,
+    history.length, (await indexedDB.databases()).length, (await caches.keys()).length,
+].join())()";
+
+/// Leaves a trace in each of these.
+const STORE: &str = "(async () => {
+    document.cookie = 'c=1';
+    localStorage.setItem('k', 'v');
+    sessionStorage.setItem('k', 'v');
+    window.name = 'n';
+    await new Promise(done => { indexedDB.open('d').onsuccess = done; });
+    await caches.open('c');
+    return 0;
+})()";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leases_see_nothing_of_each_other() {
     for engine in engines() {
@@ -63,15 +83,32 @@ async fn leases_see_nothing_of_each_other() {
             let config =
                 PoolConfig::builder().max_browsers(1).isolation(isolation).build().unwrap();
             let pool = pool(&engine, &oracle, config);
-            let seen = "document.cookie + '|' + localStorage.getItem('k')";
+            let sites = [server.url("/one"), server.url("/two").replace("127.0.0.1", "localhost")];
             for round in 0..3 {
                 let page = soon("a page", pool.page()).await.unwrap();
-                page.goto(server.url("/look")).await.unwrap();
-                let value: String = page.evaluate(seen).await.unwrap().into_value().unwrap();
-                assert_eq!(value, "|null", "round {round} of {isolation:?} sees another lease");
-                page.goto(server.url("/set")).await.unwrap();
-                let value: String = page.evaluate(seen).await.unwrap().into_value().unwrap();
-                assert_eq!(value, "c=1|v", "the page sees itself");
+                let read = async || -> String {
+                    page.evaluate(SEEN).await.unwrap().into_value().unwrap()
+                };
+                let mut seen = Vec::new();
+                for site in &sites {
+                    page.goto(site).await.unwrap();
+                    seen.push(read().await);
+                }
+                assert_eq!(seen, [",,,,2,0,0", ",,,,3,0,0"], "round {round} of {isolation:?}");
+                for site in &sites {
+                    // A replaced entry is not in the history.
+                    page.evaluate(format!("location.replace({site:?})")).await.unwrap();
+                    soon("the other site", async {
+                        while page.url().await.unwrap().as_ref() != Some(site) {
+                            tokio::time::sleep(Duration::from_millis(5)).await;
+                        }
+                    })
+                    .await;
+                    page.wait_for_navigation().await.unwrap();
+                    page.evaluate(STORE).await.unwrap();
+                    let seen = read().await;
+                    assert_eq!(seen, "c=1,v,v,n,3,1,1", "the page sees itself");
+                }
                 page.release();
             }
             let made = pool.stats().made;
@@ -130,32 +167,7 @@ async fn contexts_and_whole_browsers_are_leased() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn downloads_are_kept_when_asked_for_and_end_with_the_lease() {
     for engine in engines() {
-        let (oracle, server) = (Oracle::new(), Server::start().await);
-        let pool = pool(&engine, &oracle, PoolConfig::default());
-        let page = soon("a page", pool.page_with(LeaseOptions::new().downloads())).await.unwrap();
-        let folder = page.downloads().unwrap().to_owned();
-        // A navigation that becomes a download is aborted.
-        drop(page.run(Duration::from_secs(1), page.goto(server.url("/download"))).await);
-        let arrived = || {
-            std::fs::read_dir(&folder)
-                .unwrap()
-                .flatten()
-                .any(|file| std::fs::read(file.path()).is_ok_and(|bytes| bytes == b"hello"))
-        };
-        soon("the download", async {
-            while !arrived() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        })
-        .await;
-        page.release();
-        until(&pool, "the context to end", |stats| stats.out == 0 && stats.units <= 1).await;
-        assert!(!folder.exists());
-        let page = soon("a page", pool.page()).await.unwrap();
-        assert_eq!(page.downloads(), None);
-        drop(page.run(Duration::from_secs(1), page.goto(server.url("/download"))).await);
-        page.release();
-        assert_clean_end(pool, &oracle).await;
+        endings::downloads(&engine, 1).await;
     }
 }
 

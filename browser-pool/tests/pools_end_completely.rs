@@ -8,7 +8,7 @@
 mod support;
 
 use lastout_browser_pool::testing::FakeDriver;
-use lastout_browser_pool::{AcquireError, LeftBehind, Loss, Pool, PoolConfig};
+use lastout_browser_pool::{AcquireError, LeaseOptions, LeftBehind, Loss, Pool, PoolConfig};
 use std::time::Duration;
 use support::{LONG, assert_clean_end, pool, soon, until};
 
@@ -114,6 +114,39 @@ fn a_pool_whose_runtime_is_gone_leaves_nothing_and_says_so() {
     let stats = pool.stats();
     assert_eq!((stats.granted, stats.returned + stats.revoked), (1, 1));
     drop(pool);
+}
+
+#[test]
+fn a_runtime_that_ends_before_its_tasks_began_leaves_no_slot() {
+    let fake = FakeDriver::new();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let config = PoolConfig::builder().warm_browsers(2).build().unwrap();
+    let pool = {
+        let _entered = first.enter();
+        Pool::start(fake.clone(), config).unwrap()
+    };
+    drop(first);
+    assert_eq!(pool.stats().launching, 0, "nobody will ever launch them");
+    let report = runtime().block_on(async { soon("the drain", pool.drain(LONG * 2)).await });
+    assert!(report.is_clean(), "{report}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_that_mean_never() {
+    let never = Duration::MAX;
+    let config = PoolConfig::builder().acquire_timeout(never).launch_timeout(never);
+    let config = config.op_timeout(never).close_timeout(never).idle_timeout(Some(never));
+    let config = config.max_age(Some(never)).retire_limit(Some(never)).probe_timeout(never);
+    let (pool, fake) = pool(config.backoff_most(never).max_browsers(1));
+    fake.script(|script| script.failing_launches = 1);
+    let page = pool.page_with(LeaseOptions::new().deadline(never)).await.unwrap();
+    assert_eq!(page.run(never, page.call(Duration::ZERO)).await.unwrap(), Ok(()));
+    pool.retire(page.browser());
+    page.release();
+    let report = soon("the drain", pool.drain(never)).await;
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(fake.alive().browsers, 0);
 }
 
 #[test]

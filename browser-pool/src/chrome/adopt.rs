@@ -3,30 +3,31 @@
 use super::config::Chrome;
 use super::live::{ChromeBrowser, drive};
 use super::process::Process;
-use crate::driver::{Launch, Launched};
+use crate::driver::Launched;
 use crate::error::LaunchError;
 use crate::pool::Pool;
 use chromiumoxide::cdp::browser_protocol::target::EventTargetCrashed;
 use chromiumoxide::{Browser, Handler};
 use futures_util::StreamExt;
 use lastout_proc_tree::Tree;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::pending;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
-/// Browsers that wait for the launch that takes them in.
+/// Browsers that wait for the launch that takes them in, by the number that the pool gave them.
 #[derive(Debug, Default)]
-pub(super) struct Queue(Mutex<Vec<Adopted>>);
+pub(super) struct Queue(Mutex<BTreeMap<u64, Adopted>>);
 
 impl Queue {
-    pub(super) fn take(&self) -> Option<Adopted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    pub(super) fn take(&self, browser: u64) -> Option<Adopted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&browser)
     }
 
-    fn put(&self, adopted: Adopted) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(adopted);
+    fn put(&self, browser: u64, adopted: Adopted) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(browser, adopted);
     }
 }
 
@@ -40,10 +41,7 @@ pub(super) struct Adopted {
 
 impl Adopted {
     /// Connects what is connected already to the pool.
-    pub(super) async fn launch(
-        self,
-        _launch: &Launch,
-    ) -> Result<Launched<ChromeBrowser>, LaunchError> {
+    pub(super) async fn launch(self) -> Result<Launched<ChromeBrowser>, LaunchError> {
         let Self { browser, handler, process } = self;
         let mut drive: std::pin::Pin<Box<dyn Future<Output = _> + Send>> =
             Box::pin(drive(handler, pending()));
@@ -92,7 +90,8 @@ impl Pool<Chrome> {
     ///
     /// # Errors
     ///
-    /// [`AdoptError`]: the browser is then dropped, which kills its main process.
+    /// [`AdoptError`]. When the pool is full or closed the browser is ended with its whole tree; in the
+    /// other cases it is dropped, which kills its main process.
     pub fn adopt(
         &self,
         mut browser: Browser,
@@ -106,8 +105,8 @@ impl Pool<Chrome> {
         let process = Arc::new(Process::adopted(tree, profile_dir, None));
         let queue = &self.core().driver.inner.adopted;
         self.core()
-            .adopt(|| {
-                queue.put(Adopted { browser, handler, process });
+            .adopt(|number| {
+                queue.put(number, Adopted { browser, handler, process });
             })
             .ok_or(AdoptError::Full)
     }

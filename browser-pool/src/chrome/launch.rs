@@ -6,7 +6,7 @@ use super::config::{Chrome, Inner, Transport};
 use super::home::BrowserDir;
 use super::live::{ChromeBrowser, drive};
 use super::process::{KILL_BOUND, Process};
-use crate::driver::{Driver, Launch, Launched};
+use crate::driver::{Driver, IN_A_DROP, Launch, Launched};
 use crate::error::{LaunchError, Loss};
 use chromiumoxide::browser::Browser;
 use chromiumoxide::handler::HandlerConfig;
@@ -34,8 +34,8 @@ impl Driver for Chrome {
     type Browser = ChromeBrowser;
 
     async fn launch(&self, launch: Launch) -> Result<Launched<ChromeBrowser>, LaunchError> {
-        if let Some(adopted) = self.inner.adopted.take() {
-            return adopted.launch(&launch).await;
+        if let Some(adopted) = self.inner.adopted.take(launch.browser) {
+            return adopted.launch().await;
         }
         let deadline = Instant::now() + launch.timeout;
         let started = start(&self.inner, &launch)?;
@@ -59,6 +59,10 @@ impl Driver for Chrome {
                 Err(LaunchError::TimedOut { phase, after, stderr })
             }
         }
+    }
+
+    fn called_off(&self, browser: u64) {
+        drop(self.inner.adopted.take(browser));
     }
 }
 
@@ -84,7 +88,7 @@ fn start(chrome: &Inner, launch: &Launch) -> Result<Started, LaunchError> {
     let (tree, mut child, pipe) = match spawned {
         Ok(spawned) => spawned,
         Err(error) => {
-            let bound = std::time::Instant::now() + Duration::from_millis(250);
+            let bound = std::time::Instant::now() + IN_A_DROP;
             drop(super::remove::remove(dir.path(), None, bound));
             return Err(match error {
                 SpawnFailed::Args(error) => error,

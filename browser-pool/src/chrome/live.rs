@@ -13,9 +13,7 @@ use chromiumoxide::cdp::browser_protocol::browser::{
 use chromiumoxide::cdp::browser_protocol::network::{
     ClearBrowserCacheParams, ClearBrowserCookiesParams,
 };
-use chromiumoxide::cdp::browser_protocol::page::{
-    GetNavigationHistoryParams, ResetNavigationHistoryParams,
-};
+use chromiumoxide::cdp::browser_protocol::page::ResetNavigationHistoryParams;
 use chromiumoxide::cdp::browser_protocol::storage::ClearDataForOriginParams;
 use chromiumoxide::cdp::browser_protocol::target::{
     CloseTargetParams, CreateBrowserContextParams, CreateTargetParams, DisposeBrowserContextParams,
@@ -25,12 +23,15 @@ use chromiumoxide::error::CdpError;
 use chromiumoxide::{Browser, Handler, Page};
 use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt};
-use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
+
+/// Means the whole storage of a context, session storage included. A list of the origins that were
+/// visited would not do: frames, redirects and replaced history entries are in none.
+const EVERY_ORIGIN: &str = "*";
 
 /// A running browser.
 #[derive(Debug)]
@@ -184,14 +185,8 @@ impl LiveBrowser for ChromeBrowser {
             return Err(OpError::driver("the page was changed in ways that a reset cannot undo"));
         }
         self.close_popups(page).await?;
-        let history = page.execute(GetNavigationHistoryParams::default()).await.map_err(driver)?;
-        let origins: BTreeSet<_> =
-            history.result.entries.iter().filter_map(|entry| origin(&entry.url)).collect();
         page.goto("about:blank").await.map_err(driver)?;
-        for origin in origins {
-            let params = ClearDataForOriginParams::new(origin, "all");
-            page.execute(params).await.map_err(driver)?;
-        }
+        page.execute(ClearDataForOriginParams::new(EVERY_ORIGIN, "all")).await.map_err(driver)?;
         page.execute(ClearBrowserCookiesParams::default()).await.map_err(driver)?;
         page.execute(ClearBrowserCacheParams::default()).await.map_err(driver)?;
         page.execute(ResetNavigationHistoryParams::default()).await.map_err(driver)?;
@@ -218,14 +213,6 @@ impl LiveBrowser for ChromeBrowser {
     }
 }
 
-/// The origin of a URL that can have storage.
-fn origin(url: &str) -> Option<String> {
-    let (scheme, rest) = url.split_once("://")?;
-    let host = rest.split(['/', '?', '#']).next()?;
-    let storing = matches!(scheme, "http" | "https");
-    (storing && !host.is_empty()).then(|| format!("{scheme}://{host}"))
-}
-
 /// Polls the handler and what carries its messages until one of them ends. A panic of the handler is
 /// an end like any other.
 pub(super) async fn drive(mut handler: Handler, carried: impl Future<Output = Loss>) -> Loss {
@@ -249,18 +236,4 @@ pub(super) async fn drive(mut handler: Handler, carried: impl Future<Output = Lo
 fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::origin;
-
-    #[test]
-    fn only_the_web_has_storage() {
-        assert_eq!(origin("http://a:1/x?y#z").as_deref(), Some("http://a:1"));
-        assert_eq!(origin("https://b").as_deref(), Some("https://b"));
-        for without in ["about:blank", "data:text/html,x", "file:///etc", "http://", ""] {
-            assert_eq!(origin(without), None);
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 use super::home::BrowserDir;
 use super::remove::remove;
+use crate::driver::IN_A_DROP;
 use crate::report::{BrowserReport, LeftBehind};
 use crate::tasks;
 use lastout_cleanup_worker::RemoveDirAll;
@@ -19,7 +20,7 @@ pub(super) const KILL_BOUND: Duration = Duration::from_secs(5);
 /// How much of the standard error is kept.
 const STDERR: u64 = 4 * 1024;
 
-/// A browser's processes and files. Dropping it ends both, within 250 ms; the rest is handed to the
+/// A browser's processes and files. Dropping it ends both, within a bound; the rest is handed to the
 /// cleanup worker.
 #[derive(Debug)]
 pub(super) struct Process {
@@ -30,9 +31,6 @@ pub(super) struct Process {
     stderr: Option<Collector>,
     ended: OnceLock<BrowserReport>,
 }
-
-/// Bound of the end in a drop.
-const DROP_BOUND: Duration = Duration::from_millis(250);
 
 impl Process {
     /// Owns a spawned browser.
@@ -89,7 +87,7 @@ impl Process {
         match tasks::blocking(finish).await {
             Some(report) => report,
             // The runtime ends: its threads take no more work.
-            None => self.end_now(DROP_BOUND),
+            None => self.end_now(IN_A_DROP),
         }
     }
 
@@ -140,6 +138,6 @@ fn remove_or_hand_over(dir: &Path, tree: &Tree, deadline: Instant) -> Option<Lef
 
 impl Drop for Process {
     fn drop(&mut self) {
-        drop(self.end_now(DROP_BOUND));
+        drop(self.end_now(IN_A_DROP));
     }
 }

@@ -1,7 +1,8 @@
 //! How a pool ends: drained, destroyed, or dropped.
 
 use super::{Pool, Shared};
-use crate::driver::{Driver, LiveBrowser};
+use crate::config::FOREVER;
+use crate::driver::{Driver, IN_A_DROP, LiveBrowser};
 use crate::report::{EndReason, LeftBehind, PoolReport};
 use crate::shell::Core;
 use crate::state::Event;
@@ -13,9 +14,6 @@ use tokio::time::{Instant, timeout_at};
 /// How long after an end's deadline the pool still waits for processes that were killed to be gone.
 const AFTER_KILL: Duration = Duration::from_secs(5);
 
-/// Bound of the synchronous end of all browsers when the last handle of a pool is dropped.
-const DROP_BOUND: Duration = Duration::from_millis(250);
-
 impl<D: Driver> Pool<D> {
     /// Refuses new leases, waits for those that are out, then ends every browser. At `deadline`
     /// whatever is left is revoked and killed; that takes milliseconds, and at most five seconds more
@@ -25,7 +23,7 @@ impl<D: Driver> Pool<D> {
     ///
     /// The pool stays closed to new leases and goes on draining; the report is lost.
     pub async fn drain(&self, deadline: Duration) -> PoolReport {
-        let end_by = Instant::now() + deadline;
+        let end_by = Instant::now() + deadline.min(FOREVER);
         let before = self.browsers();
         self.core().apply(Event::Drain);
         self.end(end_by, before).await
@@ -38,7 +36,7 @@ impl<D: Driver> Pool<D> {
     ///
     /// The browsers go on ending; the report is lost.
     pub async fn destroy_all(&self, deadline: Duration) -> PoolReport {
-        let end_by = Instant::now() + deadline;
+        let end_by = Instant::now() + deadline.min(FOREVER);
         let before = self.browsers();
         self.core().end_by(end_by);
         self.core().apply(Event::Destroy);
@@ -103,7 +101,7 @@ impl<D: Driver> Drop for Shared<D> {
         core.apply(Event::Destroy);
         core.alarm.notify_one();
         tasks::side_by_side(live, |(slot, live)| {
-            let mut report = live.end_now(DROP_BOUND);
+            let mut report = live.end_now(IN_A_DROP);
             report.browser = slot.0;
             report.reason = Some(EndReason::PoolEnded);
             crate::trace::ended(&report);

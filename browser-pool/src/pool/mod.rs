@@ -2,7 +2,7 @@
 
 mod end;
 
-use crate::config::PoolConfig;
+use crate::config::{FOREVER, PoolConfig};
 use crate::driver::{Driver, LiveBrowser};
 use crate::error::{AcquireError, WithPageError};
 use crate::hooks::{Hooked, Hooks, NoHooks};
@@ -23,7 +23,9 @@ use tokio::time::{Instant, timeout_at};
 ///
 /// When the last handle is dropped without [`drain`](Self::drain) or
 /// [`destroy_all`](Self::destroy_all), every browser is killed and its directory removed before the
-/// drop returns, within 250 ms; leases that are still out are revoked.
+/// drop returns, all at once, and leases that are still out are revoked. That takes milliseconds; after
+/// two seconds, on a machine that is busy with much else, the rest goes to the cleanup worker. A browser
+/// that is only being launched ends with its task, when the runtime next runs or ends.
 pub struct Pool<D: Driver> {
     shared: Arc<Shared<D>>,
 }
@@ -265,7 +267,7 @@ impl<D: Driver> Pool<D> {
         options: LeaseOptions,
     ) -> Result<Granted<D>, AcquireError> {
         let core = self.core();
-        let after = options.deadline.unwrap_or(core.config.acquire_timeout);
+        let after = options.deadline.unwrap_or(core.config.acquire_timeout).min(FOREVER);
         let started = Instant::now();
         let (waiter, answer) = core.ask(options.tenant, options.profile, spec);
         // A future that is dropped here drops the answer first, which gives an unused grant back,

@@ -187,10 +187,10 @@ impl<D: Driver> Core<D> {
 
     /// Launches one more browser if there is a place for it; `prepare` runs before the launch can.
     #[cfg(feature = "chrome")]
-    pub(crate) fn adopt(self: &Arc<Self>, prepare: impl FnOnce()) -> Option<u64> {
+    pub(crate) fn adopt(self: &Arc<Self>, prepare: impl FnOnce(u64)) -> Option<u64> {
         self.turn(|inner, now| {
             let slot = inner.state.adopt(now, &mut inner.actions)?;
-            prepare();
+            prepare(slot.0);
             Some(slot.0)
         })
     }

@@ -1,7 +1,10 @@
 //! What the tests on real browsers share: the browsers, a web server, and an oracle for what is left.
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part")]
 
+pub(crate) mod endings;
+pub(crate) mod losses;
 mod oracle;
+pub(crate) mod owner;
 mod server;
 
 pub(crate) use oracle::Oracle;

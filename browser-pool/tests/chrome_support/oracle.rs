@@ -30,6 +30,13 @@ impl Oracle {
         &self.root
     }
 
+    /// Where scripts in place of browsers are; ends with the oracle.
+    pub(crate) fn scripts(&self) -> PathBuf {
+        let path = self.root.with_extension("bin");
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
     /// Everybody who belongs to a browser below the root, without this process and zombies.
     pub(crate) fn processes(&self) -> Vec<Found> {
         let needle = self.root.as_os_str().as_encoded_bytes().to_owned();
@@ -72,6 +79,35 @@ impl Oracle {
     pub(crate) fn renderers(&self) -> Vec<u32> {
         let renders = |found: &Found| found.command.contains("--type=renderer");
         self.processes().into_iter().filter(renders).map(|found| found.pid).collect()
+    }
+
+    /// Whatever the browsers hold open for writing is below the root, and so are their socket directories:
+    /// nothing of theirs can be litter elsewhere.
+    pub(crate) fn assert_private(&self) {
+        let elsewhere = |path: &Path| {
+            let places = ["/tmp", "/var/tmp", "/root", "/home"].map(Path::new);
+            places.iter().any(|place| path.starts_with(place)) && !path.starts_with(&self.root)
+        };
+        let mut writes = 0;
+        for Found { pid, command } in self.processes() {
+            let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            for fd in fds {
+                let info = format!("/proc/{pid}/fdinfo/{}", fd.file_name().to_string_lossy());
+                let info = std::fs::read_to_string(info).unwrap_or_default();
+                let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+                let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+                let Ok(path) = std::fs::read_link(fd.path()) else { continue };
+                let is_written = flags.is_some_and(|flags| flags & 3 != 0);
+                writes += usize::from(is_written && path.starts_with(&self.root));
+                assert!(!(is_written && elsewhere(&path)), "{path:?} is open in {command}");
+            }
+        }
+        assert!(writes > 0, "the browsers write below the root");
+        for browser in self.browser_directories() {
+            if let Ok(socket) = std::fs::read_link(browser.join("p/SingletonSocket")) {
+                assert!(socket.starts_with(&self.root), "{socket:?}");
+            }
+        }
     }
 
     pub(crate) fn assert_no_process(&self) {
@@ -135,6 +171,7 @@ impl Drop for Oracle {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
         }
+        drop(std::fs::remove_dir_all(self.root.with_extension("bin")));
         let started = Instant::now();
         while std::fs::remove_dir_all(&self.root).is_err()
             && self.root.exists()

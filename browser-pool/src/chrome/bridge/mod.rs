@@ -19,6 +19,7 @@ use async_tungstenite::{WebSocketReceiver, WebSocketSender, WebSocketStream};
 use bytes::{Buf, BytesMut};
 use futures_util::StreamExt;
 use futures_util::io::{AsyncRead, AsyncWrite};
+use futures_util::stream::FuturesUnordered;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,6 +35,10 @@ const READ: usize = 64 * 1024;
 
 /// A browser that sends more than this in one message is not one.
 const LONGEST_MESSAGE: usize = 1 << 30;
+
+/// Connections that may be in their handshake at once. Others of this machine can fill them for as long as
+/// the launch may take, and then the launch fails.
+const MOST_CALLERS: usize = 64;
 
 /// The client's side of a bridge.
 type Socket = WebSocketStream<TokioAdapter<TcpStream>>;
@@ -113,13 +118,8 @@ impl Bridge {
     /// the client is turned away.
     pub(super) async fn run(self) -> Loss {
         let Self { listener, path, knowledge, upstream, crashes } = self;
-        let socket = loop {
-            let Ok((stream, _)) = listener.accept().await else {
-                return Loss::Disconnected;
-            };
-            if let Some(socket) = admit(stream, &path).await {
-                break socket;
-            }
+        let Some(socket) = first_who_knows(&listener, &path).await else {
+            return Loss::Disconnected;
         };
         drop(listener);
         match upstream {
@@ -149,6 +149,23 @@ pub(super) async fn connect(
 
 fn limits() -> WebSocketConfig {
     WebSocketConfig::default().max_message_size(None).max_frame_size(None)
+}
+
+/// The first who connects and knows the secret. Whoever connects and says nothing holds up nobody.
+async fn first_who_knows(listener: &TcpListener, secret: &str) -> Option<Socket> {
+    let mut callers = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if callers.len() < MOST_CALLERS => {
+                callers.push(admit(accepted.ok()?.0, secret));
+            }
+            Some(admitted) = callers.next(), if !callers.is_empty() => {
+                if admitted.is_some() {
+                    return admitted;
+                }
+            }
+        }
+    }
 }
 
 async fn admit(stream: TcpStream, secret: &str) -> Option<Socket> {
@@ -317,3 +334,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Target for WebSocketSender<S> {
         self.send(Message::Text(text)).await.is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

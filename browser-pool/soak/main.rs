@@ -53,7 +53,11 @@ fn main() {
         turns += 1;
     }
     let done = turns / engines.len();
-    println!("{turns} storms, every sum is right; {} of {} faults", done.min(ACTS.len()), ACTS.len());
+    println!(
+        "{turns} storms, every sum is right; {} of {} faults",
+        done.min(ACTS.len()),
+        ACTS.len()
+    );
     for (name, _) in ACTS.iter().skip(done) {
         println!("no time for: {name}");
     }

@@ -155,7 +155,8 @@ impl PoolConfigBuilder {
         max_errors: u32;
         /// A retired browser is closed after this time even when a lease is still out.
         retire_limit: Option<Duration>;
-        /// Nothing is launched or made ahead while the machine has fewer bytes of memory available.
+        /// Nothing is launched or made ahead while fewer bytes of memory can be had: on the machine, or
+        /// within the limits of this process's control groups (version 2).
         min_free_memory: Option<u64>;
         /// Pause after a first failed launch; doubled by each further one. Default 250 ms.
         backoff_first: Duration;

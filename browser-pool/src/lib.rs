@@ -11,6 +11,7 @@ mod chrome;
 mod config;
 mod driver;
 mod error;
+mod free_memory;
 mod hooks;
 mod jobs;
 mod lease;

@@ -1,6 +1,7 @@
 //! Wakes the pool when time alone changes something: idleness, age, limits, pauses, free memory.
 
 use crate::driver::Driver;
+use crate::free_memory::free_memory;
 use crate::shell::Core;
 use crate::state::Event;
 use std::sync::{Arc, Weak};
@@ -37,12 +38,4 @@ pub(crate) async fn tick<D: Driver>(pool: Weak<Core<D>>, alarm: Arc<Notify>) {
             None => alarm.notified().await,
         }
     }
-}
-
-/// Bytes that the kernel says can be had without swapping; `None` where it does not say.
-fn free_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
 }

@@ -86,9 +86,8 @@ async fn leases_see_nothing_of_each_other() {
             let sites = [server.url("/one"), server.url("/two").replace("127.0.0.1", "localhost")];
             for round in 0..3 {
                 let page = soon("a page", pool.page()).await.unwrap();
-                let read = async || -> String {
-                    page.evaluate(SEEN).await.unwrap().into_value().unwrap()
-                };
+                let read =
+                    async || -> String { page.evaluate(SEEN).await.unwrap().into_value().unwrap() };
                 let mut seen = Vec::new();
                 for site in &sites {
                     page.goto(site).await.unwrap();

@@ -8,9 +8,7 @@
 
 mod chrome_support;
 
-use chrome_support::{
-    LONG, Oracle, builder, endings, engines, soon,
-};
+use chrome_support::{LONG, Oracle, builder, endings, engines, soon};
 use lastout_browser_pool::chromiumoxide::{Browser, BrowserConfig, Handler};
 use lastout_browser_pool::{AdoptError, BrowserPool, PoolConfig};
 use std::path::Path;

@@ -282,6 +282,7 @@ fn kill_recorded(browser: &Path, deadline: Deadline) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     fn root() -> PathBuf {
         let root = PathBuf::from("/tmp").join(format!("lo-{}", random_name().unwrap()));
@@ -304,9 +305,35 @@ mod tests {
         let report = sweeper.sweep();
         assert_eq!((report.living, report.dead, report.left.len()), (1, 1, 0));
         assert!(!dead_path.exists() && browser.path().exists());
-        remove(browser.path(), None, std::time::Instant::now() + SWEEP_BOUND).unwrap();
+        remove(browser.path(), None, Instant::now() + SWEEP_BOUND).unwrap();
         drop((living, sweeper));
         assert!(own_dirs(&root).next().is_none(), "owners leave nothing");
+        std::fs::remove_dir(&root).unwrap();
+    }
+
+    #[test]
+    fn owners_that_come_go_and_sweep_at_once_never_touch_a_living_one() {
+        let root = root();
+        let owner = |number: u64| {
+            for round in 0..40 {
+                let home = Home::open(Some(root.clone())).unwrap();
+                let browser = home.browser().unwrap();
+                let report = home.sweep();
+                assert!(report.left.is_empty(), "{report:?}");
+                assert!(browser.path().join("p").exists() && home.path().join("lock").exists());
+                if (number + round) % 3 > 0 {
+                    remove(browser.path(), None, Instant::now() + SWEEP_BOUND).unwrap();
+                }
+                // Otherwise it dies with a browser's directory: somebody else's sweep takes it.
+            }
+        };
+        std::thread::scope(|scope| {
+            (0..3).for_each(|number| drop(scope.spawn(move || owner(number))));
+        });
+        let last = Home::open(Some(root.clone())).unwrap();
+        last.sweep();
+        drop(last);
+        assert!(own_dirs(&root).next().is_none(), "every dead owner was swept");
         std::fs::remove_dir(&root).unwrap();
     }
 
@@ -331,7 +358,7 @@ mod tests {
         assert!(matches!(Home::open(Some(long)), Err(LaunchError::Refused { .. })));
         drop(home);
         for path in [root, outside, shared] {
-            remove(&path, None, std::time::Instant::now() + SWEEP_BOUND).unwrap();
+            remove(&path, None, Instant::now() + SWEEP_BOUND).unwrap();
         }
     }
 }

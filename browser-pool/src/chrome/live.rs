@@ -186,6 +186,7 @@ impl LiveBrowser for ChromeBrowser {
         }
         self.close_popups(page).await?;
         page.goto("about:blank").await.map_err(driver)?;
+        page.evaluate("window.name = ''").await.map_err(driver)?;
         page.execute(ClearDataForOriginParams::new(EVERY_ORIGIN, "all")).await.map_err(driver)?;
         page.execute(ClearBrowserCookiesParams::default()).await.map_err(driver)?;
         page.execute(ClearBrowserCacheParams::default()).await.map_err(driver)?;

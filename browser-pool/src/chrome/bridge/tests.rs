@@ -9,7 +9,10 @@ async fn whoever_is_silent_or_wrong_holds_up_nobody() {
         silent.push(TcpStream::connect(address).await.unwrap());
     }
     let client = async {
-        assert!(connect(&format!("ws://{address}/guess")).await.is_err(), "the secret is asked for");
+        assert!(
+            connect(&format!("ws://{address}/guess")).await.is_err(),
+            "the secret is asked for"
+        );
         connect(&format!("ws://{address}/secret")).await.unwrap()
     };
     let both = async { tokio::join!(first_who_knows(&listener, "/secret"), client) };

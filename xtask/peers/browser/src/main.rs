@@ -4,6 +4,7 @@
 //! `LASTOUT_CHROME` names the browser (default `/usr/bin/chromium`), `LASTOUT_CHROME_HEADLESS_SHELL` the
 //! headless shell; both are measured. The node peers are installed by `npm ci` below `target/peers`.
 
+mod ends;
 mod node;
 mod ours;
 mod proc;
@@ -34,6 +35,13 @@ fn main() -> ExitCode {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let (tasks, concurrency) = (number(tasks), number(concurrency));
         runtime.block_on(tasks::child(contender, engine.as_ref(), url, tasks, concurrency));
+        return ExitCode::SUCCESS;
+    }
+    if let [_, role, contender, engine] = &args[..]
+        && (role == "--owner" || role == "--drops")
+    {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(ends::play(role, contender, engine.as_ref()));
         return ExitCode::SUCCESS;
     }
     let full =
@@ -78,7 +86,15 @@ fn main() -> ExitCode {
     for (engine, name) in [(Some(full), "chromium"), (shell, "headless shell")] {
         let Some(engine) = engine else { continue };
         let engine: &'static PathBuf = Box::leak(Box::new(engine));
-        bench = bench
+        bench = leftovers(bench, engine, name)
+            .case(
+                Case::lower(
+                    &format!("memory of a browser with five isolated pages, {name}"),
+                    "MiB",
+                )
+                .rounds(1)
+                .ours(|| rt.block_on(ours::memory(engine))),
+            )
             .case(
                 Case::lower(&format!("teardown by drain, {name}"), "ms")
                     .rounds(7)
@@ -95,6 +111,29 @@ fn main() -> ExitCode {
         bench = throughput(bench, engine, name, rt);
     }
     bench.run()
+}
+
+/// What is left when the owner is killed, and when browsers are dropped.
+fn leftovers<'a>(bench: Bench<'a>, engine: &'static PathBuf, name: &str) -> Bench<'a> {
+    let (kills, drops) = (2 * ends::KILLS, 2 * ends::DROPS);
+    let survivors =
+        format!("processes alive a second after SIGKILL of their owner, {kills} owners, {name}");
+    let litter = format!("files and directories left by {drops} drops, {name}");
+    bench
+        .case(
+            Case::lower(&survivors, "processes")
+                .rounds(1)
+                .ours(ends::summed(|| ends::survivors("ours", engine)))
+                .peer("chromiumoxide", ends::summed(|| ends::survivors("chromiumoxide", engine)))
+                .bar(Bar::absolute().max(0.0)),
+        )
+        .case(
+            Case::lower(&litter, "files")
+                .rounds(1)
+                .ours(ends::summed(|| ends::litter("ours", engine)))
+                .peer("chromiumoxide", ends::summed(|| ends::litter("chromiumoxide", engine)))
+                .bar(Bar::absolute().max(0.0)),
+        )
 }
 
 /// One run of the tasks gives four figures; each is a case, and the runs are shared between them.

@@ -203,3 +203,43 @@ pub async fn tasks(engine: &Path, url: &str, tasks: usize, concurrency: usize) {
     proc::report(wall, proc::own_cpu() - cpu, failed.into_inner()).await;
     end(pool).await;
 }
+
+/// An owner with a busy page, until it is killed.
+pub async fn own(engine: &Path) {
+    let pool = start(engine, PoolConfig::builder().max_browsers(1));
+    let page = pool.page().await.expect("a page");
+    page.goto(crate::raw::BUSY).await.expect("a busy page");
+    println!("ready");
+    std::future::pending::<()>().await;
+}
+
+/// Drops pools with a page out, one after the other.
+pub async fn drops(engine: &Path, drops: usize) {
+    for _ in 0..drops {
+        let pool = start(engine, PoolConfig::builder().max_browsers(1));
+        let page = pool.page().await.expect("a page");
+        page.goto(crate::raw::BUSY).await.expect("a busy page");
+        drop(pool);
+        drop(page);
+    }
+    // The empty directory that all pools of a user share stays; it is no litter of one of them.
+    let root = std::env::temp_dir().join(format!("lastout-{}", own_uid()));
+    let until = Instant::now() + LONG;
+    while std::fs::remove_dir(&root).is_err() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// MiB (PSS) of a browser with five isolated pages.
+pub async fn memory(engine: &Path) -> f64 {
+    let pool = start(engine, PoolConfig::builder().max_browsers(1).max_contexts(8).spares(0));
+    let mut pages = Vec::new();
+    for _ in 0..5 {
+        pages.push(pool.page().await.expect("a page"));
+    }
+    pool.measure().await;
+    let memory = pool.stats().memory as f64 / (1024.0 * 1024.0);
+    drop(pages);
+    end(pool).await;
+    memory
+}

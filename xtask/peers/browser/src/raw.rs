@@ -23,6 +23,18 @@ async fn launch(engine: &Path) -> Raw {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let profile = std::env::temp_dir().join(format!("lastout-raw-{}-{number}", std::process::id()));
     let config = BrowserConfig::builder().chrome_executable(engine).user_data_dir(&profile);
+    // Its sockets go into the profile's own folder; without this each run leaves one in /tmp.
+    let config = if std::env::var_os("HOME")
+        .is_some_and(|home| Path::new(&home).starts_with("/tmp/lo-bench-"))
+    {
+        config
+    } else {
+        let private = profile.with_extension("d");
+        std::fs::create_dir_all(&private).expect("a private folder");
+        config
+            .env("TMPDIR", private.display().to_string())
+            .env("HOME", private.display().to_string())
+    };
     let config = config.no_sandbox().arg("--disable-gpu").viewport(None).new_headless_mode();
     let config = config.build().expect("a configuration");
     let (browser, mut handler) = Browser::launch(config).await.expect("a browser");
@@ -40,7 +52,13 @@ async fn isolated(browser: &Browser) -> Option<(Page, impl Future<Output = ()>)>
     Some((page, async move { drop(browser.dispose_browser_context(context).await) }))
 }
 
-async fn end(mut raw: Raw) {
+async fn end(raw: Raw) {
+    let private = raw.profile.with_extension("d");
+    close(raw).await;
+    drop(std::fs::remove_dir_all(private));
+}
+
+async fn close(mut raw: Raw) {
     drop(raw.browser.close().await);
     drop(raw.browser.wait().await);
     raw.handler.abort();
@@ -85,9 +103,12 @@ pub async fn teardown(engine: &Path) -> f64 {
     let raw = launch(engine).await;
     let (_page, dispose) = isolated(&raw.browser).await.expect("a page");
     dispose.await;
+    let private = raw.profile.with_extension("d");
     let started = Instant::now();
-    end(raw).await;
-    started.elapsed().as_secs_f64() * 1e3
+    close(raw).await;
+    let elapsed = started.elapsed().as_secs_f64() * 1e3;
+    drop(std::fs::remove_dir_all(private));
+    elapsed
 }
 
 pub async fn tasks(engine: &Path, url: &str, tasks: usize, concurrency: usize) {
@@ -117,4 +138,31 @@ pub async fn tasks(engine: &Path, url: &str, tasks: usize, concurrency: usize) {
     let wall = started.elapsed().as_secs_f64();
     proc::report(wall, proc::own_cpu() - cpu, failed.into_inner()).await;
     end(raw).await;
+}
+
+/// A page that never rests.
+pub const BUSY: &str = "data:text/html,<script>setInterval(() => 0, 1)</script>";
+
+/// An owner with a busy page, until it is killed.
+pub async fn own(engine: &Path) {
+    let raw = launch(engine).await;
+    let page = raw.browser.new_page("about:blank").await.expect("a page");
+    page.goto(BUSY).await.expect("a busy page");
+    println!("ready");
+    std::future::pending::<()>().await;
+}
+
+/// Drops browsers with a page, one after the other, and removes their profiles as one would.
+pub async fn drops(engine: &Path, drops: usize) {
+    for _ in 0..drops {
+        let raw = launch(engine).await;
+        let page = raw.browser.new_page("about:blank").await.expect("a page");
+        page.goto(BUSY).await.expect("a busy page");
+        let Raw { browser, handler, profile } = raw;
+        handler.abort();
+        drop((page, browser));
+        drop(std::fs::remove_dir_all(&profile));
+    }
+    // What comes back, comes back soon.
+    tokio::time::sleep(Duration::from_secs(1)).await;
 }

@@ -28,6 +28,7 @@ pub use self::browser::{FakeBrowser, FakePage};
 
 use crate::driver::{Driver, Launch, Launched};
 use crate::error::{LaunchError, Loss};
+use crate::request::LaunchProfile;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -79,6 +80,7 @@ struct World {
     script: Script,
     browsers: BTreeMap<u64, Machine>,
     launched: u64,
+    profiles: Vec<LaunchProfile>,
     next: u64,
 }
 
@@ -127,6 +129,11 @@ impl FakeDriver {
     /// Launches that succeeded so far.
     pub fn launched(&self) -> u64 {
         self.world().launched
+    }
+
+    /// What the launches that succeeded were asked to start with, in their order.
+    pub fn profiles(&self) -> Vec<LaunchProfile> {
+        self.world().profiles.clone()
     }
 
     /// The numbers of the living browsers.
@@ -182,6 +189,7 @@ impl Driver for FakeDriver {
         let machine = Machine { fate, frozen: false, contexts, pages, crashes };
         world.browsers.insert(launch.browser, machine);
         world.launched += 1;
+        world.profiles.push(LaunchProfile::clone(&launch.profile));
         let (driven, driving) = watch::channel(());
         let drive = Box::pin(async move {
             let _driven = driven;

@@ -1,3 +1,5 @@
+//! Who is admitted to the bridge.
+
 use super::*;
 
 #[tokio::test]

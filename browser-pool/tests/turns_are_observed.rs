@@ -1,0 +1,142 @@
+//! Hooks and events tell each turn of a browser's and a lease's life once, in order.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test, on tasks of its own")]
+
+mod support;
+
+use lastout_browser_pool::testing::FakeDriver;
+use lastout_browser_pool::{
+    BrowserReport, EndReason, Hooks, LaunchError, LaunchProfile, LeaseInfo, Loss, Pool, PoolConfig,
+    UnitSpec,
+};
+use std::sync::{Arc, Mutex};
+use support::{assert_clean_end, soon, until};
+
+#[derive(Debug, Default)]
+struct Log(Mutex<Vec<String>>);
+
+impl Log {
+    fn note(&self, text: impl Into<String>) {
+        self.0.lock().unwrap().push(text.into());
+    }
+
+    fn taken(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+impl Hooks for Log {
+    fn before_launch(&self, _: u64, profile: &mut LaunchProfile) {
+        *profile = std::mem::take(profile).arg("--from-the-hook");
+        self.note("before launch");
+    }
+
+    fn after_launch(&self, _: u64, error: Option<&LaunchError>) {
+        self.note(if error.is_some() { "launch failed" } else { "launched" });
+    }
+
+    fn on_lease(&self, lease: &LeaseInfo) {
+        assert!(matches!(lease.unit, UnitSpec::Page(_)), "{lease:?}");
+        self.note("leased");
+    }
+
+    fn on_release(&self, _: &LeaseInfo, loss: Option<&Loss>) {
+        self.note(if loss.is_some() { "lost" } else { "released" });
+    }
+
+    fn on_retire(&self, _: u64, reason: &EndReason) {
+        self.note(format!("retired: {}", reason.name()));
+    }
+
+    fn on_end(&self, report: &BrowserReport) {
+        self.note(format!("ended: {}", report.reason().unwrap().name()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_the_hooks() {
+    let (fake, log) = (FakeDriver::new(), Arc::new(Log::default()));
+    let config = PoolConfig::builder().max_browsers(1).spares(0).build().unwrap();
+    let pool = Pool::start_with(fake.clone(), config, log.clone()).unwrap();
+    fake.script(|script| script.failing_launches = 1);
+    let page = pool.page().await.unwrap();
+    assert_eq!(
+        log.taken(),
+        ["before launch", "launch failed", "before launch", "launched", "leased"]
+    );
+    assert_eq!(fake.profiles(), [LaunchProfile::new().arg("--from-the-hook")]);
+    pool.retire(page.browser());
+    page.release();
+    until(&pool, "the end of the retired", |stats| stats.ended.get("asked") == Some(&1)).await;
+    assert_eq!(log.taken(), ["retired: asked", "released", "ended: asked"]);
+    let page = pool.page().await.unwrap();
+    fake.crash(page.browser());
+    soon("the loss", page.lost()).await;
+    drop(page);
+    until(&pool, "the end of the lost", |stats| stats.ended.get("lost") == Some(&1)).await;
+    let mut seen = log.taken();
+    // The lease comes back whenever its holder lets go.
+    seen[3..].sort();
+    assert_eq!(seen, ["before launch", "launched", "leased", "ended: lost", "lost"]);
+    assert_clean_end(&pool, &fake).await;
+}
+
+#[cfg(feature = "tracing")]
+mod events {
+    use super::*;
+    use std::fmt::Write as _;
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
+    /// Writes down the messages of events and the names of spans.
+    struct Recorder(Arc<Log>);
+
+    impl Visit for Recorder {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            if field.name() == "message" {
+                let mut text = String::new();
+                write!(text, "{value:?}").unwrap();
+                self.0.note(text);
+            }
+        }
+    }
+
+    impl Subscriber for Recorder {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target().starts_with("lastout_browser_pool")
+        }
+
+        fn new_span(&self, span: &Attributes<'_>) -> Id {
+            self.0.note(format!("span {}", span.metadata().name()));
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            event.record(&mut Recorder(self.0.clone()));
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn by_events_and_a_span_for_each_lease() {
+        let log = Arc::new(Log::default());
+        let _guard = tracing::subscriber::set_default(Recorder(log.clone()));
+        let config = PoolConfig::builder().max_browsers(1).spares(0);
+        let (pool, fake) = support::pool(config);
+        let page = pool.page().await.unwrap();
+        assert_eq!(log.taken(), ["browser launched", "span lease"]);
+        fake.crash_page(&page);
+        soon("the loss", page.lost()).await;
+        drop(page);
+        assert_eq!(log.taken(), ["page crashed", "lease ended"]);
+        assert_clean_end(&pool, &fake).await;
+        assert_eq!(log.taken(), ["browser retired", "browser ended"]);
+    }
+}

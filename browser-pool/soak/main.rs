@@ -11,8 +11,10 @@
 #[path = "../tests/chrome_support/mod.rs"]
 mod chrome_support;
 
-use chrome_support::{LONG, Oracle, Server, builder, endings, engines, losses, owner, soon};
-use lastout_browser_pool::{BrowserPool, Isolation, LeaseOptions, PoolConfig};
+use chrome_support::{
+    LONG, Oracle, Server, builder, endings, engines, losses, owner, patient, soon,
+};
+use lastout_browser_pool::{BrowserPool, Isolation, LeaseOptions};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 use std::sync::Arc;
@@ -96,7 +98,7 @@ impl Random {
 
 async fn storm(engine: &std::path::Path, isolation: Isolation, mut random: Random) {
     let (oracle, server) = (Oracle::new(), Server::start().await);
-    let config = PoolConfig::builder()
+    let config = patient()
         .max_browsers(2)
         .max_contexts(6)
         .spares(2)

@@ -9,9 +9,9 @@
 mod chrome_support;
 
 use chrome_support::{
-    LONG, Oracle, Server, assert_clean_end, builder, endings, engines, pool, soon,
+    LONG, Oracle, Server, assert_clean_end, builder, endings, engines, patient, pool, soon,
 };
-use lastout_browser_pool::{BrowserPool, Isolation, LeaseOptions, PoolConfig, Transport};
+use lastout_browser_pool::{BrowserPool, Isolation, LeaseOptions, Transport};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -20,7 +20,7 @@ async fn a_page_works_and_nothing_is_left() {
         for transport in [Transport::Pipe, Transport::Port] {
             let (oracle, server) = (Oracle::new(), Server::start().await);
             let chrome = builder(&engine, &oracle).transport(transport).build().unwrap();
-            let pool = BrowserPool::start(chrome, PoolConfig::default()).unwrap();
+            let pool = BrowserPool::start(chrome, patient().build().unwrap()).unwrap();
             let page = soon("a page", pool.page()).await.unwrap();
             page.goto(server.url("/one")).await.unwrap();
             assert_eq!(page.get_title().await.unwrap().as_deref(), Some("page /one"));
@@ -80,8 +80,7 @@ async fn leases_see_nothing_of_each_other() {
     for engine in engines() {
         for isolation in [Isolation::Context, Isolation::Page] {
             let (oracle, server) = (Oracle::new(), Server::start().await);
-            let config =
-                PoolConfig::builder().max_browsers(1).isolation(isolation).build().unwrap();
+            let config = patient().max_browsers(1).isolation(isolation).build().unwrap();
             let pool = pool(&engine, &oracle, config);
             let sites = [server.url("/one"), server.url("/two").replace("127.0.0.1", "localhost")];
             for round in 0..3 {
@@ -123,7 +122,7 @@ async fn leases_see_nothing_of_each_other() {
 async fn a_page_with_lasting_changes_is_not_used_again() {
     let engine = engines().pop().unwrap();
     let oracle = Oracle::new();
-    let config = PoolConfig::builder().max_browsers(1).isolation(Isolation::Page).spares(0);
+    let config = patient().max_browsers(1).isolation(Isolation::Page).spares(0);
     let pool = pool(&engine, &oracle, config.build().unwrap());
     let page = soon("a page", pool.page()).await.unwrap();
     page.set_user_agent("somebody else").await.unwrap();
@@ -141,7 +140,7 @@ async fn a_page_with_lasting_changes_is_not_used_again() {
 async fn contexts_and_whole_browsers_are_leased() {
     for engine in engines() {
         let (oracle, server) = (Oracle::new(), Server::start().await);
-        let pool = pool(&engine, &oracle, PoolConfig::builder().max_browsers(2).build().unwrap());
+        let pool = pool(&engine, &oracle, patient().max_browsers(2).build().unwrap());
         let context = soon("a context", pool.context()).await.unwrap();
         let (one, two) = tokio::join!(context.new_page(), context.new_page());
         let (one, two) = (one.unwrap(), two.unwrap());
@@ -174,7 +173,7 @@ async fn downloads_are_kept_when_asked_for_and_end_with_the_lease() {
 async fn navigation_has_limits_of_its_own() {
     let engine = engines().pop().unwrap();
     let (oracle, server) = (Oracle::new(), Server::start().await);
-    let pool = pool(&engine, &oracle, PoolConfig::default());
+    let pool = pool(&engine, &oracle, patient().build().unwrap());
     let page = soon("a page", pool.page()).await.unwrap();
     let short = page.navigate(server.url("/hang"), Duration::from_millis(300)).await;
     assert!(matches!(short, Err(lastout_browser_pool::OpError::TimedOut { .. })), "{short:?}");

@@ -8,8 +8,7 @@
 
 mod chrome_support;
 
-use chrome_support::{LONG, Oracle, assert_clean_end, engines, losses, pool, soon};
-use lastout_browser_pool::PoolConfig;
+use chrome_support::{LONG, Oracle, assert_clean_end, engines, losses, patient, pool, soon};
 use std::time::Duration;
 
 /// The soak runs twenty.
@@ -59,7 +58,7 @@ async fn pages_that_hold_on() {
 async fn a_call_beyond_the_limit_of_the_pool() {
     let engine = engines().pop().unwrap();
     let oracle = Oracle::new();
-    let config = PoolConfig::builder().max_browsers(1).op_timeout(Duration::from_secs(2));
+    let config = patient().max_browsers(1).op_timeout(Duration::from_secs(2));
     let pool = pool(&engine, &oracle, config.build().unwrap());
     let page = soon("a page", pool.page()).await.unwrap();
     let started = std::time::Instant::now();

@@ -8,9 +8,9 @@
 
 mod chrome_support;
 
-use chrome_support::{LONG, Oracle, builder, endings, engines, soon};
+use chrome_support::{LONG, Oracle, builder, endings, engines, patient, soon};
 use lastout_browser_pool::chromiumoxide::{Browser, BrowserConfig, Handler};
-use lastout_browser_pool::{AdoptError, BrowserPool, PoolConfig};
+use lastout_browser_pool::{AdoptError, BrowserPool};
 use std::path::Path;
 
 /// Rounds of five drops; the soak runs ten.
@@ -40,7 +40,7 @@ async fn an_adopted_browser_ends_like_our_own() {
     let engine = engines().remove(0);
     let oracle = Oracle::new();
     let driver = builder(&engine, &oracle).build().unwrap();
-    let config = PoolConfig::builder().max_browsers(1).build().unwrap();
+    let config = patient().max_browsers(1).build().unwrap();
     let pool = BrowserPool::start(driver, config).unwrap();
     let profile = oracle.root().join("adopted");
     let (browser, handler) = launch_by_client(&engine, &profile).await;

@@ -1,4 +1,4 @@
-//! Hooks and events tell each turn of a browser's and a lease's life once, in order.
+//! Hooks tell each turn of a browser's and a lease's life once, in order.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test, on tasks of its own")]
 
 mod support;
@@ -53,7 +53,7 @@ impl Hooks for Log {
 }
 
 #[tokio::test(start_paused = true)]
-async fn by_the_hooks() {
+async fn by_hooks() {
     let (fake, log) = (FakeDriver::new(), Arc::new(Log::default()));
     let config = PoolConfig::builder().max_browsers(1).spares(0).build().unwrap();
     let pool = Pool::start_with(fake.clone(), config, log.clone()).unwrap();
@@ -78,65 +78,4 @@ async fn by_the_hooks() {
     seen[3..].sort();
     assert_eq!(seen, ["before launch", "launched", "leased", "ended: lost", "lost"]);
     assert_clean_end(&pool, &fake).await;
-}
-
-#[cfg(feature = "tracing")]
-mod events {
-    use super::*;
-    use std::fmt::Write as _;
-    use tracing::field::{Field, Visit};
-    use tracing::span::{Attributes, Id, Record};
-    use tracing::{Event, Metadata, Subscriber};
-
-    /// Writes down the messages of events and the names of spans.
-    struct Recorder(Arc<Log>);
-
-    impl Visit for Recorder {
-        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-            if field.name() == "message" {
-                let mut text = String::new();
-                write!(text, "{value:?}").unwrap();
-                self.0.note(text);
-            }
-        }
-    }
-
-    impl Subscriber for Recorder {
-        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            metadata.target().starts_with("lastout_browser_pool")
-        }
-
-        fn new_span(&self, span: &Attributes<'_>) -> Id {
-            self.0.note(format!("span {}", span.metadata().name()));
-            Id::from_u64(1)
-        }
-
-        fn record(&self, _: &Id, _: &Record<'_>) {}
-
-        fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-        fn event(&self, event: &Event<'_>) {
-            event.record(&mut Recorder(self.0.clone()));
-        }
-
-        fn enter(&self, _: &Id) {}
-
-        fn exit(&self, _: &Id) {}
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn by_events_and_a_span_for_each_lease() {
-        let log = Arc::new(Log::default());
-        let _guard = tracing::subscriber::set_default(Recorder(log.clone()));
-        let config = PoolConfig::builder().max_browsers(1).spares(0);
-        let (pool, fake) = support::pool(config);
-        let page = pool.page().await.unwrap();
-        assert_eq!(log.taken(), ["browser launched", "span lease"]);
-        fake.crash_page(&page);
-        soon("the loss", page.lost()).await;
-        drop(page);
-        assert_eq!(log.taken(), ["page crashed", "lease ended"]);
-        assert_clean_end(&pool, &fake).await;
-        assert_eq!(log.taken(), ["browser retired", "browser ended"]);
-    }
 }

@@ -1,7 +1,7 @@
 //! Drops and cancellations in every place, and executables that are no browsers, over any number of
 //! rounds.
 
-use super::{LONG, Oracle, Server, assert_clean_end, builder, pool as start, soon, until};
+use super::{LONG, Oracle, Server, assert_clean_end, builder, patient, pool as start, soon, until};
 use lastout_browser_pool::chromiumoxide::cdp::browser_protocol::target::GetTargetsParams;
 use lastout_browser_pool::{AcquireError, BrowserPool, LaunchError, LeaseOptions, PoolConfig};
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 fn two_browsers() -> PoolConfig {
-    PoolConfig::builder().max_browsers(2).warm_browsers(2).build().unwrap()
+    patient().max_browsers(2).warm_browsers(2).build().unwrap()
 }
 
 /// Five drops a round: in the runtime, on a plain thread before and after the lease, in the middle of a
@@ -20,7 +20,7 @@ pub(crate) fn dropped(engine: &Path, rounds: u64) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         // Within the runtime, with a lease out.
         runtime.block_on(async {
-            let pool = start(engine, &oracle, PoolConfig::default());
+            let pool = start(engine, &oracle, patient().build().unwrap());
             let page = soon("a page", pool.page()).await.unwrap();
             page.goto("data:text/html,x").await.unwrap();
             drop(pool);
@@ -31,7 +31,7 @@ pub(crate) fn dropped(engine: &Path, rounds: u64) {
         // On a plain thread, while the runtime runs, the lease before and after.
         for lease_first in [true, false] {
             let (pool, page) = runtime.block_on(async {
-                let pool = start(engine, &oracle, PoolConfig::default());
+                let pool = start(engine, &oracle, patient().build().unwrap());
                 let page = soon("a page", pool.page()).await.unwrap();
                 (pool, page)
             });
@@ -57,7 +57,7 @@ pub(crate) fn dropped(engine: &Path, rounds: u64) {
         // By the end of the runtime.
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let pool = runtime.block_on(async {
-            let pool = start(engine, &oracle, PoolConfig::default());
+            let pool = start(engine, &oracle, patient().build().unwrap());
             soon("a page", pool.page()).await.unwrap().release();
             pool
         });
@@ -71,7 +71,7 @@ pub(crate) fn dropped(engine: &Path, rounds: u64) {
 /// Four callers that give up at another moment in each round: nothing is left but the stock.
 pub(crate) async fn cancelled(engine: &Path, rounds: u64) {
     let oracle = Oracle::new();
-    let config = PoolConfig::builder().max_browsers(1).max_contexts(4).spares(1);
+    let config = patient().max_browsers(1).max_contexts(4).spares(1);
     let pool = start(engine, &oracle, config.build().unwrap());
     soon("a first page", pool.page()).await.unwrap().release();
     for round in 0..rounds {
@@ -100,7 +100,7 @@ pub(crate) fn script(oracle: &Oracle, name: &str, text: &str) -> PathBuf {
 }
 
 async fn failure_of(path: &Path, oracle: &Oracle, limit: Duration) -> LaunchError {
-    let config = PoolConfig::builder().max_browsers(1).circuit_after(1).spares(0);
+    let config = patient().max_browsers(1).circuit_after(1).spares(0);
     let config = config.launch_timeout(limit).build().unwrap();
     let chrome = builder(path, oracle).build().unwrap();
     let pool = BrowserPool::start(chrome, config).unwrap();
@@ -147,7 +147,7 @@ pub(crate) async fn wrapped(engine: &Path, rounds: u64) {
     let name = if is_shell { "wrapper-headless-shell" } else { "wrapper" };
     let wrapper = script(&oracle, name, &text);
     for _ in 0..rounds {
-        let pool = start(&wrapper, &oracle, PoolConfig::default());
+        let pool = start(&wrapper, &oracle, patient().build().unwrap());
         let page = soon("a page", pool.page()).await.unwrap();
         page.goto("data:text/html,<title>wrapped</title>").await.unwrap();
         page.release();
@@ -165,7 +165,7 @@ pub(crate) async fn full_disk(engine: &Path, rounds: u64) -> bool {
         return false;
     };
     for _ in 0..rounds {
-        let config = PoolConfig::builder().max_browsers(1).circuit_after(1).spares(0);
+        let config = patient().max_browsers(1).circuit_after(1).spares(0);
         let config = config.launch_timeout(Duration::from_secs(10)).build().unwrap();
         let pool = start(engine, &oracle, config);
         let options = LeaseOptions::new().deadline(Duration::from_secs(20));
@@ -208,7 +208,7 @@ impl Drop for Mount<'_> {
 /// Downloads are kept when asked for, end with the lease, and are refused otherwise.
 pub(crate) async fn downloads(engine: &Path, rounds: u64) {
     let (oracle, server) = (Oracle::new(), Server::start().await);
-    let pool = start(engine, &oracle, PoolConfig::default());
+    let pool = start(engine, &oracle, patient().build().unwrap());
     for _ in 0..rounds {
         let page = soon("a page", pool.page_with(LeaseOptions::new().downloads())).await.unwrap();
         let folder = page.downloads().unwrap().to_owned();

@@ -1,6 +1,6 @@
 //! Browsers and pages that die, hang or crash, over any number of rounds.
 
-use super::{LONG, Oracle, Server, assert_clean_end, pool, soon, until};
+use super::{LONG, Oracle, Server, assert_clean_end, patient, pool, soon, until};
 use lastout_browser_pool::{Loss, OpError, PoolConfig};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
@@ -17,8 +17,8 @@ pub(crate) fn send(pid: u32, signal: Signal) {
 
 /// Far above what the rounds wait: only a failure signal ends the calls.
 fn config() -> PoolConfig {
-    let limits = PoolConfig::builder().max_browsers(1).op_timeout(LONG * 10).spares(0);
-    limits.probe_timeout(Duration::from_secs(3)).max_errors(1000).build().unwrap()
+    let limits = patient().max_browsers(1).op_timeout(LONG * 10).spares(0);
+    limits.max_errors(1000).build().unwrap()
 }
 
 /// `kill -9` of the browser: the pending call fails, the lease is revoked, the next browser serves.
@@ -48,7 +48,7 @@ pub(crate) async fn killed_browser(engine: &Path, rounds: u64) {
 /// SIGSTOP of the browser: the probe notices, and it is replaced.
 pub(crate) async fn stopped_browser(engine: &Path, rounds: u64) {
     let oracle = Oracle::new();
-    let config = PoolConfig::builder().max_browsers(1).op_timeout(LONG * 10).spares(0);
+    let config = patient().max_browsers(1).op_timeout(LONG * 10).spares(0);
     let config =
         config.probe_interval(Duration::from_millis(50)).probe_timeout(Duration::from_secs(1));
     let pool = pool(engine, &oracle, config.build().unwrap());
@@ -65,7 +65,7 @@ pub(crate) async fn stopped_browser(engine: &Path, rounds: u64) {
 /// SIGSTOP of a renderer: calls on its page end at the pool's limit, and the browser goes on.
 pub(crate) async fn stopped_renderer(engine: &Path, rounds: u64) {
     let oracle = Oracle::new();
-    let config = PoolConfig::builder().max_browsers(1).op_timeout(LONG).spares(0);
+    let config = patient().max_browsers(1).op_timeout(LONG).spares(0);
     let pool = pool(engine, &oracle, config.max_errors(1000).build().unwrap());
     let other = soon("a page", pool.page()).await.unwrap();
     let others = oracle.renderers();
@@ -140,7 +140,7 @@ pub(crate) async fn crashing_page(engine: &Path, rounds: u64) {
 /// limit, the sibling works on, and the contexts end.
 pub(crate) async fn pages_that_hold_on(engine: &Path, rounds: u64) {
     let (oracle, server) = (Oracle::new(), Server::start().await);
-    let config = PoolConfig::builder().max_browsers(1).op_timeout(LONG).spares(0);
+    let config = patient().max_browsers(1).op_timeout(LONG).spares(0);
     let pool = pool(engine, &oracle, config.build().unwrap());
     let sibling = soon("a page", pool.page()).await.unwrap();
     let limit = Duration::from_millis(300);

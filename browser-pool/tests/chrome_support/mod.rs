@@ -10,7 +10,9 @@ mod server;
 pub(crate) use oracle::Oracle;
 pub(crate) use server::Server;
 
-use lastout_browser_pool::{BrowserPool, Chrome, ChromeBuilder, PoolConfig, Sandbox, Stats};
+use lastout_browser_pool::{
+    BrowserPool, Chrome, ChromeBuilder, PoolConfig, PoolConfigBuilder, Sandbox, Stats,
+};
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,6 +34,12 @@ pub(crate) fn builder(engine: &std::path::Path, oracle: &Oracle) -> ChromeBuilde
         None => Sandbox::Disabled,
     };
     Chrome::builder().executable(engine).sandbox(sandbox).root(oracle.root())
+}
+
+/// The default limits, but as patient as the tests: a busy machine is no fault of a browser.
+pub(crate) fn patient() -> PoolConfigBuilder {
+    let config = PoolConfig::builder().acquire_timeout(LONG).launch_timeout(LONG);
+    config.probe_timeout(LONG)
 }
 
 /// A pool on this executable.

@@ -1,7 +1,7 @@
 //! An owner in a process of its own, to be killed.
 
-use super::{LONG, Oracle, builder, soon};
-use lastout_browser_pool::{BrowserPool, Chrome, PoolConfig, Sandbox, Transport};
+use super::{LONG, Oracle, builder, patient, soon};
+use lastout_browser_pool::{BrowserPool, Chrome, Sandbox, Transport};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -24,7 +24,7 @@ pub(crate) fn play() {
     runtime.block_on(async move {
         let chrome = Chrome::builder().executable(engine).sandbox(Sandbox::Disabled);
         let chrome = chrome.root(root).transport(transport).build().unwrap();
-        let pool = BrowserPool::start(chrome, PoolConfig::default()).unwrap();
+        let pool = BrowserPool::start(chrome, patient().build().unwrap()).unwrap();
         let one = soon("a page", pool.page()).await.unwrap();
         let two = soon("a page", pool.page()).await.unwrap();
         for page in [&one, &two] {

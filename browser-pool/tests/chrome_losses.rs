@@ -8,7 +8,7 @@
 
 mod chrome_support;
 
-use chrome_support::{LONG, Oracle, assert_clean_end, engines, losses, patient, pool, soon};
+use chrome_support::{Oracle, assert_clean_end, engines, losses, patient, pool, soon};
 use std::time::Duration;
 
 /// The soak runs twenty.

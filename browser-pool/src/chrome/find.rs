@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Engine {
-    /// A headless shell when one is found, otherwise a full browser: the shell needs a third of the
-    /// memory, and a fifth of the work for each isolated task.
+    /// A headless shell when one is found, otherwise a full browser: the shell has fewer processes and
+    /// needs less memory, since it opens no window.
     #[default]
     Auto,
     /// `chrome-headless-shell` only.

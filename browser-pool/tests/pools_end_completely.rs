@@ -130,6 +130,7 @@ fn a_runtime_that_ends_before_its_tasks_began_leaves_no_slot() {
     assert_eq!(pool.stats().launching, 0, "nobody will ever launch them");
     let report = runtime().block_on(async { soon("the drain", pool.drain(LONG * 2)).await });
     assert!(report.is_clean(), "{report}");
+    assert_eq!(fake.launched(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -315,13 +315,13 @@ mod tests {
     fn owners_that_come_go_and_sweep_at_once_never_touch_a_living_one() {
         let root = root();
         let owner = |number: u64| {
-            for round in 0..40 {
+            for round in 0..40_u64 {
                 let home = Home::open(Some(root.clone())).unwrap();
                 let browser = home.browser().unwrap();
                 let report = home.sweep();
                 assert!(report.left.is_empty(), "{report:?}");
                 assert!(browser.path().join("p").exists() && home.path().join("lock").exists());
-                if (number + round) % 3 > 0 {
+                if !(number + round).is_multiple_of(3) {
                     remove(browser.path(), None, Instant::now() + SWEEP_BOUND).unwrap();
                 }
                 // Otherwise it dies with a browser's directory: somebody else's sweep takes it.

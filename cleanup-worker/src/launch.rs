@@ -124,18 +124,22 @@ pub(crate) fn join(shared: &Shared) {
 
 /// What blocking this thread would mean for the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Here {
+enum Here {
     /// Nothing.
     Free,
     /// This is a thread of the runtime that the worker runs on, and there are others.
-    #[cfg(feature = "tokio")]
+    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "there are no runtimes"))]
     Shared,
     /// Nobody else would give the worker its turns.
-    #[cfg(feature = "tokio")]
     Needed,
 }
 
-pub(crate) fn here(shared: &Shared) -> Here {
+/// Whether nobody else would give the worker its turns.
+pub(crate) fn is_needed(shared: &Shared) -> bool {
+    here(shared) == Here::Needed
+}
+
+fn here(shared: &Shared) -> Here {
     #[cfg(feature = "tokio")]
     if let Some(Placed::Tokio(_, own)) = &*lock(&shared.side().placed)
         && let Ok(runtime) = tokio::runtime::Handle::try_current()
@@ -158,7 +162,8 @@ pub(crate) fn block<R>(shared: &Shared, wait: impl FnOnce() -> R) -> Option<R> {
         // Refused by a panic inside of a `LocalSet`, where nobody else may run the set's tasks.
         #[cfg(feature = "tokio")]
         Here::Shared => crate::contain::contain(|| tokio::task::block_in_place(wait)).ok(),
-        #[cfg(feature = "tokio")]
+        #[cfg(not(feature = "tokio"))]
+        Here::Shared => None,
         Here::Needed => None,
     }
 }

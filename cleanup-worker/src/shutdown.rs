@@ -6,7 +6,7 @@
 //! ```
 
 use crate::flush::Wait;
-use crate::launch::{self, Here};
+use crate::launch;
 use crate::report::{LeftBehind, LeftReason, ShutdownReport};
 use crate::shared::Shared;
 use crate::state::Doomed;
@@ -93,7 +93,7 @@ impl Shutdown {
     fn would_deadlock(&self) -> bool {
         let inside = inside(Shared::address(&self.shared));
         let pending = !self.shared.gate().snapshot().is_drained();
-        let needed = launch::here(&self.shared) == Here::Needed && self.shared.is_running();
+        let needed = launch::is_needed(&self.shared) && self.shared.is_running();
         inside.is_some() || (pending && needed)
     }
 

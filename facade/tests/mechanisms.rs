@@ -153,6 +153,25 @@ async fn a_process_is_ended_with_all_that_it_wrote_and_its_streams_add_up() {
 }
 
 #[tokio::test]
+async fn a_reader_that_does_not_read_holds_up_a_process_no_longer_than_its_time() {
+    let process = Process::shell("yes").spawn().unwrap();
+    let output = process.stdout().clone();
+    let idle = output.subscribe(Position::Start, Policy::Block).unwrap();
+    let supervisor = Supervisor::builder()
+        .deadline(Duration::from_millis(100))
+        .grace(Duration::from_secs(1))
+        .member("process", process)
+        .build()
+        .unwrap();
+    let report = supervisor.shutdown().await;
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(only(&report).ending, Ending::Forced);
+    assert!(tallies(only(&report)).1.contains(&"2 streams".to_owned()), "{report}");
+    assert!(output.end().is_some());
+    drop(idle);
+}
+
+#[tokio::test]
 async fn a_process_that_exits_is_a_failure_and_is_started_again() {
     let policy = Restart::on_failure()
         .backoff(Duration::from_millis(1), Duration::from_millis(1))

@@ -10,7 +10,7 @@ mod output_stream;
 mod proc_tree;
 #[cfg(feature = "process")]
 mod process;
-#[cfg(any(feature = "browser-pool", feature = "work-runner"))]
+#[cfg(any(feature = "browser-pool", feature = "process", feature = "work-runner"))]
 mod runtime;
 #[cfg(feature = "work-runner")]
 mod work_runner;
@@ -25,7 +25,7 @@ use crate::supervisor::drain::Drain;
 /// | `cleanup-worker` | `CleanupWorker` | a flush, then its shutdown | a shutdown without time |
 /// | `proc-tree` | `Tree` | SIGTERM to its root, at the end the kill | the kill |
 /// | `output-stream` | `Stream` | reading what is there | closing |
-/// | `process` | `Process` | as a tree, and reading the rest of its output | the kill |
+/// | `process` | `Process` | as a tree, and reading the rest of its output | the kill, and closing its outputs |
 /// | `browser-pool` | `Pool` | waiting for its leases, then ending the browsers | revoking them |
 /// | `work-runner` | `(Running, DurableWorker)` | letting jobs end, giving back the rest | giving back |
 ///

@@ -44,15 +44,15 @@ pub(super) fn policy(until: Until) -> Policy {
 }
 
 pub(super) fn drained(name: &str, result: Result<Report, KillError>) -> Drained {
-    let (report, failure) = match result {
-        Ok(report) => (Some(report), None),
-        Err(KillError::Survivors(report)) => (Some(report), None),
-        Err(error) => (None, Some(error)),
-    };
     let mut drained = Drained::new();
-    if let Some(error) = failure {
-        drained = drained.left(name, chain(&error));
-    }
+    let report = match &result {
+        Ok(report) | Err(KillError::Survivors(report)) => Some(report),
+        // Nobody is named: the tree is, because it was not seen empty.
+        Err(error) => {
+            drained = drained.left(name, chain(error));
+            error.report()
+        }
+    };
     let Some(report) = report else {
         return drained;
     };

@@ -1,17 +1,20 @@
 //! A process with its streams as a member.
 
+use super::runtime::Home;
 use super::{output_stream, proc_tree};
 use crate::supervisor::IntoDrain;
-use crate::supervisor::drain::{Drain, DrainFuture, FailedFuture, Until};
+use crate::supervisor::drain::{Drain, DrainFuture, Drained, FailedFuture, Until};
 use crate::supervisor::error::chain;
 use crate::supervisor::stats::Counters;
 use lastout_output_stream::{Process, Stream};
+use std::time::Duration;
 use tokio::sync::Mutex;
 
 struct Member {
     /// Held by the watch while it runs, and then by the end: never by both.
     process: Mutex<Process>,
     outputs: [Stream; 2],
+    home: Home,
 }
 
 impl IntoDrain for Process {
@@ -19,6 +22,7 @@ impl IntoDrain for Process {
         Box::new(Member {
             outputs: [self.stdout().clone(), self.stderr().clone()],
             process: Mutex::new(self),
+            home: Home::current(),
         })
     }
 }
@@ -32,6 +36,18 @@ impl Member {
             output.ended().await;
         }
         self.outputs.len() as u64
+    }
+
+    /// As [`read`](Self::read), until this time is over: then nobody waits any more for a reader that
+    /// does not read.
+    async fn read_within(&self, process: &mut Process, time: Duration) -> Drained {
+        if self.home.is_known()
+            && let Ok(read) = tokio::time::timeout(time, self.read(process)).await
+        {
+            return Drained::new().ended("streams", read);
+        }
+        self.outputs.iter().for_each(Stream::close);
+        Drained::new().forced("streams", self.read(process).await)
     }
 }
 
@@ -50,14 +66,14 @@ impl Drain for Member {
     }
 
     fn force(&self, until: Until) -> DrainFuture<'_> {
-        Box::pin(async move {
+        self.home.inside(async move {
             let mut process = self.process.lock().await;
             let killed = match until.may_block() {
                 true => process.tree().kill(until.deadline()),
                 false => process.kill(until.deadline()).await,
             };
             let drained = proc_tree::drained(process.program(), killed);
-            drained.ended("streams", self.read(&mut process).await)
+            drained.and(self.read_within(&mut process, until.remaining() / 2).await)
         })
     }
 

@@ -13,6 +13,12 @@ impl Home {
         Self(Handle::try_current().ok())
     }
 
+    /// Whether there was one.
+    #[cfg(feature = "process")]
+    pub(super) fn is_known(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Polls `future` inside of that runtime.
     pub(super) fn inside<'a, T: 'a>(
         &'a self,

@@ -30,7 +30,6 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
     steps.run("mutants", || models::mutants(console, workspace, &flags));
     steps.run("chrome", || e2e::e2e(console, workspace, &flags, Need::Chrome));
     steps.run("postgres", || e2e::e2e(console, workspace, &flags, Need::Postgres));
-    steps.run("api", || crate::api::api(console, workspace, &flags));
     steps.run("hack", || extras::hack(console, workspace));
     steps.run("deny", || extras::deny(console, workspace));
     steps.run("typos", || extras::typos(console, workspace));

@@ -71,7 +71,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "api",
-        summary: "the public API against api/CRATE.txt [--bless]",
+        summary: "the public API against facade/tests/api [--bless]",
         run: crate::api::run,
     },
     Command {

@@ -38,8 +38,7 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
         ("rustfmt", version("rustfmt", "`xtask fmt` fails: rustup component add rustfmt")),
         (
             "nightly",
-            find::nightly(console)
-                .ok_or("`xtask asan`, `xtask api` and the docs.rs flavour are skipped".into()),
+            find::nightly(console).ok_or("`xtask asan` and the docs.rs flavour are skipped".into()),
         ),
         ("kernel", kernel()),
         ("cgroup v2", cgroup()),
@@ -62,10 +61,6 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
                 "nextest",
                 "`xtask test` uses `cargo test`, one process for all tests of a target",
             ),
-        ),
-        (
-            "public-api",
-            tool("public-api", "`xtask api` is skipped: cargo install cargo-public-api --locked"),
         ),
         ("valgrind", version("valgrind", "instruction counts cannot be taken by hand")),
     ];

@@ -30,6 +30,7 @@ mod subscriber;
 mod sync;
 mod text;
 mod trace;
+mod turn;
 #[cfg(feature = "tokio")]
 mod wait;
 

@@ -3,11 +3,12 @@
 use crate::event::Event;
 use crate::lines::{Ending, Line, LineOptions, LineParser, LinesEnd};
 use crate::subscriber::Subscriber;
+use crate::turn::{self, Turn};
 use bytes::{Buf, Bytes};
 use std::future::{Future, poll_fn};
 #[cfg(feature = "stream")]
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// Which of the two merged streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,6 +90,7 @@ impl Merge {
 
     /// The building block of [`next`](Self::next).
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Merged>> {
+        ready!(turn::poll_may(cx));
         self.out.look(cx);
         // Whoever was found empty is asked again after the other had something: only then it is
         // certain that all its later bytes are younger.
@@ -107,6 +109,7 @@ impl Merge {
             Channel::Err => &mut self.err,
         };
         let taken = side.pending.take();
+        turn::took(cx);
         Poll::Ready(taken.map(|(event, sequence)| Merged { channel, sequence, event }))
     }
 
@@ -114,7 +117,7 @@ impl Merge {
     pub fn lines(self, options: LineOptions) -> MergedLines {
         let half = || Half { parser: LineParser::new(options), end: None };
         let (out, err) = (half(), half());
-        MergedLines { merge: self, out, err, at: None }
+        MergedLines { merge: self, out, err, at: None, turn: Turn::default() }
     }
 }
 
@@ -127,6 +130,7 @@ pub struct MergedLines {
     err: Half,
     /// The slice that is being cut, whose it is, and its offset.
     at: Option<(Channel, u64, Bytes)>,
+    turn: Turn,
 }
 
 #[derive(Debug)]
@@ -148,14 +152,19 @@ impl MergedLines {
 
     /// The building block of [`next`](Self::next).
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Channel, Line)>> {
+        ready!(turn::poll_may(cx));
+        let line = ready!(self.poll_line(cx));
+        self.turn.took_line(cx);
+        Poll::Ready(line)
+    }
+
+    fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Channel, Line)>> {
         loop {
             if let Some((channel, line)) = self.cut() {
                 return Poll::Ready(Some((channel, line)));
             }
-            let merged = match self.merge.poll_next(cx) {
-                Poll::Ready(Some(merged)) => merged,
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => return Poll::Pending,
+            let Some(merged) = ready!(self.merge.poll_next(cx)) else {
+                return Poll::Ready(None);
             };
             let channel = merged.channel;
             let half = self.half(channel);

@@ -4,6 +4,7 @@ use crate::event::Event;
 use crate::state::{Id, Taken};
 use crate::stats::SubscriberStats;
 use crate::stream::Core;
+use crate::turn;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -59,10 +60,18 @@ impl Subscriber {
 
     /// The building block of [`next`](Self::next), for futures written by hand.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        ready!(turn::poll_may(cx));
+        let event = ready!(self.poll_here(cx));
+        turn::took(cx);
+        Poll::Ready(event)
+    }
+
+    /// The next event, whatever the task has had in its turn.
+    fn poll_here(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         Poll::Ready(ready!(self.poll_stamped(cx)).map(|(event, _)| event))
     }
 
-    /// The next event and the number of its read.
+    /// The next event and the number of its read; the caller sees to the turn of the task.
     pub(crate) fn poll_stamped(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Event, u64)>> {
         match ready!(self.core.shared.poll_read(self.id, cx)) {
             Taken::Event(event, number) => Poll::Ready(Some((event, number))),
@@ -80,7 +89,7 @@ impl Subscriber {
         let waker = std::task::Waker::from(Arc::new(unpark));
         let mut cx = Context::from_waker(&waker);
         loop {
-            if let Poll::Ready(event) = self.poll_next(&mut cx) {
+            if let Poll::Ready(event) = self.poll_here(&mut cx) {
                 return event;
             }
             std::thread::park();

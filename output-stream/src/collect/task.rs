@@ -7,7 +7,6 @@ use crate::policy::{Policy, Position};
 use crate::stream::Stream;
 use crate::subscriber::Subscriber;
 use std::sync::{Arc, Mutex, MutexGuard};
-use tokio::task::coop::consume_budget;
 
 /// A collector that runs as a task. What it has kept can be looked at while it runs.
 ///
@@ -45,7 +44,6 @@ impl Subscriber {
         let task = Consumer::spawn(async move {
             while let Some(event) = self.next().await {
                 lock(&filled).take(&event);
-                consume_budget().await;
             }
         });
         Collector { sink, task }

@@ -22,7 +22,6 @@ impl Subscriber {
         Consumer::spawn(async move {
             while let Some(event) = self.next().await {
                 f(&event);
-                tokio::task::coop::consume_budget().await;
             }
             self.stats()
         })

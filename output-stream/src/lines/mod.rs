@@ -12,6 +12,7 @@ pub use parser::LineParser;
 
 use crate::event::{End, Event};
 use crate::subscriber::Subscriber;
+use crate::turn::{self, Turn};
 use bytes::{Buf, Bytes};
 use found::Found;
 use std::fmt;
@@ -52,13 +53,22 @@ pub struct Lines {
     offset: u64,
     lost: u64,
     end: Option<LinesEnd>,
+    turn: Turn,
 }
 
 impl Subscriber {
     /// Reads lines from here on.
     pub fn lines(self, options: LineOptions) -> Lines {
         let parser = LineParser::new(options);
-        Lines { subscriber: self, parser, slice: Bytes::new(), offset: 0, lost: 0, end: None }
+        Lines {
+            subscriber: self,
+            parser,
+            slice: Bytes::new(),
+            offset: 0,
+            lost: 0,
+            end: None,
+            turn: Turn::default(),
+        }
     }
 }
 
@@ -76,6 +86,13 @@ impl Lines {
 
     /// The building block of [`next`](Self::next), for futures written by hand.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Line>> {
+        ready!(turn::poll_may(cx));
+        let line = ready!(self.poll_line(cx));
+        self.turn.took_line(cx);
+        Poll::Ready(line)
+    }
+
+    fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Option<Line>> {
         loop {
             match ready!(self.poll_more(cx)) {
                 None => return Poll::Ready(None),
@@ -116,14 +133,19 @@ impl Lines {
             if flow.is_break() {
                 return flow;
             }
-            // A source that is always ahead must not starve the other tasks of its thread.
-            #[cfg(feature = "tokio")]
-            tokio::task::coop::consume_budget().await;
+            // A source that is always ahead must not starve the other tasks of its thread, nor keep
+            // a time limit around this from being seen.
+            poll_fn(|cx| {
+                ready!(turn::poll_may(cx));
+                turn::took(cx);
+                Poll::Ready(())
+            })
+            .await;
         }
         ControlFlow::Continue(())
     }
 
-    /// Visits the lines that end in the slice at hand. Also when the visitor panics, a line that it
+    /// Visits lines that end in the slice at hand, as many as count as one read. Also when the visitor panics, a line that it
     /// saw is behind the cursor.
     fn visit_slice(
         &mut self,
@@ -132,13 +154,17 @@ impl Lines {
         let slice = std::mem::take(&mut self.slice);
         let mut seen = Visited { lines: self, slice: &slice, at: 0 };
         let Visited { lines, at, .. } = &mut seen;
-        match lines.parser.visit(lines.offset, &slice, at, visit) {
-            Ok(flow) => flow,
-            Err(error) => {
-                lines.end = Some(LinesEnd::TooLong(error));
-                ControlFlow::Continue(())
-            }
+        let mut most = turn::LINES;
+        let mut is_over = false;
+        let visit_some = &mut |line: LineRef<'_>| {
+            is_over = visit(line).is_break();
+            most -= 1;
+            if is_over || most == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        if let Err(error) = lines.parser.visit(lines.offset, &slice, at, visit_some) {
+            lines.end = Some(LinesEnd::TooLong(error));
         }
+        if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// Why there are no more lines, once [`next`](Self::next) returned `None`.

@@ -320,7 +320,6 @@ fn call(mut hook: Hook, stdout: &Stream, stderr: &Stream) -> Consumer<()> {
         let mut lines = merge(out, err).lines(LineOptions::default());
         while let Some((channel, line)) = lines.next().await {
             hook(channel, line.borrow());
-            tokio::task::coop::consume_budget().await;
         }
     })
 }

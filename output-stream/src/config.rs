@@ -149,7 +149,7 @@ impl ConfigBuilder {
     ///
     /// # Errors
     ///
-    /// A size of zero is refused, here and not later, when something already runs.
+    /// A size of zero is refused, and a name with a NUL in it: here and not later, when something already runs.
     pub fn build(self) -> Result<Config, ConfigError> {
         let counted = match self.retain {
             Retain::Chunks(0) | Retain::Bytes(0) | Retain::Lines(0) => {
@@ -158,6 +158,9 @@ impl ConfigBuilder {
             Retain::Chunks(_) | Retain::Lines(_) => RETAIN_CAP,
             Retain::Nothing | Retain::Bytes(_) | Retain::All => u64::MAX,
         };
+        if self.name.as_ref().is_some_and(|name| name.contains('\0')) {
+            return Err(ConfigError::NulName);
+        }
         if self.chunk_size == Some(0) {
             return Err(ConfigError::ZeroChunk);
         }
@@ -210,6 +213,12 @@ mod tests {
         for retain in [Retain::Bytes(0), Retain::Chunks(0), Retain::Lines(0)] {
             assert_eq!(refused(Config::builder().retain(retain)), ConfigError::ZeroRetain);
         }
+    }
+
+    #[test]
+    fn a_name_that_no_thread_can_have_is_refused() {
+        let named = Config::builder().name("a\0b").build();
+        assert_eq!(named.map(|_| ()).unwrap_err(), ConfigError::NulName);
     }
 
     #[test]

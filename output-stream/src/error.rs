@@ -17,6 +17,8 @@ pub enum ConfigError {
     ZeroRetainCap,
     /// Lines of at most zero bytes.
     ZeroLine,
+    /// A name with a NUL in it, which no thread can have.
+    NulName,
 }
 
 impl fmt::Display for ConfigError {
@@ -31,6 +33,7 @@ impl fmt::Display for ConfigError {
                 "configure a stream: the retain cap is zero; `Retain::Nothing` says that"
             }
             Self::ZeroLine => "configure lines: the greatest length is zero",
+            Self::NulName => "configure a stream: the name has a NUL in it",
         })
     }
 }

@@ -18,6 +18,7 @@ mod merge;
 #[cfg(all(test, lastout_loom))]
 mod model;
 mod policy;
+mod prepared;
 #[cfg(feature = "process")]
 mod process;
 mod pump;
@@ -30,6 +31,8 @@ mod subscriber;
 mod sync;
 mod text;
 mod trace;
+#[cfg(feature = "process")]
+pub mod tree;
 mod turn;
 #[cfg(feature = "tokio")]
 mod wait;
@@ -57,11 +60,13 @@ pub use lines::{
 pub use merge::{Channel, Merge, Merged, MergedLines, merge};
 #[doc(inline)]
 pub use policy::{OnStall, Policy, Position};
+#[doc(inline)]
+pub use prepared::Prepared;
 #[cfg(feature = "process")]
 #[doc(inline)]
 pub use process::{
-    Exit, ExitError, Failed, Inlet, Limits, Outlet, Output, OutputError, Process, ProcessBuilder,
-    Stdin, StdinClosed, StdinEnd, StdinReport,
+    Exit, ExitError, Failed, Inlet, IntoCommand, Limits, Outlet, Output, OutputError, Process,
+    ProcessBuilder, Stdin, StdinClosed, StdinEnd, StdinReport,
 };
 #[doc(inline)]
 pub use sequence::Sequence;

@@ -26,7 +26,8 @@ pub struct Stats {
 /// A snapshot of one subscriber.
 ///
 /// `attached_at + delivered + lost + lag` is what the stream had ingested at that moment, or when
-/// the subscriber ended.
+/// the subscriber ended; before the stream has come to where the subscriber waits for it
+/// ([`Position::Offset`](crate::Position::Offset)), it is that place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscriberStats {

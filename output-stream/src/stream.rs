@@ -3,12 +3,15 @@
 use crate::config::Config;
 use crate::error::SubscribeError;
 use crate::event::End;
+use crate::lines::{LineOptions, Lines};
 use crate::policy::{Policy, Position};
+use crate::prepared::Prepared;
 use crate::pump::Duty;
 use crate::shared::Shared;
 use crate::state::Orders;
 use crate::stats::Stats;
 use crate::subscriber::Subscriber;
+use crate::text::Text;
 use std::future::{Future, poll_fn};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -74,6 +77,49 @@ impl Stream {
         }
     }
 
+    /// A stream that nobody reads into yet, so that readers can be attached before the first byte.
+    ///
+    /// A [`Policy::Block`] reader that is attached to it gets every byte there will ever be; one
+    /// that comes to a running stream gets what that retains, and a gap before it.
+    ///
+    /// ```
+    /// # #[cfg(feature = "tokio")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use lastout_output_stream::{Config, LineOptions, Stream};
+    ///
+    /// let prepared = Stream::prepare(Config::default());
+    /// let mut lines = prepared.lines(LineOptions::default())?;
+    /// let stream = prepared.spawn(&b"one\ntwo\n"[..]);
+    /// assert_eq!(lines.next().await.unwrap().text(), "one");
+    /// # drop(stream);
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "tokio"))]
+    /// # fn main() {}
+    /// ```
+    pub fn prepare(config: Config) -> Prepared {
+        Prepared::new(Self::idle(&config))
+    }
+
+    /// The lines from the start of the stream on, for a reader that is to have all of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`subscribe`](Self::subscribe).
+    pub fn lines(&self, options: LineOptions) -> Result<Lines, SubscribeError> {
+        Ok(self.subscribe(Position::Start, Policy::Block)?.lines(options))
+    }
+
+    /// The text from the start of the stream on, for a reader that is to have all of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`subscribe`](Self::subscribe).
+    pub fn text(&self) -> Result<Text, SubscribeError> {
+        Ok(self.subscribe(Position::Start, Policy::Block)?.text())
+    }
+
     fn duty(&self) -> Duty {
         Duty::new(self.core.shared.clone(), self.core.name.clone(), self.core.chunk_size)
     }
@@ -109,9 +155,7 @@ impl Stream {
     #[cfg(feature = "tokio")]
     #[must_use]
     pub fn spawn(source: impl tokio::io::AsyncRead + Send + 'static, config: Config) -> Self {
-        let stream = Self::idle(&config);
-        stream.start(crate::pump::task::Plain(Box::pin(source)));
-        stream
+        Self::prepare(config).spawn(source)
     }
 
     /// Starts the pump of an idle stream.
@@ -134,10 +178,31 @@ impl Stream {
         source: impl std::io::Read + Send + 'static,
         config: Config,
     ) -> std::io::Result<Self> {
-        let stream = Self::idle(&config);
-        let handle = crate::pump::thread::start(stream.duty(), source)?;
-        stream.set_pump(Pump::Thread { handle });
-        Ok(stream)
+        Self::prepare(config).spawn_blocking(source)
+    }
+
+    /// Starts the pump of an idle stream on a thread.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn start_thread(
+        &self,
+        source: impl std::io::Read + Send + 'static,
+    ) -> std::io::Result<()> {
+        let handle = crate::pump::thread::start(self.duty(), source)?;
+        self.set_pump(Pump::Thread { handle });
+        Ok(())
+    }
+
+    /// Ends a stream that was never started.
+    pub(crate) fn give_up(&self) {
+        let shared = &self.core.shared;
+        let room = shared.lock().room();
+        shared.finish(End::Closed, room, Instant::now());
+    }
+
+    /// Stamps the reads of an idle stream, unless its configuration says how.
+    #[cfg(feature = "process")]
+    pub(crate) fn join(&self, sequence: &crate::Sequence) {
+        self.core.shared.lock().join(sequence);
     }
 
     /// A stream that has ended and never had a byte.
@@ -152,6 +217,9 @@ impl Stream {
     }
 
     /// Adds a reader.
+    ///
+    /// It gets what is retained, and then what comes. To have the very first bytes of a source that
+    /// may be faster than this call, attach to a [prepared](Self::prepare) stream.
     ///
     /// # Errors
     ///

@@ -63,6 +63,21 @@ impl TextDecoder {
     }
 }
 
+/// Text of a process in a message of ours: what would move the cursor or colour the screen is shown
+/// and not done.
+#[cfg(feature = "tokio")]
+pub(crate) fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.replace("\r\n", "\n").chars() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            c if c.is_control() => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// The text of a stream, see [`Subscriber::text`].
 #[must_use = "a reader that blocks and is not read holds up the source"]
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use crate::event::Event;
 use crate::lines::{Ending, Line, LineOptions, LineRef, Lines, LinesEnd};
 use crate::policy::{Policy, Position};
 use crate::stream::Stream;
+use crate::text::printable;
 use bytes::Bytes;
 use std::error::Error;
 use std::fmt;
@@ -51,7 +52,7 @@ impl fmt::Display for WaitError {
         }
         let text = self.seen.text();
         match text.trim_end().lines().last() {
-            Some(last) => write!(f, "; last line: {last}"),
+            Some(last) => write!(f, "; last line: {}", printable(last)),
             None => f.write_str("; there was no output"),
         }
     }
@@ -67,8 +68,8 @@ impl Error for WaitError {
 }
 
 impl Stream {
-    /// Waits until a line from the start of the stream on matches; gives the line, and the lines
-    /// behind it.
+    /// Waits until a line from the start of the stream on, or from the oldest byte that is retained,
+    /// matches; gives the line, and the lines behind it.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -13,6 +13,8 @@ fn sent<T: Send + 'static>(value: T) -> T {
 #[test]
 fn types_are_send_sync_unpin_and_debug() {
     all::<stream::Stream>();
+    all::<stream::Prepared>();
+    all::<stream::TooLong>();
     all::<stream::Subscriber>();
     all::<stream::Lines>();
     all::<stream::LineParser>();

@@ -62,6 +62,8 @@ async fn a_read_error_comes_after_the_data_for_early_and_late_readers() {
     let broken = || io::Error::new(io::ErrorKind::ConnectionReset, "cable cut");
     let source = Script::new([Some(Ok(pattern(0, 500))), Some(Err(broken()))]);
     let stream = Stream::spawn(source, Config::default());
+    let kept = stream.collect(Keep::all()).unwrap().wait().await;
+    assert!(kept.total() == 500 && !kept.is_complete());
     for _ in 0..3 {
         let account = read_all(&stream).await;
         assert_eq!(account.delivered, 500);
@@ -113,7 +115,12 @@ fn a_runtime_that_is_shut_down_aborts_its_streams() {
         assert!(matches!(stream.ended().await, End::Aborted));
         let account = read_all(&stream).await;
         assert_eq!(account.delivered, 77, "what was read is not lost with the runtime");
-        assert_eq!(collector.wait().await.total(), 77);
+        for _ in 0..2 {
+            let kept = collector.wait().await;
+            assert_eq!(kept.total(), 77);
+            assert!(matches!(kept.end(), Some(End::Aborted)), "it does not look like the whole");
+            assert!(!kept.is_complete());
+        }
     });
     drop(reader);
 }
@@ -263,6 +270,27 @@ async fn a_writer_that_fails_ends_its_copy_alone() {
     assert!(matches!(broken.end, TeeEnd::WriteError(_)) && broken.written <= 1_000);
     let good = good.wait().await.unwrap();
     assert!(matches!(good.end, TeeEnd::Stream(End::Eof)) && good.writer == pattern(0, 200_000));
+}
+
+#[tokio::test]
+async fn a_waker_that_panics_harms_nobody_else() {
+    struct Panics;
+    impl std::task::Wake for Panics {
+        fn wake(self: std::sync::Arc<Self>) {
+            panic!("in a waker")
+        }
+    }
+    let (mut writer, source) = tokio::io::duplex(64);
+    let stream = Stream::spawn(source, Config::default());
+    let mut bad = stream.subscribe(Position::Start, Policy::Block).unwrap();
+    let waker = std::task::Waker::from(std::sync::Arc::new(Panics));
+    assert!(bad.poll_next(&mut Context::from_waker(&waker)).is_pending());
+    let mut collector = stream.collect(Keep::all()).unwrap();
+    writer.write_all(&pattern(0, 40)).await.unwrap();
+    until(|| stream.ingested() == 40).await;
+    drop(writer);
+    let kept = collector.wait().await;
+    assert!(kept.is_complete() && kept.total() == 40);
 }
 
 #[tokio::test]

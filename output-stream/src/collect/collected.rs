@@ -73,9 +73,15 @@ impl Collected {
         self.lost
     }
 
-    /// Whether every byte is here.
+    /// Whether this is the whole output: every byte is here, and the source was read to its end of
+    /// file. What was cut by an error, an abort or a request is not, nor is what still goes on.
     #[must_use]
     pub fn is_complete(&self) -> bool {
+        self.is_unbroken() && self.end.as_ref().is_some_and(End::is_eof)
+    }
+
+    /// Whether all that arrived is here, and nothing was lost before.
+    fn is_unbroken(&self) -> bool {
         self.omitted() == 0 && self.lost == 0
     }
 
@@ -100,7 +106,7 @@ fn lossy(bytes: &Bytes) -> Cow<'_, str> {
 
 impl fmt::Display for Collected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_complete() {
+        if self.is_unbroken() {
             // In one piece: the border between head and tail may lie in a character.
             return f.write_str(&lossy(&self.bytes()));
         }

@@ -82,13 +82,21 @@ impl Sink {
                 }
             }
             Event::Gap { from, to } => {
-                self.lost += to - from;
+                self.lost += to.saturating_sub(*from);
                 self.end_line(true);
             }
             Event::End(end) => {
                 self.end_line(false);
                 self.end = Some(end.clone());
             }
+        }
+    }
+
+    /// Nothing more comes, for whoever collects is gone. An end that came before stays.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn cut_short(&mut self) {
+        if self.end.is_none() {
+            self.take(&Event::End(End::Aborted));
         }
     }
 

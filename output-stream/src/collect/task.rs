@@ -3,6 +3,8 @@
 use super::{Collected, Keep, Sink};
 use crate::consume::{Consumer, ConsumerError};
 use crate::error::SubscribeError;
+#[cfg(doc)]
+use crate::event::End;
 use crate::policy::{Policy, Position};
 use crate::stream::Stream;
 use crate::subscriber::Subscriber;
@@ -15,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub struct Collector {
     sink: Arc<Mutex<Sink>>,
     task: Consumer<()>,
+    is_over: bool,
 }
 
 impl Stream {
@@ -46,7 +49,7 @@ impl Subscriber {
                 lock(&filled).take(&event);
             }
         });
-        Collector { sink, task }
+        Collector { sink, task, is_over: false }
     }
 }
 
@@ -57,17 +60,22 @@ impl Collector {
         lock(&self.sink).snapshot()
     }
 
-    /// Waits for the end of the stream.
+    /// Waits for the end of the stream. Called again it gives the same.
+    ///
+    /// When the runtime of the collector is shut down, its collection ends there, with
+    /// [`End::Aborted`] unless the stream had ended before.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing: the collector goes on, and [`snapshot`](Self::snapshot)
     /// shows what it has.
     pub async fn wait(&mut self) -> Collected {
-        match self.task.wait().await {
+        if !self.is_over {
             // A runtime that is shut down ends the task; what was kept is still here.
-            Ok(()) | Err(ConsumerError::Aborted) => {}
-            Err(ConsumerError::Panicked(_)) => debug_assert!(false, "collecting does not panic"),
+            let ended = self.task.wait().await;
+            debug_assert!(!matches!(ended, Err(ConsumerError::Panicked(_))), "it never panics");
+            self.is_over = true;
+            lock(&self.sink).cut_short();
         }
         self.snapshot()
     }

@@ -63,7 +63,9 @@ proptest! {
         prop_assert_eq!(&kept.head()[..], &all[..h]);
         prop_assert_eq!(&kept.tail()[..], &all[len - t..]);
         prop_assert_eq!(kept.omitted(), (len - h - t) as u64);
-        prop_assert_eq!(kept.is_complete(), kept.bytes() == all);
+        prop_assert!(!kept.is_complete(), "it may go on");
+        sink.take(&Event::End(End::Eof));
+        prop_assert_eq!(sink.snapshot().is_complete(), kept.bytes() == all);
     }
 
     #[test]
@@ -77,5 +79,22 @@ proptest! {
         let t = (lines.len() - h).min(tail as usize);
         prop_assert_eq!(kept.head().to_vec(), lines[..h].concat().into_bytes());
         prop_assert_eq!(kept.tail().to_vec(), lines[lines.len() - t..].concat().into_bytes());
+    }
+}
+
+#[test]
+fn nonsense_of_a_caller_is_no_panic() {
+    let mut sink = Sink::new(Keep::all());
+    sink.take(&Event::Gap { from: 5, to: 1 });
+    assert_eq!(sink.snapshot().lost(), 0);
+}
+
+#[test]
+fn only_an_end_of_file_makes_it_whole() {
+    for (end, is_whole) in [(End::Eof, true), (End::Aborted, false), (End::Closed, false)] {
+        let mut sink = Sink::new(Keep::all());
+        sink.take(&Event::Data { offset: 0, bytes: Bytes::from_static(b"x") });
+        sink.take(&Event::End(end));
+        assert_eq!(sink.snapshot().is_complete(), is_whole);
     }
 }

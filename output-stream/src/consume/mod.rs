@@ -5,6 +5,7 @@ mod tee;
 
 pub use tee::{Tee, TeeEnd};
 
+use crate::error::SubscribeError;
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
@@ -26,6 +27,8 @@ pub enum ConsumerError {
     Panicked(String),
     /// It was stopped, or its runtime was shut down.
     Aborted,
+    /// It could not be attached.
+    Subscribe(SubscribeError),
 }
 
 impl fmt::Display for ConsumerError {
@@ -35,11 +38,19 @@ impl fmt::Display for ConsumerError {
                 write!(f, "consume a stream: the callback panicked: {message}")
             }
             Self::Aborted => f.write_str("consume a stream: the consumer was stopped"),
+            Self::Subscribe(_) => f.write_str("consume a stream: it could not be attached"),
         }
     }
 }
 
-impl Error for ConsumerError {}
+impl Error for ConsumerError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Subscribe(error) => Some(error),
+            Self::Panicked(_) | Self::Aborted => None,
+        }
+    }
+}
 
 impl<T: Send + 'static> Consumer<T> {
     #[expect(clippy::disallowed_methods, reason = "the one place that starts consumers")]
@@ -88,5 +99,6 @@ impl<T> Drop for Consumer<T> {
 
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "a value that is no text".into())
 }

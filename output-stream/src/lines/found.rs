@@ -1,6 +1,8 @@
 //! What a step of the parser finds.
 
 use super::line::Ending;
+use std::error::Error;
+use std::fmt;
 use std::ops::Range;
 
 /// A line of more than `limit` bytes, where [`OnLong::Fail`](crate::OnLong::Fail) was asked for.
@@ -12,6 +14,15 @@ pub struct TooLong {
     /// What was allowed.
     pub limit: usize,
 }
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { offset, limit } = self;
+        write!(f, "the line at offset {offset} is longer than {limit} bytes")
+    }
+}
+
+impl Error for TooLong {}
 
 /// Where the bytes of a found line lie.
 #[derive(Debug, Clone, PartialEq, Eq)]

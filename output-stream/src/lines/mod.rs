@@ -35,9 +35,7 @@ impl fmt::Display for LinesEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stream(end) => end.fmt(f),
-            Self::TooLong(TooLong { offset, limit }) => {
-                write!(f, "the line at offset {offset} is longer than {limit} bytes")
-            }
+            Self::TooLong(too_long) => too_long.fmt(f),
         }
     }
 }

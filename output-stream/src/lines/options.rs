@@ -76,7 +76,8 @@ impl LineOptionsBuilder {
 
     /// The most bytes that a line may have without its ending. Default: 64 KiB.
     ///
-    /// A line is never cut inside a UTF-8 character: it may come out up to three bytes shorter.
+    /// A line is never cut inside a UTF-8 character, and may come out up to three bytes shorter for
+    /// that; only a character that is longer than this limit itself is cut.
     pub fn max_len(mut self, bytes: usize) -> Self {
         self.options.max_len = bytes;
         self

@@ -63,7 +63,8 @@ impl LineParser {
         }
     }
 
-    /// Visits all lines that end in `bytes`, which stand at `offset`. Stops early when the visitor
+    /// Visits all lines that end in `bytes`, which stand at `offset`; offsets beyond `u64::MAX` start
+    /// at 0 again. Stops early when the visitor
     /// breaks; the number of bytes consumed up to there comes with it.
     ///
     /// # Errors
@@ -97,7 +98,7 @@ impl LineParser {
             if rest.is_empty() {
                 break;
             }
-            let (used, found) = self.step(offset + *at as u64, rest)?;
+            let (used, found) = self.step(offset.wrapping_add(*at as u64), rest)?;
             *at += used;
             if let Some(found) = found
                 && visit(self.borrow(&found, rest)).is_break()
@@ -132,7 +133,7 @@ impl LineParser {
             if strip_cr && let [content @ .., b'\r'] = line {
                 (line, ending) = (content, Ending::CrLf);
             }
-            let line_offset = offset + start as u64;
+            let line_offset = offset.wrapping_add(start as u64);
             start += len + 1;
             *at = start;
             visit(LineRef { bytes: line, offset: line_offset, ending, cut: 0, after_gap: false })?;
@@ -303,7 +304,7 @@ impl LineParser {
         self.piece.extend_from_slice(&self.stash[..len]);
         self.stash.drain(..len);
         let offset = self.start;
-        self.start += len as u64;
+        self.start = self.start.wrapping_add(len as u64);
         let after_gap = std::mem::take(&mut self.after_gap);
         Found { place: Place::Piece, offset, ending: Ending::Split, cut: 0, after_gap }
     }

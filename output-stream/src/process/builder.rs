@@ -1,85 +1,33 @@
 //! How a process is to be started.
 
+use super::outlet::{Inlet, Outlet};
 use super::output::{Limits, Output};
-use super::source::Pipe;
-use super::watcher::Watcher;
-use super::{OutputError, Process, stdin};
-use crate::config::Config;
-use crate::consume::Consumer;
-use crate::lines::{LineOptions, LineRef};
-use crate::merge::{Channel, merge};
-use crate::policy::{Policy, Position};
-use crate::sequence::Sequence;
-use crate::stream::Stream;
-use bytes::Bytes;
-use lastout_proc_tree::{Containment, SpawnError, TokioChild, Tree};
+use super::watcher::Ending;
+use super::{OutputError, Process};
+use crate::lines::LineRef;
+use crate::merge::Channel;
+use lastout_proc_tree::{Containment, SpawnError};
+use std::ffi::OsStr;
 use std::fmt;
-use std::process::Stdio;
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 use tokio::process::Command;
-use tokio::sync::watch;
-
-/// Where an output of a process goes.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Outlet {
-    /// To a [`Stream`] with this configuration.
-    Stream(Box<Config>),
-    /// Nowhere: there is no pipe, and the stream has ended from the start.
-    Discard,
-    /// To the same place as ours; the stream has ended from the start.
-    Inherit,
-}
-
-impl Default for Outlet {
-    fn default() -> Self {
-        Config::default().into()
-    }
-}
-
-impl From<Config> for Outlet {
-    fn from(config: Config) -> Self {
-        Self::Stream(Box::new(config))
-    }
-}
-
-/// Where the input of a process comes from.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub enum Inlet {
-    /// There is none: it reads end of file.
-    #[default]
-    Null,
-    /// From the same place as ours.
-    Inherit,
-    /// These bytes, and then end of file.
-    Bytes(Bytes),
-    /// From [`Process::stdin`].
-    Piped,
-}
-
-impl<T: Into<Bytes>> From<T> for Inlet {
-    fn from(bytes: T) -> Self {
-        Self::Bytes(bytes.into())
-    }
-}
 
 /// What is called with every line of a running process.
-type Hook = Box<dyn FnMut(Channel, LineRef<'_>) + Send>;
+pub(super) type Hook = Box<dyn FnMut(Channel, LineRef<'_>) + Send>;
 
 /// Builds a [`Process`], see [`Process::builder`].
 #[must_use = "a builder does nothing until it is spawned"]
 pub struct ProcessBuilder {
-    command: Command,
-    stdin: Inlet,
-    stdout: Outlet,
-    stderr: Outlet,
-    containment: Containment,
-    policy: lastout_proc_tree::Policy,
-    time: Option<Duration>,
-    linger: Duration,
-    hook: Option<Hook>,
+    pub(super) command: Command,
+    pub(super) stdin: Inlet,
+    pub(super) stdout: Outlet,
+    pub(super) stderr: Outlet,
+    pub(super) containment: Containment,
+    pub(super) ending: Ending,
+    pub(super) time: Option<Duration>,
+    pub(super) linger: Duration,
+    pub(super) hook: Option<Hook>,
 }
 
 impl fmt::Debug for ProcessBuilder {
@@ -102,11 +50,57 @@ impl ProcessBuilder {
             stdout: Outlet::default(),
             stderr: Outlet::default(),
             containment: Containment::strongest(),
-            policy: lastout_proc_tree::Policy::default(),
+            ending: Ending::default(),
             time: None,
             linger: Duration::ZERO,
             hook: None,
         }
+    }
+
+    /// Adds an argument. After [`Process::shell`] these are `$0`, `$1` and so on of the line.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Sets variables of its environment.
+    pub fn envs(
+        mut self,
+        variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
+    ) -> Self {
+        self.command.envs(variables);
+        self
+    }
+
+    /// Does not hand on this variable of ours.
+    pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
+    /// Hands on no variable of ours. What is set afterwards is its whole environment, beside the mark
+    /// by which its tree may be found.
+    pub fn env_clear(mut self) -> Self {
+        self.command.env_clear();
+        self
+    }
+
+    /// Starts it in this directory.
+    pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
+        self.command.current_dir(directory);
+        self
     }
 
     /// Where its input comes from: bytes, or an [`Inlet`]. Default: there is none.
@@ -115,8 +109,9 @@ impl ProcessBuilder {
         self
     }
 
-    /// Where standard output goes: a [`Config`], or another [`Outlet`]. Default: a stream with the
-    /// default configuration.
+    /// Where standard output goes: a [`Config`](crate::Config), a [`Prepared`](crate::Prepared) stream
+    /// whose readers shall have every byte from the first one on, or another [`Outlet`]. Default: a
+    /// stream with the default configuration.
     pub fn stdout(mut self, stdout: impl Into<Outlet>) -> Self {
         self.stdout = stdout.into();
         self
@@ -128,17 +123,28 @@ impl ProcessBuilder {
         self
     }
 
-    /// Ends the whole tree when the process has not exited by itself so long after its start, as
-    /// [`terminate_with`](Self::terminate_with) says. What was read until then is kept.
+    /// Ends the whole tree when it is not over so long after its start: when the root has not exited
+    /// by itself, or while descendants [linger](Self::linger). What was read until then is kept.
+    ///
+    /// Everybody is asked to end with SIGTERM: the root first, so that it can see to its own
+    /// descendants, and whoever is left as soon as the root is gone. Who has not ended 5 s later is
+    /// killed; [`grace`](Self::grace) and [`terminate_with`](Self::terminate_with) change that.
     pub fn timeout(mut self, time: Duration) -> Self {
         self.time = Some(time);
         self
     }
 
-    /// How the tree is ended when its time is over. Default: SIGTERM to the root, 5 s for the
-    /// tree, then SIGKILL.
+    /// How long the tree has to end after it was asked to, before it is killed. Default: 5 s.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.ending = Ending::Ask(grace);
+        self
+    }
+
+    /// How the tree is ended when its time is over, exactly: a [`tree::Policy`](crate::tree::Policy),
+    /// which is not the [`Policy`](crate::Policy) of a reader. One that asks only the root leaves its
+    /// descendants untold until they are killed.
     pub fn terminate_with(mut self, policy: lastout_proc_tree::Policy) -> Self {
-        self.policy = policy;
+        self.ending = Ending::Exactly(policy);
         self
     }
 
@@ -148,8 +154,9 @@ impl ProcessBuilder {
         self
     }
 
-    /// How long descendants may go on writing after the root has exited. Default: not at all; what
-    /// was written before the exit is read in any case.
+    /// How long descendants may go on writing after the root has exited, within the
+    /// [time limit](Self::timeout). Default: not at all; what was written before the exit is read in
+    /// any case.
     pub fn linger(mut self, time: Duration) -> Self {
         self.linger = time;
         self
@@ -157,8 +164,8 @@ impl ProcessBuilder {
 
     /// Calls `f` with every line of both outputs, as they come, on a task of its own.
     ///
-    /// It gets every line, so a slow one slows the process. One that panics is called no more, and
-    /// [`Process::wait`] is not affected.
+    /// It gets every line, so a slow one slows the process. One that panics is called no more;
+    /// [`Exit::on_line`](crate::Exit::on_line) says so, and nothing else is affected.
     pub fn on_line(mut self, f: impl FnMut(Channel, LineRef<'_>) + Send + 'static) -> Self {
         self.hook = Some(Box::new(f));
         self
@@ -221,105 +228,7 @@ impl ProcessBuilder {
         process.collected(stdout, stderr).await
     }
 
-    fn program(&self) -> String {
-        let program = self.command.as_std().get_program();
-        let name = std::path::Path::new(program).file_name().unwrap_or(program);
-        name.to_string_lossy().into_owned()
+    pub(super) fn program(&self) -> String {
+        self.command.as_std().get_program().to_string_lossy().into_owned()
     }
-
-    /// Starts the process; `attach` sees the streams before the first byte is read.
-    fn start<T>(
-        mut self,
-        attach: impl FnOnce(&Stream, &Stream) -> T,
-    ) -> Result<(Process, T), SpawnError> {
-        let program = self.program();
-        self.command.stdin(match self.stdin {
-            Inlet::Null => Stdio::null(),
-            Inlet::Inherit => Stdio::inherit(),
-            Inlet::Bytes(_) | Inlet::Piped => Stdio::piped(),
-        });
-        self.command.stdout(stdio(&self.stdout));
-        self.command.stderr(stdio(&self.stderr));
-        let sequence = Sequence::new();
-        let stdout = stream(self.stdout, &sequence);
-        let stderr = stream(self.stderr, &sequence);
-        let (tree, mut child) = Tree::spawn(&mut self.command, self.containment)?;
-        let attached = attach(&stdout, &stderr);
-        let hook = self.hook.map(|hook| call(hook, &stdout, &stderr));
-        let (stdin, writer) = feed(&mut child, self.stdin);
-        start_pumps(&mut child, &stdout, &stderr);
-        let tree = Arc::new(tree);
-        let id = child.id();
-        let (known, exit) = watch::channel(None);
-        let watcher = Watcher {
-            child,
-            tree: Arc::downgrade(&tree),
-            stdout: stdout.clone(),
-            stderr: stderr.clone(),
-            time: self.time,
-            policy: self.policy,
-            linger: self.linger,
-            known,
-        };
-        let watcher = Consumer::spawn(watcher.run());
-        let process =
-            Process { tree, id, program, stdin, writer, stdout, stderr, hook, exit, watcher };
-        Ok((process, attached))
-    }
-}
-
-fn stdio(outlet: &Outlet) -> Stdio {
-    match outlet {
-        Outlet::Stream(_) => Stdio::piped(),
-        Outlet::Discard => Stdio::null(),
-        Outlet::Inherit => Stdio::inherit(),
-    }
-}
-
-fn stream(outlet: Outlet, sequence: &Sequence) -> Stream {
-    match outlet {
-        Outlet::Stream(mut config) => {
-            config.sequence.get_or_insert_with(|| sequence.clone());
-            Stream::idle(&config)
-        }
-        Outlet::Discard | Outlet::Inherit => Stream::empty(),
-    }
-}
-
-fn start_pumps(child: &mut TokioChild, stdout: &Stream, stderr: &Stream) {
-    if let Some(pipe) = child.stdout.take() {
-        stdout.start(Pipe::Stdout(pipe));
-    }
-    if let Some(pipe) = child.stderr.take() {
-        stderr.start(Pipe::Stderr(pipe));
-    }
-}
-
-type Feed = (Option<stdin::Stdin>, Option<Consumer<stdin::StdinReport>>);
-
-fn feed(child: &mut TokioChild, inlet: Inlet) -> Feed {
-    let Some(pipe) = child.stdin.take() else {
-        return (None, None);
-    };
-    let (first, is_open) = match inlet {
-        Inlet::Bytes(bytes) => (bytes, false),
-        _ => (Bytes::new(), true),
-    };
-    let (stdin, writer) = stdin::pump(pipe, first, is_open);
-    (stdin, Some(writer))
-}
-
-/// Calls the hook with every line. An output that somebody else reads alone is left out.
-fn call(mut hook: Hook, stdout: &Stream, stderr: &Stream) -> Consumer<()> {
-    let readers = (
-        stdout.subscribe(Position::Start, Policy::Block),
-        stderr.subscribe(Position::Start, Policy::Block),
-    );
-    Consumer::spawn(async move {
-        let (Ok(out), Ok(err)) = readers else { return };
-        let mut lines = merge(out, err).lines(LineOptions::default());
-        while let Some((channel, line)) = lines.next().await {
-            hook(channel, line.borrow());
-        }
-    })
 }

@@ -74,7 +74,7 @@ pub enum OutputError {
 impl fmt::Display for OutputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Spawn(_) => f.write_str("start a process"),
+            Self::Spawn(error) => error.fmt(f),
             Self::Subscribe(_) => f.write_str("read the output of a process"),
             Self::Exit { .. } => f.write_str("wait for a process"),
             Self::Survivors { .. } => f.write_str("end what a process left behind"),
@@ -86,7 +86,7 @@ impl fmt::Display for OutputError {
 impl Error for OutputError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Spawn(error) => Some(error),
+            Self::Spawn(error) => error.source(),
             Self::Subscribe(error) => Some(error),
             Self::Exit { source, .. } => Some(source),
             Self::Survivors { source, .. } => Some(source),

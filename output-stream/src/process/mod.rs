@@ -4,14 +4,19 @@
 //! not somebody waits. The tree belongs to [`Process`]: dropping that ends everybody in it.
 
 mod builder;
+mod command;
 mod error;
+mod outlet;
 mod output;
 mod source;
+mod start;
 mod stdin;
 mod watcher;
 
-pub use builder::{Inlet, Outlet, ProcessBuilder};
+pub use builder::ProcessBuilder;
+pub use command::IntoCommand;
 pub use error::{ExitError, OutputError};
+pub use outlet::{Inlet, Outlet};
 pub use output::{Exit, Failed, Limits, Output};
 pub use stdin::{Stdin, StdinClosed, StdinEnd, StdinReport};
 
@@ -48,25 +53,45 @@ pub struct Process {
     writer: Option<Consumer<StdinReport>>,
     stdout: Stream,
     stderr: Stream,
-    hook: Option<Consumer<()>>,
+    shown: Shown,
     exit: watch::Receiver<watcher::Known>,
     #[expect(dead_code, reason = "owned: the watcher ends with the process")]
     watcher: Consumer<()>,
 }
 
+/// What became of the callback for every line.
+#[derive(Debug)]
+struct Shown {
+    hook: Option<Consumer<Result<(), SubscribeError>>>,
+    failure: Option<ConsumerError>,
+}
+
+impl Shown {
+    /// Waits until every line was shown, or will not be.
+    async fn wait(&mut self) -> Option<ConsumerError> {
+        if let Some(hook) = &mut self.hook {
+            self.failure = match hook.wait().await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(ConsumerError::Subscribe(error)),
+                Err(error) => Some(error),
+            };
+            self.hook = None;
+        }
+        self.failure.clone()
+    }
+}
+
 impl Process {
-    /// Prepares a process.
+    /// Prepares a process: the program, or a command of std or of tokio.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use lastout_output_stream::Process;
-    /// use std::process::Command;
     /// use std::time::Duration;
     ///
-    /// let mut command = Command::new("sort");
-    /// command.arg("-r");
-    /// let output = Process::builder(command)
+    /// let output = Process::builder("sort")
+    ///     .arg("-r")
     ///     .stdin("a\nb\n")
     ///     .timeout(Duration::from_secs(10))
     ///     .output()
@@ -76,8 +101,8 @@ impl Process {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn builder(command: impl Into<Command>) -> ProcessBuilder {
-        ProcessBuilder::new(command.into())
+    pub fn builder(command: impl IntoCommand) -> ProcessBuilder {
+        ProcessBuilder::new(command.into_command())
     }
 
     /// Prepares a line for `sh -c`.
@@ -93,7 +118,13 @@ impl Process {
         self.id
     }
 
-    /// The program, without its arguments.
+    /// The pid of the root. It may be that of somebody else once the root was waited for.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.id.pid()
+    }
+
+    /// The program as it was named, without its arguments.
     #[must_use]
     pub fn program(&self) -> &str {
         &self.program
@@ -141,7 +172,8 @@ impl Process {
     }
 
     /// Waits until a line of standard output matches: a server that says that it listens.
-    /// [`Stream::wait_for`] gives the lines behind it as well.
+    /// [`Stream::wait_for`] gives the lines behind it as well. It starts at the oldest byte that the
+    /// output retains.
     ///
     /// # Errors
     ///
@@ -159,7 +191,8 @@ impl Process {
         Ok(line)
     }
 
-    /// How it ended, if it has.
+    /// How it ended, if it has. Whether every line was shown is not known before
+    /// [`wait`](Self::wait).
     pub fn try_wait(&self) -> Option<Result<Exit, ExitError>> {
         self.exit.borrow().clone()
     }
@@ -184,13 +217,9 @@ impl Process {
             Ok(known) => known.clone(),
             Err(_) => None,
         };
-        let exit = exit.unwrap_or(Err(ExitError::Aborted))?;
-        if let Some(hook) = &mut self.hook {
-            // Every line that was read is shown before this returns. A hook that panicked has lost
-            // its place and nobody else anything.
-            let _: Result<(), ConsumerError> = hook.wait().await;
-            self.hook = None;
-        }
+        let mut exit = exit.unwrap_or(Err(ExitError::Aborted))?;
+        // Every line that was read is shown before this returns.
+        exit.on_line = self.shown.wait().await;
         Ok(exit)
     }
 
@@ -229,7 +258,7 @@ impl Process {
             }
         };
         let (stdout, stderr) = (stdout.wait().await, stderr.wait().await);
-        let tree = match self.tree.kill_async(REST).await {
+        let tree = match self.kill(REST).await {
             Ok(report) => report,
             Err(source) => {
                 let (stdout, stderr) = (Box::new(stdout), Box::new(stderr));
@@ -247,7 +276,7 @@ impl Process {
         self.writer.take()?.wait().await.ok()
     }
 
-    /// Asks the tree to end as the policy says, and kills what is left. [`wait`](Self::wait) tells
+    /// Asks the tree to end as the policy says (a [`tree::Policy`](crate::tree::Policy)), and kills what is left. [`wait`](Self::wait) tells
     /// how the root ended.
     ///
     /// # Errors
@@ -258,7 +287,13 @@ impl Process {
     ///
     /// The signals that were sent stay sent; nobody is left frozen.
     pub async fn terminate(&self, policy: &lastout_proc_tree::Policy) -> Result<Report, KillError> {
-        self.tree.terminate_async(policy).await
+        match self.tree.terminate_async(policy).await {
+            Err(KillError::Io(_)) => {
+                let policy = policy.clone();
+                self.on_a_thread(move |tree| tree.terminate(&policy)).await
+            }
+            ended => ended,
+        }
     }
 
     /// Kills the tree, and returns when nobody is left.
@@ -271,6 +306,25 @@ impl Process {
     ///
     /// Who was killed is dead; the future may be made again.
     pub async fn kill(&self, deadline: impl Into<Deadline>) -> Result<Report, KillError> {
-        self.tree.kill_async(deadline).await
+        let deadline = deadline.into();
+        match self.tree.kill_async(deadline).await {
+            Err(KillError::Io(_)) => self.on_a_thread(move |tree| tree.kill(deadline)).await,
+            ended => ended,
+        }
+    }
+
+    /// The runtime that the process was started on waits for its tree. Where that was shut down, a
+    /// thread of the runtime at hand does, or the one at hand.
+    async fn on_a_thread(
+        &self,
+        end: impl Fn(&Tree) -> Result<Report, KillError> + Clone + Send + 'static,
+    ) -> Result<Report, KillError> {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (tree, end) = (self.tree.clone(), end.clone());
+            if let Ok(ended) = runtime.spawn_blocking(move || end(&tree)).await {
+                return ended;
+            }
+        }
+        end(&self.tree)
     }
 }

@@ -2,10 +2,13 @@
 
 use super::stdin::StdinReport;
 use crate::collect::{Collected, Keep};
+use crate::consume::ConsumerError;
 use crate::event::End;
+use crate::text::printable;
 use lastout_proc_tree::Report;
 use std::error::Error;
 use std::fmt;
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -40,17 +43,33 @@ impl From<Keep> for Limits {
 pub struct Exit {
     /// Of the root of the tree.
     pub status: ExitStatus,
-    /// It was ended because its time was over.
+    /// Its tree was ended because its time was over.
     pub timed_out: bool,
     /// How reading standard output ended.
     pub stdout: End,
     /// How reading standard error ended.
     pub stderr: End,
-    /// From the start to the exit of the root.
+    /// From the start, before the fork, to the exit of the root.
     pub elapsed: Duration,
+    /// The time limit that it had.
+    pub time_limit: Option<Duration>,
+    /// Why the callback of [`on_line`](crate::ProcessBuilder::on_line) did not see every line.
+    pub on_line: Option<ConsumerError>,
 }
 
 impl Exit {
+    /// What it exited with; `None` when a signal ended it.
+    #[must_use]
+    pub fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    /// The signal that ended it; `None` when it exited.
+    #[must_use]
+    pub fn signal(&self) -> Option<i32> {
+        self.status.signal()
+    }
+
     /// Whether it exited with 0, in time.
     #[must_use]
     pub fn success(&self) -> bool {
@@ -69,7 +88,7 @@ impl Exit {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Output {
-    /// The program, without its arguments.
+    /// The program as it was named, without its arguments.
     pub program: String,
     /// How it ended.
     pub exit: Exit,
@@ -117,7 +136,8 @@ impl fmt::Display for Failed {
         let Output { program, exit, stdout, stderr, .. } = &*self.output;
         write!(f, "run {program}: ")?;
         if exit.timed_out {
-            write!(f, "ended after {:.1?} because its time was over", exit.elapsed)?;
+            let limit = exit.time_limit.unwrap_or_default();
+            write!(f, "ended because its time limit of {limit:?} was over")?;
         } else {
             write!(f, "{}", exit.status)?;
         }
@@ -125,7 +145,7 @@ impl fmt::Display for Failed {
             text if text.trim().is_empty() => ("stdout", stdout.text()),
             text => ("stderr", text),
         };
-        let text = last_lines(text.trim_end());
+        let text = printable(last_lines(text.trim_end()));
         if text.is_empty() { Ok(()) } else { write!(f, "; {name}: {text}") }
     }
 }

@@ -4,8 +4,11 @@ use crate::consume::Consumer;
 use bytes::{Buf, Bytes};
 use std::error::Error;
 use std::fmt;
+use std::future::Future;
 use std::io;
-use tokio::io::AsyncWriteExt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::process::ChildStdin;
 use tokio::sync::mpsc;
 
@@ -21,9 +24,23 @@ const PART: usize = 64 * 1024;
 /// [`BrokenPipe`](StdinEnd::BrokenPipe).
 ///
 /// Dropping it closes the input: the child reads what is in the queue, and then end of file.
-#[derive(Debug)]
+///
+/// It is an [`AsyncWrite`] as well, for copies from other readers. Flushing that waits for nothing,
+/// for the queue is written in any case; shutting it down closes the input.
 pub struct Stdin {
-    queue: mpsc::Sender<Bytes>,
+    /// `None` once it was shut down.
+    queue: Option<mpsc::Sender<Bytes>>,
+    /// A place in the queue that a poll waits for.
+    place: Option<Place>,
+}
+
+type Place = Pin<Box<dyn Future<Output = Reserved> + Send + Sync>>;
+type Reserved = Result<mpsc::OwnedPermit<Bytes>, mpsc::error::SendError<()>>;
+
+impl fmt::Debug for Stdin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stdin").field("queue", &self.queue).finish_non_exhaustive()
+    }
 }
 
 /// The child reads no more.
@@ -66,6 +83,50 @@ pub enum StdinEnd {
     Exited,
 }
 
+impl fmt::Display for StdinEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Eof => f.write_str("all was written"),
+            Self::BrokenPipe => f.write_str("the child reads no more"),
+            Self::Error(error) => write!(f, "write error: {error}"),
+            Self::Exited => f.write_str("the child exited first"),
+        }
+    }
+}
+
+impl AsyncWrite for Stdin {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let Some(queue) = &this.queue else {
+            return Poll::Ready(Err(closed()));
+        };
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let place = this.place.get_or_insert_with(|| Box::pin(queue.clone().reserve_owned()));
+        let reserved = ready!(place.as_mut().poll(cx));
+        this.place = None;
+        let part = &bytes[..bytes.len().min(PART)];
+        reserved.map_err(|_| closed())?.send(Bytes::copy_from_slice(part));
+        Poll::Ready(Ok(part.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        (this.queue, this.place) = (None, None);
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl Stdin {
     /// Puts bytes into the queue, and waits while it is full.
     ///
@@ -79,8 +140,12 @@ impl Stdin {
     /// the queue.
     pub async fn write(&mut self, bytes: impl Into<Bytes>) -> Result<(), StdinClosed> {
         let mut rest = bytes.into();
+        self.place = None;
         while !rest.is_empty() {
-            let Ok(place) = self.queue.reserve().await else {
+            let Some(queue) = &self.queue else {
+                return Err(StdinClosed { unsent: rest });
+            };
+            let Ok(place) = queue.reserve().await else {
                 return Err(StdinClosed { unsent: rest });
             };
             place.send(rest.split_to(rest.len().min(PART)));
@@ -99,7 +164,7 @@ pub(super) fn pump(
     is_open: bool,
 ) -> (Option<Stdin>, Consumer<StdinReport>) {
     let (send, receive) = mpsc::channel(PARTS);
-    let stdin = is_open.then_some(Stdin { queue: send });
+    let stdin = is_open.then_some(Stdin { queue: Some(send), place: None });
     (stdin, Consumer::spawn(write_all(pipe, first, receive)))
 }
 

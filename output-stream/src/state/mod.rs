@@ -38,6 +38,8 @@ use crate::sync::on;
 use bytes::{Bytes, BytesMut};
 use cursor::{Cursor, Fate};
 use marks::Marks;
+#[cfg(not(lastout_loom))]
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -75,9 +77,16 @@ impl Wakes {
         }
     }
 
-    /// Wakes everyone; the caller no longer holds the lock.
+    /// Wakes everyone; the caller no longer holds the lock. A waker that panics harms nobody else:
+    /// neither those who are woken after it, nor the caller, who may be the pump of all.
     pub(crate) fn wake(self) {
-        self.first.into_iter().chain(self.more).for_each(Waker::wake);
+        for waker in self.first.into_iter().chain(self.more) {
+            // Models report what goes wrong in them by panics.
+            #[cfg(lastout_loom)]
+            waker.wake();
+            #[cfg(not(lastout_loom))]
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
     }
 }
 
@@ -118,6 +127,12 @@ impl State {
             blocked: Duration::ZERO,
             end_wakers: Vec::new(),
         }
+    }
+
+    /// Stamps the reads of a stream that was not read yet and has no sequence.
+    #[cfg(feature = "process")]
+    pub(crate) fn join(&mut self, sequence: &crate::Sequence) {
+        self.marks.get_or_insert_with(|| Marks::new(sequence.join()));
     }
 
     /// Adds a cursor. For [`Position::LastLines`] it stands at the oldest byte, until the caller

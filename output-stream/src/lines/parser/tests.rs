@@ -75,6 +75,24 @@ fn characters_stay_whole_where_a_line_is_cut() {
 }
 
 #[test]
+fn offsets_at_the_end_of_all_offsets_are_no_panic() {
+    let mut parser = LineParser::new(options(Separator::Lf, 2, OnLong::Split));
+    let mut lines = Vec::new();
+    let _ = parser.feed(u64::MAX, b"a\nb\nlonger\nc", |line| {
+        lines.push((line.offset, line.bytes.to_vec()));
+        ControlFlow::Continue(())
+    });
+    assert_eq!(lines[..2], [(u64::MAX, b"a".to_vec()), (1, b"b".to_vec())]);
+    assert_eq!(lines.len(), 5);
+}
+
+#[test]
+fn a_failed_line_says_why() {
+    let error: Box<dyn std::error::Error> = Box::new(TooLong { offset: 3, limit: 5 });
+    assert_eq!(error.to_string(), "the line at offset 3 is longer than 5 bytes");
+}
+
+#[test]
 fn no_line_is_joined_across_a_gap() {
     let mut parser = LineParser::new(LineOptions::default());
     let mut seen = Vec::new();

@@ -46,7 +46,7 @@ async fn a_loop_over_lines_gives_up_its_turn() {
     let mut reader = lines(&stream);
     let next = async {
         while reader.next().await.is_some() {
-            count += 1
+            count += 1;
         }
     };
     assert!(yields(next).await);
@@ -84,7 +84,7 @@ async fn a_loop_over_merged_lines_gives_up_its_turn() {
     let mut reader = merged(&stream).lines(LineOptions::default());
     let next = async {
         while reader.next().await.is_some() {
-            count += 1
+            count += 1;
         }
     };
     assert!(yields(next).await);

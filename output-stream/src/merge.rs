@@ -109,7 +109,7 @@ impl Merge {
             Channel::Err => &mut self.err,
         };
         let taken = side.pending.take();
-        turn::took(cx);
+        turn::took();
         Poll::Ready(taken.map(|(event, sequence)| Merged { channel, sequence, event }))
     }
 
@@ -154,7 +154,7 @@ impl MergedLines {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Channel, Line)>> {
         ready!(turn::poll_may(cx));
         let line = ready!(self.poll_line(cx));
-        self.turn.took_line(cx);
+        self.turn.took_line();
         Poll::Ready(line)
     }
 

@@ -62,7 +62,7 @@ impl Subscriber {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         ready!(turn::poll_may(cx));
         let event = ready!(self.poll_here(cx));
-        turn::took(cx);
+        turn::took();
         Poll::Ready(event)
     }
 

@@ -6,34 +6,35 @@
 //! any number of idle readers. Outside of tokio there are no turns.
 
 use std::task::{Context, Poll};
+#[cfg(feature = "tokio")]
+use std::{future::Future, task::Waker};
+#[cfg(feature = "tokio")]
+use tokio::task::coop::{consume_budget, has_budget_remaining};
 
 /// So many lines that were found in memory count as much as one read.
-pub(crate) const LINES: u32 = 32;
+pub(crate) const LINES: u32 = 64;
 
 /// Pending when the task has had its turn; it is woken for the next one by then.
 pub(crate) fn poll_may(cx: &mut Context<'_>) -> Poll<()> {
     #[cfg(feature = "tokio")]
-    if !tokio::task::coop::has_budget_remaining() {
-        return poll_unit(cx);
+    if !has_budget_remaining() {
+        return std::pin::pin!(consume_budget()).poll(cx);
     }
     let _ = cx;
     Poll::Ready(())
 }
 
-/// The task took something.
-pub(crate) fn took(cx: &mut Context<'_>) {
+/// The task took something. `false` when that was all that it may have in this turn.
+#[inline]
+pub(crate) fn took() -> bool {
     #[cfg(feature = "tokio")]
-    if tokio::task::coop::has_budget_remaining() {
-        // Ready, for there is something left to take it from.
-        let _ = poll_unit(cx);
+    if has_budget_remaining() {
+        // Ready, for there is something left to take it from: nobody will have to be woken.
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = std::pin::pin!(consume_budget()).poll(&mut cx);
+        return has_budget_remaining();
     }
-    let _ = cx;
-}
-
-#[cfg(feature = "tokio")]
-fn poll_unit(cx: &mut Context<'_>) -> Poll<()> {
-    use std::future::Future;
-    std::pin::pin!(tokio::task::coop::consume_budget()).poll(cx)
+    cfg!(not(feature = "tokio"))
 }
 
 /// Counts lines towards the turn of a task.
@@ -43,12 +44,14 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// A line was found.
-    pub(crate) fn took_line(&mut self, cx: &mut Context<'_>) {
+    /// A line was found. `false` when the task has had its turn.
+    #[inline]
+    pub(crate) fn took_line(&mut self) -> bool {
         self.lines += 1;
-        if self.lines == LINES {
-            self.lines = 0;
-            took(cx);
+        if self.lines < LINES {
+            return true;
         }
+        self.lines = 0;
+        took()
     }
 }

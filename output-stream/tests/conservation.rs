@@ -123,3 +123,26 @@ async fn sealing_drops_the_history_for_those_who_come_later() {
     assert!(matches!(offset.next().await, Some(Event::Gap { from: 2, to: 6 })));
     assert_eq!(data(offset.next().await), "open");
 }
+
+#[tokio::test]
+async fn who_waits_ahead_of_the_stream_has_that_place_for_a_sum() {
+    let (mut writer, source) = tokio::io::duplex(64);
+    let stream = Stream::spawn(source, Config::default());
+    let mut soon = stream.subscribe(Position::Offset(10), Policy::Block).unwrap();
+    let mut never = stream.subscribe(Position::Offset(u64::MAX), Policy::Block).unwrap();
+    let sum = |reader: &lastout_output_stream::Subscriber| {
+        let stats = reader.stats();
+        stats.attached_at + stats.delivered + stats.lost + stats.lag
+    };
+    assert_eq!((sum(&soon), sum(&never)), (10, u64::MAX));
+    writer.write_all(&pattern(0, 30)).await.unwrap();
+    drop(writer);
+    assert!(stream.ended().await.is_eof());
+    assert_eq!((sum(&soon), sum(&never)), (30, u64::MAX), "the one has been passed");
+    let mut account = Account::starting_at(10);
+    while let Some(event) = soon.next().await {
+        account.take(&event);
+    }
+    assert_eq!(account.delivered, 20);
+    assert!(matches!(never.next().await, Some(Event::End(End::Eof))));
+}

@@ -86,7 +86,7 @@ impl Lines {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Line>> {
         ready!(turn::poll_may(cx));
         let line = ready!(self.poll_line(cx));
-        self.turn.took_line(cx);
+        self.turn.took_line();
         Poll::Ready(line)
     }
 
@@ -135,7 +135,7 @@ impl Lines {
             // a time limit around this from being seen.
             poll_fn(|cx| {
                 ready!(turn::poll_may(cx));
-                turn::took(cx);
+                turn::took();
                 Poll::Ready(())
             })
             .await;
@@ -143,7 +143,7 @@ impl Lines {
         ControlFlow::Continue(())
     }
 
-    /// Visits lines that end in the slice at hand, as many as count as one read. Also when the visitor panics, a line that it
+    /// Visits lines that end in the slice at hand, as many as the task may have in its turn. Also when the visitor panics, a line that it
     /// saw is behind the cursor.
     fn visit_slice(
         &mut self,
@@ -152,12 +152,14 @@ impl Lines {
         let slice = std::mem::take(&mut self.slice);
         let mut seen = Visited { lines: self, slice: &slice, at: 0 };
         let Visited { lines, at, .. } = &mut seen;
-        let mut most = turn::LINES;
+        let mut turn = Turn::default();
         let mut is_over = false;
         let visit_some = &mut |line: LineRef<'_>| {
-            is_over = visit(line).is_break();
-            most -= 1;
-            if is_over || most == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if visit(line).is_break() {
+                is_over = true;
+                return ControlFlow::Break(());
+            }
+            if turn.took_line() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
         if let Err(error) = lines.parser.visit(lines.offset, &slice, at, visit_some) {
             lines.end = Some(LinesEnd::TooLong(error));

@@ -87,6 +87,20 @@ fn offsets_at_the_end_of_all_offsets_are_no_panic() {
 }
 
 #[test]
+fn only_a_character_longer_than_the_limit_is_cut() {
+    let cut = |max_len| {
+        let seen = parse(options(Separator::Lf, max_len, OnLong::Truncate), &["aé€".as_bytes()]);
+        String::from_utf8(seen.unwrap()[0].1.clone()).map_err(|_| max_len)
+    };
+    assert_eq!(
+        (cut(1), cut(2), cut(3), cut(5)),
+        (Ok("a".into()), Ok("a".into()), Ok("aé".into()), Ok("aé".into()))
+    );
+    let seen = parse(options(Separator::Lf, 1, OnLong::Truncate), &["é".as_bytes()]).unwrap();
+    assert_eq!((seen[0].1.len(), seen[0].3), (1, 1));
+}
+
+#[test]
 fn a_failed_line_says_why() {
     let error: Box<dyn std::error::Error> = Box::new(TooLong { offset: 3, limit: 5 });
     assert_eq!(error.to_string(), "the line at offset 3 is longer than 5 bytes");

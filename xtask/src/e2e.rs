@@ -7,7 +7,8 @@ use crate::find;
 use crate::provision::{self, Need};
 use crate::steps::Outcome;
 use crate::tally::Runner;
-use crate::workspace::{Package, Workspace};
+use crate::tests_step;
+use crate::workspace::Workspace;
 use anyhow::{Result, bail};
 use std::ffi::OsString;
 
@@ -63,16 +64,10 @@ pub(crate) fn e2e(
     }
     let before = console.tally();
     let provided = provision::provide(console, &[need], false)?;
-    let mut failures = Vec::new();
-    for (package, targets) in &suites {
-        if let Err(error) = run_targets(console, workspace, package, targets, provided.envs()) {
-            failures.push(format!("{}: {error:#}", package.name));
-        }
-    }
+    let targets: Vec<_> = suites.iter().flat_map(|(_, targets)| targets.iter().copied()).collect();
+    let ended = run_targets(console, workspace, flags, &targets, provided.envs());
     provided.shutdown()?;
-    if !failures.is_empty() {
-        bail!("{}", failures.join("\n"));
-    }
+    ended?;
     let ran = console.tally().passed - before.passed;
     if ran == 0 {
         bail!("the targets that need {} hold no test", need.name());
@@ -85,10 +80,12 @@ pub(crate) fn e2e(
 }
 
 /// One test at a time: each starts browsers or loads a server, and the machine may be small.
+///
+/// All crates in one run, with the features that `xtask test` has built them with.
 fn run_targets(
     console: &Console,
     workspace: &Workspace,
-    package: &Package,
+    flags: &Flags,
     targets: &[&str],
     envs: &[(String, OsString)],
 ) -> Result<()> {
@@ -100,7 +97,7 @@ fn run_targets(
     } else {
         Cmd::cargo().args(["test", "--no-fail-fast"]).count(Runner::Libtest)
     };
-    cmd = cmd.args(["--package", &package.name, "--all-features"]);
+    cmd = cmd.args(tests_step::scope(workspace, flags)?).arg("--all-features");
     cmd = cmd.args(targets.iter().flat_map(|target| ["--test", *target]));
     if !nextest {
         cmd = cmd.args(["--", "--test-threads", "1"]);

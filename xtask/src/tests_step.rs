@@ -57,7 +57,7 @@ pub fn tests(console: &Console, workspace: &Workspace, flags: &Flags) -> Result<
 }
 
 /// The package flags for what the person asked for.
-fn scope(workspace: &Workspace, flags: &Flags) -> Result<Vec<String>> {
+pub(crate) fn scope(workspace: &Workspace, flags: &Flags) -> Result<Vec<String>> {
     if flags.name.is_none() {
         let all = std::iter::once("--workspace".to_owned());
         return Ok(all.chain(workspace.without_in_progress()).collect());

@@ -30,8 +30,9 @@ use crate::supervisor::drain::Drain;
 /// | `work-runner` | `(Running, DurableWorker)` | letting jobs end, giving back the rest | giving back |
 ///
 /// A process fails when it exits without being asked to. Its input is closed, unless it was taken
-/// before. A pool and a runner are given to a supervisor inside the tokio runtime that they run on; then the
-/// blocking forms of the supervisor can end them, too, from a thread outside of it.
+/// before; a reader that does not read what it subscribed to holds up a forced end for half of its time.
+/// A pool, a process and a runner are given to a supervisor inside the tokio runtime that they run on; then
+/// the blocking forms of the supervisor can end them, too, from a thread outside of it.
 pub trait IntoDrain {
     /// Gives it to a supervisor.
     fn into_drain(self) -> Box<dyn Drain>;

@@ -1,5 +1,5 @@
 //! What each crate shows to its users, against the list in `tests/api`, so that a change of it is seen
-//! in review. When it is meant: `LASTOUT_BLESS=1 cargo test -p lastout --test public_surface`.
+//! in review. When it is meant: `cargo xtask api --bless`.
 //!
 //! The sources are read, because they are formatted and the lint `unreachable_pub` keeps the word `pub`
 //! for what users reach. It needs no other toolchain and no build.
@@ -187,8 +187,7 @@ fn every_crate_shows_what_is_listed() {
     }
     assert!(
         changes.is_empty(),
-        "the public surface has changed; if that is meant:\n\
-         LASTOUT_BLESS=1 cargo test -p lastout --test public_surface\n{changes}"
+        "the public surface has changed; if that is meant: cargo xtask api --bless\n{changes}"
     );
 }
 

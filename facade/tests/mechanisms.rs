@@ -103,6 +103,22 @@ fn a_tree_that_ignores_the_request_is_killed_in_the_blocking_form() {
     assert!(!root.is_running());
 }
 
+#[test]
+fn a_tree_that_had_no_time_is_clean_only_when_it_is_gone() {
+    let (tree, root) = sleeper();
+    let supervisor = Supervisor::builder()
+        .deadline(Duration::ZERO)
+        .grace(Duration::ZERO)
+        .member("tree", tree)
+        .build()
+        .unwrap();
+    let report = supervisor.shutdown_blocking();
+    assert_eq!(report.is_clean(), report.left_behind().count() == 0);
+    assert!(!(report.is_clean() && root.is_running()), "{report}");
+    // What the drop of the tree still ends, it ends here.
+    wait_until(|| root.is_running(), |runs| !runs);
+}
+
 #[tokio::test]
 async fn a_second_word_kills_a_tree_at_once_on_tokio() {
     let (tree, root) = sleeper();

@@ -173,6 +173,9 @@ async fn a_reader_that_does_not_read_holds_up_a_process_no_longer_than_its_time(
     let process = Process::shell("yes").spawn().unwrap();
     let output = process.stdout().clone();
     let idle = output.subscribe(Position::Start, Policy::Block).unwrap();
+    while output.stats().blocked.is_zero() {
+        tokio::task::yield_now().await;
+    }
     let supervisor = Supervisor::builder()
         .deadline(Duration::from_millis(100))
         .grace(Duration::from_secs(1))

@@ -169,7 +169,8 @@ fn settle(rows: &[JobRecord], options: &Options, elapsed: Duration) -> bool {
     let taken: i64 = rows.iter().map(|row| i64::from(row.crashes)).sum();
     let rate = rows.len() as f64 / elapsed.as_secs_f64();
     println!("jobs: enqueued {} = succeeded {succeeded}", options.jobs);
-    println!("{} processes did them; {taken} jobs were taken over from killed ones", workers.len());
+    println!("{} processes did them", workers.len());
+    println!("{taken} jobs were taken over from those that died or were late to renew their lease");
     println!("{rate:.0} jobs a second, through {} kills and a rolling restart", options.kills);
     succeeded == options.jobs as usize
 }

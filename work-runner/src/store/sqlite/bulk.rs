@@ -15,18 +15,18 @@ use std::sync::LazyLock;
 pub(super) type Pending = (i64, NewJob);
 
 /// Rows of one statement, the largest first; the last one is for what is left.
-const SIZES: [usize; 4] = [64, 16, 4, 1];
+pub(super) const SIZES: [usize; 4] = [64, 16, 4, 1];
 /// Rows that wait at most, so that a long enqueue does not hold everything twice.
 pub(super) const MOST: usize = 256;
 
 static INSERTS: LazyLock<[String; 4]> = LazyLock::new(|| {
     SIZES.map(|rows| {
-        let row = "(?, ?, 0, 0, 0, ?, ?, 0, 0, 0, 0, 0, 0, ?, ?, ?, 0, ?, ?, 0, 0, ?, ?, ?, ?)";
+        let row = "(?, ?, 0, 0, 0, ?, ?, 0, 0, 0, 0, 0, 0, ?, ?, ?, 0, ?, ?, 0, 0, ?, ?, ?, ?, ?)";
         format!(
             "INSERT INTO lastout_jobs (id, state, fence, owner, attempt, rank, run_at, claimed_at, \
              ended_at, lease_until, crashes, started, cancel, priority, max_attempts, max_crashes, \
              recovery, own_lease_ms, timeout_ms, unique_kept, limit_max, created_at, queue, kind, \
-             payload) VALUES {}",
+             payload, due_at) VALUES {}",
             vec![row; rows].join(", ")
         )
     })
@@ -68,6 +68,7 @@ fn insert_by(tx: &mut Tx<'_>, sql: &'static str, rows: &[Pending]) -> Sql<()> {
         bind(&&*job.queue)?;
         bind(&&*job.kind)?;
         bind(&job.payload)?;
+        bind(&(state == State::Scheduled).then_some(run_at))?;
     }
     statement.raw_execute().map_err(|error| failed("enqueue jobs", error))?;
     Ok(())

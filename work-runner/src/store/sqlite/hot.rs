@@ -3,6 +3,7 @@
 
 use super::super::table::{Table, at_once};
 use super::super::transitions;
+use super::many;
 use super::rows::{INLINE_BYTES, Sql, Tx};
 use super::schema::{boot, failed};
 use crate::job::{JobId, JobRecord, NewJob, Recovery};
@@ -14,6 +15,8 @@ use std::sync::Arc;
 
 /// Scheduled jobs made ready by one turn.
 const PROMOTE_LIMIT: usize = 1000;
+/// Room made for the answer before it is known how long it is.
+const PICKED: usize = 1024;
 
 pub(super) fn enqueue(tx: &mut Tx<'_>, jobs: &[NewJob]) -> Sql<Vec<Enqueued>> {
     let mut enqueued = Vec::with_capacity(jobs.len());
@@ -78,7 +81,7 @@ fn claim(
     let mut names = tx.take_names();
     let picked = pick(tx, worker, queue, count, &mut names);
     tx.put_names(names);
-    for (_, mut job, beside) in picked? {
+    for (mut job, beside) in picked? {
         if beside {
             job.payload = tx.payload_beside(job.lease.job)?;
         }
@@ -87,30 +90,26 @@ fn claim(
     Ok(())
 }
 
-/// Claims the first ready jobs; returns each with its rank, and whether its payload is elsewhere.
+/// Claims the first ready jobs, in order; returns with each whether its payload is elsewhere.
 fn pick(
     tx: &mut Tx<'_>,
     worker: WorkerId,
     queue: &Arc<str>,
     count: usize,
     names: &mut std::collections::HashMap<Box<str>, Arc<str>>,
-) -> Sql<Vec<(i64, Claimed, bool)>> {
-    let (now_ms, boot_ms) = (tx.now_ms, tx.boot_ms);
-    // A sum beyond an integer would become another type: a lease for ever is long enough at half of it.
-    let take = tx.statement(
-        "UPDATE lastout_jobs SET state = 3, fence = fence + 1, attempt = min(attempt + 1, 2147483647), \
-         owner = ?1, claimed_at = ?2, lease_until = CASE WHEN own_lease_ms > 0 \
-         THEN ?3 + min(own_lease_ms, 4611686018427387904) ELSE 0 END \
-         WHERE id IN (SELECT id FROM lastout_jobs WHERE state = 2 AND queue = ?4 ORDER BY rank, id LIMIT ?5) \
-         RETURNING id, fence, attempt, kind, max_attempts, crashes, recovery, timeout_ms, own_lease_ms, \
-         progress, payload, max_crashes, rank",
+) -> Sql<Vec<(Claimed, bool)>> {
+    // Nobody else writes before the commit, so what is read here is what is changed below. Reading
+    // first comes in the order of the index, and spares the change the copies that RETURNING makes.
+    let ready = tx.statement(
+        "SELECT id, fence + 1, min(attempt + 1, 2147483647), kind, max_attempts, crashes, recovery, \
+         timeout_ms, own_lease_ms, progress, payload, max_crashes FROM lastout_jobs \
+         WHERE state = 2 AND queue = ?1 ORDER BY rank, id LIMIT ?2",
     )?;
     let doing = |error| failed("claim jobs", error);
-    let values = params![worker.0, now_ms, boot_ms, &**queue, count as i64];
-    let mut rows = take.query(values).map_err(doing)?;
-    let mut picked = Vec::with_capacity(count);
+    let mut rows = ready.query(params![&**queue, count as i64]).map_err(doing)?;
+    let mut picked = Vec::with_capacity(count.min(PICKED));
     while let Some(row) = rows.next().map_err(doing)? {
-        let mut read = || -> rusqlite::Result<(i64, Claimed, bool)> {
+        let mut read = || -> rusqlite::Result<(Claimed, bool)> {
             let payload: Option<Vec<u8>> = row.get(10)?;
             let beside = payload.is_none();
             let claimed = Claimed {
@@ -127,27 +126,32 @@ fn pick(
                 payload: payload.unwrap_or_default(),
                 progress: row.get(9)?,
             };
-            Ok((row.get(12)?, claimed, beside))
+            Ok((claimed, beside))
         };
         picked.push(read().map_err(doing)?);
     }
-    // The rows come in any order.
-    picked.sort_unstable_by_key(|(rank, job, _)| (*rank, job.lease.job));
+    drop(rows);
+    many::claim(tx, worker, &picked)?;
     Ok(picked)
 }
 
 pub(super) fn report(tx: &mut Tx<'_>, reports: &[Report]) -> Sql<Vec<Applied>> {
-    let mut applied = Vec::with_capacity(reports.len());
     let now_ms = tx.now_ms;
+    let in_chunks = many::complete(tx, reports)?;
+    let mut applied = Vec::with_capacity(reports.len());
     let mut aside = Vec::new();
     if !reports.is_empty() {
         let done = tx.statement(
-            "UPDATE lastout_jobs SET state = 4, ended_at = ?4, result = ?5, error = NULL, \
-             lease_until = 0 WHERE id = ?1 AND state = 3 AND fence = ?2 AND owner = ?3 \
+            "UPDATE lastout_jobs NOT INDEXED SET state = 4, ended_at = ?4, result = ?5, error = NULL, \
+             lease_until = 0, open_key = CASE WHEN unique_kept = 1 THEN unique_key END \
+             WHERE id = ?1 AND state = 3 AND fence = ?2 AND owner = ?3 \
              AND limit_key IS NULL AND cancel = 0",
         )?;
         for (at, Report { lease, outcome }) in reports.iter().enumerate() {
             applied.push(Applied::Now(State::Succeeded));
+            if in_chunks && many::is_plain(outcome) {
+                continue;
+            }
             let written = match outcome {
                 Outcome::Done { result } => done
                     .execute(params![lease.job.0, lease.fence.0, lease.owner.0, now_ms, result])

@@ -25,11 +25,10 @@ pub(super) fn peek(tx: &mut Tx<'_>, worker: WorkerId, queues: &[Arc<str>]) -> Sq
         let sql = "SELECT 1 FROM lastout_jobs WHERE state = 2 AND queue = ?1 LIMIT 1";
         peek.ready |= tx.one(sql, params![&**queue], |_| Ok(()))?.is_some();
     }
-    let sql = "SELECT run_at FROM lastout_jobs WHERE state = 0 ORDER BY run_at LIMIT 1";
+    let sql = "SELECT due_at FROM lastout_jobs WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1";
     let first = tx.one(sql, params![], |row| row.get::<_, i64>(0))?;
     peek.promotable = first.is_some_and(|run_at| run_at <= now_ms);
-    let sql =
-        "SELECT run_at FROM lastout_jobs WHERE state = 0 AND run_at > ?1 ORDER BY run_at LIMIT 1";
+    let sql = "SELECT due_at FROM lastout_jobs WHERE due_at > ?1 ORDER BY due_at LIMIT 1";
     let mut next = tx.one(sql, params![now_ms], |row| row.get::<_, i64>(0))?;
     let sql = "SELECT name, cron, next_at FROM lastout_periodic";
     let periodic = tx.all(sql, params![], |row| {
@@ -59,7 +58,7 @@ pub(super) fn list(tx: &mut Tx<'_>, query: &Query) -> Sql<Vec<JobRecord>> {
     // The unhappy ends have an index; the others are read in the order of the table.
     if state.is_some_and(|code| code > State::Succeeded.code()) {
         let sql = select!(
-            "WHERE state > 4 AND state = ?2 AND id > ?1 AND (?3 IS NULL OR queue = ?3) ORDER BY id LIMIT ?4"
+            "WHERE unhappy = ?2 AND id > ?1 AND (?3 IS NULL OR queue = ?3) ORDER BY id LIMIT ?4"
         );
         return tx.rows(sql, params![after, state, queue, limit]);
     }

@@ -7,6 +7,7 @@
 mod bulk;
 mod hot;
 mod look;
+mod many;
 mod rows;
 mod schema;
 mod tx;

@@ -2,6 +2,7 @@
 
 use super::super::table::Table;
 use super::bulk::{self, Pending};
+use super::many::Completing;
 use super::schema::{boot, failed};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::job::{JobId, JobRecord, NewJob, Recovery};
@@ -29,6 +30,7 @@ pub(super) struct Tx<'c> {
     last_id: Option<i64>,
     /// Stored before anything else is done; see `bulk`.
     pending: Vec<Pending>,
+    pub(super) completing: Completing,
 }
 
 pub(super) type Sql<T> = Result<T, StoreError>;
@@ -43,6 +45,7 @@ impl<'c> Tx<'c> {
             boot_ms: 0,
             last_id: None,
             pending: Vec::new(),
+            completing: Completing::one_by_one(),
         }
     }
 
@@ -266,8 +269,10 @@ impl Table for Tx<'_> {
         self.run(
             "UPDATE lastout_jobs SET state = ?2, fence = ?3, owner = ?4, attempt = ?5, rank = ?6, \
              run_at = ?7, claimed_at = ?8, ended_at = ?9, lease_until = ?10, crashes = ?11, \
-             started = ?12, cancel = ?13, recovery = ?14, error = ?15, progress = ?16, result = ?17 \
-             WHERE id = ?1",
+             started = ?12, cancel = ?13, recovery = ?14, error = ?15, progress = ?16, result = ?17, \
+             due_at = CASE WHEN ?2 = 0 THEN ?7 END, held_key = CASE WHEN ?2 = 1 THEN limit_key END, \
+             open_key = CASE WHEN ?2 < 4 OR unique_kept = 1 THEN unique_key END, \
+             unhappy = CASE WHEN ?2 > 4 THEN ?2 END WHERE id = ?1",
             params![
                 row.id.0, row.state.code(), row.fence.0, row.owner.0, row.attempt, row.rank,
                 row.run_at, row.claimed_at, row.ended_at, row.lease_until, row.crashes,
@@ -284,8 +289,10 @@ impl Table for Tx<'_> {
             "INSERT INTO lastout_jobs (id, state, fence, owner, attempt, rank, run_at, claimed_at, \
              ended_at, lease_until, crashes, started, cancel, priority, max_attempts, max_crashes, \
              recovery, own_lease_ms, timeout_ms, unique_kept, limit_max, created_at, unique_key, \
-             limit_key, queue, kind, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, 0, 0, 0, \
-             ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
+             limit_key, queue, kind, payload, due_at, held_key, open_key, unhappy) VALUES (?1, ?2, ?3, \
+             ?4, ?5, ?6, ?7, ?8, 0, ?9, 0, 0, 0, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
+             ?20, ?21, ?22, ?23, CASE WHEN ?2 = 0 THEN ?7 END, CASE WHEN ?2 = 1 THEN ?20 END, \
+             CASE WHEN ?2 < 4 OR ?16 THEN ?19 END, CASE WHEN ?2 > 4 THEN ?2 END)",
             params![
                 row.id.0, row.state.code(), row.fence.0, row.owner.0, row.attempt, row.rank,
                 row.run_at, row.claimed_at, row.lease_until, row.priority, row.max_attempts,
@@ -306,8 +313,7 @@ impl Table for Tx<'_> {
         let Some(key) = &row.unique_key else {
             return Ok(None);
         };
-        let sql = "SELECT id FROM lastout_jobs WHERE unique_key = ?1 AND unique_key IS NOT NULL \
-                   AND (state < 4 OR unique_kept = 1) AND id != ?2";
+        let sql = "SELECT id FROM lastout_jobs WHERE open_key = ?1 AND id != ?2";
         self.one(sql, params![key, row.id.0], |row| row.get(0).map(JobId))
     }
 
@@ -328,23 +334,21 @@ impl Table for Tx<'_> {
         let Some(key) = key else {
             return Ok(None);
         };
-        let sql = select!("WHERE state = 1 AND limit_key = ?1 ORDER BY rank, id LIMIT 1");
+        let sql = select!("WHERE held_key = ?1 ORDER BY rank, id LIMIT 1");
         Ok(self.rows(sql, params![key])?.pop())
     }
 
     async fn promote_plain(&mut self, limit: usize) -> Sql<usize> {
         let now_ms = self.now_ms;
         self.run(
-            "UPDATE lastout_jobs SET state = 2 WHERE id IN (SELECT id FROM lastout_jobs WHERE \
-             state = 0 AND run_at <= ?1 AND limit_key IS NULL ORDER BY run_at LIMIT ?2)",
+            "UPDATE lastout_jobs SET state = 2, due_at = NULL WHERE id IN (SELECT id FROM lastout_jobs \
+             WHERE due_at <= ?1 AND limit_key IS NULL ORDER BY due_at LIMIT ?2)",
             params![now_ms, limit as i64],
         )
     }
 
     async fn due_with_key(&mut self, limit: usize) -> Sql<Vec<JobRecord>> {
-        let sql = select!(
-            "WHERE state = 0 AND run_at <= ?1 AND limit_key IS NOT NULL ORDER BY run_at LIMIT ?2"
-        );
+        let sql = select!("WHERE due_at <= ?1 AND limit_key IS NOT NULL ORDER BY due_at LIMIT ?2");
         let now_ms = self.now_ms;
         self.rows(sql, params![now_ms, limit as i64])
     }

@@ -38,17 +38,22 @@ CREATE TABLE lastout_jobs (
     error        TEXT,
     progress     BLOB,
     result       BLOB,
+    -- Each of the next four is NULL except in the states that its index is for. The indexes do not
+    -- mention the state itself: claiming and completing, which change it, would open each of them.
+    due_at       INTEGER, -- run_at while scheduled
+    held_key     TEXT,    -- limit_key while held
+    open_key     TEXT,    -- unique_key while it is taken
+    unhappy      INTEGER, -- the state once it ended otherwise than well
     -- NULL when it is in lastout_payloads, so that a change of state does not rewrite it.
     payload      BLOB
 ) STRICT;
 
 CREATE INDEX lastout_ready ON lastout_jobs (queue, rank) WHERE state = 2;
-CREATE INDEX lastout_scheduled ON lastout_jobs (run_at) WHERE state = 0;
-CREATE INDEX lastout_held ON lastout_jobs (limit_key, rank) WHERE state = 1;
 CREATE INDEX lastout_running ON lastout_jobs (owner) WHERE state = 3;
-CREATE INDEX lastout_unhappy ON lastout_jobs (state) WHERE state > 4;
-CREATE UNIQUE INDEX lastout_unique ON lastout_jobs (unique_key)
-    WHERE unique_key IS NOT NULL AND (state < 4 OR unique_kept = 1);
+CREATE INDEX lastout_scheduled ON lastout_jobs (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX lastout_held ON lastout_jobs (held_key, rank) WHERE held_key IS NOT NULL;
+CREATE INDEX lastout_unhappy ON lastout_jobs (unhappy) WHERE unhappy IS NOT NULL;
+CREATE UNIQUE INDEX lastout_unique ON lastout_jobs (open_key) WHERE open_key IS NOT NULL;
 
 CREATE TABLE lastout_payloads (
     id      INTEGER PRIMARY KEY,

@@ -20,7 +20,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use support::faulty::{Faulty, Moment, Verdict};
 use support::history;
-use support::worker_process::{WorkerProcess, notes, noting_job, noting_runner, role, short_lease};
+use support::worker_process::{
+    WorkerProcess, leased_runner, long_lease, notes, noting_job, noting_runner, role, short_lease,
+};
 use support::{Folder, PATIENCE, eventually};
 
 const ENTRY: &str = "a_worker_when_asked_to_be_one";
@@ -222,7 +224,7 @@ async fn an_answer_that_is_lost_counts_nothing_twice() {
     let log = folder.path().join("log");
     let jobs = (0..200).map(|_| noting_job(&log, 1)).collect();
     let ids = driver.enqueue_all(jobs).await.unwrap();
-    let (runner, worker) = noting_runner(registry, "deaf");
+    let (runner, worker) = leased_runner(registry, "deaf", long_lease());
     let running = runner.spawn();
     for job in &ids {
         let row = driver.wait(job.id(), PATIENCE).await.unwrap().unwrap();

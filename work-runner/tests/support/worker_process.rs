@@ -97,6 +97,11 @@ pub(crate) fn short_lease() -> LeaseTimings {
     LeaseTimings::new(Duration::from_millis(1500), Duration::from_millis(400)).unwrap()
 }
 
+/// A lease that no stall of a disk outlasts, renewed as often.
+pub(crate) fn long_lease() -> LeaseTimings {
+    LeaseTimings::new(Duration::from_secs(120), Duration::from_millis(400)).unwrap()
+}
+
 /// A job that notes its start and its end in the file of its payload, `ms` apart.
 pub(crate) fn noting_job(file: &Path, ms: u64) -> NewJob {
     NewJob::new("note", &(file.to_str().unwrap(), ms)).unwrap()
@@ -107,9 +112,18 @@ pub(crate) fn noting_runner(
     registry: Arc<dyn Registry>,
     name: &str,
 ) -> (WorkRunner, DurableWorker) {
+    leased_runner(registry, name, short_lease())
+}
+
+/// The same with a lease of its own.
+pub(crate) fn leased_runner(
+    registry: Arc<dyn Registry>,
+    name: &str,
+    lease: LeaseTimings,
+) -> (WorkRunner, DurableWorker) {
     let name = name.to_owned();
     let worker = DurableWorker::builder(registry)
-        .lease(short_lease())
+        .lease(lease)
         .wedged_after(Duration::from_secs(60))
         .queue("default", 8)
         .handle("note", move |job: Job<(String, u64)>| {

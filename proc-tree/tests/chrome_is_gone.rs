@@ -53,6 +53,8 @@ fn chrome(name: &str, round: usize) -> Chrome {
     ]);
     command.arg(format!("--user-data-dir={}", profile.display())).arg("about:blank");
     command.env("HOME", &home).env("XDG_CONFIG_HOME", &home).env(COOKIE, &home);
+    // A browser that is killed leaves its temporary directories where they are.
+    command.env("TMPDIR", &home);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     Chrome { command, home, profile }
 }

@@ -143,8 +143,8 @@ impl Lines {
         ControlFlow::Continue(())
     }
 
-    /// Visits lines that end in the slice at hand, as many as the task may have in its turn. Also when the visitor panics, a line that it
-    /// saw is behind the cursor.
+    /// Visits lines that end in the slice at hand, as many as the task may have in its turn. Also when
+    /// the visitor panics, a line that it saw is behind the cursor.
     fn visit_slice(
         &mut self,
         visit: &mut impl FnMut(LineRef<'_>) -> ControlFlow<()>,

@@ -64,8 +64,8 @@ impl LineParser {
     }
 
     /// Visits all lines that end in `bytes`, which stand at `offset`; offsets beyond `u64::MAX` start
-    /// at 0 again. Stops early when the visitor
-    /// breaks; the number of bytes consumed up to there comes with it.
+    /// at 0 again. Stops early when the visitor breaks; the number of bytes consumed up to there comes
+    /// with it.
     ///
     /// # Errors
     ///

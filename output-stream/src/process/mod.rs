@@ -276,8 +276,8 @@ impl Process {
         self.writer.take()?.wait().await.ok()
     }
 
-    /// Asks the tree to end as the policy says (a [`tree::Policy`](crate::tree::Policy)), and kills what is left. [`wait`](Self::wait) tells
-    /// how the root ended.
+    /// Asks the tree to end as the policy says (a [`tree::Policy`](crate::tree::Policy)), and kills what
+    /// is left. [`wait`](Self::wait) tells how the root ended.
     ///
     /// # Errors
     ///

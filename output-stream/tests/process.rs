@@ -21,7 +21,7 @@ async fn assert_clean(audit: &Audit) {
 
 #[tokio::test]
 async fn output_is_complete_and_the_exit_is_known() {
-    let audit = Audit::begin();
+    let audit = Audit::begin_in([]);
     let output = Process::shell("echo out; echo err >&2; exit 3").output().await.unwrap();
     assert_eq!((output.stdout.text().as_str(), output.stderr.text().as_str()), ("out\n", "err\n"));
     assert_eq!(output.exit.status.code(), Some(3));
@@ -33,7 +33,7 @@ async fn output_is_complete_and_the_exit_is_known() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_that_was_written_before_the_exit_is_read() {
-    let audit = Audit::begin();
+    let audit = Audit::begin_in([]);
     // 60 kB fit into the pipe: the child is gone before anybody reads.
     let one = Process::shell("head -c 60000 /dev/zero").output_within(Keep::all());
     let output = one.await.unwrap();
@@ -60,7 +60,7 @@ async fn a_child_that_is_gone_before_the_first_poll_is_read() {
 
 #[tokio::test]
 async fn a_grandchild_that_holds_the_pipe_hangs_nobody() {
-    let audit = Audit::begin();
+    let audit = Audit::begin_in([]);
     let output = Process::shell("echo before; sleep 600 & exit 0").output().await.unwrap();
     assert_eq!(output.stdout.text(), "before\n");
     assert!(output.exit.writers_left() && output.exit.success());
@@ -71,7 +71,7 @@ async fn a_grandchild_that_holds_the_pipe_hangs_nobody() {
 
 #[tokio::test]
 async fn a_grandchild_that_writes_without_end_hangs_nobody() {
-    let audit = Audit::begin();
+    let audit = Audit::begin_in([]);
     let output = Process::shell("yes & echo started; exit 0").output().await.unwrap();
     assert!(output.exit.writers_left());
     assert!(output.stdout.total() >= 8);
@@ -100,7 +100,7 @@ async fn those_who_linger_are_heard_when_asked_for() {
 
 #[tokio::test]
 async fn a_time_limit_keeps_what_was_written() {
-    let audit = Audit::begin();
+    let audit = Audit::begin_in([]);
     let script = "echo partial; trap '' TERM; sleep 600 & while :; do sleep 600; done";
     let output = Process::shell(script)
         .timeout(Duration::from_millis(300))
@@ -151,7 +151,7 @@ async fn input_is_written_and_closed() {
 
 #[tokio::test]
 async fn a_child_that_closes_its_input_is_no_error() {
-    let audit = Audit::begin();
+    let audit = Audit::begin_in([]);
     let output =
         Process::shell("exec <&-; echo done").stdin(vec![b'x'; 1 << 20]).output().await.unwrap();
     assert!(output.success());
@@ -178,7 +178,7 @@ async fn a_child_that_closes_its_input_is_no_error() {
 
 #[tokio::test]
 async fn a_drop_ends_the_tree() {
-    let audit = Audit::begin();
+    let audit = Audit::begin_in([]);
     let process = Process::shell("sleep 600 & sleep 600 & echo up; wait").spawn().unwrap();
     process.wait_for(LONG, |line| line.bytes == b"up").await.unwrap();
     assert!(process.tree().members().unwrap().len() >= 3);
@@ -252,7 +252,7 @@ async fn discarded_and_inherited_outputs_are_ended_streams() {
 
 #[tokio::test]
 async fn what_cannot_start_leaves_nothing() {
-    let audit = Audit::begin();
+    let audit = Audit::begin_in([]);
     let command = std::process::Command::new("/nonexistent/program");
     let error = Process::builder(command).output().await.unwrap_err();
     let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());

@@ -11,7 +11,7 @@ const SHORT: Duration = Duration::from_millis(200);
 
 #[tokio::test]
 async fn descendants_are_asked_as_soon_as_the_root_is_gone() {
-    let audit = Audit::begin();
+    let audit = Audit::begin_in([]);
     // The shell ends at once, and its child would wait out the whole grace untold.
     let script = "sleep 600 & sleep 600; :";
     let begin = Instant::now();
@@ -47,7 +47,7 @@ async fn elapsed_ends_with_the_root_and_begins_before_the_fork() {
 
 #[tokio::test]
 async fn a_time_limit_holds_for_those_who_linger() {
-    let audit = Audit::begin();
+    let audit = Audit::begin_in([]);
     for linger in [LONG * 5, Duration::MAX] {
         let begin = Instant::now();
         let builder = Process::shell("sleep 600 & echo x").linger(linger).timeout(SHORT);
@@ -62,9 +62,11 @@ async fn a_time_limit_holds_for_those_who_linger() {
 
 #[test]
 fn a_process_outlives_its_runtime_and_can_still_be_killed() {
-    let audit = Audit::begin();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
+    // What tokio keeps for signals is kept for ever: it is there before the audit begins.
+    drop(runtime.worker_threads(1).enable_all().build().unwrap());
+    let audit = Audit::begin_in([]);
+    let runtime = runtime.build().unwrap();
     let spawn = || Process::shell("sleep 600 & echo up; wait").spawn().unwrap();
     let (killed, mut asked) = runtime.block_on(async {
         let both = (spawn(), spawn());
@@ -89,7 +91,7 @@ fn a_process_outlives_its_runtime_and_can_still_be_killed() {
 #[test]
 fn a_runtime_without_a_timer_starts_no_process() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-    let audit = Audit::begin();
+    let audit = Audit::begin_in([]);
     let spawned = std::panic::catch_unwind(|| {
         runtime.block_on(async { Process::shell("sleep 600").spawn().map(drop) })
     });

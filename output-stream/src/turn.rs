@@ -25,7 +25,9 @@ pub(crate) fn poll_may(cx: &mut Context<'_>) -> Poll<()> {
 }
 
 /// The task took something. `false` when that was all that it may have in this turn.
-#[inline]
+///
+/// Never inlined: it would keep the loop over lines around it from being.
+#[inline(never)]
 pub(crate) fn took() -> bool {
     #[cfg(feature = "tokio")]
     if has_budget_remaining() {

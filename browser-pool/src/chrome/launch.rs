@@ -168,7 +168,7 @@ async fn upstream(chrome: &Inner, started: Started) -> Result<(Connecting, Upstr
             break address;
         }
         if let Ok(Some(status)) = started.child.try_wait() {
-            return Err(exited(&started.process, Some(status.to_string())));
+            return Err(exited(&started.process, Some(status.to_string())).await);
         }
         sleep(LOOK).await;
     };
@@ -254,9 +254,9 @@ async fn connect(
 async fn ended(started: &mut Connecting) -> LaunchError {
     let status = tokio::time::timeout(STATUS, started.child.wait()).await;
     let status = status.ok().and_then(Result::ok).map(|status| status.to_string());
-    exited(&started.process, status)
+    exited(&started.process, status).await
 }
 
-fn exited(process: &Process, status: Option<String>) -> LaunchError {
-    LaunchError::Exited { status, stderr: process.last_words() }
+async fn exited(process: &Process, status: Option<String>) -> LaunchError {
+    LaunchError::Exited { status, stderr: process.all_words().await }
 }

@@ -17,6 +17,9 @@ use tokio::process::ChildStderr;
 /// Bound of killing and removing when nobody gave one.
 pub(super) const KILL_BOUND: Duration = Duration::from_secs(5);
 
+/// How long the last words of an ended root are waited for. They lie in the pipe.
+const READ: Duration = Duration::from_secs(1);
+
 /// How much of the standard error is kept.
 const STDERR: u64 = 4 * 1024;
 
@@ -27,8 +30,8 @@ pub(super) struct Process {
     tree: Tree,
     /// What is removed when the tree is gone.
     dir: Option<PathBuf>,
-    /// The last words; `None` for adopted browsers.
-    stderr: Option<Collector>,
+    /// Where the last words come from and where they are kept; `None` for adopted browsers.
+    stderr: Option<(Stream, Collector)>,
     ended: OnceLock<BrowserReport>,
 }
 
@@ -37,20 +40,42 @@ impl Process {
     pub(super) fn new(tree: Tree, dir: &BrowserDir, stderr: Option<ChildStderr>) -> Self {
         let collector = stderr.and_then(|stderr| {
             let config = Config::builder().retain(Retain::Nothing).window(64 * 1024);
-            let stream = Stream::spawn(stderr, config.build().ok()?);
-            stream.collect(Keep::tail(STDERR)).ok()
+            let prepared = Stream::prepare(config.build().ok()?);
+            // Before the first byte is read: some say why they end at once.
+            let collector = prepared.collect(Keep::tail(STDERR)).ok()?;
+            Some((prepared.spawn(stderr), collector))
         });
         Self::adopted(tree, Some(dir.path().to_owned()), collector)
     }
 
     /// Owns a browser that somebody else spawned.
-    pub(super) fn adopted(tree: Tree, dir: Option<PathBuf>, stderr: Option<Collector>) -> Self {
+    pub(super) fn adopted(
+        tree: Tree,
+        dir: Option<PathBuf>,
+        stderr: Option<(Stream, Collector)>,
+    ) -> Self {
         Self { tree, dir, stderr, ended: OnceLock::new() }
+    }
+
+    /// The same as [`last_words`](Self::last_words) for a root that has ended: all that it has written is
+    /// read before, whoever else still holds the pipe.
+    pub(super) async fn all_words(&self) -> String {
+        if let Some((stream, collector)) = &self.stderr {
+            stream.drain();
+            let read = async {
+                stream.ended().await;
+                while collector.snapshot().end().is_none() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            drop(tokio::time::timeout(READ, read).await);
+        }
+        self.last_words()
     }
 
     /// The last lines of the standard error. Bytes that are not text are replaced.
     pub(super) fn last_words(&self) -> String {
-        let Some(collector) = &self.stderr else {
+        let Some((_, collector)) = &self.stderr else {
             return String::new();
         };
         let kept = collector.snapshot();

@@ -56,7 +56,8 @@ struct World {
     readers: Vec<Reader>,
     retain: Retain,
     segment: u64,
-    sealed: bool,
+    /// What the history held when it was sealed: readers of it keep what they had yet to read.
+    sealed: Option<u64>,
 }
 
 impl World {
@@ -72,7 +73,7 @@ impl World {
             readers: Vec::new(),
             retain,
             segment,
-            sealed: false,
+            sealed: None,
         }
     }
 
@@ -128,7 +129,7 @@ impl World {
     /// A start in the past reaches at least as far back as the retention promises.
     fn check_start(&self, position: Position, from: u64, end: u64) {
         if let (Retain::Bytes(kept), Position::LastBytes(n), false) =
-            (self.retain, position, self.sealed)
+            (self.retain, position, self.sealed.is_some())
         {
             assert!(from <= end - n.min(kept).min(end), "{from} of {end}");
             assert!(from >= end.saturating_sub(n));
@@ -183,7 +184,8 @@ impl World {
             let is_cut = own.policy == reader.policy
                 && matches!(own.policy, Policy::BlockFor { then: OnStall::Detach, .. });
             assert!(sum == stats.ingested.max(own.attached_at) || is_cut, "{own:?}");
-            assert!(own.kept <= WINDOW + 2 * 64 * 1024, "{own:?}");
+            let promised = WINDOW + self.sealed.unwrap_or(0);
+            assert!(own.kept <= promised + 2 * 64 * 1024, "{own:?}");
         }
         let kept = match self.retain {
             Retain::Bytes(n) => n,
@@ -228,8 +230,9 @@ proptest! {
                 Step::Detach(_) => {}
                 Step::Wait => world.now += STALL / 2,
                 Step::Seal => {
+                    let history = world.state.stats(world.now).retained;
+                    world.sealed = world.sealed.max(Some(history));
                     let _ = world.state.seal();
-                    world.sealed = true;
                 }
                 Step::End if world.state.end.is_none() => {
                     let room = std::mem::take(&mut world.room);

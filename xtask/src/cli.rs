@@ -94,17 +94,26 @@ const COMMANDS: &[Command] = &[
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    match dispatch() {
-        Ok(()) => ExitCode::SUCCESS,
+    let console = match Console::listening() {
+        Ok(console) => console,
         Err(error) => {
             Console::new().complain(&format!("xtask failed: {error:#}"));
-            ExitCode::FAILURE
+            return ExitCode::FAILURE;
         }
+    };
+    let done = dispatch(&console);
+    if let Err(error) = &done {
+        console.complain(&format!("xtask failed: {error:#}"));
+    }
+    match (console.told(), done) {
+        // As a shell says it of a program that a signal ended.
+        (Some(signal), _) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX)),
+        (None, Ok(())) => ExitCode::SUCCESS,
+        (None, Err(_)) => ExitCode::FAILURE,
     }
 }
 
-fn dispatch() -> Result<()> {
-    let console = Console::new();
+fn dispatch(console: &Console) -> Result<()> {
     let mut parser = lexopt::Parser::from_env();
     let name = match parser.next()? {
         None | Some(Short('h') | Long("help")) => {
@@ -122,7 +131,7 @@ fn dispatch() -> Result<()> {
         console.say(&format!("cargo xtask {name}: {}", command.summary));
         return Ok(());
     }
-    (command.run)(&console, lexopt::Parser::from_args(rest))
+    (command.run)(console, lexopt::Parser::from_args(rest))
 }
 
 fn help() -> String {

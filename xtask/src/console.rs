@@ -4,8 +4,9 @@
 //! sign of life every [`HEARTBEAT`]. Output is shown as it comes, or kept and shown only on failure.
 
 use crate::command::Cmd;
+use crate::interrupts::{Ending, Interrupts};
 use crate::tally::Tally;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::RefCell;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Read, Write as _};
@@ -53,6 +54,7 @@ pub struct Done {
 pub struct Console {
     interactive: bool,
     tally: RefCell<Tally>,
+    interrupts: Interrupts,
 }
 
 impl Default for Console {
@@ -65,7 +67,25 @@ impl Console {
     /// Looks at where the output goes: a terminal gets a spinner, unless `CI` or `NO_COLOR` is set.
     pub fn new() -> Self {
         let plain = ["CI", "NO_COLOR"].iter().any(|name| std::env::var_os(name).is_some());
-        Self { interactive: std::io::stderr().is_terminal() && !plain, tally: RefCell::default() }
+        Self {
+            interactive: std::io::stderr().is_terminal() && !plain,
+            tally: RefCell::default(),
+            interrupts: Interrupts::default(),
+        }
+    }
+
+    /// One for the whole program: from now on it ends what it runs when it is told to end.
+    ///
+    /// # Errors
+    ///
+    /// When the signals cannot be listened to.
+    pub fn listening() -> Result<Self> {
+        Ok(Self { interrupts: Interrupts::listen()?, ..Self::new() })
+    }
+
+    /// The signal that told us to end, if one did.
+    pub fn told(&self) -> Option<i32> {
+        self.interrupts.told()
     }
 
     /// Prints a line for the person.
@@ -86,6 +106,9 @@ impl Console {
 
     /// Runs `cmd` to its end. A failing program is not an error here: see [`Cmd::run`].
     pub(crate) fn run(&self, cmd: &Cmd) -> Result<Done> {
+        if let Some(signal) = self.told() {
+            bail!("told to end by signal {signal}: `{cmd}` was not started");
+        }
         if cmd.show != Show::Never {
             self.say(&format!("$ {cmd}"));
         }
@@ -119,7 +142,8 @@ impl Console {
         spinner: &ProgressBar,
     ) -> Result<Done> {
         let mut seen = Seen::default();
-        let (mut next_beat, mut ended, mut timed_out) = (started + HEARTBEAT, None, false);
+        let mut ending = Ending::at(cmd.limit.map(|limit| started + limit));
+        let (mut next_beat, mut ended) = (started + HEARTBEAT, None);
         loop {
             match lines.recv_timeout(TICK) {
                 Ok(line) => {
@@ -143,12 +167,8 @@ impl Console {
             if ended.is_none() && child.try_wait().context("wait for a child")?.is_some() {
                 ended = Some(now);
             }
-            if !timed_out
-                && ended.is_none()
-                && cmd.limit.is_some_and(|limit| now >= started + limit)
-            {
-                timed_out = true;
-                child.kill().context("kill a child whose time was over")?;
+            if ended.is_none() {
+                ending.look(&self.interrupts, child)?;
             }
             if !self.interactive && now >= next_beat {
                 next_beat = now + HEARTBEAT;
@@ -160,6 +180,7 @@ impl Console {
             self.tally.borrow_mut().add(seen.tally.ended(status.success()));
         }
         let (stdout, stderr) = (seen.stdout, seen.stderr);
+        let timed_out = ending.timed_out();
         Ok(Done { status, stdout, stderr, timed_out, elapsed: started.elapsed() })
     }
 

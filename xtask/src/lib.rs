@@ -30,6 +30,7 @@ pub mod e2e;
 pub mod extras;
 pub mod features;
 pub mod find;
+pub(crate) mod interrupts;
 pub mod models;
 pub mod provision;
 pub mod soak;

@@ -66,9 +66,13 @@ impl<'a> Steps<'a> {
         if !self.only.is_empty() && !self.only.iter().any(|wanted| wanted == name) {
             return;
         }
-        if self.has_failed() && !self.keep_going {
-            let why =
-                Outcome::skipped("an earlier step failed (--keep-going runs it all the same)");
+        let is_told = self.console.told().is_some();
+        if is_told || (self.has_failed() && !self.keep_going) {
+            let why = Outcome::skipped(if is_told {
+                "told to end"
+            } else {
+                "an earlier step failed (--keep-going runs it all the same)"
+            });
             self.rows.push(Row { name: name.into(), elapsed: Duration::ZERO, result: Ok(why) });
             return;
         }

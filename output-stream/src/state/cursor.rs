@@ -110,6 +110,26 @@ impl Cursor {
         Some(bytes)
     }
 
+    /// Moves a cursor that has read nothing yet forward to `at`. What was kept for it on the way, while
+    /// it stood further back, goes; and so does the judgement that it lags.
+    pub(crate) fn skip_to(&mut self, at: u64) {
+        while self.at < at {
+            let Some(mut bytes) = self.take_kept() else {
+                self.at = at;
+                break;
+            };
+            let skipped = (at - self.at).min(bytes.len() as u64);
+            self.at += skipped;
+            let rest = bytes.split_off(place(skipped));
+            if !rest.is_empty() {
+                self.kept_len += rest.len() as u64;
+                self.kept.push_front(rest);
+            }
+        }
+        self.attached = self.at;
+        self.drop_from = None;
+    }
+
     pub(crate) fn kept_len(&self) -> u64 {
         self.kept_len
     }

@@ -179,10 +179,13 @@ impl State {
 
     /// Moves a cursor that has read nothing yet forward to `at`.
     pub(crate) fn seek(&mut self, id: Id, at: u64) -> Wakes {
-        let at = at.max(self.log.first());
+        let first = self.log.first();
         let cursor = self.cursor_mut(id);
-        cursor.at = at.max(cursor.at);
-        cursor.attached = cursor.at;
+        cursor.skip_to(at);
+        // What left the log meanwhile may have been kept for it; else it starts behind that.
+        if cursor.kept_len() == 0 {
+            cursor.skip_to(first);
+        }
         self.after_progress()
     }
 

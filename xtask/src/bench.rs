@@ -78,7 +78,15 @@ pub(crate) fn areas(workspace: &Workspace, with_runner: bool) -> Result<Vec<(Str
     Ok(found)
 }
 
+/// Builds a package and the packages in its folders: peers that it cannot link and runs as programs,
+/// which it finds beside its own. So nothing is built while something is measured.
 fn build(console: &Console, workspace: &Workspace, dir: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
+        let inner = entry.context("read a folder of a peer")?.path();
+        if inner.join("Cargo.toml").is_file() {
+            build(console, workspace, &inner)?;
+        }
+    }
     Cmd::cargo()
         .args(["build", "--release", "--locked", "--manifest-path"])
         .arg(dir.join("Cargo.toml"))

@@ -26,18 +26,17 @@ async fn rate_of(jobs: usize, start: Instant) -> f64 {
     jobs as f64 / start.elapsed().as_secs_f64()
 }
 
-/// effectum is a package of its own, built at its first use.
+/// effectum is a program of its own, built with this one by `cargo xtask bench` and found beside it.
 pub fn effectum(dir: &Path, jobs: usize) -> f64 {
     let file = File::new(dir);
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("effectum/Cargo.toml");
-    let output = Command::new(option_env!("CARGO").unwrap_or("cargo"))
-        .args(["run", "--release", "--quiet", "--manifest-path"])
-        .arg(&manifest)
-        .arg("--")
+    let program = std::env::current_exe().unwrap().with_file_name("lastout-bench-work-effectum");
+    let output = Command::new(&program)
         .arg(file.path().parent().unwrap())
         .arg(jobs.to_string())
-        .output();
-    let output = output.unwrap();
+        .output()
+        .unwrap_or_else(|error| {
+            panic!("{}, of the package ./effectum: {error}", program.display())
+        });
     let text = String::from_utf8_lossy(&output.stdout);
     text.trim().parse().unwrap_or_else(|_| {
         eprintln!("effectum: {}", String::from_utf8_lossy(&output.stderr));

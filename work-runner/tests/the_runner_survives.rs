@@ -183,6 +183,79 @@ async fn a_stop_gives_back_what_it_cannot_finish() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_does_not_wait_for_what_is_cancelled() {
+    let registry = memory();
+    let release = Arc::new(AtomicBool::new(false));
+    let released = Arc::clone(&release);
+    let worker = DurableWorker::builder(Arc::clone(&registry))
+        .grace(Duration::from_millis(50))
+        .handle("deaf", |_: Job<()>| std::future::pending::<Result<(), JobError>>())
+        .handle("spin", move |_: Job<()>| {
+            let released = Arc::clone(&released);
+            async move {
+                while !released.load(Ordering::SeqCst) {
+                    // SLEEP: a handler that never yields is what is tested.
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok(())
+            }
+        })
+        .build()
+        .unwrap();
+    let driver = WorkDriver::producer(Arc::clone(&registry));
+    let ids = driver.enqueue_all(vec![job("deaf"), job("spin")]).await.unwrap();
+    worker.claim_and_run_pending().await.unwrap();
+    let stopping = worker.clone();
+    let stop = tokio::spawn(async move { stopping.stop(Duration::from_secs(36_000)).await });
+    let stops = async || worker.claim_and_run_pending().await.is_err();
+    eventually("it stops", stops).await;
+    for id in &ids {
+        driver.cancel(id.id()).await.unwrap();
+    }
+    let report = tokio::time::timeout(PATIENCE, stop).await.expect("not ten hours").unwrap();
+    assert_eq!(report.left_behind(), [LeftBehind::Handler(ids[1].id())], "{report}");
+    assert_eq!(report.finished, 2, "{report}");
+    for (id, error) in ids.iter().zip(["grace", "blocks its thread"]) {
+        let row = driver.get(id.id()).await.unwrap().unwrap();
+        assert_eq!(row.state, State::Cancelled);
+        assert!(row.error.as_deref().unwrap().contains(error), "{row:?}");
+    }
+    release.store(true, Ordering::SeqCst);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_shortens_the_grace_of_what_was_cancelled_before() {
+    let registry = memory();
+    let asked = Arc::new(AtomicBool::new(false));
+    let hears = Arc::clone(&asked);
+    let worker = DurableWorker::builder(Arc::clone(&registry))
+        .grace(Duration::from_secs(36_000))
+        .handle("stubborn", move |job: Job<()>| {
+            let hears = Arc::clone(&hears);
+            async move {
+                job.stopped().await;
+                hears.store(true, Ordering::SeqCst);
+                std::future::pending::<Result<(), JobError>>().await
+            }
+        })
+        .build()
+        .unwrap();
+    let runner = WorkRunner::inline(worker).poll(Duration::from_millis(20));
+    let driver = runner.driver(Arc::clone(&registry));
+    let running = runner.spawn();
+    let id = driver.enqueue(job("stubborn")).await.unwrap().id();
+    let runs = async || driver.get(id).await.unwrap().unwrap().state == State::Running;
+    eventually("it runs", runs).await;
+    driver.cancel(id).await.unwrap();
+    eventually("it is asked", async || asked.load(Ordering::SeqCst)).await;
+    let report = running.stop(Duration::from_secs(4)).await;
+    assert!(report.is_clean(), "its future was dropped in time: {report}");
+    let row = driver.get(id).await.unwrap().unwrap();
+    assert_eq!(row.state, State::Cancelled);
+    assert!(row.error.as_deref().unwrap().contains("grace"), "{row:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_worker_gives_its_lease_to_the_cleanup_worker() {
     let registry = memory();
     let worker = DurableWorker::builder(Arc::clone(&registry))

@@ -127,6 +127,12 @@ async fn watch(mut work: Work, control: &Control, grace: Duration) -> End {
     };
     let mut kill_at: Option<Instant> = None;
     loop {
+        let hurried = async {
+            match kill_at {
+                Some(at) => Instant::from_std(control.hurried(at.into_std()).await),
+                None => std::future::pending().await,
+            }
+        };
         let asleep = async {
             match kill_at.or(limit) {
                 Some(at) => sleep_until(at).await,
@@ -137,10 +143,9 @@ async fn watch(mut work: Work, control: &Control, grace: Duration) -> End {
             biased;
             end = poll_fn(|cx| poll_caught(&mut work, cx)) => return end,
             _ = control.stopped(), if kill_at.is_none() => {
-                let at = Instant::now() + grace;
-                let by = control.times().drop_by.map_or(at, Instant::from_std);
-                kill_at = Some(at.min(by));
+                kill_at = Some(Instant::now() + grace);
             }
+            by = hurried => kill_at = Some(by),
             () = asleep => match kill_at {
                 None => control.ask_to_stop(StopCause::TimedOut),
                 Some(_) => {

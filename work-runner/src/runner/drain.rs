@@ -18,6 +18,8 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 const WRITE_RESERVE: Duration = Duration::from_secs(2);
 /// How long after the deadline the engine may take to say that it missed it.
 const LATE: Duration = Duration::from_millis(250);
+/// How often it looks whether somebody cancelled what it waits for.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct StopRequest {
@@ -151,17 +153,25 @@ impl Engine {
         let _ = answer.send(report);
     }
 
-    /// Writes reports as they come until nothing is in flight, or until `until`.
+    /// Writes reports as they come until nothing is in flight, or until `until`. Nobody drives any
+    /// more, so it also hears here who is cancelled, and writes off who blocks a thread.
     async fn wait_for_ends(&mut self, until: Instant) {
         let shared = Arc::clone(&self.shared);
+        let mut look_at = Instant::now();
         loop {
             let written = timeout_at(until, self.turns()).await;
             if shared.flight.is_idle() || Instant::now() >= until || shared.guard.worker().is_none()
             {
                 return;
             }
+            if Instant::now() >= look_at {
+                // When the store fails, the next look hears of it.
+                let _ = timeout_at(until, self.hear_cancels()).await;
+                look_at = Instant::now() + LOOK_EVERY;
+            }
+            self.write_off_stuck();
             let pause = match written {
-                Ok(Ok(())) => until,
+                Ok(Ok(())) => until.min(look_at),
                 // The store failed: try again, the deadline bounds it.
                 _ => until.min(Instant::now() + Duration::from_millis(50)),
             };

@@ -182,11 +182,7 @@ impl Engine {
             guard.fence(worker, flight, counters);
             return self.enlist().await;
         }
-        for job in &peek.cancels {
-            if let Some(control) = self.shared.flight.control(*job) {
-                control.ask_to_stop(StopCause::Cancelled);
-            }
-        }
+        self.heed(&peek);
         let swept = self.keep_house(&peek).await?;
         if peek.ready || peek.promotable || swept {
             self.hungry.fill(true);
@@ -195,6 +191,24 @@ impl Engine {
         let ahead = peek.next_due_ms.map(|ms| Duration::from_millis(ms.clamp(0, 3_600_000) as u64));
         self.due_at = ahead.map(|ahead| Instant::now() + ahead);
         Ok(())
+    }
+
+    /// Looks only for what somebody cancelled.
+    pub(super) async fn hear_cancels(&mut self) -> Result<(), StoreError> {
+        if let Some(worker) = self.worker {
+            let peek = self.shared.registry.peek(worker, Vec::new()).await?;
+            self.shared.counters.peeks.add(1);
+            self.heed(&peek);
+        }
+        Ok(())
+    }
+
+    fn heed(&self, peek: &Peek) {
+        for job in &peek.cancels {
+            if let Some(control) = self.shared.flight.control(*job) {
+                control.ask_to_stop(StopCause::Cancelled);
+            }
+        }
     }
 
     /// Sweeps, fires periodic jobs and prunes, each when there is reason to. True when jobs came of it.
@@ -290,7 +304,7 @@ impl Engine {
     }
 
     /// Reports for handlers that block their threads, so that their jobs do not wait for them.
-    fn write_off_stuck(&mut self) {
+    pub(super) fn write_off_stuck(&mut self) {
         let now = std::time::Instant::now();
         let slack = self.shared.config.grace + STUCK_AFTER;
         self.stuck.retain(|control| self.shared.flight.is_boarded(control));

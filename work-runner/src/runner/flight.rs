@@ -89,10 +89,24 @@ impl Control {
         }
     }
 
-    /// Asks the handler to stop, and has its future dropped when it is not over by `drop_by`.
+    /// Asks the handler to stop, and has its future dropped when it is not over by `drop_by`, also
+    /// when it was asked before and has a longer grace.
     pub(super) fn ask_to_stop_by(&self, cause: StopCause, drop_by: Instant) {
         lock(&self.times).drop_by = Some(drop_by);
         self.ask_to_stop(cause);
+        self.stop.notify_waiters();
+    }
+
+    /// Resolves when its future is to be dropped before `at`.
+    pub(super) async fn hurried(&self, at: Instant) -> Instant {
+        loop {
+            let mut notified = std::pin::pin!(self.stop.notified());
+            notified.as_mut().enable();
+            if let Some(by) = self.times().drop_by.filter(|by| *by < at) {
+                return by;
+            }
+            notified.await;
+        }
     }
 
     pub(super) async fn stopped(&self) -> StopCause {

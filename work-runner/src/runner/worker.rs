@@ -173,6 +173,10 @@ impl DurableWorker {
     /// Stops claiming, gives back what has not started, lets what runs end; near the deadline asks it
     /// to stop, gives back what does, and then returns with the report, within about the deadline.
     ///
+    /// Nearly all of the deadline is for jobs that nobody wants to end. One that is cancelled, before
+    /// the stop or while it lasts, or that runs into its timeout, has the
+    /// [grace](super::WorkerBuilder::grace) of the worker and is not waited for longer.
+    ///
     /// A second call, or one on a worker that never started, reports nothing.
     ///
     /// # Cancel safety

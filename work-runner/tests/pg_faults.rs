@@ -189,6 +189,87 @@ async fn a_server_that_drops_every_connection_loses_nothing() {
     database.remove().await;
 }
 
+/// More than are worth a COPY, of every shape that one may carry.
+fn many_jobs() -> Vec<NewJob> {
+    let shaped = |n: usize| {
+        let job = NewJob::raw(format!("kind {}", n % 7), vec![b'1'; n]).priority((n % 3) as i16);
+        let job = job.max_attempts((n % 5 + 1) as u16).timeout(Duration::from_millis(n as u64));
+        if n % 4 == 0 { job.delay(Duration::from_secs(3600)).queue("later") } else { job }
+    };
+    (0..500).map(shaped).collect()
+}
+
+#[tokio::test]
+async fn a_bulk_enqueue_writes_the_rows_of_single_ones() {
+    let database = Database::create().await;
+    let (registry, driver) = open(&database).await;
+    let copied = registry.enqueue(many_jobs()).await.unwrap();
+    let mut single = Vec::new();
+    for job in many_jobs() {
+        single.append(&mut registry.enqueue(vec![job]).await.unwrap());
+    }
+    assert!(copied.iter().all(|job| job.is_new()));
+    assert!(copied.is_sorted_by_key(|job| job.id()), "numbers ascend with the rows");
+    for (one, other) in copied.iter().zip(&single) {
+        let (mut one, other) = (
+            driver.get(one.id()).await.unwrap().unwrap(),
+            driver.get(other.id()).await.unwrap().unwrap(),
+        );
+        assert_eq!(one.rank - one.run_at, other.rank - other.run_at, "the head start");
+        assert_eq!(one.run_at - one.created_at, other.run_at - other.created_at, "the delay");
+        (one.id, one.rank, one.run_at) = (other.id, other.rank, other.run_at);
+        one.created_at = other.created_at;
+        assert_eq!(one, other);
+    }
+    // What needs the slow way stands between what does not, and keeps its place in the answer.
+    let mut mixed = many_jobs();
+    mixed.insert(250, NewJob::raw("any", vec![]).unique("k"));
+    mixed.push(NewJob::raw("any", vec![]).unique("k"));
+    let answers = registry.enqueue(mixed).await.unwrap();
+    assert_eq!(answers.len(), 502);
+    assert!(answers[250].is_new() && !answers[501].is_new());
+    assert_eq!(answers[250].id(), answers[501].id());
+    drop((driver, registry));
+    database.remove().await;
+}
+
+#[tokio::test]
+async fn a_bulk_enqueue_that_fails_enqueues_nothing() {
+    let database = Database::create().await;
+    let (registry, _) = open(&database).await;
+    let stored = async || count(database.config(), "SELECT count(*) FROM lastout.jobs").await;
+    let with_last = |kind: &str| {
+        let mut jobs = many_jobs();
+        jobs.push(NewJob::raw(kind, vec![]));
+        jobs
+    };
+    let stumble = "CREATE FUNCTION lastout.stumble() RETURNS trigger LANGUAGE plpgsql AS \
+                   $$ BEGIN IF NEW.kind = 'refused' THEN RAISE 'refused'; END IF; \
+                   IF NEW.kind = 'slow' THEN PERFORM pg_sleep(3600); END IF; RETURN NEW; END $$; \
+                   CREATE TRIGGER stumble BEFORE INSERT ON lastout.jobs FOR EACH ROW \
+                   EXECUTE FUNCTION lastout.stumble()";
+    run(database.config(), stumble).await;
+    let error = registry.enqueue(with_last("refused")).await.unwrap_err();
+    assert_eq!((error.kind(), stored().await), (StoreErrorKind::Other, 0), "{error}");
+    // The connection breaks in the middle of the rows.
+    let enqueue = registry.enqueue(with_last("slow"));
+    let cut = async {
+        let sleeper = "datname = current_database() AND wait_event = 'PgSleep'";
+        let asleep = format!("SELECT count(*) FROM pg_stat_activity WHERE {sleeper}");
+        let sleeps = async || count(database.config(), &asleep).await > 0;
+        eventually("it is in the middle", sleeps).await;
+        let cut = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {sleeper}");
+        run(database.config(), &cut).await;
+    };
+    let (broken, ()) = tokio::join!(enqueue, cut);
+    assert_eq!(broken.unwrap_err().kind(), StoreErrorKind::Unknown);
+    assert_eq!(stored().await, 0);
+    let whole = registry.enqueue(with_last("fine")).await.unwrap();
+    assert_eq!((whole.len(), stored().await), (501, 501), "and the next one is whole");
+    drop(registry);
+    database.remove().await;
+}
+
 #[tokio::test]
 async fn a_more_urgent_job_does_not_wait_for_a_long_queue() {
     let database = Database::create().await;

@@ -2,6 +2,7 @@
 //! and one round trip. What it leaves aside goes to the shared transitions.
 
 use super::super::transitions;
+use super::copy;
 use super::pool::{Connection, Pool, failed};
 use super::rows::{Sql, Tx, transact};
 use crate::job::{JobId, JobRecord, NewJob, Recovery};
@@ -38,8 +39,8 @@ struct Bound {
 const HEAD: Bound = Bound { rank: i64::MIN, id: i64::MIN, claims: 0, at_head: None };
 
 pub(super) async fn enqueue(pool: &Pool, jobs: &[NewJob]) -> Sql<Vec<Enqueued>> {
-    let plain = jobs.iter().all(is_plain);
-    if plain && one_shape(jobs) {
+    let few = jobs.len() < copy::WORTH;
+    if few && jobs.iter().all(is_plain) && one_shape(jobs) {
         // One statement is a transaction of its own: no round trips around it.
         return pool.with(async |connection| insert(connection, jobs).await).await;
     }
@@ -50,13 +51,16 @@ pub(super) async fn enqueue_in_transaction(tx: &mut Tx<'_>, jobs: &[NewJob]) -> 
     let mut enqueued = Vec::with_capacity(jobs.len());
     let mut rest = jobs;
     while let Some(first) = rest.first() {
-        let alike = |job: &NewJob| is_plain(job) && same_shape(first, job);
-        let run = rest.iter().take_while(|job| alike(job)).count();
-        if run == 0 {
+        let mut run = rest.iter().take_while(|job| is_plain(job)).count();
+        if run >= copy::WORTH {
+            let mut copied = copy::insert(tx.connection, tx.now_ms, &rest[..run]).await?;
+            enqueued.append(&mut copied);
+        } else if run > 0 {
+            run = rest[..run].iter().take_while(|job| same_shape(first, job)).count();
+            enqueued.append(&mut insert(tx.connection, &rest[..run]).await?);
+        } else {
             let mut row = JobRecord::new(JobId(0), first.clone(), tx.now_ms);
             enqueued.push(transitions::enqueue(tx, &mut row).await?);
-        } else {
-            enqueued.append(&mut insert(tx.connection, &rest[..run]).await?);
         }
         rest = &rest[run.max(1)..];
     }

@@ -3,6 +3,7 @@
 //! One thread owns the connections (`pool`). The hot edges are one statement each (`hot`), all
 //! others are the shared transitions over locked rows (`rows`). Time is the server's, always.
 
+mod copy;
 mod hot;
 mod listen;
 mod look;

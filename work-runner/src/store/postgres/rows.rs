@@ -51,10 +51,13 @@ async fn once<T>(
     connection: &mut Connection,
     work: &mut impl AsyncFnMut(&mut Tx<'_>) -> Sql<T>,
 ) -> Sql<T> {
-    let begun = connection.client.batch_execute("BEGIN").await;
+    let clock = connection.prepare(NOW_MS).await?;
+    let client = &connection.client;
+    // Both are sent at once: one round trip.
+    let (begun, now) = tokio::join!(client.batch_execute("BEGIN"), client.query_one(&clock, &[]));
     begun.map_err(|error| failed("begin a transaction", error))?;
-    let now_ms = match now_ms(connection).await {
-        Ok(now_ms) => now_ms,
+    let now_ms = match now.map_err(|error| failed("read the clock of the job store", error)) {
+        Ok(now) => now.get(0),
         Err(error) => {
             // The error that came first says more than that of the rollback.
             let _ = connection.client.batch_execute("ROLLBACK").await;

@@ -43,7 +43,8 @@ pub(super) async fn a_kept_key_is_taken_until_it_is_pruned(bench: Bench) {
     assert_eq!(bench.try_enqueue(unique()).await, Enqueued::Duplicate(first));
     let pruned = async || bench.registry.prune(Duration::ZERO, 9).await.expect("prune") == 1;
     bench.eventually("it is old enough", pruned).await;
-    assert!(bench.try_enqueue(unique()).await.is_new());
+    let second = bench.try_enqueue(unique()).await;
+    assert!(second.is_new() && second.id() > first, "a number is never given twice");
 }
 
 pub(super) async fn a_batch_sees_its_own_keys(bench: Bench) {

@@ -26,7 +26,7 @@ pub(super) struct Tx<'c> {
     names: HashMap<Box<str>, Arc<str>>,
     pub(super) now_ms: i64,
     pub(super) boot_ms: i64,
-    /// The last id given out by this transaction; read at its first insert, written at its end.
+    /// The last id given out; read at the first insert of the transaction.
     last_id: Option<i64>,
     /// Stored before anything else is done; see `bulk`.
     pending: Vec<Pending>,
@@ -53,6 +53,11 @@ impl<'c> Tx<'c> {
         self.conn
     }
 
+    /// Begins or commits, by a statement that is not read anew each time.
+    pub(super) fn control(&mut self, sql: &'static str) -> rusqlite::Result<()> {
+        self.prepared(sql)?.raw_execute().map(drop)
+    }
+
     /// A transaction has begun at these times.
     pub(super) fn begin(&mut self, now_ms: i64, boot_ms: i64) {
         self.now_ms = now_ms;
@@ -63,11 +68,7 @@ impl<'c> Tx<'c> {
 
     /// Writes what the transaction kept in memory.
     pub(super) fn finish(&mut self) -> Sql<()> {
-        self.insert_pending()?;
-        if let Some(last_id) = self.last_id.take() {
-            self.run("UPDATE lastout_meta SET value = ?1 WHERE key = 'last_id'", params![last_id])?;
-        }
-        Ok(())
+        self.insert_pending()
     }
 
     /// Stores a plain job, together with others like it.
@@ -93,14 +94,15 @@ impl<'c> Tx<'c> {
 
     /// A statement, prepared at its first use. What it may look for is stored before.
     pub(super) fn statement(&mut self, sql: &'static str) -> Sql<&mut Statement<'c>> {
-        use std::collections::hash_map::Entry;
         self.insert_pending()?;
+        self.prepared(sql).map_err(|error| failed("prepare", error))
+    }
+
+    fn prepared(&mut self, sql: &'static str) -> rusqlite::Result<&mut Statement<'c>> {
+        use std::collections::hash_map::Entry;
         match self.statements.entry((sql.as_ptr().addr(), sql.len())) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
-            Entry::Vacant(entry) => {
-                let prepared = self.conn.prepare(sql).map_err(|error| failed("prepare", error))?;
-                Ok(entry.insert(prepared))
-            }
+            Entry::Vacant(entry) => Ok(entry.insert(self.conn.prepare(sql)?)),
         }
     }
 
@@ -179,7 +181,9 @@ impl<'c> Tx<'c> {
         let last = match self.last_id {
             Some(last) => last,
             None => {
-                let sql = "SELECT value FROM lastout_meta WHERE key = 'last_id'";
+                // That of a row, or of one that was deleted: no id is given twice.
+                let sql = "SELECT max(value, coalesce((SELECT max(id) FROM lastout_jobs), 0)) \
+                           FROM lastout_meta WHERE key = 'last_id'";
                 self.one(sql, params![], |row| row.get(0))?.unwrap_or(0)
             }
         };

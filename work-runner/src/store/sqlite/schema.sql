@@ -6,6 +6,7 @@ CREATE TABLE lastout_meta (
     text  TEXT
 ) STRICT, WITHOUT ROWID;
 
+-- last_id is the greatest id of a job that was deleted.
 INSERT INTO lastout_meta (key, value, text) VALUES ('schema', 0, NULL), ('last_id', 0, NULL), ('boot', NULL, NULL);
 
 CREATE TABLE lastout_jobs (
@@ -54,6 +55,11 @@ CREATE INDEX lastout_scheduled ON lastout_jobs (due_at) WHERE due_at IS NOT NULL
 CREATE INDEX lastout_held ON lastout_jobs (held_key, rank) WHERE held_key IS NOT NULL;
 CREATE INDEX lastout_unhappy ON lastout_jobs (unhappy) WHERE unhappy IS NOT NULL;
 CREATE UNIQUE INDEX lastout_unique ON lastout_jobs (open_key) WHERE open_key IS NOT NULL;
+
+-- Whoever deletes: an id is never given to another job.
+CREATE TRIGGER lastout_gone AFTER DELETE ON lastout_jobs BEGIN
+    UPDATE lastout_meta SET value = OLD.id WHERE key = 'last_id' AND value < OLD.id;
+END;
 
 CREATE TABLE lastout_payloads (
     id      INTEGER PRIMARY KEY,

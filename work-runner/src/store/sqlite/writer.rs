@@ -4,8 +4,9 @@
 //! answers them all (group commit). Another one reads, so that a long list delays nobody's write.
 //!
 //! Fairness between processes: SQLite gives its write lock to whoever asks at the right moment, and
-//! a writer that works without end starves the others. So after [`BUSY_FOR`] without a gap the writer
-//! pauses for [`GAP`], which is longer than the pause between two tries of whoever waits.
+//! a writer that works without end starves the others. So before it would work for [`BUSY_FOR`] without
+//! a gap the writer pauses for [`GAP`], which is longer than the pause between two tries of whoever
+//! waits.
 
 use super::many::Completing;
 use super::rows::Tx;
@@ -115,8 +116,10 @@ fn serve(conn: &Connection, role: Role, clock: &Clock, calls: &Receiver<Box<dyn 
         {
             group.push(call);
         }
+        let start = Instant::now();
         serve_group(&mut tx, role, clock, group);
-        if role == Role::Write && last_gap.elapsed() > BUSY_FOR {
+        // The next transaction will take as long as this one.
+        if role == Role::Write && last_gap.elapsed() + start.elapsed() > BUSY_FOR {
             leave_gap();
             last_gap = Instant::now();
         }
@@ -184,13 +187,12 @@ fn once(
         Role::Read => "BEGIN",
     };
     let conn = tx.conn();
-    conn.execute_batch(begin).map_err(|error| failed("begin a transaction", error))?;
+    tx.control(begin).map_err(|error| failed("begin a transaction", error))?;
     tx.begin(clock.wall_ms(), clock.boot_ms());
     let done = group.iter_mut().try_for_each(|call| call.run(tx));
     let done = done.and_then(|()| tx.finish());
-    let done = done.and_then(|()| {
-        conn.execute_batch("COMMIT").map_err(|error| failed("commit a transaction", error))
-    });
+    let done = done
+        .and_then(|()| tx.control("COMMIT").map_err(|error| failed("commit a transaction", error)));
     if done.is_err() && !conn.is_autocommit() {
         // It may have rolled back by itself; if this fails too, the next BEGIN says so.
         let _ = conn.execute_batch("ROLLBACK");

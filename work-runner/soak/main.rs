@@ -124,7 +124,12 @@ async fn storm(store: &str, length: Duration, seed: u64) {
     let (mut enqueued, mut kills, mut freezes) = (0_u64, 0, 0);
     let start = Instant::now();
     while start.elapsed() < length {
-        let batch: Vec<_> = (0..dice.roll(60)).map(|_| job(&mut dice)).collect();
+        let mut batch: Vec<_> = (0..dice.roll(60)).map(|_| job(&mut dice)).collect();
+        if dice.roll(20) == 0 {
+            // Enough for the bulk way of a store.
+            let plain = |_| NewJob::new("temper", &dice.roll(1_000_000)).unwrap().max_attempts(4);
+            batch.extend((0..250).map(plain));
+        }
         let ids = driver.enqueue_all(batch).await.unwrap();
         enqueued += ids.len() as u64;
         let victim = dice.roll(WORKERS as u64) as usize;

@@ -114,24 +114,19 @@ impl PostgresRegistry {
         Box::pin(async { received(answer.await) })
     }
 
-    /// Like `call`; everybody is poked after it, here and elsewhere.
+    /// Like `call`; everybody is poked after it, here and elsewhere, also when the caller has gone.
     fn call_and_poke<T, F>(&self, work: F) -> StoreFuture<'_, T>
     where
         T: Send + 'static,
         F: AsyncFnOnce(Rc<Pool>) -> Sql<T> + Send + 'static,
     {
-        let answer = self.calls.send(work);
-        Box::pin(async {
-            let value = received(answer.await)?;
-            self.poke();
+        let (hub, notify) = (Arc::clone(&self.hub), Arc::clone(&self.notify));
+        self.call(async move |pool: Rc<Pool>| {
+            let value = work(pool).await?;
+            notify.notify_one();
+            hub.poke_all();
             Ok(value)
         })
-    }
-
-    /// There may be work: for everybody here, and elsewhere.
-    fn poke(&self) {
-        self.hub.poke_all();
-        self.notify.notify_one();
     }
 
     /// A transaction that only looks; again on another connection when the first one broke.
@@ -231,13 +226,13 @@ impl Registry for PostgresRegistry {
     }
 
     fn sweep(&self, dead: Vec<WorkerId>, limit: usize) -> StoreFuture<'_, Swept> {
-        let answer = self.calls.send(async move |pool: Rc<Pool>| {
-            transact(&pool, async |tx| transitions::sweep(tx, &dead, limit).await).await
-        });
-        Box::pin(async {
-            let swept = received(answer.await)?;
+        let (hub, notify) = (Arc::clone(&self.hub), Arc::clone(&self.notify));
+        self.call(async move |pool: Rc<Pool>| {
+            let sweep = async |tx: &mut Tx<'_>| transitions::sweep(tx, &dead, limit).await;
+            let swept = transact(&pool, sweep).await?;
             if swept.jobs > 0 {
-                self.poke();
+                notify.notify_one();
+                hub.poke_all();
             }
             Ok(swept)
         })

@@ -70,13 +70,15 @@ fn sqlite(bench: Bench<'_>) -> Bench<'_> {
         )
         .case(
             Case::lower("sqlite on tmpfs: p99 of a beat beside a full claim loop", "ms")
-                .rounds(3)
+                .isolated()
+                .rounds(5)
                 .ours(move || ours::sqlite_beat_beside_claims(&shm(), 2 * JOBS))
                 .bar(Bar::absolute().max(10.0)),
         )
         .case(
             Case::lower("sqlite on tmpfs: median from enqueue to start", "ms")
-                .rounds(3)
+                .isolated()
+                .rounds(5)
                 .ours(move || ours::sqlite_poke(&shm(), 200))
                 .bar(Bar::absolute().max(1.0)),
         )
@@ -131,13 +133,15 @@ fn postgres(bench: Bench<'_>, server: String) -> Bench<'_> {
         )
         .case(
             Case::lower("postgres: p99 of a beat beside a full claim loop", "ms")
-                .rounds(3)
+                .isolated()
+                .rounds(5)
                 .ours(move || ours::postgres::beat(&j, JOBS))
                 .bar(Bar::absolute().max(10.0)),
         )
         .case(
             Case::lower("postgres: median from enqueue to start over NOTIFY", "ms")
-                .rounds(3)
+                .isolated()
+                .rounds(5)
                 .ours(move || ours::postgres::poke(&g, 100))
                 .bar(Bar::absolute().max(2.0)),
         )

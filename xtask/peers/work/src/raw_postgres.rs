@@ -34,7 +34,11 @@ impl Database {
             std::process::id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         );
-        crate::ours::runtime().block_on(run(server, &format!("CREATE DATABASE {name}")));
+        crate::ours::runtime().block_on(async {
+            run(server, &format!("CREATE DATABASE {name}")).await;
+            // What the round before left dirty is written now, not beside this one.
+            run(server, "CHECKPOINT").await;
+        });
         Self { server: server.into(), name }
     }
 

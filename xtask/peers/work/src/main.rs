@@ -72,7 +72,7 @@ fn sqlite(bench: Bench<'_>) -> Bench<'_> {
             Case::lower("sqlite on tmpfs: p99 of a beat beside a full claim loop", "ms")
                 .isolated()
                 .rounds(5)
-                .ours(move || ours::sqlite_beat_beside_claims(&shm(), 2 * JOBS))
+                .ours(move || ours::sqlite_beat_beside_claims(&shm(), 4 * JOBS))
                 .bar(Bar::absolute().max(10.0)),
         )
         .case(

@@ -111,6 +111,9 @@ impl Engine {
         let cancel_at = deadline - (reserve + shared.config.grace.min(whole / 4)).min(whole);
         let end_at = deadline - reserve.min(whole);
 
+        // Who waits for a drive hears at once that there is none, not when this is over.
+        self.drives.clear();
+        lock(&shared.inbox).drives.clear();
         self.hungry.fill(false);
         for (_, control) in shared.flight.unload() {
             shared.flight.report(&control, Outcome::Release);

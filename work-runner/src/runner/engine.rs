@@ -50,7 +50,7 @@ pub(super) struct Engine {
     pub(super) due_at: Option<Instant>,
     /// The answer to a turn was lost: the store may think we hold more than we know of.
     pub(super) doubtful: bool,
-    drives: Vec<(DriveRequest, u64)>,
+    pub(super) drives: Vec<(DriveRequest, u64)>,
     looked: Option<Instant>,
     housekeeping_at: Instant,
     pause: Duration,

@@ -170,9 +170,9 @@ async fn a_server_that_drops_every_connection_loses_nothing() {
     for round in 1..=6 {
         let some = async || worker.stats().succeeded >= round * 200;
         eventually("work goes on", some).await;
-        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+        let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                    WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        run(database.config(), cut).await;
+        assert!(count(database.config(), cut).await > 0);
     }
     for job in &ids {
         let row = driver.wait(job.id(), PATIENCE).await.unwrap().unwrap();
@@ -180,7 +180,6 @@ async fn a_server_that_drops_every_connection_loses_nothing() {
     }
     eventually("all is counted", async || worker.stats().in_flight == 0).await;
     let stats = worker.stats();
-    assert!(stats.store_errors > 0, "the cuts were felt: {stats:?}");
     assert_eq!(stats.claimed, stats.ended());
     assert_eq!((stats.fenced, stats.lost), (0, 0), "cuts shorter than the lease: {stats:?}");
     assert!(running.stop(PATIENCE).await.is_clean());
@@ -267,6 +266,37 @@ async fn a_bulk_enqueue_that_fails_enqueues_nothing() {
     let whole = registry.enqueue(with_last("fine")).await.unwrap();
     assert_eq!((whole.len(), stored().await), (501, 501), "and the next one is whole");
     drop(registry);
+    database.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_of_several_limit_keys_do_not_wait_for_each_other() {
+    const KEYS: [&str; 4] = ["a", "b", "c", "d"];
+    let database = Database::create().await;
+    let (registry, _) = open(&database).await;
+    let batch = |first: usize| -> Vec<NewJob> {
+        let key = |n: usize| KEYS[(first + n * (first % 2 * 2 + 1)) % 4];
+        (0..8).map(|n| NewJob::raw("any", vec![]).limit(key(n), 2)).collect()
+    };
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..4 {
+        let registry = Arc::clone(&registry);
+        tasks.spawn(async move {
+            for round in 0..25 {
+                registry.enqueue(batch(task + round)).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+    drop(registry);
+    // Connections write their sums when they end.
+    let others = "SELECT count(*) FROM pg_stat_activity \
+                  WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    eventually("they end", async || count(database.config(), others).await == 0).await;
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(count(database.config(), deadlocks).await, 0);
+    let stored = count(database.config(), "SELECT count(*) FROM lastout.jobs").await;
+    assert_eq!(stored, 4 * 25 * 8);
     database.remove().await;
 }
 

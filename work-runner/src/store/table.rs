@@ -30,6 +30,13 @@ pub(crate) trait Table {
     /// Another row than `row` that holds its unique key.
     async fn key_holder(&mut self, row: &JobRecord) -> Result<Option<JobId>, StoreError>;
 
+    /// About to take or give places of several limit keys, in any order: makes sure that two
+    /// transactions do not wait for each other over it. Called when the rows are loaded.
+    async fn lock_keys(&mut self, keys: &[&str]) -> Result<(), StoreError> {
+        let _ = keys;
+        Ok(())
+    }
+
     /// Takes a place of the limit `key` unless `max` are taken.
     async fn take_slot(&mut self, key: &str, max: i32) -> Result<bool, StoreError>;
 

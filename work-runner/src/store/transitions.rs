@@ -101,6 +101,12 @@ async fn admit<T: Table>(table: &mut T, row: &mut JobRecord) -> Result<bool, Sto
     Ok(admitted)
 }
 
+/// Before rows with limit keys are moved one after the other.
+async fn lock_keys_of<T: Table>(table: &mut T, rows: Vec<&JobRecord>) -> Result<(), StoreError> {
+    let keys: Vec<&str> = rows.into_iter().filter_map(|row| row.limit_key.as_deref()).collect();
+    table.lock_keys(&keys).await
+}
+
 /// Applies the reports that the hot path left aside.
 pub(crate) async fn report<T: Table>(
     table: &mut T,
@@ -108,6 +114,7 @@ pub(crate) async fn report<T: Table>(
 ) -> Result<Vec<Applied>, StoreError> {
     let ids: Vec<_> = reports.iter().map(|report| report.lease.job).collect();
     let mut rows = by_id(table.load(&ids).await?);
+    lock_keys_of(table, rows.values().collect()).await?;
     let mut applied = Vec::with_capacity(reports.len());
     for Report { lease, outcome } in reports {
         let Some(row) = rows.get_mut(&lease.job) else {
@@ -197,7 +204,9 @@ pub(crate) async fn save<T: Table>(
 /// Makes ready what has come due, and admits held jobs that a lost race left behind.
 pub(crate) async fn promote<T: Table>(table: &mut T, limit: usize) -> Result<(), StoreError> {
     table.promote_plain(limit).await?;
-    for mut row in table.due_with_key(limit).await? {
+    let due = table.due_with_key(limit).await?;
+    lock_keys_of(table, due.iter().collect()).await?;
+    for mut row in due {
         // Scheduled to Ready is an edge, so nothing is refused here.
         let _: Result<_, Refused> = apply(table, &mut row, Event::Promote).await?;
     }
@@ -244,6 +253,7 @@ async fn crash_all<T: Table>(
     rows: Vec<JobRecord>,
     swept: &mut Swept,
 ) -> Result<(), StoreError> {
+    lock_keys_of(table, rows.iter().collect()).await?;
     for mut row in rows {
         let owner = row.owner;
         if let Ok(state) = apply(table, &mut row, Event::Crash).await? {
@@ -264,7 +274,9 @@ pub(crate) async fn give_back<T: Table>(
     held: &[JobId],
 ) -> Result<usize, StoreError> {
     let mut given = 0;
-    for mut row in table.running_of(worker, usize::MAX).await? {
+    let running = table.running_of(worker, usize::MAX).await?;
+    lock_keys_of(table, running.iter().collect()).await?;
+    for mut row in running {
         if held.contains(&row.id) {
             continue;
         }

@@ -1,6 +1,7 @@
 //! The edges that have SQL of their own: enqueue, claim, done. Complete and claim are one statement
 //! and one round trip. What it leaves aside goes to the shared transitions.
 
+use super::super::table::Table as _;
 use super::super::transitions;
 use super::copy;
 use super::pool::{Connection, Pool, failed};
@@ -49,6 +50,8 @@ pub(super) async fn enqueue(pool: &Pool, jobs: &[NewJob]) -> Sql<Vec<Enqueued>> 
 
 pub(super) async fn enqueue_in_transaction(tx: &mut Tx<'_>, jobs: &[NewJob]) -> Sql<Vec<Enqueued>> {
     let mut enqueued = Vec::with_capacity(jobs.len());
+    let keys: Vec<&str> = jobs.iter().filter_map(|job| job.limit.as_ref()).map(|l| &*l.0).collect();
+    tx.lock_keys(&keys).await?;
     let mut rest = jobs;
     while let Some(first) = rest.first() {
         let mut run = rest.iter().take_while(|job| is_plain(job)).count();

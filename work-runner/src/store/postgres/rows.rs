@@ -221,6 +221,18 @@ impl Table for Tx<'_> {
         Ok(found.first().map(|row| JobId(row.get(0))))
     }
 
+    async fn lock_keys(&mut self, keys: &[&str]) -> Sql<()> {
+        // One key alone is ordered by its own row.
+        if keys.windows(2).all(|pair| pair[0] == pair[1]) {
+            return Ok(());
+        }
+        // Few locks for any number of keys, always in the same order.
+        let sql = "SELECT pg_advisory_xact_lock(1818326900, bucket) FROM (SELECT DISTINCT \
+                   (hashtextextended(key, 0) & 63)::int4 AS bucket FROM unnest($1::text[]) AS key \
+                   ORDER BY bucket) AS buckets";
+        self.run(sql, &[&keys]).await.map(drop)
+    }
+
     async fn take_slot(&mut self, key: &str, max: i32) -> Sql<bool> {
         // The row of the key is locked either way, until the end: whoever gives a place back waits,
         // and then sees the job that is held for it.

@@ -187,12 +187,18 @@ async fn a_stop_does_not_wait_for_what_is_cancelled() {
     let registry = memory();
     let release = Arc::new(AtomicBool::new(false));
     let released = Arc::clone(&release);
+    let started = Arc::new(AtomicUsize::new(0));
+    let (one, other) = (Arc::clone(&started), Arc::clone(&started));
     let worker = DurableWorker::builder(Arc::clone(&registry))
         .grace(Duration::from_millis(50))
-        .handle("deaf", |_: Job<()>| std::future::pending::<Result<(), JobError>>())
+        .handle("deaf", move |_: Job<()>| {
+            one.fetch_add(1, Ordering::SeqCst);
+            std::future::pending::<Result<(), JobError>>()
+        })
         .handle("spin", move |_: Job<()>| {
-            let released = Arc::clone(&released);
+            let (released, started) = (Arc::clone(&released), Arc::clone(&other));
             async move {
+                started.fetch_add(1, Ordering::SeqCst);
                 while !released.load(Ordering::SeqCst) {
                     // SLEEP: a handler that never yields is what is tested.
                     std::thread::sleep(Duration::from_millis(1));
@@ -205,6 +211,7 @@ async fn a_stop_does_not_wait_for_what_is_cancelled() {
     let driver = WorkDriver::producer(Arc::clone(&registry));
     let ids = driver.enqueue_all(vec![job("deaf"), job("spin")]).await.unwrap();
     worker.claim_and_run_pending().await.unwrap();
+    eventually("both run", async || started.load(Ordering::SeqCst) == 2).await;
     let stopping = worker.clone();
     let stop = tokio::spawn(async move { stopping.stop(Duration::from_secs(36_000)).await });
     let stops = async || worker.claim_and_run_pending().await.is_err();

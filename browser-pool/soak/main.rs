@@ -1,6 +1,7 @@
 //! Storms on real browsers: leases through two browsers that are killed, stopped and crashed at random,
 //! and twenty rounds of each fault alone. Ends with the sums; fails when one is off.
-//! `--minutes N --seed S`: acts that do not get their turn in this time are named.
+//! `--minutes N --seed S --turn T`: turn T comes first, so a long run can be had in pieces, and one storm be
+//! seen again; faults that do not get their turn in this time are named.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -28,40 +29,41 @@ const CALLERS: u64 = 8;
 fn main() {
     owner::play();
     let mut args = std::env::args().skip(1);
-    let (mut minutes, mut seed) = (1.0_f64, 1_u64);
+    let (mut minutes, mut seed, mut first) = (1.0_f64, 1_u64, 0);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--minutes" => minutes = args.next().unwrap().parse().unwrap(),
             "--seed" => seed = args.next().unwrap().parse().unwrap(),
+            "--turn" => first = args.next().unwrap().parse().unwrap(),
             _ => {}
         }
     }
-    println!("soak browser: {minutes} minutes, seed {seed}");
+    println!("soak browser: {minutes} minutes, seed {seed}, from turn {first}");
     let until = Instant::now() + Duration::from_secs_f64(minutes * 60.0);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let engines = engines();
-    let mut turns = 0;
+    let mut turn = first;
     // A storm between every two faults, over all engines and isolations, and around again.
-    while turns == 0 || Instant::now() < until {
-        let engine = &engines[turns % engines.len()];
-        let round = turns / engines.len();
+    while turn == first || Instant::now() < until {
+        let engine = &engines[turn % engines.len()];
+        let round = turn / engines.len();
         let isolation = [Isolation::Context, Isolation::Page][round % 2];
-        runtime.block_on(storm(engine, isolation, Random(seed + turns as u64)));
+        runtime.block_on(storm(engine, isolation, Random(seed + turn as u64)));
         if let Some((name, act)) = ACTS.get(round) {
             let started = Instant::now();
             act(&runtime, engine);
             println!("{} {name}: 20 of 20 rounds in {:.0?}", engine.display(), started.elapsed());
         }
-        turns += 1;
+        turn += 1;
     }
-    let done = turns / engines.len();
+    let turns = ACTS.len() * engines.len();
+    let faults = turn.min(turns).saturating_sub(first);
     println!(
-        "{turns} storms, every sum is right; {} of {} faults",
-        done.min(ACTS.len()),
-        ACTS.len()
+        "{} storms, every sum is right; {faults} of {turns} turns with a fault, to turn {turn}",
+        turn - first
     );
-    for (name, _) in ACTS.iter().skip(done) {
-        println!("no time for: {name}");
+    for (at, (name, _)) in ACTS.iter().enumerate().skip(turn / engines.len()) {
+        println!("no time for: {name} (--turn {})", turn.max(at * engines.len()));
     }
 }
 
@@ -110,7 +112,7 @@ async fn storm(engine: &Path, isolation: Isolation, mut random: Random) {
         .spares(2)
         .isolation(isolation)
         .max_leases(Some(200))
-        .max_errors(1000)
+        .max_errors(100)
         .circuit_after(1000)
         .backoff_most(Duration::from_millis(500))
         .acquire_timeout(LONG)
@@ -132,8 +134,16 @@ async fn storm(engine: &Path, isolation: Isolation, mut random: Random) {
         let (pool, oracle, asked) = (pool.clone(), oracle.clone(), asked.clone());
         tokio::spawn(async move {
             let mut done = [0_u64; 3];
+            let mut due = 0;
             while asked.load(Ordering::Relaxed) < LEASES {
-                tokio::time::sleep(Duration::from_millis(300 + random.below(1500))).await;
+                // By leases and not by time: on a busy machine a clock would kill every browser before it
+                // has served anything.
+                if asked.load(Ordering::Relaxed) < due {
+                    // SLEEP: the pause between two looks.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                }
+                due = asked.load(Ordering::Relaxed) + 5 + random.below(20);
                 let kind = random.below(10);
                 let victims = match kind {
                     0..5 => oracle.renderers(),
@@ -161,8 +171,9 @@ async fn storm(engine: &Path, isolation: Isolation, mut random: Random) {
     let [renderers, killed, stopped] = faults.await.unwrap();
     // Full capacity again: as many leases at once as the limits allow.
     let mut held = Vec::new();
-    for _ in 0..12 {
-        held.push(soon("full capacity", pool.page()).await.unwrap());
+    for count in 0..12 {
+        let page = soon("full capacity", pool.page()).await;
+        held.push(page.unwrap_or_else(|error| panic!("{count} of 12: {error}; {:#?}", pool.stats())));
     }
     drop(held);
     let report = soon("the drain", pool.drain(LONG)).await;

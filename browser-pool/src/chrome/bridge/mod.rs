@@ -17,7 +17,7 @@ use async_tungstenite::tungstenite::protocol::WebSocketConfig;
 use async_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
 use async_tungstenite::{WebSocketReceiver, WebSocketSender, WebSocketStream};
 use bytes::{Buf, BytesMut};
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use futures_util::io::{AsyncRead, AsyncWrite};
 use futures_util::stream::FuturesUnordered;
 use std::io::{self, Read};
@@ -32,6 +32,9 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// How much is read from the pipe at once, at least.
 const READ: usize = 64 * 1024;
+
+/// Messages that go to the client with one write, at most: the calls of its own go between them.
+const MOST_AT_ONCE: usize = 64;
 
 /// A browser that sends more than this in one message is not one.
 const LONGEST_MESSAGE: usize = 1 << 30;
@@ -181,6 +184,9 @@ async fn admit(stream: TcpStream, secret: &str) -> Option<Socket> {
 trait Source {
     /// The next message, or `None` at the end. Dropping the future loses nothing.
     async fn next_message(&mut self) -> Option<Utf8Bytes>;
+
+    /// A message that is here already.
+    fn message_at_hand(&mut self) -> Option<Utf8Bytes>;
 }
 
 /// Something that takes whole messages to the browser.
@@ -231,7 +237,7 @@ async fn outgoing(
 
 /// From the browser to the client, with what the filter adds.
 async fn incoming(
-    mut client: WebSocketSender<TokioAdapter<TcpStream>>,
+    mut client: Client,
     mut from: impl Source,
     knowledge: Knowledge,
     crashes: mpsc::UnboundedSender<String>,
@@ -240,27 +246,54 @@ async fn incoming(
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let inject = tokio::select! {
+        let fed = tokio::select! {
             message = from.next_message() => {
                 let Some(text) = message else { return };
-                let incoming = knowledge.filter().incoming(&text);
-                if client.send(Message::Text(text)).await.is_err() {
-                    return;
-                }
-                if let Some(target) = incoming.crashed {
-                    drop(crashes.send(target));
-                }
-                incoming.inject
+                pass_on(&mut client, text, &mut from, &knowledge, &crashes).await
             }
-            Some(answer) = answered.recv() => vec![answer],
-            _ = look.tick() => knowledge.filter().expire(Instant::now()),
+            Some(answer) = answered.recv() => feed(&mut client, vec![answer]).await,
+            _ = look.tick() => {
+                let late = knowledge.filter().expire(Instant::now());
+                feed(&mut client, late).await
+            }
         };
-        for text in inject {
-            if client.send(Message::text(text)).await.is_err() {
-                return;
-            }
+        if fed.is_none() || client.flush().await.is_err() {
+            return;
         }
     }
+}
+
+type Client = WebSocketSender<TokioAdapter<TcpStream>>;
+
+/// Feeds the client a message of the browser and those that came with it, each with what the filter adds:
+/// a write for each would wake the client for each.
+async fn pass_on(
+    client: &mut Client,
+    first: Utf8Bytes,
+    from: &mut impl Source,
+    knowledge: &Knowledge,
+    crashes: &mpsc::UnboundedSender<String>,
+) -> Option<()> {
+    let mut text = first;
+    for room in (0..MOST_AT_ONCE).rev() {
+        let incoming = knowledge.filter().incoming(&text);
+        client.feed(Message::Text(text)).await.ok()?;
+        if let Some(target) = incoming.crashed {
+            drop(crashes.send(target));
+        }
+        feed(client, incoming.inject).await?;
+        let next = if room > 0 { from.message_at_hand() } else { None };
+        let Some(next) = next else { break };
+        text = next;
+    }
+    Some(())
+}
+
+async fn feed(client: &mut Client, messages: Vec<String>) -> Option<()> {
+    for text in messages {
+        client.feed(Message::text(text)).await.ok()?;
+    }
+    Some(())
 }
 
 /// Splits what the browser writes at its NULs.
@@ -292,11 +325,8 @@ impl PipeReader {
 impl Source for PipeReader {
     async fn next_message(&mut self) -> Option<Utf8Bytes> {
         loop {
-            while let Some(message) = self.buffered() {
-                // The protocol is JSON; what is not text is no message.
-                if let Ok(text) = Utf8Bytes::try_from(message) {
-                    return Some(text);
-                }
+            if let Some(text) = self.message_at_hand() {
+                return Some(text);
             }
             if self.buffer.len() > LONGEST_MESSAGE {
                 return None;
@@ -306,6 +336,16 @@ impl Source for PipeReader {
                 return None;
             }
         }
+    }
+
+    fn message_at_hand(&mut self) -> Option<Utf8Bytes> {
+        while let Some(message) = self.buffered() {
+            // The protocol is JSON; what is not text is no message.
+            if let Ok(text) = Utf8Bytes::try_from(message) {
+                return Some(text);
+            }
+        }
+        None
     }
 }
 
@@ -325,6 +365,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Source for WebSocketReceiver<S> {
                 return Some(text);
             }
         }
+        None
+    }
+
+    fn message_at_hand(&mut self) -> Option<Utf8Bytes> {
         None
     }
 }

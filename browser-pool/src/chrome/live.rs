@@ -22,6 +22,7 @@ use chromiumoxide::cdp::browser_protocol::target::{
 use chromiumoxide::error::CdpError;
 use chromiumoxide::{Browser, Handler, Page};
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -216,7 +217,10 @@ impl LiveBrowser for ChromeBrowser {
 
 /// Polls the handler and what carries its messages until one of them ends. A panic of the handler is
 /// an end like any other.
-pub(super) async fn drive(mut handler: Handler, carried: impl Future<Output = Loss>) -> Loss {
+pub(super) async fn drive(
+    mut handler: Handler,
+    carried: impl Future<Output = Loss> + Send,
+) -> Loss {
     let handled = async {
         loop {
             match handler.next().await {
@@ -228,10 +232,12 @@ pub(super) async fn drive(mut handler: Handler, carried: impl Future<Output = Lo
         }
     };
     let handled = AssertUnwindSafe(handled).catch_unwind();
-    tokio::select! {
-        loss = carried => loss,
-        ended = handled => ended.unwrap_or_else(|panic| Loss::Client(text_of(&*panic))),
-    }
+    let handled =
+        handled.map(|ended| ended.unwrap_or_else(|panic| Loss::Client(text_of(&*panic))));
+    // Each is polled when it was woken itself, and not with the other: a poll of the handler goes through
+    // all its pages.
+    let mut both = FuturesUnordered::from_iter([handled.boxed(), carried.boxed()]);
+    both.next().await.unwrap_or(Loss::Disconnected)
 }
 
 fn text_of(panic: &(dyn std::any::Any + Send)) -> String {

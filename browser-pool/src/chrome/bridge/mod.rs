@@ -33,6 +33,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How much is read from the pipe at once, at least.
 const READ: usize = 64 * 1024;
 
+/// How much is read from the client at once, at most.
+const CALL: usize = 4 * 1024;
+
 /// Messages that go to the client with one write, at most: the calls of its own go between them.
 const MOST_AT_ONCE: usize = 64;
 
@@ -177,7 +180,9 @@ async fn admit(stream: TcpStream, secret: &str) -> Option<Socket> {
     let knows = |request: &Request, response: Response| {
         if request.uri().path() == secret { Ok(response) } else { Err(ErrorResponse::new(None)) }
     };
-    accept_hdr_async_with_config(stream, knows, Some(limits())).await.ok()
+    // Calls are short, and each read clears as much as it may read.
+    let config = limits().read_buffer_size(CALL);
+    accept_hdr_async_with_config(stream, knows, Some(config)).await.ok()
 }
 
 /// Something that gives whole messages of the browser.

@@ -1,7 +1,7 @@
 //! Storms on real browsers: leases through two browsers that are killed, stopped and crashed at random,
 //! and twenty rounds of each fault alone. Ends with the sums; fails when one is off.
 //! `--minutes N --seed S --turn T`: turn T comes first, so a long run can be had in pieces, and one storm be
-//! seen again; faults that do not get their turn in this time are named.
+//! seen again; `--calm` leaves the storms out. Faults that do not get their turn in this time are named.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -29,12 +29,13 @@ const CALLERS: u64 = 8;
 fn main() {
     owner::play();
     let mut args = std::env::args().skip(1);
-    let (mut minutes, mut seed, mut first) = (1.0_f64, 1_u64, 0);
+    let (mut minutes, mut seed, mut first, mut calm) = (1.0_f64, 1_u64, 0, false);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--minutes" => minutes = args.next().unwrap().parse().unwrap(),
             "--seed" => seed = args.next().unwrap().parse().unwrap(),
             "--turn" => first = args.next().unwrap().parse().unwrap(),
+            "--calm" => calm = true,
             _ => {}
         }
     }
@@ -42,13 +43,16 @@ fn main() {
     let until = Instant::now() + Duration::from_secs_f64(minutes * 60.0);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let engines = engines();
+    let last = if calm { ACTS.len() * engines.len() } else { usize::MAX };
     let mut turn = first;
     // A storm between every two faults, over all engines and isolations, and around again.
-    while turn == first || Instant::now() < until {
+    while turn == first || (turn < last && Instant::now() < until) {
         let engine = &engines[turn % engines.len()];
         let round = turn / engines.len();
         let isolation = [Isolation::Context, Isolation::Page][round % 2];
-        runtime.block_on(storm(engine, isolation, Random(seed + turn as u64)));
+        if !calm {
+            runtime.block_on(storm(engine, isolation, Random(seed + turn as u64)));
+        }
         if let Some((name, act)) = ACTS.get(round) {
             let started = Instant::now();
             act(&runtime, engine);
@@ -58,9 +62,9 @@ fn main() {
     }
     let turns = ACTS.len() * engines.len();
     let faults = turn.min(turns).saturating_sub(first);
+    let storms = if calm { 0 } else { turn - first };
     println!(
-        "{} storms, every sum is right; {faults} of {turns} turns with a fault, to turn {turn}",
-        turn - first
+        "{storms} storms, every sum is right; {faults} of {turns} turns with a fault, to turn {turn}"
     );
     for (at, (name, _)) in ACTS.iter().enumerate().skip(turn / engines.len()) {
         println!("no time for: {name} (--turn {})", turn.max(at * engines.len()));

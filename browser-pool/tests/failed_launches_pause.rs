@@ -95,3 +95,24 @@ async fn a_full_queue_refuses_the_next_caller() {
     held.release();
     assert_clean_end(&pool, &fake).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_beside_a_retiring_browser_waits_for_capacity() {
+    let config = PoolConfig::builder().max_browsers(1).spares(0);
+    let (pool, fake) = pool(config.acquire_timeout(Duration::from_secs(3)));
+    let held = pool.page().await.unwrap();
+    fake.script(|script| script.make = Duration::from_secs(2));
+    let retire = async {
+        // SLEEP: virtual; the page is being made.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        pool.retire(held.browser());
+        fake.script(|script| script.make = Duration::from_secs(600));
+    };
+    // The page of the retiring browser is nobody's any more, and its place is held.
+    let (error, ()) = tokio::join!(pool.page(), retire);
+    let AcquireError::Deadline { waiting, .. } = error.unwrap_err() else { panic!("another end") };
+    assert_eq!(waiting, Waiting::Capacity);
+    fake.script(|script| script.make = Duration::ZERO);
+    held.release();
+    assert_clean_end(&pool, &fake).await;
+}

@@ -232,8 +232,7 @@ pub(super) async fn drive(
         }
     };
     let handled = AssertUnwindSafe(handled).catch_unwind();
-    let handled =
-        handled.map(|ended| ended.unwrap_or_else(|panic| Loss::Client(text_of(&*panic))));
+    let handled = handled.map(|ended| ended.unwrap_or_else(|panic| Loss::Client(text_of(&*panic))));
     // Each is polled when it was woken itself, and not with the other: a poll of the handler goes through
     // all its pages.
     let mut both = FuturesUnordered::from_iter([handled.boxed(), carried.boxed()]);

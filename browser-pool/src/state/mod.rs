@@ -228,7 +228,7 @@ impl State {
         let live = || self.slots.values().filter(|slot| *slot.profile == **profile);
         if self.is_gated() {
             Waiting::Memory
-        } else if live().any(|slot| slot.coming(spec) > 0) {
+        } else if self.coming(profile, spec) > 0 {
             Waiting::Creation
         } else if live().any(|slot| slot.phase == Phase::Launching) {
             Waiting::Launch

@@ -124,7 +124,7 @@ impl State {
     }
 
     /// Units that will be spares soon, on browsers that may still give leases.
-    fn coming(&self, profile: &LaunchProfile, spec: &UnitSpec) -> usize {
+    pub(super) fn coming(&self, profile: &LaunchProfile, spec: &UnitSpec) -> usize {
         let ready = |slot: &&Slot| slot.phase == Phase::Ready && *slot.profile == *profile;
         self.slots.values().filter(ready).map(|slot| slot.coming(spec)).sum()
     }

@@ -27,8 +27,7 @@ async fn whoever_is_silent_or_wrong_holds_up_nobody() {
 async fn a_burst_arrives_whole_and_in_order() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = format!("ws://{}/secret", listener.local_addr().unwrap());
-    let (admitted, client) =
-        tokio::join!(first_who_knows(&listener, "/secret"), connect(&address));
+    let (admitted, client) = tokio::join!(first_who_knows(&listener, "/secret"), connect(&address));
     let (socket, mut client) = (admitted.unwrap(), client.unwrap());
     let (mut browser, from) = pipe::pipe().unwrap();
     let (to, _nobody_reads) = pipe::pipe().unwrap();

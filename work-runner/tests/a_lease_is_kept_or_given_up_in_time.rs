@@ -86,6 +86,7 @@ async fn a_store_that_hangs_stops_the_job_while_the_lease_still_lives() {
     assert_eq!(cause, StopCause::LeaseLost);
     assert!(left.is_some_and(|ms| ms > 0), "before anybody else could take the job: {left:?}");
     assert_eq!(driver.get(id).await.unwrap().unwrap().state, State::Running, "and wrote nothing");
+    eventually("it is counted", async || worker.stats().lost == 1).await;
     let stats = worker.stats();
     assert_eq!((stats.fenced, stats.lost, stats.succeeded), (1, 1, 0), "{stats:?}");
     // The store stays silent: the stop keeps its deadline all the same, and says what it left.
@@ -127,6 +128,6 @@ async fn a_second_runner_goes_on_where_the_first_one_stopped() {
         let row = driver.wait(id.id(), PATIENCE).await.unwrap().unwrap();
         assert_eq!((row.state, row.attempt, row.crashes), (State::Succeeded, 1, 0), "not burnt");
     }
-    assert_eq!(second.stats().succeeded, 10);
+    eventually("they are counted", async || second.stats().succeeded == 10).await;
     assert!(next.stop(PATIENCE).await.is_clean());
 }

@@ -20,9 +20,19 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 /// The present in the unit of start times; 0 when it cannot be read, so that nobody is older.
 pub(crate) fn now() -> u64 {
     let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
-    let seconds = uptime.split(' ').next().and_then(|seconds| seconds.parse::<f64>().ok());
-    let ticks = rustix::param::clock_ticks_per_second() as f64;
-    seconds.map_or(0, |seconds| (seconds * ticks) as u64)
+    ticks_of(&uptime, rustix::param::clock_ticks_per_second()).unwrap_or(0)
+}
+
+/// The last tick of the hundredth of a second that `uptime` tells.
+///
+/// In integers: who started in this very tick is not younger, and a rounded product could lose it.
+fn ticks_of(uptime: &str, ticks_per_second: u64) -> Option<u64> {
+    let (seconds, hundredths) = uptime.split(' ').next()?.split_once('.')?;
+    if hundredths.len() != 2 {
+        return None;
+    }
+    let present = seconds.parse::<u64>().ok()? * 100 + hundredths.parse::<u64>().ok()?;
+    Some(((present + 1) * ticks_per_second - 1) / 100)
 }
 
 /// The start time of the process that has `pid`, in clock ticks since the boot.
@@ -159,6 +169,32 @@ pub(crate) fn reap_marked_children(mark: u64, root: Option<crate::id::Pid>) {
         if let Ok(child) = Pidfd::open(child) {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
             let _ = waitid(WaitId::PidFd(child.as_fd()), options);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_present_is_the_tick_that_the_kernel_tells() {
+        // As a product of floating numbers each of these is a tick too early.
+        for (uptime, tick) in [("32993.88 16586.84\n", 3_299_388), ("0.29 0.00\n", 29)] {
+            assert_eq!(ticks_of(uptime, 100), Some(tick));
+        }
+        assert_eq!(ticks_of("1.00 0.00\n", 1000), Some(1009), "the last of ten");
+        assert_eq!(ticks_of("", 100), None);
+    }
+
+    #[test]
+    fn a_child_is_not_younger_than_the_present() {
+        for _ in 0..100 {
+            #[expect(clippy::disallowed_methods, reason = "a process to look at")]
+            let mut child = std::process::Command::new("true").spawn().unwrap();
+            let (start, now) = (start_of(child.id()), now());
+            child.wait().unwrap();
+            assert!(start.unwrap() <= now, "{start:?} is after {now}");
         }
     }
 }

@@ -39,7 +39,7 @@ fn end(words: &[String]) -> Result<ExitCode, Box<dyn Error>> {
     for pid in pids.map_err(|_| USAGE)? {
         let tree = Tree::adopt(pid)?;
         println!("{}\n{}", snapshot(pid)?, tree.guarantee());
-        print_report(&tree.terminate(&Policy::term(GRACE))?);
+        print_report(&tree.terminate_blocking(&Policy::term(GRACE))?);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -63,7 +63,7 @@ fn run(words: &[String]) -> Result<ExitCode, Box<dyn Error>> {
     if let Ok(now) = snapshot(child.id().pid()) {
         eprintln!("{now}");
     }
-    print_report(&tree.terminate(&Policy::term(GRACE))?);
+    print_report(&tree.terminate_blocking(&Policy::term(GRACE))?);
     Ok(exit_code(status.map_or_else(|| child.try_wait(), |status| Ok(Some(status)))?))
 }
 

@@ -141,7 +141,7 @@ fn one_round(level: Level, kind: usize, seed: u64, sum: &mut Sum) {
     oracle.read_exact(&mut [0]).expect("the storm stands");
     sum.rounds += 1;
     let begin = Instant::now();
-    match tree.kill(LONG) {
+    match tree.kill_blocking(LONG) {
         Ok(report) => sum.killed += report.killed,
         Err(error) => {
             println!("{level}: {error}");

@@ -5,6 +5,7 @@ use crate::engine::{Engine, Outcome, Step};
 use crate::guarantee::Level;
 use crate::inner::Inner;
 use crate::sys::SystemTable;
+use crate::wait::Reactor;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
@@ -120,6 +121,19 @@ impl<'a> Ending<'a> {
                 Step::Again => {}
                 Step::Wait(until) => {
                     crate::sys::wait_readable(self.news(), until)?;
+                }
+                Step::Done => return Ok(()),
+            }
+        }
+    }
+
+    /// Steps to the end as a future.
+    pub(crate) async fn drive(&mut self, reactor: &Reactor) -> io::Result<()> {
+        loop {
+            match self.step(Instant::now())? {
+                Step::Again => {}
+                Step::Wait(until) => {
+                    reactor.ready(self.news(), until).await?;
                 }
                 Step::Done => return Ok(()),
             }

@@ -16,7 +16,6 @@ mod evidence;
 mod guarantee;
 mod id;
 mod inner;
-mod later;
 mod policy;
 mod report;
 mod rest;
@@ -28,6 +27,7 @@ mod sys;
 #[cfg(feature = "tokio")]
 mod tokio_child;
 mod tree;
+mod verbs;
 mod wait;
 
 #[doc(inline)]
@@ -64,7 +64,7 @@ pub use tree::Tree;
 
 /// Ends the process with this pid and all of its descendants, within the deadline.
 ///
-/// The one-call form of [`Tree::adopt`] and [`Tree::kill`].
+/// The one-call form of [`Tree::adopt`] and [`Tree::kill_blocking`]: it blocks the calling thread.
 ///
 /// # Errors
 ///
@@ -74,5 +74,5 @@ pub fn kill_descendant_tree(
     deadline: impl Into<Deadline>,
 ) -> Result<Report, KillTreeError> {
     let tree = Tree::adopt(pid).map_err(KillTreeError::Adopt)?;
-    tree.kill(deadline).map_err(KillTreeError::Kill)
+    tree.kill_blocking(deadline).map_err(KillTreeError::Kill)
 }

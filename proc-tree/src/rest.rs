@@ -33,7 +33,7 @@ impl lastout_cleanup_worker::Cleanup for Rest {
         let begin = Instant::now();
         let mut ending = Ending::kill(&self.0, begin + LONG)?;
         // The runtime of the tree may be gone, so this waits on the shared thread.
-        crate::later::drive(&Reactor::thread(), &mut ending).await?;
+        ending.drive(&Reactor::thread()).await?;
         let outcome = ending.outcome()?;
         self.0.report(outcome, begin)?;
         Ok(())

@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// let profile = std::env::temp_dir().join(format!("doc-{}", std::process::id()));
 /// std::fs::create_dir_all(profile.join("Default"))?;
 ///
-/// let removal = StaysDead::new(&profile).window(Duration::from_millis(50)).remove()?;
+/// let removal = StaysDead::new(&profile).window(Duration::from_millis(50)).remove_blocking()?;
 /// assert_eq!(removal.times, 1);
 /// assert!(!profile.exists());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -163,12 +163,12 @@ impl<'a> StaysDead<'a> {
         self
     }
 
-    /// Removes it, and returns when it has stayed away for the window.
+    /// [`remove`](Self::remove), blocking the calling thread.
     ///
     /// # Errors
     ///
-    /// When it cannot be removed, or comes back until the deadline.
-    pub fn remove(self) -> Result<Removal, StaysDeadError> {
+    /// As [`remove`](Self::remove).
+    pub fn remove_blocking(self) -> Result<Removal, StaysDeadError> {
         let mut removing = Removing::new(self)?;
         loop {
             match removing.step(Instant::now())? {
@@ -176,7 +176,7 @@ impl<'a> StaysDead<'a> {
                     std::thread::park_timeout(at.saturating_duration_since(Instant::now()));
                 }
                 Next::Kill(tree) => {
-                    let outcome = tree.kill(removing.order.patience);
+                    let outcome = tree.kill_blocking(removing.order.patience);
                     removing.killed(outcome.map(|report| report.killed))?;
                 }
                 Next::Done => return Ok(removing.removal()),
@@ -184,16 +184,17 @@ impl<'a> StaysDead<'a> {
         }
     }
 
-    /// [`remove`](Self::remove), on any executor. The removal itself is done where it is polled.
+    /// Removes it, and completes when it has stayed away for the window. It runs on any executor; the
+    /// removal itself is done by the thread that polls.
     ///
     /// # Errors
     ///
-    /// As [`remove`](Self::remove).
+    /// When it cannot be removed, or comes back until the deadline.
     ///
     /// # Cancel safety
     ///
     /// What is removed is removed; it is not looked at any more.
-    pub async fn remove_async(self) -> Result<Removal, StaysDeadError> {
+    pub async fn remove(self) -> Result<Removal, StaysDeadError> {
         let path = self.path.clone();
         let failed = |source| StaysDeadError::Remove { path: path.clone(), source };
         let reactor = self.tree.map_or_else(Reactor::thread, |tree| tree.inner().reactor.clone());
@@ -205,7 +206,7 @@ impl<'a> StaysDead<'a> {
                     reactor.ready(nothing.as_fd(), at).await.map_err(failed)?;
                 }
                 Next::Kill(tree) => {
-                    let outcome = tree.kill_async(removing.order.patience).await;
+                    let outcome = tree.kill(removing.order.patience).await;
                     removing.killed(outcome.map(|report| report.killed))?;
                 }
                 Next::Done => return Ok(removing.removal()),

@@ -4,15 +4,11 @@ use crate::child::Root;
 use crate::command::TreeCommand;
 use crate::contain::Means;
 use crate::containment::Containment;
-use crate::deadline::Deadline;
-use crate::ending::Ending;
-use crate::error::{AdoptError, KillError, SpawnError, WaitError};
+use crate::error::{AdoptError, SpawnError};
 use crate::evidence::Evidence;
 use crate::guarantee::Guarantee;
 use crate::id::{Pid, ProcId};
 use crate::inner::Inner;
-use crate::policy::Policy;
-use crate::report::Report;
 use crate::signal::Signal;
 use crate::spawn::Plan;
 use crate::sys::Pidfd;
@@ -20,7 +16,7 @@ use crate::wait::Reactor;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What the kill in a drop may take, unless it is said.
 const DROP: Duration = Duration::from_millis(250);
@@ -29,8 +25,8 @@ const DROP: Duration = Duration::from_millis(250);
 ///
 /// The drop kills synchronously, within 250 ms unless [`drop_within`](Self::drop_within) says
 /// otherwise, needs no runtime and works in an unwind. Call
-/// [`kill`](Self::kill) or [`terminate`](Self::terminate) to have more time and to learn what was
-/// left, or [`disarm`](Self::disarm) to let the tree live on.
+/// [`kill`](Self::kill), [`shutdown`](Self::shutdown) or [`terminate`](Self::terminate) to have more
+/// time and to learn what was left, or [`disarm`](Self::disarm) to let the tree live on.
 ///
 /// All methods take `&self`: several threads may kill and wait at once.
 #[derive(Debug)]
@@ -54,7 +50,7 @@ impl Tree {
     /// let (tree, mut child) = Tree::spawn(&mut command, Containment::strongest())?;
     /// println!("held by {}", tree.guarantee());
     ///
-    /// let report = tree.kill(Duration::from_secs(5))?;
+    /// let report = tree.kill_blocking(Duration::from_secs(5))?;
     /// assert!(report.is_clean());
     /// assert!(!child.wait()?.success());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -148,54 +144,6 @@ impl Tree {
         Ok(pids.into_iter().filter_map(ProcId::of).collect())
     }
 
-    /// Kills everybody, and returns when nobody is left.
-    ///
-    /// # Errors
-    ///
-    /// When somebody is left at the deadline, or cannot be killed at all: [`KillError::Survivors`].
-    /// Everybody else is dead. It may be called again.
-    pub fn kill(&self, deadline: impl Into<Deadline>) -> Result<Report, KillError> {
-        let begin = Instant::now();
-        let mut ending =
-            Ending::kill(&self.inner, deadline.into().instant()).map_err(KillError::Io)?;
-        ending.run().map_err(KillError::Io)?;
-        let outcome = ending.outcome().map_err(KillError::Io)?;
-        self.inner.report(outcome, begin)
-    }
-
-    /// Asks the tree to end as the policy says, and kills what is left.
-    ///
-    /// # Errors
-    ///
-    /// As [`kill`](Self::kill).
-    pub fn terminate(&self, policy: &Policy) -> Result<Report, KillError> {
-        let begin = Instant::now();
-        for request in &policy.steps {
-            self.inner.ask(*request).map_err(KillError::Io)?;
-            match self.wait_empty(request.grace) {
-                Ok(()) => return Ok(self.inner.ended_by_itself(begin)),
-                Err(WaitError::Deadline { .. }) => {}
-                Err(WaitError::Io(error)) => return Err(KillError::Io(error)),
-            }
-        }
-        self.kill(policy.kill).map(|mut report| {
-            report.elapsed = begin.elapsed();
-            report
-        })
-    }
-
-    /// Waits until nobody is left; an end of the root alone is not enough.
-    ///
-    /// # Errors
-    ///
-    /// When somebody is alive at the deadline.
-    pub fn wait_empty(&self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
-        let mut ending =
-            Ending::wait(&self.inner, deadline.into().instant()).map_err(WaitError::Io)?;
-        ending.run().map_err(WaitError::Io)?;
-        self.inner.waited(ending.outcome().map_err(WaitError::Io)?)
-    }
-
     /// Sends a signal to every member that is alive now; returns how many got it.
     ///
     /// # Errors
@@ -243,7 +191,7 @@ impl Tree {
 impl Drop for Tree {
     fn drop(&mut self) {
         // Nobody is there to be told: whoever wants to know calls `kill`.
-        if self.armed.load(Ordering::Relaxed) && self.kill(self.drop_budget).is_err() {
+        if self.armed.load(Ordering::Relaxed) && self.kill_blocking(self.drop_budget).is_err() {
             crate::rest::hand_over(&self.inner);
         }
     }

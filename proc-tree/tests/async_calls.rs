@@ -36,10 +36,10 @@ fn a_foreign_executor_kills_and_waits() {
             let (tree, _child) =
                 Tree::spawn(fixture.command(), Containment::demand(level)).unwrap();
             let members = fixture.ready_in(&tree);
-            let report = block_on(tree.kill_async(LONG)).unwrap();
+            let report = block_on(tree.kill(LONG)).unwrap();
             assert!(report.is_clean());
             assert!(members.iter().all(|member| !member.is_running()));
-            block_on(tree.wait_empty_async(LONG)).unwrap();
+            block_on(tree.wait_empty(LONG)).unwrap();
         }
     });
 }
@@ -59,7 +59,7 @@ fn a_tokio_command_has_tokio_pipes_and_a_status() {
             // Waiting closes stdin, so the shell reads its end.
             assert_eq!(child.wait().await.unwrap().code(), Some(5), "{level}");
             let policy = Policy::new().ask_all(Signal::TERM, LONG);
-            let report = tree.terminate_async(&policy).await.unwrap();
+            let report = tree.terminate(&policy).await.unwrap();
             assert!(!report.forced, "{level}: {report}");
         }
     });
@@ -74,7 +74,7 @@ fn a_kill_that_is_dropped_leaves_nobody_stopped_and_the_tree_armed() {
             let (tree, _child) = Tree::spawn(fixture.command(), containment).unwrap();
             let members = fixture.ready_in(&tree);
             {
-                let mut kill = pin!(tree.kill_async(LONG));
+                let mut kill = pin!(tree.kill(LONG));
                 let mut context = Context::from_waker(Waker::noop());
                 for _ in 0..polls {
                     if kill.as_mut().poll(&mut context).is_ready() {
@@ -98,8 +98,8 @@ fn a_deadline_ends_a_wait_on_tokio() {
     on_tokio(async || {
         let mut command = tokio::process::Command::new("sleep");
         let (tree, _child) = Tree::spawn(command.arg("600"), Containment::strongest()).unwrap();
-        let wait = tree.wait_empty_async(Duration::from_millis(30));
+        let wait = tree.wait_empty(Duration::from_millis(30));
         assert!(wait.await.is_err());
-        tree.kill_async(LONG).await.unwrap();
+        tree.kill(LONG).await.unwrap();
     });
 }

@@ -52,8 +52,8 @@ fn a_tree_survives_an_unwind() {
 fn the_futures_may_be_sent() {
     let nobody = Tree::adopt_with(Evidence::new()).expect("nobody can always be adopted");
     let policy = Policy::default();
-    sent(&nobody.kill_async(std::time::Duration::ZERO));
-    sent(&nobody.terminate_async(&policy));
-    sent(&nobody.wait_empty_async(std::time::Duration::ZERO));
-    sent(&StaysDead::new("/nothing").suspect(&nobody).remove_async());
+    sent(&nobody.kill(std::time::Duration::ZERO));
+    sent(&nobody.terminate(&policy));
+    sent(&nobody.wait_empty(std::time::Duration::ZERO));
+    sent(&StaysDead::new("/nothing").suspect(&nobody).remove());
 }

@@ -43,7 +43,7 @@ fn members_in_cgroups_of_their_own_below_the_leaf_are_killed_and_all_is_removed(
         let mut expected = members.clone();
         expected.sort();
         assert_eq!(listed, expected);
-        let report = tree.kill(LONG).unwrap();
+        let report = tree.kill_blocking(LONG).unwrap();
         assert_eq!(report.killed, members.len());
         assert!(members.iter().all(|member| !member.is_running()));
         drop(tree);

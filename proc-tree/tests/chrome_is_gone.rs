@@ -83,10 +83,10 @@ fn holders(home: &Path) -> Vec<ProcId> {
 
 /// Ends a round: the profile stays away, and nobody names it any more.
 fn conclude(tree: &Tree, home: &Path, members: &[ProcId], is_last: bool) {
-    let report = tree.kill(LONG).unwrap();
+    let report = tree.kill_blocking(LONG).unwrap();
     assert!(report.is_clean() && report.killed + 2 >= members.len(), "{report}");
     let window = if is_last { WINDOW } else { Duration::from_millis(50) };
-    let removal = StaysDead::new(home).suspect(tree).window(window).remove().unwrap();
+    let removal = StaysDead::new(home).suspect(tree).window(window).remove_blocking().unwrap();
     assert_eq!(removal.times, 1, "{removal:?}: the home came back");
     for member in members {
         assert!(!member.is_running(), "{member} runs");

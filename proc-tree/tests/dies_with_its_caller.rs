@@ -99,7 +99,7 @@ fn a_killed_supervisor_is_replaced_by_the_evidence() {
         let root = lastout_proc_tree::snapshot(tree.root().unwrap().pid()).unwrap();
         let supervisor = rustix::process::Pid::from_raw(root.processes()[0].parent as i32).unwrap();
         rustix::process::kill_process(supervisor, rustix::process::Signal::KILL).unwrap();
-        let report = tree.kill(LONG).unwrap();
+        let report = tree.kill_blocking(LONG).unwrap();
         assert!(report.is_clean());
         assert!(members.iter().all(|member| !member.is_running()));
     });

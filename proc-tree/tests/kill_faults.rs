@@ -89,7 +89,7 @@ fn orphans_that_are_born_after_the_adoption_are_found() {
         let daemon = ProcId::of(pid).unwrap();
         child.wait().unwrap();
         assert_eq!(tree.members().unwrap(), [daemon]);
-        assert_eq!(tree.kill(LONG).unwrap().killed, 1);
+        assert_eq!(tree.kill_blocking(LONG).unwrap().killed, 1);
         assert!(!daemon.is_running());
     });
 }
@@ -110,7 +110,7 @@ fn an_adoption_by_evidence_finds_orphans_and_spares_others() {
 
         let tree =
             Tree::adopt_with(Evidence::new().variable("LASTOUT_TEST_COOKIE", &value)).unwrap();
-        assert_eq!(tree.kill(LONG).unwrap().killed, 1);
+        assert_eq!(tree.kill_blocking(LONG).unwrap().killed, 1);
         assert_eq!(outside.try_wait().unwrap(), None, "a longer value is another value");
         kill_by_hand(&mut outside);
     });
@@ -129,7 +129,7 @@ fn an_adoption_by_group_and_session_finds_who_is_in_them() {
             tree.disarm();
         }
         let tree = Tree::adopt_with(Evidence::new().session(leader)).unwrap();
-        assert_eq!(tree.kill(LONG).unwrap().killed, 2);
+        assert_eq!(tree.kill_blocking(LONG).unwrap().killed, 2);
         child.wait().unwrap();
     });
 }
@@ -147,7 +147,7 @@ fn an_identity_of_the_past_reaches_nobody() {
         let tree = Tree::adopt_with(evidence).unwrap();
         assert_eq!(tree.members().unwrap(), []);
         assert_eq!(tree.signal(Signal::TERM).unwrap(), 0);
-        assert_eq!(tree.kill(LONG).unwrap().killed, 0);
+        assert_eq!(tree.kill_blocking(LONG).unwrap().killed, 0);
         drop(tree);
         assert_eq!(innocent.try_wait().unwrap(), None);
         kill_by_hand(&mut innocent);
@@ -167,7 +167,7 @@ fn stopped_members_are_killed() {
                 assert!(member.is_running());
                 rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
             }
-            assert!(tree.kill(LONG).unwrap().is_clean(), "{level}");
+            assert!(tree.kill_blocking(LONG).unwrap().is_clean(), "{level}");
             assert!(members.iter().all(|member| !member.is_running()), "{level}");
         }
     });
@@ -188,7 +188,7 @@ fn a_successor_that_is_born_by_the_request_to_end_is_killed() {
             let mut stdout = child.stdout.take().unwrap();
             read_line(&mut stdout);
             let policy = Policy::new().ask_root(Signal::TERM, Duration::from_millis(500));
-            let report = tree.terminate(&policy).unwrap();
+            let report = tree.terminate_blocking(&policy).unwrap();
             assert!(report.forced, "{level}: {report}");
             assert_eq!(read_line(&mut stdout), "born");
             // The end of the pipe means that nobody holds it any more.
@@ -219,7 +219,7 @@ fn a_tree_inside_a_tree_goes_with_the_outer_one() {
                 Level::PidNamespace => None,
                 _ => Some(Tree::adopt(members[0].pid()).unwrap()),
             };
-            assert!(tree.kill(LONG).unwrap().is_clean(), "{level}");
+            assert!(tree.kill_blocking(LONG).unwrap().is_clean(), "{level}");
             assert!(members.iter().all(|member| !member.is_running()), "{level}");
             drop(nested);
         }
@@ -245,7 +245,7 @@ fn descriptors_are_put_in_place_even_when_their_numbers_cross() {
             from_child.read_to_string(&mut text).unwrap();
             assert_eq!(text, "through", "{level}");
             assert!(child.wait().unwrap().success());
-            tree.kill(LONG).unwrap();
+            tree.kill_blocking(LONG).unwrap();
         }
         let (reader, _writer) = std::io::pipe().unwrap();
         let containment = Containment::strongest().descriptor(2, reader);
@@ -267,7 +267,7 @@ fn a_spawn_of_ones_own_can_be_contained() {
             let mut child = command.spawn().unwrap();
             let tree = contained.adopt(child.id()).unwrap();
             let members = fixture.ready_in(&tree);
-            tree.kill(LONG).unwrap();
+            tree.kill_blocking(LONG).unwrap();
             assert!(members.iter().all(|member| !member.is_running()), "{level}");
             child.wait().unwrap();
         }
@@ -303,7 +303,7 @@ fn be_short_of_descriptors() {
         assert_eq!(listed.len(), members, "{level}");
         let before = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, limit).unwrap();
-        let report = tree.kill(LONG).unwrap();
+        let report = tree.kill_blocking(LONG).unwrap();
         setrlimit(Resource::Nofile, before).unwrap();
         assert!(report.killed >= members, "{level}: {report}");
         assert!(listed.iter().all(|member| !member.is_running()), "{level}");
@@ -322,8 +322,8 @@ fn be_out_of_descriptors() {
         let members = fixture.ready_in(&tree);
         let before = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, none).unwrap();
-        let waited = tree.wait_empty(Duration::from_millis(20));
-        let killed = tree.kill(LONG);
+        let waited = tree.wait_empty_blocking(Duration::from_millis(20));
+        let killed = tree.kill_blocking(LONG);
         setrlimit(Resource::Nofile, before).unwrap();
         assert!(waited.is_err(), "{level}");
         match killed {
@@ -332,7 +332,7 @@ fn be_out_of_descriptors() {
             Err(_) if level == Level::Cgroup => support::await_gone(&members),
             Err(_) => assert_eq!(level, Level::Evidence),
         }
-        tree.kill(LONG).unwrap();
+        tree.kill_blocking(LONG).unwrap();
         assert!(members.iter().all(|member| !member.is_running()), "{level}");
     }
 }
@@ -360,7 +360,7 @@ const NOBODY: u32 = 65534;
 fn be_unprivileged() {
     let pid: u32 = std::env::var("LASTOUT_TARGET").unwrap().parse().unwrap();
     let tree = Tree::adopt(pid).unwrap();
-    let error = tree.kill(LONG).unwrap_err();
+    let error = tree.kill_blocking(LONG).unwrap_err();
     let KillError::Survivors(report) = &error else { panic!("{error:?}") };
     assert_eq!(report.killed, 2, "{error}");
     assert_eq!(report.left_behind().len(), 1, "{error}");
@@ -390,6 +390,6 @@ fn a_member_of_another_user_is_named_and_everybody_else_is_killed() {
         assert!(!own.is_running() && foreign.is_running());
         child.wait().unwrap();
         let tree = Tree::adopt_with(Evidence::new().process(foreign)).unwrap();
-        tree.kill(LONG).unwrap();
+        tree.kill_blocking(LONG).unwrap();
     });
 }

@@ -1,4 +1,4 @@
-//! A spawned tree is gone when `kill`, `terminate` or the drop returns, at every level.
+//! A spawned tree is gone when `kill`, `shutdown`, `terminate` or the drop returns, at every level.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test with real processes")]
 
 mod support;
@@ -22,7 +22,8 @@ fn kill_reaches_every_member_and_the_status_of_the_root_is_kept() {
                 Tree::spawn(fixture.command(), Containment::demand(level)).unwrap();
             let members = fixture.ready_in(&tree);
             assert_eq!(tree.guarantee().level(), level);
-            let report = tree.kill(LONG).unwrap_or_else(|error| panic!("{level}: {error}"));
+            let report =
+                tree.kill_blocking(LONG).unwrap_or_else(|error| panic!("{level}: {error}"));
             assert!(report.is_clean() && report.forced, "{report}");
             for member in members {
                 assert!(!member.is_running(), "{level}: {member:?} runs");
@@ -91,7 +92,7 @@ fn the_grace_lasts_until_the_tree_is_empty_and_not_until_the_root_is_gone() {
             let (tree, mut child) = Tree::spawn(&mut command, Containment::demand(level)).unwrap();
             support::read_line(child.stdout.as_mut().unwrap());
             let policy = Policy::new().ask_root(Signal::TERM, Duration::from_millis(300));
-            let report = tree.terminate(&policy).unwrap();
+            let report = tree.terminate_blocking(&policy).unwrap();
             assert!(report.forced, "{level}: {report}");
             assert!(report.elapsed >= Duration::from_millis(300), "{level}: {report}");
             assert_eq!(child.wait().unwrap().code(), Some(7), "{level}");
@@ -107,9 +108,32 @@ fn a_tree_that_obeys_is_not_forced() {
             command.args(["-c", "sleep 600 & echo up; wait"]).stdout(Stdio::piped());
             let (tree, mut child) = Tree::spawn(&mut command, Containment::demand(level)).unwrap();
             support::read_line(child.stdout.as_mut().unwrap());
-            let report = tree.terminate(&Policy::new().ask_all(Signal::TERM, LONG)).unwrap();
+            let report =
+                tree.terminate_blocking(&Policy::new().ask_all(Signal::TERM, LONG)).unwrap();
             assert!(!report.forced && report.killed == 0, "{level}: {report}");
             child.wait().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_shutdown_asks_every_member_and_kills_who_does_not_follow_by_the_deadline() {
+    audited(|| {
+        for level in levels() {
+            let mut command = Command::new("sh");
+            let stubborn = "sh -c 'trap \"\" TERM; echo up; exec sleep 600' & wait";
+            command.args(["-c", stubborn]).stdout(Stdio::piped());
+            let (tree, mut child) = Tree::spawn(&mut command, Containment::demand(level)).unwrap();
+            support::read_line(child.stdout.as_mut().unwrap());
+            let report = tree.shutdown_blocking(Duration::from_millis(100)).unwrap();
+            assert_eq!(report.killed, 1, "{level}: {report}");
+            assert!(report.forced && report.is_clean(), "{level}: {report}");
+            let (tree, _child) = {
+                let mut command = Command::new("sleep");
+                Tree::spawn(command.arg("600"), Containment::demand(level)).unwrap()
+            };
+            let report = support::block_on(tree.shutdown(Duration::from_millis(100))).unwrap();
+            assert!(report.is_clean(), "{level}: {report}");
         }
     });
 }
@@ -125,14 +149,14 @@ fn wait_empty_outlasts_the_root_and_tells_who_is_left() {
             let containment = Containment::demand(level).descriptor(3, reader);
             let (tree, mut child) = Tree::spawn(&mut command, containment).unwrap();
             assert_eq!(child.wait().unwrap().code(), Some(3), "{level}");
-            match tree.wait_empty(Duration::from_millis(50)) {
+            match tree.wait_empty_blocking(Duration::from_millis(50)) {
                 Err(WaitError::Deadline { alive: 1 }) => {}
                 other => panic!("{level}: {other:?}"),
             }
             drop(writer);
-            tree.wait_empty(LONG).unwrap();
+            tree.wait_empty_blocking(LONG).unwrap();
             assert_eq!(tree.members().unwrap(), [], "{level}");
-            let report = tree.kill(LONG).unwrap();
+            let report = tree.kill_blocking(LONG).unwrap();
             assert!(!report.forced);
         }
     });
@@ -147,12 +171,12 @@ fn a_kill_of_nothing_and_two_kills_at_once_are_clean() {
                 Tree::spawn(fixture.command(), Containment::demand(level)).unwrap();
             fixture.ready_in(&tree);
             std::thread::scope(|scope| {
-                let other = scope.spawn(|| tree.kill(LONG).map(drop));
-                let result: Result<(), KillError> = tree.kill(LONG).map(drop);
+                let other = scope.spawn(|| tree.kill_blocking(LONG).map(drop));
+                let result: Result<(), KillError> = tree.kill_blocking(LONG).map(drop);
                 result.unwrap();
                 other.join().unwrap().unwrap();
             });
-            assert!(!tree.kill(LONG).unwrap().forced, "{level}");
+            assert!(!tree.kill_blocking(LONG).unwrap().forced, "{level}");
         }
     });
 }
@@ -179,8 +203,8 @@ fn one_command_spawns_many_trees() {
             |command: &mut Command| Tree::spawn(command, Containment::demand(Level::Evidence));
         let (first, _a) = spawn(&mut command).unwrap();
         let (second, mut b) = spawn(&mut command).unwrap();
-        first.kill(LONG).unwrap();
+        first.kill_blocking(LONG).unwrap();
         assert_eq!(b.try_wait().unwrap(), None, "trees of one command are separate");
-        second.kill(LONG).unwrap();
+        second.kill_blocking(LONG).unwrap();
     });
 }

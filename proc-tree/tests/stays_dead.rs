@@ -30,12 +30,14 @@ fn writer(path: &PathBuf) -> Command {
 fn a_quiet_directory_is_removed_once() {
     audited(|| {
         let path = directory("quiet");
-        let removal = StaysDead::new(&path).window(Duration::from_millis(50)).remove().unwrap();
+        let removal =
+            StaysDead::new(&path).window(Duration::from_millis(50)).remove_blocking().unwrap();
         assert_eq!((removal.times, removal.killed), (1, 0));
         assert!(removal.elapsed >= Duration::from_millis(50));
         assert!(!path.exists());
         // What is not there stays away as well.
-        let removal = StaysDead::new(&path).window(Duration::from_millis(20)).remove().unwrap();
+        let removal =
+            StaysDead::new(&path).window(Duration::from_millis(20)).remove_blocking().unwrap();
         assert_eq!(removal.times, 0);
     });
 }
@@ -46,7 +48,7 @@ fn who_brings_it_back_is_killed_when_it_is_a_member() {
         let path = directory("member");
         let (tree, mut child) = Tree::spawn(&mut writer(&path), Containment::strongest()).unwrap();
         read_line(child.stdout.as_mut().unwrap());
-        let removal = StaysDead::new(&path).suspect(&tree).within(LONG).remove().unwrap();
+        let removal = StaysDead::new(&path).suspect(&tree).within(LONG).remove_blocking().unwrap();
         assert!(removal.times >= 2 && removal.killed >= 1, "{removal:?}");
         assert!(!path.exists());
         assert_eq!(tree.members().unwrap(), []);
@@ -59,8 +61,7 @@ fn a_future_removes_it_too() {
         let path = directory("future");
         let (tree, mut child) = Tree::spawn(&mut writer(&path), Containment::strongest()).unwrap();
         read_line(child.stdout.as_mut().unwrap());
-        let removal =
-            support::block_on(StaysDead::new(&path).suspect(&tree).within(LONG).remove_async());
+        let removal = support::block_on(StaysDead::new(&path).suspect(&tree).within(LONG).remove());
         assert!(removal.unwrap().killed >= 1);
         assert!(!path.exists());
     });
@@ -78,14 +79,15 @@ fn a_stranger_who_brings_it_back_is_named_and_not_touched() {
         command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut stranger = command.spawn().unwrap();
         read_line(stranger.stdout.as_mut().unwrap());
-        let error = StaysDead::new(&path).within(Duration::from_millis(300)).remove().unwrap_err();
+        let error =
+            StaysDead::new(&path).within(Duration::from_millis(300)).remove_blocking().unwrap_err();
         let StaysDeadError::Held { culprits, .. } = &error else { panic!("{error}") };
         let pids: Vec<_> = culprits.iter().map(|culprit| culprit.id.pid()).collect();
         assert!(pids.contains(&stranger.id()), "{error}");
         assert_eq!(stranger.try_wait().unwrap(), None);
         std::fs::write(&stop, "").unwrap();
         stranger.wait().unwrap();
-        StaysDead::new(&path).window(Duration::ZERO).remove().unwrap();
+        StaysDead::new(&path).window(Duration::ZERO).remove_blocking().unwrap();
         std::fs::remove_file(&stop).unwrap();
     });
 }
@@ -93,13 +95,13 @@ fn a_stranger_who_brings_it_back_is_named_and_not_touched() {
 #[test]
 fn roots_are_refused_and_links_are_not_followed() {
     for path in ["/", "..", "/tmp/..", ""] {
-        let error = StaysDead::new(path).remove().unwrap_err();
+        let error = StaysDead::new(path).remove_blocking().unwrap_err();
         assert!(matches!(error, StaysDeadError::Refused { .. }), "{path}: {error}");
     }
     let target = directory("target");
     let link = target.with_extension("link");
     std::os::unix::fs::symlink(&target, &link).unwrap();
-    StaysDead::new(&link).window(Duration::ZERO).remove().unwrap();
+    StaysDead::new(&link).window(Duration::ZERO).remove_blocking().unwrap();
     assert!(target.join("a/b/file").exists() && link.symlink_metadata().is_err());
-    StaysDead::new(&target).window(Duration::ZERO).remove().unwrap();
+    StaysDead::new(&target).window(Duration::ZERO).remove_blocking().unwrap();
 }

@@ -15,7 +15,7 @@ fn identities_and_reports_come_back_as_they_were() {
     let read: ProcId = serde_json::from_str(&stored).unwrap();
     assert_eq!(read, id);
     assert!(read.exists() && read.is_running());
-    let report = tree.kill(Duration::from_secs(60)).unwrap();
+    let report = tree.kill_blocking(Duration::from_secs(60)).unwrap();
     assert!(!read.is_running());
     let stored = serde_json::to_string(&report).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&stored).unwrap(), report);

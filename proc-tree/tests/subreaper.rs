@@ -31,7 +31,7 @@ fn orphans_fall_to_the_caller_and_are_no_zombies_afterwards() {
             .iter()
             .filter(|p| p.depth == 1 && Some(p.id) != tree.root() && p.pid != other.id());
         assert_eq!(orphans.count(), 1, "{below}");
-        assert!(tree.kill(LONG).unwrap().is_clean());
+        assert!(tree.kill_blocking(LONG).unwrap().is_clean());
         assert!(members.iter().all(|member| !member.exists()));
         assert!(other.wait().unwrap().success());
     });

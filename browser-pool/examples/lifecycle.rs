@@ -180,7 +180,7 @@ impl Life {
                     command.args(["-c", &kill]),
                     lastout_proc_tree::Containment::strongest(),
                 )?;
-                drop(tree.wait_empty(LONG));
+                drop(tree.wait_empty_blocking(LONG));
             }
             Ok::<_, Box<dyn Error>>(Instant::now())
         };

@@ -305,6 +305,6 @@ async fn end_earlier(job: &Job<ProcessSpec>) -> Result<(), JobError> {
         Err(_) if ProcId::of(pid).is_none_or(|id| id.start() != earlier.start) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    tree.kill_async(Deadline::after(KILL_WITHIN)).await?;
+    tree.kill(Deadline::after(KILL_WITHIN)).await?;
     Ok(())
 }

@@ -273,7 +273,7 @@ fn kill_recorded(browser: &Path, deadline: Deadline) -> usize {
     let Ok(tree) = Tree::adopt_with(evidence) else {
         return 0;
     };
-    match tree.kill(deadline) {
+    match tree.kill_blocking(deadline) {
         Ok(report) => report.killed,
         Err(error) => error.report().map_or(0, |report| report.killed),
     }

@@ -97,7 +97,7 @@ impl Process {
 
     /// Waits until the tree ends by itself.
     pub(super) async fn gone(&self, bound: Duration) -> bool {
-        self.tree.wait_empty_async(Deadline::after(bound)).await.is_ok()
+        self.tree.wait_empty(Deadline::after(bound)).await.is_ok()
     }
 
     /// Kills what is left, waits for it, and removes the directory.
@@ -106,7 +106,7 @@ impl Process {
             return report.clone();
         }
         let deadline = Instant::now() + bound;
-        let killed = self.tree.kill_async(Deadline::at(deadline)).await;
+        let killed = self.tree.kill(Deadline::at(deadline)).await;
         let process = self.clone();
         let finish = move || process.finish(killed, deadline);
         match tasks::blocking(finish).await {
@@ -122,7 +122,7 @@ impl Process {
             return report.clone();
         }
         let deadline = Instant::now() + bound;
-        let killed = self.tree.kill(Deadline::at(deadline));
+        let killed = self.tree.kill_blocking(Deadline::at(deadline));
         self.finish(killed, deadline)
     }
 

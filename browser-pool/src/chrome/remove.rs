@@ -20,8 +20,8 @@ pub(super) fn remove(
     let window = if doubtful { WINDOW } else { Duration::ZERO };
     let removal = StaysDead::new(path).window(window).within(Deadline::at(deadline));
     match tree {
-        Some(tree) => removal.suspect(tree).remove(),
-        None => removal.remove(),
+        Some(tree) => removal.suspect(tree).remove_blocking(),
+        None => removal.remove_blocking(),
     }
     .map(drop)
 }

@@ -287,10 +287,10 @@ impl Process {
     ///
     /// The signals that were sent stay sent; nobody is left frozen.
     pub async fn terminate(&self, policy: &lastout_proc_tree::Policy) -> Result<Report, KillError> {
-        match self.tree.terminate_async(policy).await {
+        match self.tree.terminate(policy).await {
             Err(KillError::Io(_)) => {
                 let policy = policy.clone();
-                self.on_a_thread(move |tree| tree.terminate(&policy)).await
+                self.on_a_thread(move |tree| tree.terminate_blocking(&policy)).await
             }
             ended => ended,
         }
@@ -307,8 +307,10 @@ impl Process {
     /// Who was killed is dead; the future may be made again.
     pub async fn kill(&self, deadline: impl Into<Deadline>) -> Result<Report, KillError> {
         let deadline = deadline.into();
-        match self.tree.kill_async(deadline).await {
-            Err(KillError::Io(_)) => self.on_a_thread(move |tree| tree.kill(deadline)).await,
+        match self.tree.kill(deadline).await {
+            Err(KillError::Io(_)) => {
+                self.on_a_thread(move |tree| tree.kill_blocking(deadline)).await
+            }
             ended => ended,
         }
     }

@@ -145,8 +145,8 @@ async fn end(tree: Option<&Tree>, ending: &Ending) -> Result<(), ExitError> {
     // A process that was dropped meanwhile has ended its tree itself.
     let Some(tree) = tree else { return Ok(()) };
     let ended = match ending {
-        Ending::Ask(grace) => tree.terminate_async(&Policy::term(*grace)).await,
-        Ending::Exactly(policy) => tree.terminate_async(policy).await,
+        Ending::Ask(grace) => tree.terminate(&Policy::term(*grace)).await,
+        Ending::Exactly(policy) => tree.terminate(policy).await,
     };
     ended.map(drop).map_err(|error: KillError| ExitError::Terminate(Arc::new(error)))
 }

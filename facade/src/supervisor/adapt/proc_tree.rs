@@ -13,8 +13,8 @@ impl Drain for Tree {
         Box::pin(async move {
             let policy = policy(until);
             let (root, result) = match until.may_block() {
-                true => (self.root(), self.terminate(&policy)),
-                false => (self.root(), self.terminate_async(&policy).await),
+                true => (self.root(), self.terminate_blocking(&policy)),
+                false => (self.root(), self.terminate(&policy).await),
             };
             let name = root.map_or_else(|| "tree".to_owned(), |root| root.to_string());
             drained(&name, result)
@@ -24,8 +24,8 @@ impl Drain for Tree {
     fn force(&self, until: Until) -> DrainFuture<'_> {
         Box::pin(async move {
             let result = match until.may_block() {
-                true => self.kill(until.deadline()),
-                false => self.kill_async(until.deadline()).await,
+                true => self.kill_blocking(until.deadline()),
+                false => self.kill(until.deadline()).await,
             };
             drained("tree", result)
         })

@@ -57,7 +57,7 @@ impl Drain for Member {
             let mut process = self.process.lock().await;
             let policy = proc_tree::policy(until);
             let ended = match until.may_block() {
-                true => process.tree().terminate(&policy),
+                true => process.tree().terminate_blocking(&policy),
                 false => process.terminate(&policy).await,
             };
             let drained = proc_tree::drained(process.program(), ended);
@@ -69,7 +69,7 @@ impl Drain for Member {
         self.home.inside(async move {
             let mut process = self.process.lock().await;
             let killed = match until.may_block() {
-                true => process.tree().kill(until.deadline()),
+                true => process.tree().kill_blocking(until.deadline()),
                 false => process.kill(until.deadline()).await,
             };
             let drained = proc_tree::drained(process.program(), killed);

@@ -60,7 +60,7 @@ fn floor(members: usize) -> f64 {
 
 fn ours(members: usize, containment: Containment) -> f64 {
     let (tree, _child, mut oracle) = tree::ours(members, containment);
-    tree::time(&mut oracle, || drop(tree.kill(LONG).expect("nobody survives")))
+    tree::time(&mut oracle, || drop(tree.kill_blocking(LONG).expect("nobody survives")))
 }
 
 fn peers(case: Case<'_>, members: usize) -> Case<'_> {

@@ -112,7 +112,8 @@ impl ConfigBuilder {
     /// The log allocates in segments of 64 KiB (down to 4 KiB when window and history are small). A
     /// stream takes history, window and at most seven segments for its bytes, and a sixteenth more
     /// when the sizes of the reads leave the ends of segments unused (a third more for what passes
-    /// through, with [`Retain::Nothing`]).
+    /// through, with [`Retain::Nothing`]). Each [`Policy::DropNewest`](crate::Policy::DropNewest) reader
+    /// that lags takes one window and two segments more.
     pub fn window(mut self, bytes: u64) -> Self {
         self.window = bytes;
         self
@@ -124,8 +125,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// Keeps at most so many bytes for replay, however many chunks or lines that is. Default:
-    /// 64 MiB for [`Retain::Chunks`] and [`Retain::Lines`], none for [`Retain::All`].
+    /// Keeps at most so many bytes for replay, however many chunks or lines that is; the places of
+    /// chunks and lines count 16 bytes each. Default: 64 MiB for [`Retain::Chunks`] and [`Retain::Lines`], none for [`Retain::All`].
     pub fn retain_cap(mut self, bytes: u64) -> Self {
         self.retain_cap = Some(bytes);
         self

@@ -41,7 +41,7 @@ mod wait;
 #[doc(inline)]
 pub use collect::Collector;
 #[doc(inline)]
-pub use collect::{Collected, Keep, Sink};
+pub use collect::{Collected, Keep, Missing, Part, Sink};
 #[doc(inline)]
 pub use config::{Config, ConfigBuilder, Retain};
 #[cfg(feature = "tokio")]

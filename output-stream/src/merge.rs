@@ -175,7 +175,7 @@ impl MergedLines {
                     self.at = Some((channel, offset, bytes));
                     None
                 }
-                Event::Gap { .. } => half.parser.step_gap(),
+                Event::Gap { from, to } => half.parser.step_gap(to - from),
                 Event::End(end) => {
                     half.end.get_or_insert(LinesEnd::Stream(end));
                     half.parser.step_rest(Ending::End)

@@ -178,14 +178,21 @@ impl Shared {
         wakes.wake();
     }
 
-    /// The end of the stream for its handles: when the pump has stopped.
-    pub(crate) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<End> {
+    /// The end of the stream for its handles: when the pump has stopped. `place` is the caller's own, for
+    /// [`leave_end`](Self::leave_end).
+    pub(crate) fn poll_end(&self, place: &mut Option<usize>, cx: &mut Context<'_>) -> Poll<End> {
         let waker = cx.waker().clone();
         let mut state = self.lock();
         let end = state.end().cloned();
-        let unused = if end.is_none() { state.park_for_end(waker) } else { Some(waker) };
+        let unused = if end.is_none() { state.park_for_end(place, waker) } else { Some(waker) };
         drop(state);
         drop(unused);
         end.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Someone who waited for the end is gone.
+    pub(crate) fn leave_end(&self, place: usize) {
+        let waker = self.lock().leave_end(place);
+        drop(waker);
     }
 }

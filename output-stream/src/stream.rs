@@ -12,8 +12,10 @@ use crate::state::Orders;
 use crate::stats::Stats;
 use crate::subscriber::Subscriber;
 use crate::text::Text;
-use std::future::{Future, poll_fn};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// A bounded, replayable stream of bytes with any number of readers.
@@ -60,6 +62,34 @@ impl Drop for Core {
             #[cfg(feature = "tokio")]
             Some(Pump::Task(task)) => task.abort(),
             _ => {}
+        }
+    }
+}
+
+/// Waits for the end of a stream; leaves nothing behind when it is dropped before.
+#[derive(Debug)]
+struct Ended {
+    core: Arc<Core>,
+    place: Option<usize>,
+}
+
+impl Future for Ended {
+    type Output = End;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        let Self { core, place } = self.get_mut();
+        let end = core.shared.poll_end(place, cx);
+        if end.is_ready() {
+            *place = None;
+        }
+        end
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.core.shared.leave_end(place);
         }
     }
 }
@@ -266,8 +296,7 @@ impl Stream {
     ///
     /// Dropping the future loses nothing.
     pub fn ended(&self) -> impl Future<Output = End> + Send + Sync + use<> {
-        let core = self.core.clone();
-        poll_fn(move |cx| core.shared.poll_end(cx))
+        Ended { core: self.core.clone(), place: None }
     }
 
     /// How the stream has ended, if it has.

@@ -173,6 +173,9 @@ impl Seen {
     }
 
     fn line(&mut self, line: &LineRef<'_>) {
+        if line.lost_before > 0 {
+            self.sink.take(&Event::Gap { from: 0, to: line.lost_before });
+        }
         self.bytes(line.bytes);
         if !matches!(line.ending, Ending::Split | Ending::Gap | Ending::End) {
             self.bytes(b"\n");

@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use support::{Account, pattern, until};
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -128,7 +128,7 @@ fn a_runtime_that_is_shut_down_aborts_its_streams() {
 #[tokio::test]
 async fn a_hundred_mebibytes_without_a_line_end_stay_bounded() {
     let total = 100u64 << 20;
-    let source = tokio::io::AsyncReadExt::take(tokio::io::repeat(b'x'), total);
+    let source = AsyncReadExt::take(tokio::io::repeat(b'x'), total);
     let config = Config::builder().retain(Retain::Lines(10)).retain_cap(1 << 20).build().unwrap();
     let stream = Stream::spawn(source, config);
     let reader = stream.subscribe(Position::Start, Policy::Block).unwrap();
@@ -270,6 +270,32 @@ async fn a_writer_that_fails_ends_its_copy_alone() {
     assert!(matches!(broken.end, TeeEnd::WriteError(_)) && broken.written <= 1_000);
     let good = good.wait().await.unwrap();
     assert!(matches!(good.end, TeeEnd::Stream(End::Eof)) && good.writer == pattern(0, 200_000));
+}
+
+#[tokio::test]
+async fn a_copy_that_has_ended_closes_its_writer() {
+    let stream = Stream::spawn(&b"all of it"[..], Config::default());
+    let (near, mut far) = tokio::io::duplex(64);
+    let mut copy = stream.subscribe(Position::Start, Policy::Block).unwrap().tee(near);
+    let mut got = Vec::new();
+    // The consumer is still there, with its writer in it.
+    far.read_to_end(&mut got).await.unwrap();
+    assert_eq!(got, b"all of it");
+    assert_eq!(copy.wait().await.unwrap().written, 9);
+}
+
+#[tokio::test]
+async fn a_source_that_would_block_has_failed() {
+    let source =
+        Script::new([Some(Ok(pattern(0, 4))), Some(Err(io::ErrorKind::WouldBlock.into())), None]);
+    let stream = Stream::spawn(source, Config::default());
+    let account = read_all(&stream).await;
+    assert_eq!(account.delivered, 4);
+    let end = account.end.unwrap();
+    assert!(
+        matches!(&end, End::ReadError(error) if error.kind() == io::ErrorKind::WouldBlock),
+        "{end}"
+    );
 }
 
 #[tokio::test]

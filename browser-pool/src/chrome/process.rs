@@ -79,7 +79,7 @@ impl Process {
             return String::new();
         };
         let kept = collector.snapshot();
-        String::from_utf8_lossy(kept.tail()).trim().to_owned()
+        kept.text().trim().to_owned()
     }
 
     /// Makes the directory for the downloads of a context.

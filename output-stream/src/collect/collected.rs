@@ -1,88 +1,96 @@
 //! The result of a collector.
 
+use super::rope::{Missing, Part};
 use crate::event::End;
 use bytes::Bytes;
-use std::borrow::Cow;
 use std::fmt;
+use std::mem;
 
-/// What a collector kept, and how much it left out.
-///
-/// `head().len() + omitted() + tail().len()` is [`total`](Self::total); what was
-/// [`lost`](Self::lost) before it came here is not in it.
+/// What a collector kept, how much it left out, and where.
 #[derive(Clone)]
 pub struct Collected {
-    head: Bytes,
-    tail: Bytes,
+    parts: Vec<Part>,
     total: u64,
-    lost: u64,
     end: Option<End>,
 }
 
 impl Collected {
-    pub(crate) fn new(
-        head: Vec<Bytes>,
-        tail: Vec<Bytes>,
-        total: u64,
-        lost: u64,
-        end: Option<End>,
-    ) -> Self {
-        Self { head: join(head), tail: join(tail), total, lost, end }
+    /// Joins neighbours: each two parts have a border between them that means something.
+    pub(super) fn new(parts: impl IntoIterator<Item = Part>, total: u64, end: Option<End>) -> Self {
+        let mut joined = Vec::new();
+        let mut run = Vec::new();
+        for part in parts {
+            match part {
+                Part::Bytes(bytes) => run.push(bytes),
+                Part::Missing(missing) if missing.is_nothing() => {}
+                Part::Missing(missing) => {
+                    flush(&mut run, &mut joined);
+                    if let Some(Part::Missing(last)) = joined.last_mut() {
+                        last.add(missing);
+                    } else {
+                        joined.push(Part::Missing(missing));
+                    }
+                }
+            }
+        }
+        flush(&mut run, &mut joined);
+        Self { parts: joined, total, end }
     }
 
-    /// The start of the output, as far as it was to be kept.
+    /// What was kept and what is missing, in the order of the output. No two parts of one kind follow
+    /// each other: two runs of bytes have a hole between them.
     #[must_use]
-    pub fn head(&self) -> &Bytes {
-        &self.head
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
-    /// The end of the output so far, without what is in the head.
-    #[must_use]
-    pub fn tail(&self) -> &Bytes {
-        &self.tail
-    }
-
-    /// Everything that was kept, without a sign of what was left out. Free when nothing was.
+    /// Everything that was kept. Where something was left out or lost stands a line that says so, as
+    /// in [`text`](Self::text); [`parts`](Self::parts) has the bytes alone. Free when nothing is
+    /// missing.
     #[must_use]
     pub fn bytes(&self) -> Bytes {
-        join(vec![self.head.clone(), self.tail.clone()])
+        match &self.parts[..] {
+            [] => Bytes::new(),
+            [Part::Bytes(bytes)] => bytes.clone(),
+            parts => {
+                let mut out = Vec::new();
+                parts.iter().for_each(|part| write_part(&mut out, part));
+                out.into()
+            }
+        }
     }
 
     /// Everything that was kept as text. Where something was left out or lost stands a line that
     /// says so; what is not UTF-8 is replaced by U+FFFD.
     #[must_use]
     pub fn text(&self) -> String {
-        self.to_string()
+        String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 
-    /// How many bytes arrived.
+    /// How many bytes arrived: those that were kept and those that were [`omitted`](Self::omitted).
     #[must_use]
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// How many bytes arrived and were not kept; they lie between head and tail, and at the ends
-    /// of lines that were too long.
+    /// How many bytes arrived and were not kept.
     #[must_use]
     pub fn omitted(&self) -> u64 {
-        self.total - self.head.len() as u64 - self.tail.len() as u64
+        self.missing().omitted
     }
 
-    /// How many bytes were lost before they arrived: evicted before the collector was attached.
+    /// How many bytes were lost before they arrived: evicted before the collector was attached, or
+    /// while it lagged behind.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost
+        self.missing().lost
     }
 
     /// Whether this is the whole output: every byte is here, and the source was read to its end of
     /// file. What was cut by an error, an abort or a request is not, nor is what still goes on.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.is_unbroken() && self.end.as_ref().is_some_and(End::is_eof)
-    }
-
-    /// Whether all that arrived is here, and nothing was lost before.
-    fn is_unbroken(&self) -> bool {
-        self.omitted() == 0 && self.lost == 0
+        self.missing().is_nothing() && self.end.as_ref().is_some_and(End::is_eof)
     }
 
     /// How the stream ended; `None` while it goes on.
@@ -90,36 +98,60 @@ impl Collected {
     pub fn end(&self) -> Option<&End> {
         self.end.as_ref()
     }
-}
 
-fn join(mut pieces: Vec<Bytes>) -> Bytes {
-    pieces.retain(|piece| !piece.is_empty());
-    if pieces.len() > 1 {
-        return pieces.concat().into();
+    fn missing(&self) -> Missing {
+        let mut all = Missing::default();
+        for part in &self.parts {
+            if let Part::Missing(missing) = part {
+                all.add(*missing);
+            }
+        }
+        all
     }
-    pieces.pop().unwrap_or_default()
 }
 
-fn lossy(bytes: &Bytes) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes)
+fn flush(run: &mut Vec<Bytes>, joined: &mut Vec<Part>) {
+    let mut run = mem::take(run);
+    run.retain(|bytes| !bytes.is_empty());
+    if run.len() > 1 {
+        joined.push(Part::Bytes(run.concat().into()));
+    } else {
+        joined.extend(run.pop().map(Part::Bytes));
+    }
+}
+
+/// Writes bytes as they are, and a line of its own for what is missing.
+fn write_part(out: &mut Vec<u8>, part: &Part) {
+    match part {
+        Part::Bytes(bytes) => out.extend_from_slice(bytes),
+        Part::Missing(missing) => {
+            if out.last().is_some_and(|last| *last != b'\n') {
+                out.push(b'\n');
+            }
+            out.extend_from_slice(format!("[{missing}]\n").as_bytes());
+        }
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { omitted, lost } = *self;
+        if omitted > 0 {
+            write!(f, "{omitted} bytes omitted")?;
+        }
+        if omitted > 0 && lost > 0 {
+            f.write_str(", ")?;
+        }
+        if lost > 0 || omitted == 0 {
+            write!(f, "{lost} bytes lost")?;
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for Collected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_unbroken() {
-            // In one piece: the border between head and tail may lie in a character.
-            return f.write_str(&lossy(&self.bytes()));
-        }
-        f.write_str(&lossy(&self.head))?;
-        let mut left_out = Vec::new();
-        if self.omitted() > 0 {
-            left_out.push(format!("{} bytes omitted", self.omitted()));
-        }
-        if self.lost > 0 {
-            left_out.push(format!("{} bytes lost", self.lost));
-        }
-        let line_break = if self.head.is_empty() || self.head.ends_with(b"\n") { "" } else { "\n" };
-        write!(f, "{line_break}[{}]\n{}", left_out.join(", "), lossy(&self.tail))
+        f.write_str(&self.text())
     }
 }
 
@@ -129,7 +161,7 @@ impl fmt::Debug for Collected {
             .field("text", &self.text())
             .field("total", &self.total)
             .field("omitted", &self.omitted())
-            .field("lost", &self.lost)
+            .field("lost", &self.lost())
             .field("end", &self.end)
             .finish()
     }

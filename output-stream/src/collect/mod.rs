@@ -1,4 +1,4 @@
-//! Keeps the start and the end of an output, and counts what lies between.
+//! Keeps the start and the end of an output, and says where something is missing.
 
 mod collected;
 mod keep;
@@ -8,6 +8,7 @@ mod task;
 
 pub use collected::Collected;
 pub use keep::Keep;
+pub use rope::{Missing, Part};
 #[cfg(feature = "tokio")]
 pub use task::Collector;
 
@@ -27,16 +28,16 @@ use std::ops::ControlFlow;
 ///
 /// let mut sink = Sink::new(Keep::head_tail(2, 3));
 /// sink.take(&Event::Data { offset: 0, bytes: Bytes::from("0123456789") });
-/// let kept = sink.snapshot();
-/// assert_eq!((&kept.head()[..], &kept.tail()[..], kept.omitted()), (&b"01"[..], &b"789"[..], 5));
+/// assert_eq!(sink.snapshot().text(), "01\n[5 bytes omitted]\n789");
 /// ```
 #[derive(Debug)]
 pub struct Sink {
     keep: Keep,
     head: Rope,
+    /// What is missing between head and tail.
+    middle: Missing,
     tail: Tail,
     total: u64,
-    lost: u64,
     end: Option<End>,
 }
 
@@ -46,13 +47,44 @@ enum Tail {
     Lines(Box<LineTail>),
 }
 
-/// The lines: those at the start are in the rope of the sink.
+/// The last lines; those at the start are in the rope of the sink.
 #[derive(Debug)]
 struct LineTail {
     parser: LineParser,
-    last: VecDeque<Bytes>,
+    /// Their number is that of the lines that [`Keep`] asks for.
+    last: VecDeque<Kept>,
     /// How many lines went into the head.
     in_head: u64,
+    /// What was lost behind the last line.
+    lost_behind: u64,
+}
+
+/// A line that was kept.
+#[derive(Debug)]
+struct Kept {
+    lost_before: u64,
+    bytes: Bytes,
+    /// How many of its bytes were dropped because it was too long.
+    cut: u64,
+    has_lf: bool,
+}
+
+impl Kept {
+    fn missing(&self) -> Missing {
+        let omitted = self.bytes.len() as u64 + self.cut + u64::from(self.has_lf);
+        Missing { omitted, lost: self.lost_before }
+    }
+
+    /// Writes it down with a hole where bytes are missing.
+    fn parts(&self) -> [Part; 4] {
+        let lf = if self.has_lf { Bytes::from_static(b"\n") } else { Bytes::new() };
+        [
+            Part::Missing(Missing::lost(self.lost_before)),
+            Part::Bytes(self.bytes.clone()),
+            Part::Missing(Missing::omitted(self.cut)),
+            Part::Bytes(lf),
+        ]
+    }
 }
 
 impl Sink {
@@ -65,28 +97,26 @@ impl Sink {
                 parser: LineParser::new(LineOptions { strip_cr: false, ..LineOptions::default() }),
                 last: VecDeque::new(),
                 in_head: 0,
+                lost_behind: 0,
             })),
         };
         let head = Rope::default();
-        Self { keep, head, tail, total: 0, lost: 0, end: None }
+        Self { keep, head, middle: Missing::default(), tail, total: 0, end: None }
     }
 
     /// Adds an event.
     pub fn take(&mut self, event: &Event) {
         match event {
             Event::Data { offset, bytes } => {
-                self.total += bytes.len() as u64;
+                self.total = self.total.saturating_add(bytes.len() as u64);
                 match &mut self.tail {
                     Tail::Bytes(_) => self.take_bytes(bytes.clone()),
                     Tail::Lines(_) => self.take_lines(*offset, bytes),
                 }
             }
-            Event::Gap { from, to } => {
-                self.lost += to.saturating_sub(*from);
-                self.end_line(true);
-            }
+            Event::Gap { from, to } => self.take_gap(to.saturating_sub(*from)),
             Event::End(end) => {
-                self.end_line(false);
+                self.end_line(None);
                 self.end = Some(end.clone());
             }
         }
@@ -103,83 +133,129 @@ impl Sink {
     /// What is kept now. Shares the bytes; costs time by the number of pieces, not of bytes.
     #[must_use]
     pub fn snapshot(&self) -> Collected {
-        let head = self.head.last(u64::MAX);
-        let mut tail = match &self.tail {
-            Tail::Bytes(rope) => rope.last(self.keep.tail),
-            Tail::Lines(lines) => lines.last.iter().cloned().collect(),
-        };
-        if let Tail::Lines(lines) = &self.tail {
-            // A line that has only begun is part of what was seen so far.
-            tail.push(Bytes::copy_from_slice(lines.parser.unfinished()));
+        let (_, mut parts) = self.head.last(u64::MAX);
+        let mut middle = self.middle;
+        let mut tail = Vec::new();
+        match &self.tail {
+            Tail::Bytes(rope) => {
+                let (before, kept) = rope.last(self.keep.tail);
+                middle.add(before);
+                tail = kept;
+            }
+            Tail::Lines(lines) => {
+                tail.extend(lines.last.iter().flat_map(Kept::parts));
+                tail.push(Part::Missing(Missing::lost(lines.lost_behind)));
+                tail.extend(self.unfinished(lines));
+            }
         }
-        Collected::new(head, tail, self.total, self.lost, self.end.clone())
+        parts.push(Part::Missing(middle));
+        parts.extend(tail);
+        Collected::new(parts, self.total, self.end.clone())
+    }
+
+    /// A line that has only begun is part of what was seen so far, if it is one of those to keep.
+    fn unfinished(&self, lines: &LineTail) -> [Part; 2] {
+        let (begun, over) = lines.parser.unfinished_parts();
+        let is_kept = lines.in_head < self.keep.head || self.keep.tail > 0;
+        let (bytes, omitted) = match is_kept {
+            true => (Bytes::copy_from_slice(begun), over),
+            false => (Bytes::new(), over + begun.len() as u64),
+        };
+        [Part::Bytes(bytes), Part::Missing(Missing::omitted(omitted))]
     }
 
     fn take_bytes(&mut self, mut bytes: Bytes) {
-        let room = self.keep.head - self.head.len();
+        let Self { keep, head, middle, tail: Tail::Bytes(tail), .. } = self else {
+            return;
+        };
+        let room = keep.head - head.len();
         let to_head = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         if to_head > 0 {
-            self.head.push(bytes.split_to(to_head));
+            head.push(bytes.split_to(to_head));
         }
-        if let Tail::Bytes(tail) = &mut self.tail
-            && !bytes.is_empty()
-            && self.keep.tail > 0
-        {
+        if bytes.is_empty() {
+            return;
+        }
+        if keep.tail == 0 {
+            middle.add(Missing::omitted(bytes.len() as u64));
+        } else {
             tail.push(bytes);
-            tail.shrink_to(self.keep.tail);
+            middle.add(tail.shrink_to(keep.tail));
+        }
+    }
+
+    fn take_gap(&mut self, lost: u64) {
+        let missing = Missing::lost(lost);
+        match &mut self.tail {
+            Tail::Bytes(_) if self.head.len() < self.keep.head => self.head.push_missing(missing),
+            Tail::Bytes(tail) if tail.is_empty() => self.middle.add(missing),
+            Tail::Bytes(tail) => tail.push_missing(missing),
+            Tail::Lines(_) => self.end_line(Some(lost)),
         }
     }
 
     fn take_lines(&mut self, offset: u64, bytes: &Bytes) {
-        let Self { keep, head, tail: Tail::Lines(tail), .. } = self else {
+        let Self { keep, head, middle, tail: Tail::Lines(tail), .. } = self else {
             return;
         };
-        let LineTail { parser, last, in_head } = &mut **tail;
-        let fed = parser.feed(offset, bytes, |line| {
-            add_line(*keep, head, last, in_head, line);
-            ControlFlow::Continue(())
-        });
+        let LineTail { parser, last, in_head, lost_behind } = &mut **tail;
+        let mut lines = Lines { keep: *keep, head, middle, last, in_head, lost_behind };
+        let fed = parser.feed(offset, bytes, |line| lines.add(line));
         debug_assert!(fed.is_ok(), "long lines are truncated");
     }
 
-    fn end_line(&mut self, is_gap: bool) {
-        let Self { keep, head, tail: Tail::Lines(tail), .. } = self else {
+    /// The line at hand ends here: because so much behind it is lost, or because nothing follows.
+    fn end_line(&mut self, lost: Option<u64>) {
+        let Self { keep, head, middle, tail: Tail::Lines(tail), .. } = self else {
             return;
         };
-        let LineTail { parser, last, in_head } = &mut **tail;
-        let add = |line: LineRef<'_>| {
-            add_line(*keep, head, last, in_head, line);
-            ControlFlow::Continue(())
+        let LineTail { parser, last, in_head, lost_behind } = &mut **tail;
+        let mut lines = Lines { keep: *keep, head, middle, last, in_head, lost_behind };
+        let add = |line: LineRef<'_>| lines.add(line);
+        let Some(lost) = lost else {
+            let _ = parser.finish(add);
+            return;
         };
-        let _ = if is_gap { parser.gap(add) } else { parser.finish(add) };
+        let _ = parser.gap(lost, add);
+        *lost_behind = lost_behind.saturating_add(lost);
     }
 }
 
-/// Puts a line where it belongs, with its LF.
-fn add_line(
+/// Where a line goes.
+struct Lines<'a> {
     keep: Keep,
-    head: &mut Rope,
-    last: &mut VecDeque<Bytes>,
-    in_head: &mut u64,
-    line: LineRef<'_>,
-) {
-    let to_head = *in_head < keep.head;
-    if !to_head && keep.tail == 0 {
-        return;
-    }
-    let mut bytes = Vec::with_capacity(line.bytes.len() + 1);
-    bytes.extend_from_slice(line.bytes);
-    if line.ending == Ending::Lf {
-        bytes.push(b'\n');
-    }
-    if to_head {
-        *in_head += 1;
-        head.push(bytes.into());
-        return;
-    }
-    last.push_back(bytes.into());
-    while last.len() as u64 > keep.tail {
-        last.pop_front();
+    head: &'a mut Rope,
+    middle: &'a mut Missing,
+    last: &'a mut VecDeque<Kept>,
+    in_head: &'a mut u64,
+    lost_behind: &'a mut u64,
+}
+
+impl Lines<'_> {
+    fn add(&mut self, line: LineRef<'_>) -> ControlFlow<()> {
+        *self.lost_behind = 0;
+        let kept = Kept {
+            lost_before: line.lost_before,
+            bytes: Bytes::copy_from_slice(line.bytes),
+            cut: line.cut,
+            has_lf: line.ending == Ending::Lf,
+        };
+        if *self.in_head < self.keep.head {
+            *self.in_head += 1;
+            for part in kept.parts() {
+                match part {
+                    Part::Bytes(bytes) => self.head.push(bytes),
+                    Part::Missing(missing) => self.head.push_missing(missing),
+                }
+            }
+            return ControlFlow::Continue(());
+        }
+        self.last.push_back(kept);
+        while self.last.len() as u64 > self.keep.tail {
+            let gone = self.last.pop_front();
+            self.middle.add(gone.map_or(Missing::default(), |line| line.missing()));
+        }
+        ControlFlow::Continue(())
     }
 }
 

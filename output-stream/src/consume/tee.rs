@@ -11,7 +11,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Tee<W> {
-    /// The writer, flushed and not shut down.
+    /// The writer, shut down: whoever reads what it was given sees the end.
     pub writer: W,
     /// Bytes that were written.
     pub written: u64,
@@ -32,7 +32,9 @@ pub enum TeeEnd {
 }
 
 impl Subscriber {
-    /// Writes all data to `writer`, on a task.
+    /// Writes all data to `writer`, on a task, and shuts the writer down at the end.
+    ///
+    /// A copy to the input of a process therefore closes that input, also when a write fails.
     ///
     /// With [`Policy::Block`](crate::Policy::Block) a slow writer slows the source; with a lossy
     /// policy the copy has holes, which are counted.
@@ -59,11 +61,13 @@ async fn copy<W: AsyncWrite + Unpin>(mut from: Subscriber, writer: W) -> Tee<W> 
             }
             Event::End(end) => {
                 tee.end = TeeEnd::Stream(end);
-                tee.writer.flush().await
+                tee.writer.shutdown().await
             }
         };
         if let Err(error) = result {
             tee.end = TeeEnd::WriteError(error);
+            // What it did accept ends here for whoever reads it; a second failure says no more.
+            let _ = tee.writer.shutdown().await;
             break;
         }
     }

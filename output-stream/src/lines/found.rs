@@ -40,7 +40,7 @@ pub(crate) struct Found {
     pub(crate) offset: u64,
     pub(crate) ending: Ending,
     pub(crate) cut: u64,
-    pub(crate) after_gap: bool,
+    pub(crate) lost_before: u64,
 }
 
 /// What one step did.

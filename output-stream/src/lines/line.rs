@@ -37,8 +37,8 @@ pub struct Line {
     pub ending: Ending,
     /// How many bytes of it were dropped because it was too long.
     pub cut: u64,
-    /// Whether bytes before it were lost: it may be the rest of a line.
-    pub after_gap: bool,
+    /// How many bytes before it were lost: when there are any, it may be the rest of a line.
+    pub lost_before: u64,
 }
 
 impl Line {
@@ -61,16 +61,16 @@ pub struct LineRef<'a> {
     pub ending: Ending,
     /// How many bytes of it were dropped because it was too long.
     pub cut: u64,
-    /// Whether bytes before it were lost: it may be the rest of a line.
-    pub after_gap: bool,
+    /// How many bytes before it were lost: when there are any, it may be the rest of a line.
+    pub lost_before: u64,
 }
 
 impl Line {
     /// The line as visitors see it.
     #[must_use]
     pub fn borrow(&self) -> LineRef<'_> {
-        let Self { bytes, offset, ending, cut, after_gap } = self;
-        LineRef { bytes, offset: *offset, ending: *ending, cut: *cut, after_gap: *after_gap }
+        let Self { bytes, offset, ending, cut, lost_before } = self;
+        LineRef { bytes, offset: *offset, ending: *ending, cut: *cut, lost_before: *lost_before }
     }
 }
 
@@ -84,7 +84,7 @@ impl<'a> LineRef<'a> {
     /// A copy that owns its bytes.
     #[must_use]
     pub fn to_line(&self) -> Line {
-        let Self { bytes, offset, ending, cut, after_gap } = *self;
-        Line { bytes: Bytes::copy_from_slice(bytes), offset, ending, cut, after_gap }
+        let Self { bytes, offset, ending, cut, lost_before } = *self;
+        Line { bytes: Bytes::copy_from_slice(bytes), offset, ending, cut, lost_before }
     }
 }

@@ -217,7 +217,7 @@ impl Lines {
                 }
                 Some(Event::Gap { from, to }) => {
                     self.lost += to - from;
-                    self.parser.step_gap()
+                    self.parser.step_gap(to - from)
                 }
                 Some(Event::End(end)) => {
                     self.end = Some(LinesEnd::Stream(end));

@@ -44,7 +44,7 @@ pub struct LineParser {
     last: u8,
     /// The last line ended with CR: an LF right here belongs to it.
     skip_lf: bool,
-    after_gap: bool,
+    lost_before: u64,
 }
 
 impl LineParser {
@@ -59,7 +59,7 @@ impl LineParser {
             over: 0,
             last: 0,
             skip_lf: false,
-            after_gap: false,
+            lost_before: 0,
         }
     }
 
@@ -120,7 +120,7 @@ impl LineParser {
         visit: &mut impl FnMut(LineRef<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let LineOptions { separator, max_len, strip_cr, .. } = self.options;
-        if separator != Separator::Lf || !self.stash.is_empty() || self.after_gap {
+        if separator != Separator::Lf || !self.stash.is_empty() || self.lost_before > 0 {
             return ControlFlow::Continue(());
         }
         let mut start = *at;
@@ -136,17 +136,18 @@ impl LineParser {
             let line_offset = offset.wrapping_add(start as u64);
             start += len + 1;
             *at = start;
-            visit(LineRef { bytes: line, offset: line_offset, ending, cut: 0, after_gap: false })?;
+            visit(LineRef { bytes: line, offset: line_offset, ending, cut: 0, lost_before: 0 })?;
         }
         ControlFlow::Continue(())
     }
 
-    /// Bytes were lost here: an unfinished line ends, and the next one starts after the gap.
+    /// So many bytes were lost here: an unfinished line ends, and the next one starts after the gap.
     pub fn gap(
         &mut self,
+        lost: u64,
         mut visit: impl FnMut(LineRef<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        match self.step_gap() {
+        match self.step_gap(lost) {
             Some(found) => visit(self.borrow(&found, &[])),
             None => ControlFlow::Continue(()),
         }
@@ -168,15 +169,21 @@ impl LineParser {
         &self.stash[..self.stash.len().min(self.options.max_len)]
     }
 
+    /// The bytes of the unfinished line that are kept, and how many are not.
+    pub(crate) fn unfinished_parts(&self) -> (&[u8], u64) {
+        let kept = self.unfinished();
+        (kept, self.over.saturating_add((self.stash.len() - kept.len()) as u64))
+    }
+
     /// Where that line started, if there is one.
     pub(crate) fn unfinished_from(&self) -> Option<u64> {
         (!self.stash.is_empty()).then_some(self.start)
     }
 
-    pub(crate) fn step_gap(&mut self) -> Option<Found> {
+    pub(crate) fn step_gap(&mut self, lost: u64) -> Option<Found> {
         let found = self.step_rest(Ending::Gap);
         self.skip_lf = false;
-        self.after_gap = true;
+        self.lost_before = self.lost_before.saturating_add(lost);
         found
     }
 
@@ -200,9 +207,9 @@ impl LineParser {
             && end <= self.options.max_len
         {
             let (ending, len) = self.ending(bytes[end], bytes[..end].last(), end);
-            let after_gap = std::mem::take(&mut self.after_gap);
+            let lost_before = std::mem::take(&mut self.lost_before);
             let place = Place::Slice(0..len);
-            return Ok((end + 1, Some(Found { place, offset, ending, cut: 0, after_gap })));
+            return Ok((end + 1, Some(Found { place, offset, ending, cut: 0, lost_before })));
         }
         self.step_slowly(offset, bytes, end)
     }
@@ -217,17 +224,17 @@ impl LineParser {
             offset: found.offset,
             ending: found.ending,
             cut: found.cut,
-            after_gap: found.after_gap,
+            lost_before: found.lost_before,
         }
     }
 
     /// A line of what was found in `slice`, which shares its bytes.
     pub(crate) fn own(&self, found: &Found, slice: &Bytes) -> Line {
-        let Found { offset, ending, cut, after_gap, .. } = *found;
+        let Found { offset, ending, cut, lost_before, .. } = *found;
         match &found.place {
             Place::Slice(range) => {
                 let bytes = slice.slice(range.clone());
-                Line { bytes, offset, ending, cut, after_gap }
+                Line { bytes, offset, ending, cut, lost_before }
             }
             Place::Piece => self.borrow(found, &[]).to_line(),
         }
@@ -266,7 +273,7 @@ impl LineParser {
             self.over = 0;
         }
         let content = &bytes[..end.unwrap_or(bytes.len())];
-        let most = self.options.max_len + 1;
+        let most = self.options.max_len.saturating_add(1);
         let fits = content.len().min(most.saturating_sub(self.stash.len()));
         self.stash.extend_from_slice(&content[..fits]);
         self.last = content.last().copied().unwrap_or(self.last);
@@ -281,7 +288,7 @@ impl LineParser {
                 OnLong::Split => return Ok((fits, Some(self.split_stash()))),
             }
         }
-        self.over += rest as u64;
+        self.over = self.over.saturating_add(rest as u64);
         let Some(end) = end else {
             return Ok((bytes.len(), None));
         };
@@ -305,8 +312,8 @@ impl LineParser {
         self.stash.drain(..len);
         let offset = self.start;
         self.start = self.start.wrapping_add(len as u64);
-        let after_gap = std::mem::take(&mut self.after_gap);
-        Found { place: Place::Piece, offset, ending: Ending::Split, cut: 0, after_gap }
+        let lost_before = std::mem::take(&mut self.lost_before);
+        Found { place: Place::Piece, offset, ending: Ending::Split, cut: 0, lost_before }
     }
 
     /// The whole stash is a line.
@@ -325,8 +332,8 @@ impl LineParser {
         self.stash.clear();
         self.over = 0;
         let cut = total - len as u64;
-        let after_gap = std::mem::take(&mut self.after_gap);
-        Found { place: Place::Piece, offset: self.start, ending, cut, after_gap }
+        let lost_before = std::mem::take(&mut self.lost_before);
+        Found { place: Place::Piece, offset: self.start, ending, cut, lost_before }
     }
 }
 

@@ -42,6 +42,18 @@ struct Piece {
     waste: usize,
     /// The allocation that goes with this piece: its segment for the last piece of one, else 0.
     charge: usize,
+    /// Which segment its bytes lie in.
+    segment: u64,
+}
+
+/// A piece that has left the log, for those who still want its bytes.
+#[derive(Debug)]
+pub(crate) struct Evicted {
+    /// The offset of its first byte.
+    pub(crate) start: u64,
+    pub(crate) bytes: Bytes,
+    /// Which segment its bytes lie in.
+    pub(crate) segment: u64,
 }
 
 impl Piece {
@@ -72,7 +84,8 @@ pub(crate) struct Log {
     pool: Pool,
     /// Segments that are in the log or in the hands of the pump, in bytes.
     charged: u64,
-    peak: u64,
+    /// Which segment the pump reads into: they are counted from 0.
+    open_segment: u64,
     chunks: u64,
 }
 
@@ -90,7 +103,7 @@ impl Log {
             spare: limits.segment / limits.spare_share,
             pool: Pool::new(limits.segment),
             charged: 0,
-            peak: 0,
+            open_segment: 0,
             chunks: 0,
         }
     }
@@ -125,16 +138,15 @@ impl Log {
         self.charged + self.pool.memory() + self.retention.memory()
     }
 
-    /// The most that [`memory`](Self::memory) has ever been.
-    pub(crate) fn peak(&self) -> u64 {
-        self.peak
+    /// The first segment of which bytes are still in the log.
+    pub(crate) fn first_segment(&self) -> u64 {
+        self.pieces.front().map_or(self.open_segment, |piece| piece.segment)
     }
 
     /// An empty segment for the pump to read into.
     pub(crate) fn room(&mut self) -> BytesMut {
         let room = self.pool.take();
         self.charged += self.pool.segment() as u64;
-        self.peak = self.peak.max(self.memory());
         room
     }
 
@@ -151,6 +163,7 @@ impl Log {
         let left = room.capacity();
         if left == 0 || (left < self.spare && size > left) {
             self.close_segment(left);
+            self.open_segment += 1;
             *room = self.room();
         }
         self.raise_floor();
@@ -236,8 +249,8 @@ impl Log {
         (self.excess_pieces > 0).then(|| self.pieces[0].end())
     }
 
-    /// Drops the piece at the front, and gives its place and bytes to who may still want them.
-    pub(crate) fn evict(&mut self) -> Option<(u64, Bytes)> {
+    /// Drops the piece at the front, and gives it to those who may still want it.
+    pub(crate) fn evict(&mut self) -> Option<Evicted> {
         if self.excess_pieces == 0 {
             return None;
         }
@@ -249,7 +262,7 @@ impl Log {
         if piece.charge == self.pool.segment() {
             self.pool.give(piece.bytes);
         }
-        Some((piece.start, bytes))
+        Some(Evicted { start: piece.start, bytes, segment: piece.segment })
     }
 
     fn piece_at(&self, at: u64) -> usize {
@@ -277,7 +290,8 @@ impl Log {
         let bytes = self.tail.split().freeze();
         let start = self.tail_start;
         self.tail_start += bytes.len() as u64;
-        self.pieces.push_back(Piece { start, bytes, waste, charge });
+        let segment = self.open_segment;
+        self.pieces.push_back(Piece { start, bytes, waste, charge, segment });
         self.raise_floor();
     }
 

@@ -4,13 +4,17 @@ use crate::config::Retain;
 use memchr::{memchr_iter, memrchr_iter};
 use std::collections::VecDeque;
 
+/// What a mark counts towards the cap: eight bytes, and as many that the queue may hold in reserve.
+const MARK: u64 = 16;
+
 /// Computes the offset below which replay promises nothing.
 #[derive(Debug)]
 pub(crate) struct Retention {
     retain: Retain,
-    /// Never keep more than this many bytes for replay, whatever `retain` counts.
+    /// Never keep more than this many bytes for replay, marks included, whatever `retain` counts.
     cap: u64,
-    /// Starts of the last chunks, or ends of the last lines; at most `n + 1` of them.
+    /// Starts of the last chunks, or ends of the last lines; at most `n + 1` of them, and no more
+    /// than the cap has room for.
     marks: VecDeque<u64>,
     sealed: bool,
 }
@@ -47,9 +51,7 @@ impl Retention {
         match self.retain {
             Retain::Chunks(n) => {
                 self.marks.push_back(start);
-                while self.marks.len() > n {
-                    self.marks.pop_front();
-                }
+                self.forget(n, start + bytes.len() as u64);
             }
             Retain::Lines(n) => self.note_lines(n, start, bytes),
             Retain::Nothing | Retain::Bytes(_) | Retain::All => {}
@@ -57,7 +59,8 @@ impl Retention {
     }
 
     fn note_lines(&mut self, n: usize, start: u64, bytes: &[u8]) {
-        let keep = n.saturating_add(1);
+        let most = usize::try_from(self.cap / MARK).unwrap_or(usize::MAX);
+        let keep = n.min(most).saturating_add(1);
         // Only the last `keep` line ends can matter: find the first of them from the back.
         let Some(first) = memrchr_iter(b'\n', bytes).take(keep).last() else {
             return;
@@ -65,9 +68,23 @@ impl Retention {
         for at in memchr_iter(b'\n', &bytes[first..]) {
             self.marks.push_back(start + (first + at) as u64 + 1);
         }
-        while self.marks.len() > keep {
+        self.forget(keep, start + bytes.len() as u64);
+    }
+
+    /// Drops the oldest marks: those that are too many, and those that the cap makes useless.
+    fn forget(&mut self, keep: usize, end: u64) {
+        while self.marks.len() > keep
+            || self.marks.get(1).is_some_and(|second| *second <= self.capped(end))
+        {
             self.marks.pop_front();
         }
+    }
+
+    /// The first offset for which the cap has room beside the marks. The first two are free: without
+    /// them nothing could be said of any line.
+    fn capped(&self, end: u64) -> u64 {
+        let marks = (self.marks.len() as u64).saturating_sub(2).saturating_mul(MARK);
+        end.saturating_sub(self.cap.saturating_sub(marks))
     }
 
     /// The first offset that must be replayable when the log ends at `end`.
@@ -81,7 +98,7 @@ impl Retention {
             Retain::Bytes(n) => end.saturating_sub(n),
             Retain::All => 0,
         };
-        wanted.max(end.saturating_sub(self.cap))
+        wanted.max(self.capped(end))
     }
 }
 
@@ -119,5 +136,21 @@ mod tests {
         retention.seal();
         retention.note(10, b"x");
         assert_eq!((retention.floor(11), retention.memory()), (11, 0));
+    }
+
+    #[test]
+    fn marks_count_towards_the_cap() {
+        for retain in [Retain::Lines(usize::MAX), Retain::Chunks(usize::MAX)] {
+            let cap = 64 * 1024;
+            let mut retention = Retention::new(retain, cap);
+            let mut end = 0u64;
+            let read = [b'\n'; 7];
+            for _ in 0..1_000_000 {
+                retention.note(end, &read);
+                end += read.len() as u64;
+                assert!(end - retention.floor(end) + retention.memory() <= cap + 2 * MARK);
+            }
+            assert!(end - retention.floor(end) >= cap / (MARK + 8), "{retain:?} keeps what fits");
+        }
     }
 }

@@ -53,7 +53,10 @@ pub(crate) async fn run(mut duty: Duty, source: impl Source) {
     let is_alone = Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread;
     let end = loop {
         let read = match read(&mut duty, source.as_mut()).await {
-            Read::Dry => source.as_mut().read_now(&mut duty.room),
+            Read::Dry => match source.as_mut().read_now(&mut duty.room) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break End::Closed,
+                read => read,
+            },
             Read::Done(read) => read,
             Read::Stopped => break End::Closed,
         };
@@ -64,7 +67,6 @@ pub(crate) async fn run(mut duty: Duty, source: impl Source) {
                 Err(end) => break end,
             },
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Turn::Go,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break End::Closed,
             Err(error) => break End::ReadError(Arc::new(error)),
         };
         match turn {

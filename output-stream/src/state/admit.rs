@@ -83,13 +83,14 @@ impl State {
     }
 
     fn evict(&mut self) {
-        let Some((start, bytes)) = self.log.evict() else {
+        let Some(evicted) = self.log.evict() else {
             return;
         };
         if self.drop_newest > 0 {
             for cursor in self.cursors.iter_mut().flatten() {
-                cursor.before_eviction(start, &bytes);
+                cursor.on_eviction(&evicted, &mut self.held);
             }
+            self.note_memory();
         }
     }
 

@@ -1,8 +1,11 @@
 //! One subscriber: a place in the log, a policy, and its account.
 
+use crate::log::Evicted;
 use crate::policy::Policy;
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -35,7 +38,7 @@ pub(crate) struct Cursor {
     /// It was woken and has not read since: what it has to read is still warm in the cache.
     pub(crate) is_woken: bool,
     /// For [`Policy::DropNewest`]: what was evicted before it was read, oldest first.
-    kept: VecDeque<Bytes>,
+    kept: VecDeque<Kept>,
     kept_len: u64,
     /// For [`Policy::DropNewest`]: bytes from here on are lost until all before it is read.
     pub(crate) drop_from: Option<u64>,
@@ -90,40 +93,41 @@ impl Cursor {
         }
     }
 
-    /// The log evicts `bytes` at `start`: what a drop-newest reader was promised is kept for it.
-    pub(crate) fn before_eviction(&mut self, start: u64, bytes: &Bytes) {
+    /// The log has evicted a piece: what a drop-newest reader was promised is kept for it.
+    pub(crate) fn on_eviction(&mut self, evicted: &Evicted, held: &mut Held) {
         let Some(next) = self.needs() else { return };
+        let Evicted { start, bytes, segment } = evicted;
         let end = start + bytes.len() as u64;
-        if self.policy != Policy::DropNewest || next < start || next >= end {
+        if self.policy != Policy::DropNewest || next < *start || next >= end {
             return;
         }
         let to = self.drop_from.map_or(end, |from| from.min(end));
-        let part = bytes.slice(place(next - start)..place(to - start));
-        self.kept_len += part.len() as u64;
-        self.kept.push_back(part);
+        let bytes = bytes.slice(place(next - start)..place(to - start));
+        self.kept_len += bytes.len() as u64;
+        self.kept.push_back(Kept { bytes, hold: held.hold(*segment) });
     }
 
     /// Takes the oldest bytes that were kept for this cursor alone.
     pub(crate) fn take_kept(&mut self) -> Option<Bytes> {
-        let bytes = self.kept.pop_front()?;
-        self.kept_len -= bytes.len() as u64;
-        Some(bytes)
+        let kept = self.kept.pop_front()?;
+        self.kept_len -= kept.bytes.len() as u64;
+        Some(kept.bytes)
     }
 
     /// Moves a cursor that has read nothing yet forward to `at`. What was kept for it on the way, while
     /// it stood further back, goes; and so does the judgement that it lags.
     pub(crate) fn skip_to(&mut self, at: u64) {
         while self.at < at {
-            let Some(mut bytes) = self.take_kept() else {
+            let Some(Kept { mut bytes, hold }) = self.kept.pop_front() else {
                 self.at = at;
                 break;
             };
             let skipped = (at - self.at).min(bytes.len() as u64);
             self.at += skipped;
-            let rest = bytes.split_off(place(skipped));
-            if !rest.is_empty() {
-                self.kept_len += rest.len() as u64;
-                self.kept.push_front(rest);
+            self.kept_len -= skipped;
+            let bytes = bytes.split_off(place(skipped));
+            if !bytes.is_empty() {
+                self.kept.push_front(Kept { bytes, hold });
             }
         }
         self.attached = self.at;
@@ -152,6 +156,69 @@ impl Cursor {
         self.lost += to - self.at;
         self.at = to;
         self.holding_since = None;
+    }
+}
+
+/// A part of an evicted piece that is kept for one reader.
+#[derive(Debug)]
+struct Kept {
+    bytes: Bytes,
+    /// Its drop says that the memory is not needed any more.
+    hold: Arc<Hold>,
+}
+
+/// The segments that have left the log and are kept for readers. Readers share them.
+#[derive(Debug)]
+pub(crate) struct Held {
+    segment: u64,
+    memory: Arc<AtomicU64>,
+    newest: Option<(u64, Weak<Hold>)>,
+}
+
+/// A segment that is kept for as long as this lives.
+#[derive(Debug)]
+struct Hold {
+    segment: u64,
+    memory: Arc<AtomicU64>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // A number to look at: nothing is decided by it.
+        self.memory.fetch_sub(self.segment, Relaxed);
+    }
+}
+
+impl Held {
+    /// Nothing, yet; segments are of this size.
+    pub(crate) fn new(segment: u64) -> Self {
+        Self { segment, memory: Arc::default(), newest: None }
+    }
+
+    /// The bytes that are allocated for readers, when the log itself holds the segments from `first`
+    /// on.
+    pub(crate) fn memory(&self, first: u64) -> u64 {
+        let memory = self.memory.load(Relaxed);
+        match &self.newest {
+            Some((number, hold)) if *number >= first && hold.strong_count() > 0 => {
+                memory.saturating_sub(self.segment)
+            }
+            _ => memory,
+        }
+    }
+
+    /// Pieces leave the log in order: those of one segment follow each other.
+    fn hold(&mut self, number: u64) -> Arc<Hold> {
+        if let Some((newest, hold)) = &self.newest
+            && *newest == number
+            && let Some(hold) = hold.upgrade()
+        {
+            return hold;
+        }
+        self.memory.fetch_add(self.segment, Relaxed);
+        let hold = Arc::new(Hold { segment: self.segment, memory: self.memory.clone() });
+        self.newest = Some((number, Arc::downgrade(&hold)));
+        hold
     }
 }
 

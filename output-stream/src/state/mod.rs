@@ -23,6 +23,7 @@
 mod admit;
 mod cursor;
 mod marks;
+mod numbers;
 mod read;
 
 pub(crate) use admit::Admit;
@@ -33,10 +34,9 @@ use crate::error::SubscribeError;
 use crate::event::End;
 use crate::log::Log;
 use crate::policy::{Policy, Position};
-use crate::stats::{Stats, SubscriberStats};
 use crate::sync::on;
 use bytes::{Bytes, BytesMut};
-use cursor::{Cursor, Fate};
+use cursor::{Cursor, Fate, Held};
 use marks::Marks;
 #[cfg(not(lastout_loom))]
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -97,6 +97,10 @@ pub(crate) struct State {
     /// Numbers of the reads, when this stream belongs to a sequence.
     marks: Option<Marks>,
     cursors: Vec<Option<Cursor>>,
+    /// What has left the log and is kept for readers.
+    held: Held,
+    /// The most that was ever allocated.
+    peak: u64,
     /// How many cursors are [`Policy::DropNewest`]; mostly none, then their bookkeeping is skipped.
     drop_newest: usize,
     single_subscriber: bool,
@@ -107,8 +111,9 @@ pub(crate) struct State {
     /// Set while the pump waits for a reader.
     blocked_since: Option<Instant>,
     blocked: Duration,
-    /// Woken at the end: those who wait for the stream and not for its bytes.
-    end_wakers: Vec<Waker>,
+    /// Woken at the end: those who wait for the stream and not for its bytes. A place is free again
+    /// when its owner is gone.
+    end_wakers: Vec<Option<Waker>>,
 }
 
 impl State {
@@ -117,6 +122,8 @@ impl State {
             log: Log::new(&config.limits),
             marks: config.sequence.as_ref().map(|sequence| Marks::new(sequence.join())),
             cursors: Vec::new(),
+            held: Held::new(config.limits.segment as u64),
+            peak: 0,
             drop_newest: 0,
             single_subscriber: config.single_subscriber,
             window: config.limits.window,
@@ -223,13 +230,16 @@ impl State {
                 wakes.add(cursor.waker.take());
             }
         }
+        self.note_memory();
         self.trim();
         wakes
     }
 
     /// A segment for the pump to read into.
     pub(crate) fn room(&mut self) -> BytesMut {
-        self.log.room()
+        let room = self.log.room();
+        self.note_memory();
+        room
     }
 
     /// The stream ends, for all who are attached and all who come later. The first end stays.
@@ -304,57 +314,35 @@ impl State {
         self.end.as_ref()
     }
 
-    /// Registers someone who waits for the end of the stream; gives back a waker it knows already.
-    pub(crate) fn park_for_end(&mut self, waker: Waker) -> Option<Waker> {
-        if self.end_wakers.iter().any(|known| known.will_wake(&waker)) {
-            return Some(waker);
+    /// Registers someone who waits for the end of the stream, at the place that it has already or at
+    /// a free one. Gives back the waker that was there.
+    pub(crate) fn park_for_end(
+        &mut self,
+        place: &mut Option<usize>,
+        waker: Waker,
+    ) -> Option<Waker> {
+        let at = *place.get_or_insert_with(|| {
+            let free = self.end_wakers.iter().position(Option::is_none);
+            free.unwrap_or_else(|| {
+                self.end_wakers.push(None);
+                self.end_wakers.len() - 1
+            })
+        });
+        // After the end nobody is registered.
+        self.end_wakers.get_mut(at).and_then(|known| known.replace(waker))
+    }
+
+    /// Someone who waited for the end does so no longer. Gives back its waker.
+    pub(crate) fn leave_end(&mut self, place: usize) -> Option<Waker> {
+        let waker = self.end_wakers.get_mut(place).and_then(Option::take);
+        while matches!(self.end_wakers.last(), Some(None)) {
+            self.end_wakers.pop();
         }
-        self.end_wakers.push(waker);
-        None
+        waker
     }
 
     pub(crate) fn ingested(&self) -> u64 {
         self.log.end()
-    }
-
-    pub(crate) fn stats(&self, now: Instant) -> Stats {
-        let blocked_now =
-            self.blocked_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        let subscribers = self.cursors.iter().enumerate().filter_map(|(id, cursor)| {
-            let cursor = cursor.as_ref()?;
-            Some(self.subscriber_stats(id, cursor))
-        });
-        Stats {
-            ingested: self.log.end(),
-            chunks: self.log.chunks(),
-            retained: self.log.end() - self.log.oldest(),
-            memory: self.log.memory() + self.marks.as_ref().map_or(0, Marks::memory),
-            peak_memory: self.log.peak(),
-            blocked: self.blocked + blocked_now,
-            subscribers: subscribers.collect(),
-        }
-    }
-
-    pub(crate) fn stats_of(&self, id: Id) -> SubscriberStats {
-        self.subscriber_stats(id, self.cursor(id))
-    }
-
-    fn subscriber_stats(&self, id: Id, cursor: &Cursor) -> SubscriberStats {
-        let ends_at = match cursor.fate {
-            Fate::Following => self.log.end(),
-            Fate::Detached { at } => at,
-            Fate::Ended => cursor.at,
-        };
-        SubscriberStats {
-            id,
-            policy: cursor.policy,
-            attached_at: cursor.attached,
-            position: cursor.at,
-            delivered: cursor.delivered,
-            lost: cursor.lost,
-            lag: ends_at.saturating_sub(cursor.at),
-            kept: cursor.kept_len(),
-        }
     }
 
     fn wake_all(&mut self, wakes: &mut Wakes) {
@@ -362,7 +350,7 @@ impl State {
             wakes.add(cursor.waker.take());
         }
         for waker in self.end_wakers.drain(..) {
-            wakes.add(Some(waker));
+            wakes.add(waker);
         }
     }
 

@@ -184,6 +184,9 @@ impl World {
 
     fn check(&self) {
         let stats = self.state.stats(self.now);
+        let share = if self.retain == Retain::Nothing { 3 } else { 15 };
+        let with_waste = |bytes: u64| bytes * (share + 1) / share;
+        let mut kept_alone = 0;
         for reader in &self.readers {
             let own = self.state.stats_of(reader.id);
             assert_eq!((own.position, own.lost), (reader.at, reader.lost));
@@ -193,6 +196,7 @@ impl World {
             assert!(sum == stats.ingested.max(own.attached_at) || is_cut, "{own:?}");
             let promised = WINDOW + self.sealed.unwrap_or(0);
             assert!(own.kept <= promised + 2 * 64 * 1024, "{own:?}");
+            kept_alone += if own.kept > 0 { with_waste(own.kept) + 2 * self.segment } else { 0 };
         }
         let kept = match self.retain {
             Retain::Bytes(n) => n,
@@ -201,10 +205,10 @@ impl World {
         };
         // One segment straddles the floor, one the window, one is open, four wait for their last
         // slice; of the rest a part is unused. A seal keeps what readers have yet to read.
-        let share = if self.retain == Retain::Nothing { 3 } else { 15 };
-        let bound = (kept + WINDOW) * (share + 1) / share + 7 * self.segment;
+        let bound = with_waste(kept + WINDOW) + 7 * self.segment + kept_alone;
         if matches!(self.retain, Retain::Bytes(_) | Retain::Nothing | Retain::All) {
             assert!(stats.memory <= bound, "{} > {bound}", stats.memory);
+            assert!(stats.memory <= stats.peak_memory, "{stats:?}");
         }
     }
 }

@@ -49,6 +49,16 @@ fn endings_are_named() {
 }
 
 #[test]
+fn the_largest_limit_loses_no_line() {
+    for on_long in [OnLong::Truncate, OnLong::Split, OnLong::Fail] {
+        let lines =
+            text(options(Separator::Lf, usize::MAX, on_long), &["one\ntw", "o\r", "\nthree"]);
+        let expected = [("one", Ending::Lf), ("two", Ending::CrLf), ("three", Ending::End)];
+        assert_eq!(lines, expected.map(|(line, ending)| (line.to_string(), ending)));
+    }
+}
+
+#[test]
 fn a_line_of_exactly_the_limit_is_whole() {
     for on_long in [OnLong::Truncate, OnLong::Split, OnLong::Fail] {
         for chunks in
@@ -111,20 +121,20 @@ fn no_line_is_joined_across_a_gap() {
     let mut parser = LineParser::new(LineOptions::default());
     let mut seen = Vec::new();
     let mut visit = |line: LineRef<'_>| {
-        seen.push((line.text().into_owned(), line.offset, line.ending, line.after_gap));
+        seen.push((line.text().into_owned(), line.offset, line.ending, line.lost_before));
         ControlFlow::Continue(())
     };
     let _ = parser.feed(0, b"whole\nhal", &mut visit);
-    let _ = parser.gap(&mut visit);
+    let _ = parser.gap(40, &mut visit);
     let _ = parser.feed(100, b"f\nnext\n", &mut visit);
-    let _ = parser.gap(&mut visit);
+    let _ = parser.gap(40, &mut visit);
     assert_eq!(
         seen,
         [
-            ("whole".into(), 0, Ending::Lf, false),
-            ("hal".into(), 6, Ending::Gap, false),
-            ("f".into(), 100, Ending::Lf, true),
-            ("next".into(), 102, Ending::Lf, false),
+            ("whole".into(), 0, Ending::Lf, 0),
+            ("hal".into(), 6, Ending::Gap, 0),
+            ("f".into(), 100, Ending::Lf, 40),
+            ("next".into(), 102, Ending::Lf, 0),
         ]
     );
 }

@@ -9,6 +9,7 @@ use crate::shared::Shared;
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// A task with everything reserved that handing it over needs. Dropping the guard submits the task:
 /// one atomic swap, no allocation (while the worker runs), no refusal, on any thread, in an unwind.
@@ -35,13 +36,29 @@ use std::ops::{Deref, DerefMut};
 /// assert!(!path.exists());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// The task of a guard outlives every borrow, so a guard cannot be taken for one of a shorter life:
+///
+/// ```compile_fail,E0597
+/// # use lastout_cleanup_worker::{Armed, Cleanup, CleanupContext, CleanupWorker, Outcome};
+/// struct Say<'a>(&'a str);
+/// impl Cleanup for Say<'static> {
+///     async fn run(self, _cx: CleanupContext) -> Outcome {
+///         Ok(())
+///     }
+/// }
+/// let worker = CleanupWorker::builder().build().unwrap();
+/// let text = String::from("dropped before the worker reads it");
+/// let mut guard: Armed<Say<'_>> = worker.handle().arm(Say("for ever")).unwrap();
+/// *guard = Say(&text);
+/// ```
 #[must_use = "dropping the guard hands the task over"]
-pub struct Armed<T> {
+pub struct Armed<T: 'static> {
     /// There, until `disarm` or the drop takes it.
     node: ManuallyDrop<TypedNode<T>>,
 }
 
-impl<T> Armed<T> {
+impl<T: 'static> Armed<T> {
     pub(crate) fn new(node: TypedNode<T>) -> Self {
         let node = ManuallyDrop::new(node);
         Self { node }
@@ -59,7 +76,7 @@ impl<T> Armed<T> {
     pub fn submit(self) {}
 }
 
-impl<T> Deref for Armed<T> {
+impl<T: 'static> Deref for Armed<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -67,13 +84,13 @@ impl<T> Deref for Armed<T> {
     }
 }
 
-impl<T> DerefMut for Armed<T> {
+impl<T: 'static> DerefMut for Armed<T> {
     fn deref_mut(&mut self) -> &mut T {
         self.node.task_mut()
     }
 }
 
-impl<T> Drop for Armed<T> {
+impl<T: 'static> Drop for Armed<T> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: a drop runs once, and not after `disarm`.
@@ -82,7 +99,12 @@ impl<T> Drop for Armed<T> {
     }
 }
 
-impl<T> fmt::Debug for Armed<T> {
+/// Behind an unwind a guard still does the one thing it is for: its task is handed over, and runs inside
+/// a panic barrier.
+impl<T: 'static> UnwindSafe for Armed<T> {}
+impl<T: 'static> RefUnwindSafe for Armed<T> {}
+
+impl<T: 'static> fmt::Debug for Armed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Armed").finish_non_exhaustive()
     }

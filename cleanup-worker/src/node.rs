@@ -14,6 +14,7 @@ use crate::sync::{Arc, AtomicPtr, UnsafeCell};
 use crate::task::{Cleanup, Finish, Options, Outcome};
 use std::alloc::{Layout, alloc, dealloc};
 use std::future::Future;
+use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::ptr::{NonNull, without_provenance_mut};
@@ -149,7 +150,7 @@ where
                 Body::Running(_) | Body::Empty => NonNull::dangling(),
             }
         });
-        Ok(TypedNode { node: Node(whole.cast()), task })
+        Ok(TypedNode { node: Node(whole.cast()), task, exact: PhantomData })
     }
 }
 
@@ -220,6 +221,8 @@ pub(crate) struct TypedNode<T> {
     node: Node,
     /// Into the body of `node`, valid until the node is erased.
     task: NonNull<T>,
+    /// Invariant: the table of the node was made for this very `T`, and for no subtype of it.
+    exact: PhantomData<fn(T) -> T>,
 }
 
 // SAFETY: it owns a `T` and a node, which is `Send`.

@@ -44,6 +44,11 @@ pub(crate) struct Shared {
     start_failures: AtomicU64,
 }
 
+// Each critical section leaves its data whole, and no code of a user runs inside one: what a caught panic
+// leaves behind is never half done.
+impl std::panic::UnwindSafe for Shared {}
+impl std::panic::RefUnwindSafe for Shared {}
+
 impl Shared {
     pub(crate) fn new(config: Config) -> Arc<Self> {
         let sides = Sides::new(&config);

@@ -92,8 +92,27 @@ impl<T, E: Into<Box<dyn Error + Send + Sync>>> Finish for Result<T, E> {
     }
 }
 
+/// A future or closure that never gives a value: it panics, ends the process, or goes on until its
+/// timeout.
+impl Finish for Never {
+    fn finish(self) -> Outcome {
+        self
+    }
+}
+
+/// The type `!`, which has no name of its own on this toolchain.
+type Never = <fn() -> ! as sealed::Returns>::Value;
+
 mod sealed {
+    pub trait Returns {
+        type Value;
+    }
+    impl<R> Returns for fn() -> R {
+        type Value = R;
+    }
+
     pub trait Sealed {}
+    impl Sealed for super::Never {}
     impl Sealed for () {}
     impl<T, E> Sealed for Result<T, E> {}
 }

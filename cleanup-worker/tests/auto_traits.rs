@@ -2,10 +2,27 @@
 
 use lastout_cleanup_worker::*;
 use std::fmt::Debug;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 fn shared<T: Send + Sync + Debug + 'static>() {}
 fn sent<T: Send + Debug + 'static>() {}
 fn movable<T: Unpin>() {}
+fn unwinds<T: UnwindSafe + RefUnwindSafe>() {}
+
+#[test]
+fn handles_and_guards_may_be_used_behind_a_caught_panic() {
+    unwinds::<CleanupWorker>();
+    unwinds::<CleanupHandle>();
+    unwinds::<CleanupContext>();
+    unwinds::<Armed<RemoveFile>>();
+    unwinds::<Armed<std::cell::RefCell<Box<dyn Fn() + Send>>>>();
+    unwinds::<Builder>();
+    unwinds::<Flush>();
+    unwinds::<FlushGuard>();
+    unwinds::<ManualClock>();
+    unwinds::<Stats>();
+    unwinds::<Rejected<RemoveFile>>();
+}
 
 #[test]
 fn types_cross_threads() {

@@ -68,6 +68,24 @@ fn panics_of_every_kind_are_counted_and_harm_nobody() {
     assert!(worker.shutdown_blocking(LONG).is_clean());
 }
 
+/// Without a value there is no `()` to be inferred: such tasks must not need one.
+#[test]
+fn a_task_that_never_gives_a_value_is_a_task() {
+    let worker = CleanupWorker::builder().build().unwrap();
+    worker.handle().submit(async { panic!("on purpose") }).unwrap();
+    worker.handle().submit(Blocking(|| panic!("on purpose"))).unwrap();
+    let short = Options::new().timeout(Duration::from_millis(1));
+    let forever = async {
+        loop {
+            std::future::pending::<()>().await;
+        }
+    };
+    worker.handle().submit_with(forever, short).unwrap();
+    worker.handle().flush_blocking(LONG).unwrap();
+    let stats = worker.stats();
+    assert_eq!((stats.panicked, stats.timed_out), (2, 1), "{stats:?}");
+}
+
 #[test]
 fn a_future_whose_destructor_panics_at_its_timeout_is_timed_out() {
     struct Never(#[allow(dead_code, reason = "held for its destructor")] Bomb);

@@ -127,7 +127,7 @@ fn an_exit_from_a_cleanup_ends_the_process_at_once_with_that_status() {
     }
     let _guard = cleanup::flush_guard(LONG);
     cleanup::submit(std::future::pending::<()>()).unwrap();
-    cleanup::submit(async { std::process::exit(7) as () }).unwrap();
+    cleanup::submit(async { std::process::exit(7) }).unwrap();
     let _ = cleanup::flush_blocking(LONG);
     unreachable!("the process has ended");
 }

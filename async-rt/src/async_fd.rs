@@ -186,15 +186,17 @@ impl<T: AsFd> AsyncFd<T> {
     ) -> io::Result<R> {
         let mut waiting = self.ready(direction);
         poll_fn(|cx| {
-            ready!(coop::proceed(cx));
-            loop {
+            let progress = ready!(coop::poll_proceed(cx));
+            let outcome = loop {
                 match self.try_io(direction, &mut operation) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         ready!(Pin::new(&mut waiting).poll(cx))?;
                     }
-                    outcome => return Poll::Ready(outcome),
+                    outcome => break outcome,
                 }
-            }
+            };
+            progress.made();
+            Poll::Ready(outcome)
         })
         .await
     }
@@ -205,15 +207,17 @@ impl<T: AsFd> AsyncFd<T> {
         cx: &mut Context<'_>,
         mut operation: impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        ready!(coop::proceed(cx));
-        loop {
+        let progress = ready!(coop::poll_proceed(cx));
+        let outcome = loop {
             match self.try_io(direction, &mut operation) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.poll_ready(direction, cx))?;
                 }
-                outcome => return Poll::Ready(outcome),
+                outcome => break outcome,
             }
-        }
+        };
+        progress.made();
+        Poll::Ready(outcome)
     }
 
     /// Readiness for the one task that polls this direction.

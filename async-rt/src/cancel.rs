@@ -8,6 +8,7 @@
 //! - **I9** A child is cancelled with its parent, also when it is made during the cancellation; and
 //!   who sees a token cancelled sees what came before the `cancel`.
 
+use crate::contain;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock, on, ord};
 use std::fmt;
 use std::future::poll_fn;
@@ -118,7 +119,7 @@ impl CancellationToken {
         while let Some(state) = states.pop() {
             let Inner { waiters, children } = state.mark();
             states.extend(children.into_iter().map(|(_, child)| child));
-            waiters.into_iter().for_each(|(_, waker)| waker.wake());
+            contain::wake_all(waiters.into_iter().map(|(_, waker)| waker));
         }
     }
 

@@ -1,41 +1,108 @@
 //! The cooperative budget: how many operations of this crate one poll of a task may complete before
-//! they pretend to be pending, so that a task whose channel is never empty still lets others run.
+//! the next ones pretend to be pending, so that a task whose channel is never empty lets others run.
+//!
+//! Only progress is charged. An operation that finds nothing costs nothing, however many of them a
+//! task polls.
+//!
+//! - A future asks before it looks, and says so when it has done something:
+//!
+//!   ```text
+//!   let progress = ready!(coop::poll_proceed(cx));   // costs nothing
+//!   let value = ready!(look_or_register(cx));        // pending: nothing is spent
+//!   progress.made();                                 // one operation
+//!   Poll::Ready(value)
+//!   ```
+//!
+//! - An operation without a context (`try_recv`, `try_read`, a poll that must not be refused) calls
+//!   [`made_progress`] when it has succeeded. It is never refused; the next future of the task is.
+//!
+//! The bound: between two turns of a ready task, every other task that was ready before it has one
+//! turn, and one turn completes at most [`BUDGET`] operations that can be refused.
+//!
+//! [`poll_proceed`] wakes the task when it refuses: call it under no lock and no borrow.
 
 use std::cell::Cell;
 use std::task::{Context, Poll};
 
-/// Operations per poll: enough to be rare, few enough that others wait microseconds.
-const BUDGET: u32 = 128;
+/// Operations of one turn: enough to be rare, few enough that others wait microseconds.
+pub(crate) const BUDGET: i64 = 128;
 
-thread_local! { static LEFT: Cell<u32> = const { Cell::new(BUDGET) }; }
+/// Refusals of one turn before it gets another budget. A blocking executor inside of a task polls
+/// again and again and never ends the turn: it must not hang.
+const REFUSALS: i64 = 4096;
 
-/// A new poll begins.
+/// Outside the turns of a runtime nothing is refused: a foreign executor begins no turns here.
+const UNLIMITED: i64 = i64::MAX;
+
+thread_local! {
+    /// Operations left; below zero, how many were refused.
+    static LEFT: Cell<i64> = const { Cell::new(UNLIMITED) };
+}
+
+/// The leave to complete one operation. Dropped, it costs nothing.
+#[derive(Debug)]
+#[must_use = "say `made` when the operation has done something"]
+pub(crate) struct Progress(());
+
+impl Progress {
+    /// The operation has completed.
+    #[inline]
+    pub(crate) fn made(self) {
+        made_progress();
+    }
+}
+
+/// Charges the turn for an operation that has completed.
 #[inline]
-pub(crate) fn refill() {
+pub(crate) fn made_progress() {
+    LEFT.with(|left| {
+        let operations = left.get();
+        if operations > 0 {
+            left.set(operations - 1);
+        }
+    });
+}
+
+/// Ready while the turn has operations left; otherwise wakes the task for its next turn.
+#[inline]
+pub(crate) fn poll_proceed(cx: &Context<'_>) -> Poll<Progress> {
+    // What is left over from one execution of a model must not change the next one.
+    if cfg!(lastout_loom) || LEFT.with(Cell::get) > 0 {
+        return Poll::Ready(Progress(()));
+    }
+    refuse(cx)
+}
+
+#[cold]
+fn refuse(cx: &Context<'_>) -> Poll<Progress> {
+    LEFT.with(|left| {
+        let refused = left.get().min(0) - 1;
+        left.set(if refused < -REFUSALS { BUDGET } else { refused });
+    });
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+/// A turn begins.
+#[inline]
+pub(crate) fn begin_turn() {
     LEFT.with(|left| left.set(BUDGET));
 }
 
-/// Spends one operation; when none is left, wakes the task for its next turn and is pending.
-///
-/// Call it when an operation is about to complete, never when it is pending anyway.
-#[inline]
-pub(crate) fn proceed(cx: &Context<'_>) -> Poll<()> {
-    if cfg!(lastout_loom) {
-        // What is left over from one execution of a model must not change the next one.
-        return Poll::Ready(());
+/// Turns begin and end inside of this; when it is dropped, what was left before is left again.
+#[derive(Debug)]
+#[must_use = "the budget of the last turn stays until this is dropped"]
+pub(crate) struct Turns(i64);
+
+/// A runtime begins to run on this thread.
+pub(crate) fn begin_turns() -> Turns {
+    Turns(LEFT.with(|left| left.replace(UNLIMITED)))
+}
+
+impl Drop for Turns {
+    fn drop(&mut self) {
+        LEFT.with(|left| left.set(self.0));
     }
-    LEFT.with(|left| match left.get().checked_sub(1) {
-        Some(rest) => {
-            left.set(rest);
-            Poll::Ready(())
-        }
-        None => {
-            // Also under an executor that never refills, the operation after this one proceeds.
-            left.set(BUDGET);
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        }
-    })
 }
 
 #[cfg(test)]
@@ -43,12 +110,36 @@ mod tests {
     use super::*;
     use std::task::Waker;
 
+    fn proceeds() -> bool {
+        poll_proceed(&Context::from_waker(Waker::noop())).map(Progress::made).is_ready()
+    }
+
     #[test]
-    fn the_budget_runs_out_and_comes_back() {
+    fn only_progress_is_charged() {
         let cx = Context::from_waker(Waker::noop());
-        refill();
-        assert!((0..BUDGET).all(|_| proceed(&cx).is_ready()));
-        assert!(proceed(&cx).is_pending());
-        assert!(proceed(&cx).is_ready(), "an executor that does not refill is not stuck");
+        let _turns = begin_turns();
+        begin_turn();
+        assert!((0..1000).all(|_| poll_proceed(&cx).is_ready()), "nothing was done");
+        assert!((0..BUDGET).all(|_| proceeds()));
+        assert!((0..REFUSALS).all(|_| !proceeds()), "the turn is over for every operation");
+        begin_turn();
+        assert!(proceeds());
+    }
+
+    #[test]
+    fn an_executor_that_never_ends_its_turn_is_not_stuck() {
+        let _turns = begin_turns();
+        begin_turn();
+        let done = (0..100_000).filter(|_| proceeds()).count();
+        assert!(done > 2 * BUDGET as usize, "{done}");
+    }
+
+    #[test]
+    fn nothing_is_refused_outside_of_turns() {
+        assert!((0..100_000).all(|_| proceeds()));
+        let turns = begin_turns();
+        begin_turn();
+        drop(turns);
+        assert!((0..100_000).all(|_| proceeds()));
     }
 }

@@ -1,9 +1,12 @@
 //! What can go wrong: building a runtime, spawning into a slab, joining a task.
 
-use crate::task::Payload;
+use std::any::Any;
 use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 use std::{fmt, io};
+
+/// What a panic carries.
+pub(crate) type Payload = Box<dyn Any + Send>;
 
 /// Why a runtime could not be built.
 #[derive(Debug)]

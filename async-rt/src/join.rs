@@ -1,10 +1,11 @@
 //! `JoinHandle` and `AbortHandle`: waiting for a task, and ending it.
 
+use crate::coop;
 use crate::error::JoinError;
 use crate::task::{Abort, Join};
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// Names a task among those alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,9 +67,11 @@ impl<T: 'static> Future for JoinHandle<T> {
     /// When it was ready before.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let join = self.join.as_ref().expect("a join handle was polled after it was ready");
+        let progress = ready!(coop::poll_proceed(cx));
         match join.poll(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(output) => {
+                progress.made();
                 self.join = None;
                 Poll::Ready(output.expect("only this handle takes the output, once"))
             }

@@ -1,5 +1,6 @@
 //! `JoinSet`: many tasks of one output type, joined in the order in which they end.
 
+use crate::coop;
 use crate::error::JoinError;
 use crate::handle::Handle;
 use crate::join::JoinHandle;
@@ -10,7 +11,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// Owns tasks. Dropping it aborts those that have not ended.
 ///
@@ -95,6 +96,8 @@ impl<T: 'static> JoinSet<T> {
         if self.tasks.is_empty() {
             return Poll::Ready(None);
         }
+        // The handle below asks again, and spends.
+        let _progress = ready!(coop::poll_proceed(cx));
         let key = self.ended.keys.borrow_mut().pop_front();
         let Some(key) = key else {
             drop(self.ended.joiner.replace(WakerSlot::new(cx.waker())));

@@ -9,6 +9,7 @@ mod backoff;
 mod cancel;
 pub mod channel;
 mod config;
+mod contain;
 mod coop;
 mod error;
 mod handle;

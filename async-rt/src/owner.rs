@@ -1,6 +1,7 @@
 //! What the owner's thread has: the engine, the timers, the reactor, and the loop over them.
 
 use crate::config::{Idle, Loop};
+use crate::coop;
 use crate::reactor::Reactor;
 use crate::shutdown::ShutdownHandle;
 use crate::stats::ShutdownStatsAtomics;
@@ -102,6 +103,7 @@ impl Owner {
         }
         let before = CURRENT.try_with(|current| current.replace(Some(Rc::clone(self))));
         let _restore = Restore(before.ok().flatten());
+        let _turns = coop::begin_turns();
         self.engine.enter(work)
     }
 

@@ -127,7 +127,7 @@ impl Runtime {
             due.set(true);
             loop {
                 if due.take() {
-                    coop::refill();
+                    coop::begin_turn();
                     if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                         return output;
                     }

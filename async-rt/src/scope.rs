@@ -5,20 +5,19 @@
 //! live in a list that this call owns and are polled from its own loop, so that their lifetimes need
 //! no `unsafe` at all; the list is emptied before the call returns or unwinds.
 
-use crate::coop;
-use crate::error::JoinError;
+use crate::error::{JoinError, Payload};
 use crate::runtime::Runtime;
 use crate::sync::{Mutex, lock};
-use crate::task::Payload;
+use crate::{contain, coop};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker, ready};
 
 /// Polls of scoped tasks between two rounds of the runtime's loop.
 const POLLS: usize = 64;
@@ -123,7 +122,7 @@ impl<T> Outcome<T> {
         if !self.ended.replace(true) {
             self.failed.set(output.is_err());
             self.output.set(Some(output));
-            self.joiner.take().into_iter().for_each(Waker::wake);
+            self.joiner.take().into_iter().for_each(contain::wake);
         }
     }
 }
@@ -177,7 +176,9 @@ impl<T> Future for ScopedJoinHandle<'_, T> {
     /// # Panics
     /// When it was ready before.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let progress = ready!(coop::poll_proceed(cx));
         if self.is_finished() {
+            progress.made();
             let output = self.outcome.output.take();
             return Poll::Ready(output.expect("a join handle was polled after it was ready"));
         }
@@ -257,17 +258,17 @@ impl Tasks<'_> {
         let polled = if end.is_aborted() {
             Ok(Poll::Ready(()))
         } else {
-            coop::refill();
+            coop::begin_turn();
             let mut cx = Context::from_waker(&waker);
-            catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)))
+            contain::call(|| future.as_mut().poll(&mut cx))
         };
         if let Ok(Poll::Pending) = polled {
             self.live.borrow_mut()[key].future = Some(future);
             return;
         }
         let gone = self.live.borrow_mut().remove(key);
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(future)));
-        end.fail(error_of(polled.err().or(dropped.err())));
+        let dropped = contain::drop_value(future);
+        end.fail(error_of(polled.err(), dropped.err()));
         drop(gone);
     }
 
@@ -281,13 +282,19 @@ impl Tasks<'_> {
                 key.map(|key| live.remove(key))
             };
             let Some(Task { future, end, .. }) = left else { return };
-            let dropped = catch_unwind(AssertUnwindSafe(|| drop(future)));
-            end.fail(error_of(dropped.err()));
+            let dropped = contain::drop_value(future);
+            end.fail(error_of(None, dropped.err()));
         }
     }
 }
 
-fn error_of(panic: Option<Payload>) -> JoinError {
+/// A poll and a destructor panicked, or neither: the error has the first of the payloads.
+fn error_of(polled: Option<Payload>, dropped: Option<Payload>) -> JoinError {
+    let (panic, surplus) = match (polled, dropped) {
+        (None, dropped) => (dropped, None),
+        both => both,
+    };
+    contain::discard(surplus);
     panic.map_or_else(JoinError::cancelled, JoinError::panicked)
 }
 

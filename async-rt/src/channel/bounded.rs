@@ -103,7 +103,7 @@ pub(crate) struct Tail<T, W, P>(pub(crate) P, pub(crate) PhantomData<fn() -> (T,
 impl<T, W: Wakes, P: Store<Bounded<T, W>>> Tail<T, W, P> {
     /// The next value, whose room stays taken.
     pub(crate) fn poll_pop(&self, cx: &Context<'_>) -> Poll<Option<T>> {
-        ready!(coop::proceed(cx));
+        let progress = ready!(coop::poll_proceed(cx));
         let looked = self.0.with(|state| match state.pop() {
             Poll::Pending => {
                 let known = state.receiver.as_ref();
@@ -112,7 +112,10 @@ impl<T, W: Wakes, P: Store<Bounded<T, W>>> Tail<T, W, P> {
             popped => Ok(popped),
         });
         match looked {
-            Ok(popped) => return popped,
+            Ok(popped) => {
+                progress.made();
+                return popped;
+            }
             Err(true) => return Poll::Pending,
             Err(false) => {}
         }
@@ -123,6 +126,9 @@ impl<T, W: Wakes, P: Store<Bounded<T, W>>> Tail<T, W, P> {
             _ => (Poll::Pending, state.register(waker)),
         });
         drop(before);
+        if popped.is_ready() {
+            progress.made();
+        }
         popped
     }
 }

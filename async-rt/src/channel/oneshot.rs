@@ -125,7 +125,7 @@ impl<T> Future for Receiver<T> {
     type Output = Result<T, RecvError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        ready!(coop::proceed(cx));
+        let progress = ready!(coop::poll_proceed(cx));
         let mut state = lock(&self.shared);
         if !state.sent && !state.receiver.as_ref().is_some_and(|known| known.will_wake(cx.waker()))
         {
@@ -139,7 +139,11 @@ impl<T> Future for Receiver<T> {
                 return Poll::Pending;
             }
         }
-        if state.sent { Poll::Ready(state.value.take().ok_or(RecvError)) } else { Poll::Pending }
+        if !state.sent {
+            return Poll::Pending;
+        }
+        progress.made();
+        Poll::Ready(state.value.take().ok_or(RecvError))
     }
 }
 

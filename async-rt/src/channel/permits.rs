@@ -6,6 +6,7 @@
 //!
 //! - **I10** A grant is never lost: the drop of a waiter passes it on.
 
+use crate::contain;
 use crate::sync::on;
 use crate::task::raw::WakerSlot;
 use std::collections::VecDeque;
@@ -26,7 +27,7 @@ impl Wakes for Waker {
         Self::will_wake(self, waker)
     }
     fn wake(self) {
-        Self::wake(self);
+        contain::wake(self);
     }
 }
 

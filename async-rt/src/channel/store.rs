@@ -64,10 +64,16 @@ impl<S: HasPermits<W>, W: Wakes, P: Store<S>> Acquire<S, W, P> {
 
     /// Ready with the permits, which are the caller's from then on, or when it is closed.
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<(), Refused>> {
-        ready!(coop::proceed(cx));
-        let Some(place) = self.place else {
-            return self.poll_first(cx);
-        };
+        let progress = ready!(coop::poll_proceed(cx));
+        let outcome = ready!(match self.place {
+            Some(place) => self.poll_again(place, cx),
+            None => self.poll_first(cx),
+        });
+        progress.made();
+        Poll::Ready(outcome)
+    }
+
+    fn poll_again(&mut self, place: Place, cx: &Context<'_>) -> Poll<Result<(), Refused>> {
         let mut fresh = None;
         loop {
             match self.store.with(|state| state.permits().claim(place, cx.waker(), fresh.take())) {

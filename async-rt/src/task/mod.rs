@@ -19,15 +19,11 @@ mod reference;
 
 pub(crate) use origin::Origin;
 
-use crate::error::JoinError;
+use crate::error::{JoinError, Payload};
 use crate::sys::Unpark;
-use std::any::Any;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-
-/// What a panic carries.
-pub(crate) type Payload = Box<dyn Any + Send>;
 
 /// Size and growth of the slab of tasks.
 #[derive(Debug, Clone, Copy)]

@@ -84,7 +84,7 @@ impl Interval {
     /// As [`tick`](Self::tick), for hand-written futures.
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         ready!(self.sleep.poll_elapsed(cx));
-        ready!(coop::proceed(cx));
+        ready!(coop::poll_proceed(cx)).made();
         let (due, now) = (self.sleep.deadline_nanos(), self.sleep.owner().clock.now());
         let at = self.sleep.deadline();
         self.sleep.reset_to(self.missed.next(due, now, self.period));

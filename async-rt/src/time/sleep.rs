@@ -111,7 +111,7 @@ impl Future for Sleep {
     /// After the runtime's end, when the deadline had not passed before.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         match self.poll_elapsed(cx) {
-            Poll::Ready(()) => coop::proceed(cx),
+            Poll::Ready(()) => coop::poll_proceed(cx).map(coop::Progress::made),
             Poll::Pending => Poll::Pending,
         }
     }

@@ -4,11 +4,10 @@
 
 use super::header::{Header, Polled, TaskPtr, VTable};
 use super::slots::{SLOT_ALIGN, Slot};
-use crate::error::JoinError;
-use crate::task::Payload;
+use crate::contain;
+use crate::error::{JoinError, Payload};
 use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
@@ -80,19 +79,19 @@ unsafe fn stage<'a, F: Future>(task: TaskPtr) -> &'a mut Stage<F> {
 /// Drops what is in the stage, in place; what its destructor panicked with.
 fn empty<F: Future>(stage: &mut Stage<F>) -> Result<(), Payload> {
     // The assignment takes place also when the destructor of the old value panics.
-    catch_unwind(AssertUnwindSafe(|| *stage = Stage::Empty))
+    contain::call(|| *stage = Stage::Empty)
 }
 
 unsafe fn poll<F: Future>(task: TaskPtr, cx: &mut Context<'_>, thrown: &Thrown) -> Polled {
     // SAFETY: the caller has set the phase to `Running`.
     let stage = unsafe { stage::<F>(task) };
-    let polled = catch_unwind(AssertUnwindSafe(|| {
+    let polled = contain::call(|| {
         let Stage::Future(future) = &mut *stage else {
             unreachable!("a finished task is not polled")
         };
         // SAFETY: the future stays in its stage until it is dropped there.
         unsafe { Pin::new_unchecked(future) }.poll(cx)
-    }));
+    });
     let panic = match polled {
         Ok(Poll::Pending) => return Polled::Pending,
         Ok(Poll::Ready(output)) => complete(stage, output).err(),
@@ -106,7 +105,7 @@ unsafe fn poll<F: Future>(task: TaskPtr, cx: &mut Context<'_>, thrown: &Thrown) 
 /// Replaces the future, which is done, by its output; what its destructor panicked with.
 fn complete<F: Future>(stage: &mut Stage<F>, output: F::Output) -> Result<(), Payload> {
     if let Err(payload) = empty(stage) {
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(output)));
+        contain::discard(output);
         return Err(payload);
     }
     *stage = Stage::Output(Ok(output));
@@ -118,7 +117,11 @@ unsafe fn fail<F: Future>(task: TaskPtr, error: JoinError) {
     let stage = unsafe { stage::<F>(task) };
     let error = match empty(stage) {
         Err(payload) if error.is_cancelled() => JoinError::panicked(payload),
-        _ => error,
+        Err(payload) => {
+            contain::discard(payload);
+            error
+        }
+        Ok(()) => error,
     };
     *stage = Stage::Output(Err(error));
 }
@@ -138,7 +141,8 @@ unsafe fn take<F: Future>(task: TaskPtr, out: *mut ()) {
 
 unsafe fn clear<F: Future>(task: TaskPtr) {
     // SAFETY: the phase is `Done`, and no join handle is left to take the output.
-    let _ = empty(unsafe { stage::<F>(task) });
+    let stage = unsafe { stage::<F>(task) };
+    contain::run(|| *stage = Stage::Empty);
 }
 
 unsafe fn free_box<F: Future>(task: TaskPtr) {

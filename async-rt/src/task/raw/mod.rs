@@ -28,13 +28,13 @@ pub(crate) use slot::WakerSlot;
 pub(crate) use slots::{SLOT_ALIGN, Slot};
 pub(crate) use wake::RawAbort;
 
-use crate::error::JoinError;
+use crate::error::{JoinError, Payload};
 use crate::inbox::Batch;
 use crate::sync::lock;
 use crate::sys::Unpark;
 #[cfg(feature = "insight")]
 use crate::task::TaskView;
-use crate::task::{EngineConfig, Origin, Payload, ShutdownCounts, TaskCounts};
+use crate::task::{EngineConfig, Origin, ShutdownCounts, TaskCounts};
 use crate::{coop, trace};
 use cell::{Kind, Thrown};
 use header::{Header, Phase, Polled, TaskPtr, TaskRef, VTable};
@@ -183,7 +183,7 @@ impl Engine {
         if task.is_aborted() {
             return self.cancel(task);
         }
-        coop::refill();
+        coop::begin_turn();
         task.phase.set(Phase::Running);
         #[cfg(feature = "insight")]
         let _probe = self.config.probe.as_ref().map(|probe| probe.polling(&task.origin));

@@ -4,18 +4,20 @@
 use super::context;
 use super::header::{Phase, TaskRef};
 use super::wake;
+use crate::contain::{self, Contained};
 use std::fmt;
 use std::task::Waker;
 
 /// Nobody, a task of this thread's runtime, or any waker.
 ///
-/// Dropping or replacing one may run foreign code: never under a borrow.
+/// Waking, dropping or replacing one may run foreign code, whose panics end here: never under a
+/// borrow.
 #[derive(Default)]
 pub(crate) struct WakerSlot(Inner);
 
 enum Inner {
     Task(Option<TaskRef>),
-    Other(Waker),
+    Other(Contained<Waker>),
 }
 
 impl Default for Inner {
@@ -30,7 +32,7 @@ impl WakerSlot {
     pub(crate) fn new(waker: &Waker) -> Self {
         match Self::local(waker) {
             Some(task) => Self(Inner::Task(Some(task))),
-            None => Self(Inner::Other(waker.clone())),
+            None => Self(Inner::Other(Contained::new(waker.clone()))),
         }
     }
 
@@ -49,7 +51,7 @@ impl WakerSlot {
         match &self.0 {
             Inner::Task(None) => false,
             Inner::Task(Some(task)) => wake::task_of(waker) == Some(task.0),
-            Inner::Other(other) => other.will_wake(waker),
+            Inner::Other(other) => other.get().is_some_and(|other| other.will_wake(waker)),
         }
     }
 
@@ -58,7 +60,7 @@ impl WakerSlot {
         match self.0 {
             Inner::Task(None) => {}
             Inner::Task(Some(task)) => task.wake(),
-            Inner::Other(waker) => waker.wake(),
+            Inner::Other(mut waker) => waker.take().into_iter().for_each(contain::wake),
         }
     }
 

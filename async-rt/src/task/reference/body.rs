@@ -1,11 +1,10 @@
 //! A future, its output, and the claim on it.
 
 use super::name::{Name, RefAbort};
-use crate::error::JoinError;
-use crate::task::Payload;
+use crate::contain;
+use crate::error::{JoinError, Payload};
 use crate::task::raw::WakerSlot;
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -35,21 +34,16 @@ pub(super) struct Output<T> {
     pub(super) joiner: Cell<WakerSlot>,
 }
 
-/// Runs a destructor; what it panicked with.
-pub(super) fn dropped<T>(value: T) -> Result<(), Payload> {
-    catch_unwind(AssertUnwindSafe(|| drop(value)))
-}
-
 impl<F: Future> Polled for Body<F> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Payload>> {
         let future = self.future.as_mut().expect("a finished task is not polled");
-        let value = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        let value = match contain::call(|| future.as_mut().poll(cx)) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(value)) => value,
             Err(payload) => return Poll::Ready(Err(payload)),
         };
         if let Err(payload) = self.drop_future() {
-            let _ = dropped(value);
+            contain::discard(value);
             return Poll::Ready(Err(payload));
         }
         self.output.value.set(Some(Ok(value)));
@@ -57,7 +51,7 @@ impl<F: Future> Polled for Body<F> {
     }
 
     fn drop_future(&mut self) -> Result<(), Payload> {
-        dropped(self.future.take())
+        contain::drop_value(self.future.take())
     }
 
     fn fail(&self, error: JoinError) {
@@ -69,7 +63,7 @@ impl<F: Future> Polled for Body<F> {
         if self.output.joined.get() {
             self.output.joiner.take().wake();
         } else {
-            let _ = dropped(self.output.value.take());
+            contain::discard(self.output.value.take());
         }
     }
 
@@ -116,7 +110,7 @@ impl<T> Drop for RefJoin<T> {
         self.output.joined.set(false);
         drop(self.output.joiner.take());
         if self.output.done.get() {
-            let _ = dropped(self.output.value.take());
+            contain::discard(self.output.value.take());
         }
     }
 }

@@ -12,11 +12,11 @@ pub(crate) use name::RefAbort;
 
 #[cfg(feature = "insight")]
 use super::TaskView;
-use super::{EngineConfig, Origin, Payload, ShutdownCounts, TaskCounts};
-use crate::error::JoinError;
+use super::{EngineConfig, Origin, ShutdownCounts, TaskCounts};
+use crate::error::{JoinError, Payload};
 use crate::sys::Unpark;
 use crate::task::raw::WakerSlot;
-use crate::{coop, trace};
+use crate::{contain, coop, trace};
 use body::{Body, Output, Polled};
 use name::{CURRENT, Here, Inbox, Name, Ready, Task};
 use std::cell::{Cell, RefCell};
@@ -164,7 +164,7 @@ impl Engine {
         let Some((mut future, origin)) = self.take(name) else {
             return;
         };
-        coop::refill();
+        coop::begin_turn();
         #[cfg(feature = "insight")]
         let _probe = self.config.probe.as_ref().map(|probe| probe.polling(&origin));
         let waker = Waker::from(Arc::clone(name));
@@ -200,10 +200,9 @@ impl Engine {
     /// The task is over: with the output in place, or with `error`.
     fn end(&self, name: &Name, mut body: Box<dyn Polled>, error: Option<JoinError>) {
         if let Some(mut error) = error {
-            if let Err(payload) = body.drop_future()
-                && error.is_cancelled()
-            {
-                error = JoinError::panicked(payload);
+            match body.drop_future() {
+                Err(payload) if error.is_cancelled() => error = JoinError::panicked(payload),
+                outcome => contain::discard(outcome),
             }
             body.fail(error);
         }

@@ -1,0 +1,104 @@
+//! The budget of a turn counts progress: what is idle costs nothing, and a task that always finds
+//! something lets others run after a stated number of operations.
+#![cfg(feature = "testing")]
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod common;
+
+use common::{on_both_cores, within};
+use futures_util::future::{select, select_all};
+use lastout_async_rt::channel::{local, mpsc};
+use lastout_async_rt::time::yield_now;
+use lastout_async_rt::{JoinSet, spawn_boxed};
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+/// What one turn may complete.
+const BUDGET: usize = 128;
+
+on_both_cores! {
+    fn a_receiver_behind_many_idle_ones_is_served(core) {
+        core.runtime().block_on(async {
+            let (senders, mut receivers): (Vec<_>, Vec<_>) = (0..200).map(|_| mpsc::channel(4)).unzip();
+            let served = spawn_boxed(poll_fn(move |cx| {
+                let found = receivers.iter_mut().position(|recv| pin!(recv.recv()).poll(cx).is_ready());
+                found.map_or(Poll::Pending, Poll::Ready)
+            }));
+            yield_now().await;
+            senders[150].try_send(1).unwrap();
+            assert_eq!(within("receiver 150", served).await.unwrap(), 150);
+        });
+    }
+
+    fn idle_channels_do_not_keep_a_task_awake(core) {
+        core.runtime().block_on(async {
+            let (senders, mut receivers): (Vec<_>, Vec<_>) = (0..200).map(|_| local::channel::<u8>(1)).unzip();
+            let polls = Rc::new(Cell::new(0));
+            let counted = Rc::clone(&polls);
+            let task = spawn_boxed(async move {
+                let all = select_all(receivers.iter_mut().map(|recv| Box::pin(recv.recv())));
+                let mut all = pin!(all);
+                poll_fn(|cx| { counted.set(counted.get() + 1); all.as_mut().poll(cx) }).await.0
+            });
+            for _ in 0..20 { yield_now().await; }
+            assert_eq!(polls.get(), 1, "nothing happened, so the task sleeps");
+            senders[199].try_send(7).unwrap();
+            assert_eq!(within("the last channel", task).await.unwrap(), Some(7));
+            assert_eq!(polls.get(), 2);
+        });
+    }
+
+    fn joining_spends_the_budget(core) {
+        core.runtime().block_on(async {
+            let mut tasks = JoinSet::new();
+            (0..5_000).for_each(|_| tasks.spawn(async {}));
+            // Each task has its turn before this one has its next.
+            yield_now().await;
+            let joined = Rc::new(Cell::new(0));
+            let (count, most) = (Rc::clone(&joined), most_between_turns(&joined));
+            spawn_boxed(async move {
+                while tasks.join_next().await.is_some() { count.set(count.get() + 1); }
+            }).await.unwrap();
+            assert_eq!(joined.get(), 5_000);
+            assert!(most.get() <= BUDGET, "{} joins in one turn", most.get());
+        });
+    }
+
+    fn every_operation_of_a_select_counts(core) {
+        core.runtime().block_on(async {
+            let (send, mut recv) = local::channel(8);
+            let (other, mut idle) = local::channel::<u8>(1);
+            let done = Rc::new(Cell::new(0));
+            let (count, most) = (Rc::clone(&done), most_between_turns(&done));
+            spawn_boxed(async move {
+                for n in 0..2_000 {
+                    send.try_send(n).unwrap();
+                    select(pin!(idle.recv()), pin!(recv.recv())).await;
+                    count.set(count.get() + 1);
+                }
+                drop(other);
+            }).await.unwrap();
+            assert_eq!(done.get(), 2_000);
+            assert!(most.get() <= BUDGET, "{} operations in one turn", most.get());
+        });
+    }
+}
+
+/// The most by which `count` grew between two turns of a neighbour that is always ready.
+fn most_between_turns(count: &Rc<Cell<usize>>) -> Rc<Cell<usize>> {
+    let (count, most) = (Rc::clone(count), Rc::new(Cell::new(0)));
+    let noted = Rc::clone(&most);
+    spawn_boxed(async move {
+        let mut before = count.get();
+        loop {
+            yield_now().await;
+            noted.set(noted.get().max(count.get() - before));
+            before = count.get();
+        }
+    })
+    .detach();
+    most
+}

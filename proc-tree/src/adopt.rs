@@ -6,7 +6,7 @@ use crate::error::{AdoptError, Refused};
 use crate::evidence::Evidence;
 use crate::guarantee::{Guarantee, Level};
 use crate::id::{Pid, ProcId};
-use crate::sys::{Pidfd, SystemTable};
+use crate::sys::SystemTable;
 use crate::tree::Tree;
 
 /// Refuses what must never be killed.
@@ -34,11 +34,7 @@ pub(crate) fn adopt(mut evidence: Evidence) -> Result<Tree, AdoptError> {
         }
         _ => None,
     };
-    let mut pidfd = root.and_then(|root| Pidfd::open(root.pid()).ok());
-    // The pid may have been reused before it was held.
-    if root.is_some_and(|root| !root.exists()) {
-        pidfd = None;
-    }
+    let pidfd = root.and_then(|root| root.hold());
     evidence.adopted_at = crate::sys::now();
     if !evidence.unmarked {
         evidence.mark = Some(crate::spawn::new_mark());

@@ -37,7 +37,7 @@ impl Inner {
         let root = self.root.map(|root| root.pid());
         let leads = root.filter(|root| self.evidence.groups.contains(root));
         let group = match (leads, &self.pidfd) {
-            (Some(pid), Some(pidfd)) => Some((pid, pidfd.try_clone()?)),
+            (Some(pid), Some(pidfd)) => Some((pid, pidfd.clone())),
             _ => None,
         };
         Ok(Engine::new(table, self.evidence.clone(), group, Instant::now(), deadline))
@@ -81,8 +81,7 @@ impl Inner {
             return Vec::new();
         };
         let named = pids.into_iter().filter_map(|pid| {
-            let (stat, name) = table.look(pid)?;
-            let id = ProcId::new(pid, stat.start);
+            let (id, stat, name) = table.look(pid)?;
             let reason = match stat.state.is_uninterruptible() {
                 true => SurvivorReason::Uninterruptible,
                 false => SurvivorReason::Deadline,

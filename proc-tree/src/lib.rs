@@ -15,6 +15,7 @@ mod error;
 mod evidence;
 mod guarantee;
 mod id;
+mod identity;
 mod inner;
 mod policy;
 mod report;

@@ -63,7 +63,7 @@ impl Snapshot {
             if seen.insert(pid, ()).is_some() {
                 continue;
             }
-            let Some((stat, name)) = table.look(pid) else {
+            let Some((id, stat, name)) = table.look(pid) else {
                 continue;
             };
             let mut children = table.children(pid);
@@ -71,7 +71,7 @@ impl Snapshot {
             children.sort_unstable_by(|a, b| b.cmp(a));
             waiting.extend(children.into_iter().map(|child| (child, depth + 1)));
             processes.push(Process {
-                id: ProcId::new(pid, stat.start),
+                id,
                 pid,
                 parent: stat.parent,
                 group: stat.group,

@@ -143,11 +143,11 @@ fn hold_own(mut process: std::process::Child) -> io::Result<Hold> {
     let pid = process.id();
     let held = ProcId::of(pid)
         .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
-        .and_then(|id| Ok((id, Pidfd::open(pid)?)))
-        .and_then(|(id, pidfd)| Ok((id, pidfd.try_clone()?, pidfd)));
+        .and_then(|id| Ok((id, Pidfd::open(pid)?)));
     match held {
-        Ok((id, clone, pidfd)) => {
-            Ok(Hold { root: Root::own(process, id, pidfd), pidfd: Some(clone), link: None })
+        Ok((id, pidfd)) => {
+            let root = Root::own(process, id, pidfd.clone());
+            Ok(Hold { root, pidfd: Some(pidfd), link: None })
         }
         Err(error) => {
             let _ = process.kill();

@@ -334,11 +334,8 @@ fn culprits(path: &Path) -> Vec<Culprit> {
     let holders = table.all().into_iter().filter(|pid| *pid != own && holds(*pid, &path));
     let holders: Vec<Pid> = holders.collect();
     let named = holders.into_iter().filter_map(|pid| {
-        let (stat, name) = table.look(pid)?;
-        Some(Culprit {
-            id: ProcId::new(pid, stat.start),
-            name: String::from_utf8_lossy(&name).into_owned(),
-        })
+        let (id, _, name) = table.look(pid)?;
+        Some(Culprit { id, name: String::from_utf8_lossy(&name).into_owned() })
     });
     named.collect()
 }

@@ -26,7 +26,7 @@ const SCAN_SHARE: usize = 5;
 
 impl<T: Table> Engine<T> {
     pub(super) fn admit_root(&mut self, root: ProcId) {
-        if root == ProcId::new(root.pid(), root.start()) {
+        if root.is_same(&ProcId::new(root.pid(), root.start())) {
             self.admit(root.pid(), Claim::Root(root.start()));
         }
     }

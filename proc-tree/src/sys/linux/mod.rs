@@ -10,10 +10,12 @@ mod table;
 
 pub(crate) use launch::{Launch, MOST_DESCRIPTORS, enter_new_pid_namespace};
 pub(crate) use pidfd::{Bell, Pidfd, WaitSet, poll_all, wait_readable};
-pub(crate) use procfs::{ProcFs, boot_id};
+pub(crate) use procfs::{ProcFs, boot};
 pub(crate) use supervise::{EXITED, KILL, KILLED, LET_LIVE, LeafFiles, MESSAGE, ROOT, Supervise};
 pub(crate) use table::SystemTable;
 
+use crate::id::{Pid, ProcId};
+use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
@@ -35,19 +37,44 @@ fn ticks_of(uptime: &str, ticks_per_second: u64) -> Option<u64> {
     Some(((present + 1) * ticks_per_second - 1) / 100)
 }
 
-/// The start time of the process that has `pid`, in clock ticks since the boot.
-pub(crate) fn start_of(pid: crate::id::Pid) -> Option<u64> {
-    ProcFs::open().ok()?.stat(pid).map(|stat| stat.start)
+/// What a look at a number tells.
+#[derive(Debug)]
+pub(crate) enum Identified {
+    /// The process that has it, with a hold on it where a descriptor was free.
+    Process(ProcId, crate::engine::Stat, Option<Pidfd>),
+    /// It is no process: nobody has the number, or a thread does.
+    Nobody,
+    /// The number is in use, and by whom could not be read.
+    Unknown,
 }
 
-/// Whether the process that has `pid` and started then has a thread that still runs.
-///
-/// The state in `stat` is that of the first thread only, so a pidfd decides.
-pub(crate) fn is_running(pid: crate::id::Pid, start: u64) -> bool {
-    let Ok(pidfd) = Pidfd::open(pid) else {
-        return false;
-    };
-    start_of(pid) == Some(start) && !pidfd.is_dead()
+/// The identity of the process that has `pid` now.
+pub(crate) fn identify(pid: Pid) -> Identified {
+    loop {
+        let held = match Pidfd::open(pid) {
+            Ok(pidfd) => Some(pidfd),
+            Err(Errno::SRCH) => return Identified::Nobody,
+            // A thread, or no descriptor is free, or a filter refuses.
+            Err(_) => None,
+        };
+        let read = ProcFs::open().map(|mut proc| {
+            let is_process = held.is_some() || proc.is_process(pid);
+            (proc.stat(pid), is_process)
+        });
+        // It is taken hold of first: what is read while it has its pid is its own.
+        if held.as_ref().is_some_and(|held| !held.has_its_pid()) {
+            continue;
+        }
+        return match read {
+            Ok((Some(stat), true)) => {
+                let inode = held.as_ref().and_then(Pidfd::inode);
+                Identified::Process(ProcId::from_parts(boot(), pid, stat.start, inode), stat, held)
+            }
+            Ok((Some(_), false)) => Identified::Nobody,
+            _ if pidfd::is_in_use(pid) => Identified::Unknown,
+            _ => Identified::Nobody,
+        };
+    }
 }
 
 /// Occupies a descriptor number that is to be given to a child, when it is free here.
@@ -66,21 +93,21 @@ pub(crate) fn occupy(number: RawFd, by: &OwnedFd) -> io::Result<Option<OwnedFd>>
 ///
 /// Limits are set by number. When the process ended meanwhile, and its number went to another one, that
 /// other one is unmarked again: nobody is killed for a mark that was not meant for him.
-pub(crate) fn mark_exactly(id: crate::id::ProcId, mark: u64) -> bool {
-    let Ok(pidfd) = Pidfd::open(id.pid()) else {
+pub(crate) fn mark_exactly(id: ProcId, mark: u64) -> bool {
+    let Some(pidfd) = id.hold() else {
         return false;
     };
-    if !id.exists() || pidfd.is_dead() || !pidfd::write_mark(id.pid(), mark) {
+    if pidfd.is_dead() || !pidfd::write_mark(id.pid(), mark) {
         return false;
     }
-    let still = id.exists();
+    let still = pidfd.has_its_pid();
     if !still {
         pidfd::remove_mark(id.pid(), mark);
     }
     still
 }
 
-/// Looks at processes without holding them: for people, never for signals.
+/// Looks at processes for people, never for signals.
 #[derive(Debug)]
 pub(crate) struct Lookout(ProcFs);
 
@@ -89,19 +116,23 @@ impl Lookout {
         ProcFs::open().map(Self)
     }
 
-    pub(crate) fn look(&mut self, pid: crate::id::Pid) -> Option<(crate::engine::Stat, Vec<u8>)> {
-        self.0.stat_and_name(pid)
+    /// Who has `pid`, in which state, and under which name.
+    pub(crate) fn look(&mut self, pid: Pid) -> Option<(ProcId, crate::engine::Stat, Vec<u8>)> {
+        let held = Pidfd::open(pid).ok();
+        let (stat, name) = self.0.stat_and_name(pid)?;
+        let inode = held.filter(Pidfd::has_its_pid).as_ref().and_then(Pidfd::inode);
+        Some((ProcId::from_parts(boot(), pid, stat.start, inode), stat, name))
     }
 
     /// Every pid there is.
-    pub(crate) fn all(&mut self) -> Vec<crate::id::Pid> {
+    pub(crate) fn all(&mut self) -> Vec<Pid> {
         let mut all = Vec::new();
         // Nobody is seen in a table that cannot be read.
         let _ = self.0.all(&mut all);
         all
     }
 
-    pub(crate) fn children(&mut self, pid: crate::id::Pid) -> Vec<crate::id::Pid> {
+    pub(crate) fn children(&mut self, pid: Pid) -> Vec<Pid> {
         use crate::engine::Listing;
         let mut children = Vec::new();
         if self.0.children(pid, &mut children) == Listing::Unsupported {
@@ -130,7 +161,7 @@ pub(crate) fn become_subreaper() -> io::Result<()> {
 
 /// How many living processes descend from this one, by one walk: a number for a report. Who is younger
 /// than the walk is not counted, and not followed: a storm of forks would be followed for ever.
-pub(crate) fn count_descendants(root: crate::id::ProcId) -> usize {
+pub(crate) fn count_descendants(root: ProcId) -> usize {
     let Ok(mut table) = ProcFs::open() else {
         return 0;
     };
@@ -154,7 +185,7 @@ pub(crate) fn count_descendants(root: crate::id::ProcId) -> usize {
 
 /// Waits for the zombies among our children that carry the mark: orphans of one tree, which fell to us.
 /// The root is left to its owner.
-pub(crate) fn reap_marked_children(mark: u64, root: Option<crate::id::Pid>) {
+pub(crate) fn reap_marked_children(mark: u64, root: Option<Pid>) {
     use rustix::process::{WaitId, WaitIdOptions, waitid};
     let Ok(mut table) = ProcFs::open() else {
         return;
@@ -192,7 +223,7 @@ mod tests {
         for _ in 0..100 {
             #[expect(clippy::disallowed_methods, reason = "a process to look at")]
             let mut child = std::process::Command::new("true").spawn().unwrap();
-            let (start, now) = (start_of(child.id()), now());
+            let (start, now) = (ProcId::of(child.id()).map(|id| id.start()), now());
             child.wait().unwrap();
             assert!(start.unwrap() <= now, "{start:?} is after {now}");
         }

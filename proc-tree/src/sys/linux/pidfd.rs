@@ -6,15 +6,21 @@ use crate::engine::GroupSent;
 use crate::id::Pid;
 use crate::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::fs::{fstat, fstatfs};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-/// A process, held so that its number cannot come to mean another one.
-#[derive(Debug)]
-pub(crate) struct Pidfd(OwnedFd);
+/// A process, held: whatever becomes of its number, this means it. A clone shares the descriptor.
+#[derive(Debug, Clone)]
+pub(crate) struct Pidfd(Arc<OwnedFd>);
+
+/// What `fstatfs` says of the file system of pidfds: the letters `PIDF`.
+const PIDFS: u64 = 0x5049_4446;
 
 const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
 
@@ -22,7 +28,7 @@ impl Pidfd {
     pub(crate) fn open(pid: Pid) -> Result<Self, Errno> {
         let raw = i32::try_from(pid).map_err(|_| Errno::SRCH)?;
         let pid = rustix::process::Pid::from_raw(raw).ok_or(Errno::SRCH)?;
-        pidfd_open(pid, PidfdFlags::empty()).map(Self)
+        pidfd_open(pid, PidfdFlags::empty()).map(|held| Self(Arc::new(held)))
     }
 
     pub(crate) fn signal(&self, signal: Signal) -> Result<(), Errno> {
@@ -57,9 +63,24 @@ impl Pidfd {
         wait_readable(self.0.as_fd(), Instant::now()).unwrap_or(false)
     }
 
-    /// Another descriptor for the same process.
-    pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        self.0.try_clone().map(Self)
+    /// Whether the process still has its pid: it runs, or is a zombie that nobody has waited for.
+    pub(crate) fn has_its_pid(&self) -> bool {
+        !matches!(self.send(0, 0), Err(Errno::SRCH))
+    }
+
+    /// The number that no other process of this boot has; `None` where the kernel gives no such number.
+    pub(crate) fn inode(&self) -> Option<NonZeroU64> {
+        static NUMBERED: OnceLock<bool> = OnceLock::new();
+        // Before 6.9 all pidfds share one anonymous inode, which is of another file system. On machines of
+        // 32 bits the number is cut.
+        let numbered = *NUMBERED.get_or_init(|| {
+            cfg!(target_pointer_width = "64")
+                && fstatfs(&self.0).is_ok_and(|files| files.f_type as u64 == PIDFS)
+        });
+        if !numbered {
+            return None;
+        }
+        NonZeroU64::new(fstat(&self.0).ok()?.st_ino)
     }
 }
 
@@ -67,6 +88,12 @@ impl AsFd for Pidfd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Whether a process or a thread has this number, which needs no descriptor to ask.
+pub(crate) fn is_in_use(pid: Pid) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(Errno::SRCH))
 }
 
 fn last_error() -> Errno {

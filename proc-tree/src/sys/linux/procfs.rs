@@ -2,13 +2,14 @@
 
 use super::stat::parse;
 use crate::engine::{Listing, Stat};
-use crate::id::Pid;
+use crate::id::{BootId, Pid};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 use rustix::io::Errno;
 use std::io;
 use std::io::Write as _;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 
 /// An open `/proc`, with the buffer that its files are read into.
 #[derive(Debug)]
@@ -46,6 +47,14 @@ impl ProcFs {
     pub(crate) fn stat(&mut self, pid: Pid) -> Option<Stat> {
         self.read(format_args!("{pid}/stat")).ok()?;
         parse(&self.buffer).map(|(stat, _)| stat)
+    }
+
+    /// Whether `pid` is that of a process, and not of one of its threads.
+    pub(crate) fn is_process(&mut self, pid: Pid) -> bool {
+        let read = self.read(format_args!("{pid}/status"));
+        let mut lines = self.buffer.split(|byte| *byte == b'\n');
+        let group = lines.find_map(|line| line.strip_prefix(b"Tgid:"));
+        read.is_ok() && group.and_then(|group| decimal(group.trim_ascii())) == Some(pid)
     }
 
     /// The state and the name of the process.
@@ -211,11 +220,14 @@ fn render<'a>(space: &'a mut [u8; 64], path: std::fmt::Arguments<'_>) -> Result<
     std::str::from_utf8(&space[..used]).map_err(|_| Errno::INVAL)
 }
 
-/// A number that differs between boots of the machine.
-pub(crate) fn boot_id() -> u64 {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let digits = text.chars().filter_map(|digit| digit.to_digit(16));
-    digits.fold(0, |id, digit| id.rotate_left(4) ^ u64::from(digit))
+/// Which boot of the machine this is, by a number that differs between boots.
+pub(crate) fn boot() -> BootId {
+    static CURRENT: OnceLock<BootId> = OnceLock::new();
+    *CURRENT.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let digits = text.chars().filter_map(|digit| digit.to_digit(16));
+        BootId(digits.fold(0, |id, digit| id.rotate_left(4) ^ u64::from(digit)))
+    })
 }
 
 #[cfg(test)]

@@ -29,12 +29,6 @@ pub trait TreeCommand: sealed::Sealed {
     #[doc(hidden)]
     fn wrap(child: Child) -> io::Result<Self::Child>;
 
-    /// Whether the tree waits on the reactor of the runtime that is current.
-    #[doc(hidden)]
-    fn reactor() -> crate::wait::Reactor {
-        crate::wait::Reactor::thread()
-    }
-
     /// Prepares the next spawn of this command, for those who keep a spawn of their own.
     ///
     /// Call [`Contained::adopt`] with the pid that the spawn returned. A supervisor would be that pid, so

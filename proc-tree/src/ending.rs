@@ -5,7 +5,7 @@ use crate::engine::{Engine, Outcome, Step};
 use crate::guarantee::Level;
 use crate::inner::Inner;
 use crate::sys::SystemTable;
-use crate::wait::Reactor;
+use crate::wait::ready;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
@@ -128,12 +128,12 @@ impl<'a> Ending<'a> {
     }
 
     /// Steps to the end as a future.
-    pub(crate) async fn drive(&mut self, reactor: &Reactor) -> io::Result<()> {
+    pub(crate) async fn drive(&mut self) -> io::Result<()> {
         loop {
             match self.step(Instant::now())? {
                 Step::Again => {}
                 Step::Wait(until) => {
-                    reactor.ready(self.news(), until).await?;
+                    ready(self.news(), until).await;
                 }
                 Step::Done => return Ok(()),
             }

@@ -10,7 +10,6 @@ use crate::id::{Pid, ProcId};
 use crate::report::{Report, Survivor, SurvivorReason};
 use crate::signal::Signal;
 use crate::sys::{Pidfd, SystemTable};
-use crate::wait::Reactor;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +27,6 @@ pub(crate) struct Inner {
     pub(crate) guarantee: Guarantee,
     /// The root as our child, to be waited for by whoever comes first.
     pub(crate) process: Option<Arc<Root>>,
-    pub(crate) reactor: Reactor,
 }
 
 impl Inner {

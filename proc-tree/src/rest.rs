@@ -24,7 +24,6 @@ impl lastout_cleanup_worker::Cleanup for Rest {
         _cx: lastout_cleanup_worker::CleanupContext,
     ) -> lastout_cleanup_worker::Outcome {
         use crate::ending::Ending;
-        use crate::wait::Reactor;
         use std::time::{Duration, Instant};
 
         /// Members that wait inside the kernel come out of it, or nobody can help.
@@ -32,8 +31,7 @@ impl lastout_cleanup_worker::Cleanup for Rest {
 
         let begin = Instant::now();
         let mut ending = Ending::kill(&self.0, begin + LONG)?;
-        // The runtime of the tree may be gone, so this waits on the shared thread.
-        ending.drive(&Reactor::thread()).await?;
+        ending.drive().await?;
         let outcome = ending.outcome()?;
         self.0.report(outcome, begin)?;
         Ok(())

@@ -98,7 +98,7 @@ impl Plan {
         let Hold { root, pidfd, link } = held.map_err(|source| SpawnError::Lost { source })?;
         let root = Arc::new(root);
         let tree = self.into_tree(root.id, pidfd, link);
-        let tree = tree.with_root(Arc::clone(&root)).on(C::reactor());
+        let tree = tree.with_root(Arc::clone(&root));
         let (stdin, stdout, stderr) = pipes;
         let child = C::wrap(Child { stdin, stdout, stderr, root });
         Ok((tree, child.map_err(|source| SpawnError::Lost { source })?))

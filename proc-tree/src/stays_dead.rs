@@ -8,7 +8,7 @@ use crate::error::KillError;
 use crate::id::{Pid, ProcId};
 use crate::sys::{Bell, Lookout};
 use crate::tree::Tree;
-use crate::wait::Reactor;
+use crate::wait::ready;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -197,13 +197,12 @@ impl<'a> StaysDead<'a> {
     pub async fn remove(self) -> Result<Removal, StaysDeadError> {
         let path = self.path.clone();
         let failed = |source| StaysDeadError::Remove { path: path.clone(), source };
-        let reactor = self.tree.map_or_else(Reactor::thread, |tree| tree.inner().reactor.clone());
         let nothing = Bell::new().map_err(failed)?;
         let mut removing = Removing::new(self)?;
         loop {
             match removing.step(Instant::now())? {
                 Next::Look(at) => {
-                    reactor.ready(nothing.as_fd(), at).await.map_err(failed)?;
+                    ready(nothing.as_fd(), at).await;
                 }
                 Next::Kill(tree) => {
                     let outcome = tree.kill(removing.order.patience).await;

@@ -3,7 +3,7 @@
 use crate::child::{Child, Root};
 use crate::command::TreeCommand;
 use crate::id::ProcId;
-use crate::wait::Reactor;
+use crate::wait::ready;
 use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -21,7 +21,6 @@ pub struct TokioChild {
     /// The reading end of its stderr, when that was piped.
     pub stderr: Option<ChildStderr>,
     root: Arc<Root>,
-    reactor: Reactor,
 }
 
 impl TokioChild {
@@ -50,17 +49,17 @@ impl TokioChild {
     /// Nothing is lost: the status is kept until somebody asks again.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.stdin = None;
-        self.root.wait(&self.reactor).await
+        self.root.wait().await
     }
 }
 
 impl Root {
-    async fn wait(&self, reactor: &Reactor) -> io::Result<ExitStatus> {
+    async fn wait(&self) -> io::Result<ExitStatus> {
         loop {
             if let Some(status) = self.try_wait()? {
                 return Ok(status);
             }
-            reactor.ready(self.end(), Instant::now() + Duration::from_secs(3600)).await?;
+            ready(self.end(), Instant::now() + Duration::from_secs(3600)).await;
         }
     }
 }
@@ -78,11 +77,6 @@ impl TreeCommand for Command {
             stdout: child.stdout.take().map(ChildStdout::from_std).transpose()?,
             stderr: child.stderr.take().map(ChildStderr::from_std).transpose()?,
             root: Arc::clone(&child.root),
-            reactor: Self::reactor(),
         })
-    }
-
-    fn reactor() -> Reactor {
-        Reactor::current_tokio()
     }
 }

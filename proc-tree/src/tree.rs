@@ -12,7 +12,6 @@ use crate::inner::Inner;
 use crate::signal::Signal;
 use crate::spawn::Plan;
 use crate::sys::Pidfd;
-use crate::wait::Reactor;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -97,28 +96,13 @@ impl Tree {
         means: Means,
         guarantee: Guarantee,
     ) -> Self {
-        let inner = Inner {
-            root,
-            pidfd,
-            evidence,
-            means,
-            guarantee,
-            process: None,
-            reactor: Reactor::thread(),
-        };
+        let inner = Inner { root, pidfd, evidence, means, guarantee, process: None };
         Self { inner: Arc::new(inner), armed: AtomicBool::new(true), drop_budget: DROP }
     }
 
     pub(crate) fn with_root(mut self, root: Arc<Root>) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
             inner.process = Some(root);
-        }
-        self
-    }
-
-    pub(crate) fn on(mut self, reactor: Reactor) -> Self {
-        if let Some(inner) = Arc::get_mut(&mut self.inner) {
-            inner.reactor = reactor;
         }
         self
     }
@@ -166,17 +150,6 @@ impl Tree {
     pub fn disarm(&self) {
         self.armed.store(false, Ordering::Relaxed);
         self.inner.let_live();
-    }
-
-    /// Makes the futures of this tree wait on the tokio runtime that is current, as they do for a tree
-    /// that was spawned from tokio's command. Otherwise they wait on one thread that all share.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a runtime.
-    #[cfg(feature = "tokio")]
-    pub fn on_tokio(self) -> Self {
-        self.on(Reactor::current_tokio())
     }
 
     pub(crate) fn inner(&self) -> &Inner {

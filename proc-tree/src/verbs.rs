@@ -28,7 +28,7 @@ impl Tree {
         let begin = Instant::now();
         let inner = self.inner();
         let mut ending = Ending::kill(inner, deadline.into().instant()).map_err(KillError::Io)?;
-        ending.drive(&inner.reactor).await.map_err(KillError::Io)?;
+        ending.drive().await.map_err(KillError::Io)?;
         inner.report(ending.outcome().map_err(KillError::Io)?, begin)
     }
 
@@ -126,7 +126,7 @@ impl Tree {
     pub async fn wait_empty(&self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
         let inner = self.inner();
         let mut ending = Ending::wait(inner, deadline.into().instant()).map_err(WaitError::Io)?;
-        ending.drive(&inner.reactor).await.map_err(WaitError::Io)?;
+        ending.drive().await.map_err(WaitError::Io)?;
         inner.waited(ending.outcome().map_err(WaitError::Io)?)
     }
 

@@ -103,3 +103,29 @@ fn a_deadline_ends_a_wait_on_tokio() {
         tree.kill(LONG).await.unwrap();
     });
 }
+
+#[test]
+fn a_tree_of_tokio_is_killed_without_timers_and_without_its_runtime() {
+    // Tokio keeps two descriptors for signals once one was there.
+    drop(runtime());
+    audited(|| {
+        for level in levels() {
+            let without_timers =
+                tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+            let spawn = || {
+                let mut command = tokio::process::Command::new("sleep");
+                Tree::spawn(command.arg("600"), Containment::demand(level)).unwrap()
+            };
+            let (tree, mut child) = without_timers.block_on(async { spawn() });
+            let report = without_timers.block_on(tree.kill(LONG)).unwrap();
+            assert!(report.is_clean(), "{level}: {report}");
+            assert!(!without_timers.block_on(child.wait()).unwrap().success());
+
+            let (tree, mut child) = without_timers.block_on(async { spawn() });
+            drop(without_timers);
+            assert!(block_on(tree.wait_empty(Duration::from_millis(20))).is_err(), "{level}");
+            assert!(block_on(tree.kill(LONG)).unwrap().is_clean(), "{level}");
+            assert!(!block_on(child.wait()).unwrap().success());
+        }
+    });
+}

@@ -42,7 +42,6 @@ fn everything_is_shared_and_printed() {
 
 #[test]
 fn a_tree_survives_an_unwind() {
-    #[cfg(not(feature = "tokio"))]
     unwinds::<Tree>();
     unwinds::<ProcId>();
     unwinds::<Report>();

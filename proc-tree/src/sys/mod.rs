@@ -9,8 +9,3 @@ pub(crate) use linux::*;
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("lastout-proc-tree controls processes on Linux only, so far");
-
-#[cfg(feature = "tokio")]
-mod reactor;
-#[cfg(feature = "tokio")]
-pub(crate) use reactor::watch_readable;

@@ -36,8 +36,9 @@ struct State {
     /// Children whose handles were dropped while they ran, each with its pidfd.
     orphans: Vec<(Arc<OwnedFd>, std::process::Child)>,
     next: u64,
-    /// Rung when the list of watches has changed. There while the thread runs, which closes it.
-    bell: Option<Arc<Bell>>,
+    /// Rung when the list of watches has changed. With the pid of the process whose thread
+    /// it wakes; there while that thread runs, which closes it.
+    bell: Option<(u32, Arc<Bell>)>,
 }
 
 #[derive(Debug)]
@@ -58,7 +59,10 @@ impl Watch {
         state.next += 1;
         let entry = Entry { fd, until, waker: None, outcome: None };
         state.watches.insert(number, entry);
-        shared.call(&mut state)?;
+        if let Err(error) = shared.call(&mut state) {
+            state.watches.remove(&number);
+            return Err(error);
+        }
         drop(state);
         Ok(Self { number, until, shared })
     }
@@ -91,7 +95,7 @@ impl Drop for Watch {
         };
         // The thread polls the descriptor until it is told, and would keep it open.
         let pending = removed.as_ref().is_some_and(|entry| entry.outcome.is_none());
-        if let Some(bell) = bell.filter(|_| pending) {
+        if let Some((_, bell)) = bell.filter(|_| pending) {
             bell.ring();
         }
         // Its waker may run code of others when it is dropped, so not under the lock.
@@ -114,13 +118,17 @@ pub(crate) fn reap_later(fd: BorrowedFd<'_>, child: std::process::Child) {
 impl Shared {
     /// Makes the thread look at its list again, starting it when it does not run.
     fn call(&'static self, state: &mut State) -> io::Result<()> {
-        if let Some(bell) = &state.bell {
+        // A process that was forked has a copy of the list and not of the thread.
+        let process = std::process::id();
+        if let Some((of, bell)) = &state.bell
+            && *of == process
+        {
             bell.ring();
             return Ok(());
         }
         let bell = Arc::new(Bell::new()?);
         start(self, Arc::clone(&bell))?;
-        state.bell = Some(bell);
+        state.bell = Some((process, bell));
         Ok(())
     }
 

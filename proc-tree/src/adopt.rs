@@ -6,36 +6,57 @@ use crate::error::{AdoptError, Refused};
 use crate::evidence::Evidence;
 use crate::guarantee::{Guarantee, Level};
 use crate::id::{Pid, ProcId};
-use crate::sys::SystemTable;
+use crate::sys::{self, Identified, Pidfd, SystemTable};
 use crate::tree::Tree;
+use std::io;
 
-/// Refuses what must never be killed.
-pub(crate) fn check(pid: Pid) -> Result<(), AdoptError> {
-    let mut table = SystemTable::open().map_err(AdoptError::Io)?;
+/// Takes hold of what may be killed.
+pub(crate) fn hold(pid: Pid) -> Result<(ProcId, Pidfd), AdoptError> {
     let refused = |why| Err(AdoptError::Refused { pid, why });
     if pid <= 1 || i32::try_from(pid).is_err() {
         return refused(Refused::System);
     }
+    let mut table = SystemTable::open().map_err(AdoptError::Io)?;
     if Refusal::new(&mut table).of_pid(pid) {
         return refused(Refused::Caller);
     }
-    match table.stat(pid) {
-        None => Err(AdoptError::Gone(pid)),
-        Some(stat) if stat.is_kernel_thread => refused(Refused::Kernel),
-        Some(_) => Ok(()),
+    match sys::identify(pid) {
+        Identified::Process(_, stat, _) if stat.is_kernel_thread => refused(Refused::Kernel),
+        Identified::Process(id, _, Some(pidfd)) => Ok((id, pidfd)),
+        Identified::Nobody if table.stat(pid).is_some() => refused(Refused::Thread),
+        Identified::Nobody => Err(AdoptError::Gone(pid)),
+        // What cannot be held cannot be killed safely.
+        Identified::Process(_, _, None) | Identified::Unknown => {
+            Err(AdoptError::Io(Pidfd::open(pid).map_or_else(io::Error::from, unreadable)))
+        }
     }
 }
 
-pub(crate) fn adopt(mut evidence: Evidence) -> Result<Tree, AdoptError> {
-    let root = match evidence.root {
-        Some(root) if root.exists() => {
-            check(root.pid())?;
-            Some(root)
-        }
+fn unreadable(_: Pidfd) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, "its entry in /proc is hidden")
+}
+
+/// The tree of the processes that the evidence names.
+pub(crate) fn adopt(evidence: Evidence) -> Result<Tree, AdoptError> {
+    let held = match evidence.root {
+        Some(root) if root.exists() => match hold(root.pid()) {
+            Ok((now, pidfd)) => Some(pidfd).filter(|_| now.is_same(&root)),
+            Err(AdoptError::Gone(_)) => None,
+            Err(error) => return Err(error),
+        },
         _ => None,
     };
-    let pidfd = root.and_then(|root| root.hold());
-    evidence.adopted_at = crate::sys::now();
+    adopt_held(evidence, held)
+}
+
+/// The tree of a process and its descendants.
+pub(crate) fn adopt_pid(pid: Pid) -> Result<Tree, AdoptError> {
+    let (id, pidfd) = hold(pid)?;
+    adopt_held(Evidence::new().process(id), Some(pidfd))
+}
+
+fn adopt_held(mut evidence: Evidence, pidfd: Option<Pidfd>) -> Result<Tree, AdoptError> {
+    evidence.adopted_at = sys::now();
     if !evidence.unmarked {
         evidence.mark = Some(crate::spawn::new_mark());
     }
@@ -44,11 +65,4 @@ pub(crate) fn adopt(mut evidence: Evidence) -> Result<Tree, AdoptError> {
     let tree = Tree::new(evidence.root, pidfd, evidence, Means::default(), guarantee);
     tree.mark_members().map_err(AdoptError::Io)?;
     Ok(tree)
-}
-
-/// The evidence of a pid alone.
-pub(crate) fn of_pid(pid: Pid) -> Result<Evidence, AdoptError> {
-    check(pid)?;
-    let root = ProcId::of(pid).ok_or(AdoptError::Gone(pid))?;
-    Ok(Evidence::new().process(root))
 }

@@ -78,7 +78,7 @@ pub enum AdoptError {
         /// Why not.
         why: Refused,
     },
-    /// The process table cannot be read.
+    /// The process table cannot be read, or the process cannot be held by a pidfd.
     Io(io::Error),
 }
 
@@ -92,6 +92,8 @@ pub enum Refused {
     Caller,
     /// A thread of the kernel.
     Kernel,
+    /// The number is that of a thread of a process, and not that of the process.
+    Thread,
 }
 
 impl fmt::Display for Refused {
@@ -100,6 +102,7 @@ impl fmt::Display for Refused {
             Self::System => "it is a process of the system",
             Self::Caller => "it is the caller or an ancestor of the caller",
             Self::Kernel => "it is a thread of the kernel",
+            Self::Thread => "it is the number of a thread, not of a process",
         })
     }
 }
@@ -109,7 +112,7 @@ impl fmt::Display for AdoptError {
         match self {
             Self::Gone(pid) => write!(f, "adopt process {pid}: there is no such process"),
             Self::Refused { pid, why } => write!(f, "adopt process {pid}: {why}"),
-            Self::Io(_) => write!(f, "read the process table"),
+            Self::Io(_) => write!(f, "take hold of a process to adopt"),
         }
     }
 }

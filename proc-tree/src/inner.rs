@@ -32,13 +32,8 @@ pub(crate) struct Inner {
 impl Inner {
     pub(crate) fn engine(&self, deadline: Instant) -> io::Result<Engine<SystemTable>> {
         let table = SystemTable::open()?;
-        let root = self.root.map(|root| root.pid());
-        let leads = root.filter(|root| self.evidence.groups.contains(root));
-        let group = match (leads, &self.pidfd) {
-            (Some(pid), Some(pidfd)) => Some((pid, pidfd.clone())),
-            _ => None,
-        };
-        Ok(Engine::new(table, self.evidence.clone(), group, Instant::now(), deadline))
+        let (evidence, root) = (self.evidence.clone(), self.pidfd.clone());
+        Ok(Engine::new(table, evidence, root, Instant::now(), deadline))
     }
 
     /// A look at everybody there is. Under a supervisor that is whoever descends from it.

@@ -106,9 +106,8 @@ impl Plan {
 
     /// The tree of a process that the caller has started from the prepared command.
     pub(crate) fn adopt(self, pid: Pid) -> Result<Tree, AdoptError> {
-        let id = ProcId::of(pid).ok_or(AdoptError::Gone(pid))?;
-        crate::adopt::check(pid)?;
-        Ok(self.into_tree(id, Pidfd::open(pid).ok(), None))
+        let (id, pidfd) = crate::adopt::hold(pid)?;
+        Ok(self.into_tree(id, Some(pidfd), None))
     }
 
     fn into_tree(mut self, id: ProcId, pidfd: Option<Pidfd>, link: Option<Arc<Link>>) -> Tree {

@@ -73,10 +73,10 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// When there is no such process, and when it must not be killed: pid 0 and 1, the caller, its
-    /// ancestors, kernel threads.
+    /// When there is no such process, when it must not be killed (pid 0 and 1, the caller, its ancestors,
+    /// kernel threads), when the number is that of a thread, and when the process cannot be held.
     pub fn adopt(pid: Pid) -> Result<Self, AdoptError> {
-        crate::adopt::adopt(crate::adopt::of_pid(pid)?)
+        crate::adopt::adopt_pid(pid)
     }
 
     /// Takes over all processes that the evidence names; perhaps none exists.

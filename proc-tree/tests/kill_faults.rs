@@ -61,6 +61,28 @@ fn the_system_the_caller_and_its_ancestors_are_refused() {
 }
 
 #[test]
+fn the_number_of_a_thread_is_refused() {
+    audited(|| {
+        // The members of the fixture have threads of the test harness.
+        let mut fixture = Fixture::balanced(1);
+        let mut child = fixture.command().spawn().unwrap();
+        let member = fixture.ready()[0];
+        let threads = std::fs::read_dir(format!("/proc/{}/task", member.pid())).unwrap();
+        let threads = threads.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let thread = threads.map(|tid| tid.parse().unwrap()).find(|tid| *tid != member.pid());
+        let thread: u32 = thread.expect("the harness runs tests on a thread of its own");
+        match kill_descendant_tree(thread, LONG) {
+            Err(KillTreeError::Adopt(AdoptError::Refused { pid, why: Refused::Thread })) => {
+                assert_eq!(pid, thread);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(member.is_running());
+        kill_by_hand(&mut child);
+    });
+}
+
+#[test]
 fn an_adopted_tree_is_killed_and_its_owner_gets_the_status() {
     audited(|| {
         let mut fixture = Fixture::balanced(15);

@@ -25,7 +25,7 @@ impl<T: Table> Engine<T> {
 
     /// Whether the looks so far have seen everybody; otherwise no descriptor was free for some.
     pub(crate) fn saw_everybody(&mut self) -> bool {
-        !self.fell_short()
+        !self.fell_short() && !self.is_blind
     }
 
     /// Finds everybody there is now; returns how many are alive.
@@ -33,9 +33,7 @@ impl<T: Table> Engine<T> {
         for member in &mut self.members {
             member.walked &= member.hold == Hold::Dead;
         }
-        if let Some(root) = self.evidence.root {
-            self.admit_root(root);
-        }
+        self.admit_root();
         while self.walk() + self.scan(true) > 0 && Instant::now() < self.deadline {}
         for place in 0..self.members.len() {
             let member = &mut self.members[place];
@@ -72,7 +70,7 @@ impl<T: Table> Engine<T> {
         if all_ended || looked.is_none_or(|looked| now >= looked + LOOK) {
             let is_first = looked.replace(now).is_none();
             let alive = self.look();
-            let is_certain = !self.fell_short() && !self.is_cut_short;
+            let is_certain = !self.fell_short() && !self.is_cut_short && !self.is_blind;
             match alive {
                 0 if !is_certain => return Step::Wait(now + super::PAUSES[1]),
                 0 if all_ended && !is_first => {
@@ -96,7 +94,7 @@ impl<T: Table> Engine<T> {
         let mut reached = 0;
         for place in 0..self.members.len() {
             let member = &self.members[place];
-            if member.hold != Hold::Dead && Some(member.pid) != self.keeper {
+            if member.hold != Hold::Dead && Some(member.id.pid()) != self.keeper {
                 reached += usize::from(self.signal_member(place, signal) == Sent::Delivered);
             }
         }
@@ -111,7 +109,7 @@ impl<T: Table> Engine<T> {
     /// The pids of the members that were alive at the last look.
     pub(crate) fn pids(&self) -> Vec<Pid> {
         let alive = self.members.iter().filter(|member| member.hold != Hold::Dead);
-        let counted = alive.filter(|member| Some(member.pid) != self.keeper);
-        counted.map(|member| member.pid).collect()
+        let counted = alive.filter(|member| Some(member.id.pid()) != self.keeper);
+        counted.map(|member| member.id.pid()).collect()
     }
 }

@@ -10,8 +10,8 @@ use std::time::Instant;
 /// Why a process may be a member. It is checked after the process is held.
 #[derive(Debug, Clone, Copy)]
 enum Claim {
-    /// It is the root, if it started then.
-    Root(u64),
+    /// It is the root, if it is this very process.
+    Root(ProcId),
     /// Its parent is the member at this place.
     ChildOf(usize),
     /// It carries evidence.
@@ -25,10 +25,22 @@ const MANY: usize = 64;
 const SCAN_SHARE: usize = 5;
 
 impl<T: Table> Engine<T> {
-    pub(super) fn admit_root(&mut self, root: ProcId) {
-        if root.is_same(&ProcId::new(root.pid(), root.start())) {
-            self.admit(root.pid(), Claim::Root(root.start()));
+    /// Admits the root, which the held pidfd names and not its number; returns whether it is new.
+    pub(super) fn admit_root(&mut self) -> bool {
+        let Some(root) = self.evidence.root.filter(|root| root.is_of(self.table.boot())) else {
+            return false;
+        };
+        if self.refusal.of_pid(root.pid()) || self.is_known_alive(root.pid()) {
+            return false;
         }
+        let handle = match &self.root {
+            Some(handle) => handle.clone(),
+            None => match self.open_sparing(root.pid()) {
+                Opened::Held(handle) => handle,
+                _ => return false,
+            },
+        };
+        self.admit_held(root.pid(), handle, Claim::Root(root))
     }
 
     /// Lists the children of every member that was not walked in its present state, and of those
@@ -49,7 +61,7 @@ impl<T: Table> Engine<T> {
             let member = &mut self.members[place];
             if !member.walked && !matches!(member.hold, Hold::Dead) {
                 member.walked = true;
-                let pid = member.pid;
+                let pid = member.id.pid();
                 children.clear();
                 match self.list_children(pid, &mut children) {
                     Listing::Unsupported => self.scans_for_children = true,
@@ -209,12 +221,11 @@ impl<T: Table> Engine<T> {
     /// Whether anybody can be in a group or session of the evidence: when the group that we hold is
     /// the only one, the kernel tells without a look at every process.
     fn numbers_can_match(&mut self) -> bool {
-        let Some(leader) = &self.group else {
-            return !self.evidence.groups.is_empty() || !self.evidence.sessions.is_empty();
-        };
-        self.evidence.groups.len() > 1
+        let in_own = self.signal_group(None);
+        let others = self.evidence.groups.len() > usize::from(in_own.is_some());
+        others
             || !self.evidence.sessions.is_empty()
-            || self.table.signal_group(leader, None) != GroupSent::Empty
+            || in_own.is_some_and(|in_own| in_own != GroupSent::Empty)
     }
 
     fn has_number(&mut self, pid: Pid) -> bool {
@@ -242,11 +253,10 @@ impl<T: Table> Engine<T> {
         let Some(root) = self.evidence.root.filter(|root| root.pid() == number) else {
             return stat.start <= self.evidence.adopted_at;
         };
-        if let Some(leader) = self.table.stat(number) {
-            return leader.start == root.start();
-        }
-        let held = self.group.as_ref();
-        held.is_some_and(|held| self.table.signal_group(held, None) == GroupSent::Delivered)
+        let Some(held) = &self.root else {
+            return self.table.stat(number).is_some_and(|leader| leader.start == root.start());
+        };
+        self.table.has_its_pid(held) || self.table.signal_group(held, None) == GroupSent::Delivered
     }
 
     /// Takes hold of the process that has `pid`, judges it, and stops it when it is a member.
@@ -254,25 +264,31 @@ impl<T: Table> Engine<T> {
         if self.refusal.of_pid(pid) || self.is_known_alive(pid) {
             return false;
         }
-        let Opened::Held(handle) = self.open_sparing(pid) else {
-            return false;
-        };
+        match self.open_sparing(pid) {
+            Opened::Held(handle) => self.admit_held(pid, handle, claim),
+            _ => false,
+        }
+    }
+
+    fn admit_held(&mut self, pid: Pid, handle: T::Handle, claim: Claim) -> bool {
         let Some(stat) = self.table.stat(pid) else {
             return false;
         };
-        if self.refusal.of_process(&stat) || self.is_same_as_dead(&stat) {
+        let inode = self.table.inode(&handle);
+        let id = ProcId::from_parts(self.table.boot(), pid, stat.start, inode);
+        if self.refusal.of_process(&stat) || self.is_same_as_dead(&id) {
             return false;
         }
         let proven = match claim {
-            Claim::Root(start) => stat.start == start,
+            Claim::Root(root) => id.is_same(&root),
             Claim::ChildOf(place) => self.is_child_of(&stat, place),
             Claim::Evidence => self.is_of_age(&stat) && self.has_evidence(&stat),
         };
         // The proof was read while the handle was held: it is of this process unless it died, and
         // then its pid may have been reused in between, and nothing is signalled.
-        if !proven || self.table.is_dead(&handle) {
+        if !proven || !self.table.has_its_pid(&handle) || self.table.is_dead(&handle) {
             if proven && stat.state.is_zombie() {
-                self.note_dead(&stat);
+                self.note_dead(id);
             }
             return false;
         }
@@ -281,12 +297,11 @@ impl<T: Table> Engine<T> {
             None => Hold::Seen,
             Some(Sent::Delivered) => Hold::Stopping,
             Some(Sent::Denied) => Hold::Denied,
-            Some(Sent::Gone | Sent::Exhausted) => return false,
+            Some(Sent::Gone | Sent::Unheld) => return false,
         };
         self.index.insert(pid, self.members.len());
         self.members.push(Member {
-            pid,
-            start: stat.start,
+            id,
             handle: Some(handle),
             hold,
             was_stopped: stat.state.is_stopped() && !self.group_is_stopped,
@@ -298,12 +313,11 @@ impl<T: Table> Engine<T> {
     }
 
     /// Remembers a member that was found as a zombie, so that it is counted once.
-    fn note_dead(&mut self, stat: &Stat) {
+    fn note_dead(&mut self, id: ProcId) {
         self.already_gone += 1;
-        self.index.insert(stat.pid, self.members.len());
+        self.index.insert(id.pid(), self.members.len());
         self.members.push(Member {
-            pid: stat.pid,
-            start: stat.start,
+            id,
             handle: None,
             hold: Hold::Dead,
             was_stopped: false,
@@ -313,15 +327,15 @@ impl<T: Table> Engine<T> {
         });
     }
 
-    fn is_same_as_dead(&self, stat: &Stat) -> bool {
-        let place = self.index.get(&stat.pid);
-        place.is_some_and(|place| self.members[*place].start == stat.start)
+    fn is_same_as_dead(&self, id: &ProcId) -> bool {
+        let place = self.index.get(&id.pid());
+        place.is_some_and(|place| self.members[*place].id.is_same(id))
     }
 
     /// Whether the parent named in `stat` is that very member: it still was when `stat` was read,
     /// because it is alive afterwards.
     fn is_child_of(&mut self, stat: &Stat, place: usize) -> bool {
-        stat.parent == self.members[place].pid
+        stat.parent == self.members[place].id.pid()
             && self.members[place].hold != Hold::Dead
             && !self.member_is_dead(place)
     }
@@ -342,11 +356,11 @@ impl<T: Table> Engine<T> {
     pub(super) fn open_sparing(&mut self, pid: Pid) -> Opened<T::Handle> {
         match self.table.open(pid) {
             Opened::Exhausted if self.give_up_handles() => self.open_sparing(pid),
-            Opened::Exhausted => {
-                self.ran_short = true;
-                Opened::Exhausted
+            opened => {
+                self.ran_short |= matches!(opened, Opened::Exhausted);
+                self.is_blind |= matches!(opened, Opened::Refused);
+                opened
             }
-            opened => opened,
         }
     }
 

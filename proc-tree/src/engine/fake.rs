@@ -2,17 +2,23 @@
 
 use super::table::{GroupSent, Listing, Opened, Sent, Stat, State, Table};
 use crate::evidence::Evidence;
-use crate::id::Pid;
+use crate::id::{BootId, Pid, ProcId};
 use crate::signal::Signal;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::rc::Rc;
 
 /// The pid of the caller in the fake world. Its parent is 50, whose parent is 1.
 pub(super) const CALLER: Pid = 100;
 
+/// The only boot of the fake world.
+const BOOT: BootId = BootId(1);
+
 #[derive(Debug, Clone)]
 pub(super) struct Proc {
+    /// What no other process of this world has.
+    serial: u64,
     pub(super) start: u64,
     pub(super) parent: Pid,
     pub(super) group: Pid,
@@ -56,6 +62,10 @@ pub(super) struct World {
     pub(super) handles: usize,
     pub(super) handle_limit: usize,
     pub(super) hides_children: bool,
+    /// No process can be held.
+    pub(super) refuses: bool,
+    /// The kernel does not number its pidfds.
+    pub(super) is_old: bool,
     /// So many lists of all processes cannot be had for want of a descriptor.
     pub(super) blind: usize,
     ran_short: bool,
@@ -71,6 +81,7 @@ impl World {
         self.clock += 1;
         let template = self.procs.get(&parent);
         let process = Proc {
+            serial: self.clock,
             start: self.clock,
             parent,
             group: template.map_or(pid, |t| t.group),
@@ -138,8 +149,8 @@ impl World {
     }
 
     fn same(&mut self, handle: &Handle) -> Option<&mut Proc> {
-        let process = self.procs.get_mut(&handle.pid)?;
-        (process.start == handle.start).then_some(process)
+        let process = self.procs.get_mut(&handle.0.pid)?;
+        (process.serial == handle.0.serial).then_some(process)
     }
 
     fn deliver(&mut self, pid: Pid, signal: Signal) -> Sent {
@@ -164,14 +175,17 @@ impl World {
     }
 }
 
+#[derive(Debug, Clone)]
+pub(super) struct Handle(Rc<Held>);
+
 #[derive(Debug)]
-pub(super) struct Handle {
+struct Held {
     pid: Pid,
-    start: u64,
+    serial: u64,
     world: FakeTable,
 }
 
-impl Drop for Handle {
+impl Drop for Held {
     fn drop(&mut self) {
         self.world.0.borrow_mut().handles -= 1;
     }
@@ -203,12 +217,12 @@ impl FakeTable {
     /// Evidence for the process that has `pid` now.
     pub(super) fn evidence(&self, pid: Pid) -> Evidence {
         let start = self.with(|world| world.procs[&pid].start);
-        Evidence::new().process(crate::id::ProcId::new(pid, start))
+        Evidence::new().process(ProcId::from_parts(BOOT, pid, start, None))
     }
 
-    pub(super) fn handle(&self, pid: Pid) -> (Pid, Handle) {
+    pub(super) fn handle(&self, pid: Pid) -> Handle {
         match self.clone().open(pid) {
-            Opened::Held(handle) => (pid, handle),
+            Opened::Held(handle) => handle,
             other => panic!("{other:?}"),
         }
     }
@@ -238,11 +252,26 @@ impl Table for FakeTable {
         if world.handles >= world.handle_limit {
             return Opened::Exhausted;
         }
-        let Some(start) = world.procs.get(&pid).map(|p| p.start) else {
+        let Some(serial) = world.procs.get(&pid).map(|p| p.serial) else {
             return Opened::Gone;
         };
+        if world.refuses {
+            return Opened::Refused;
+        }
         world.handles += 1;
-        Opened::Held(Handle { pid, start, world: self.clone() })
+        Opened::Held(Handle(Rc::new(Held { pid, serial, world: self.clone() })))
+    }
+
+    fn boot(&self) -> BootId {
+        BOOT
+    }
+
+    fn inode(&mut self, process: &Handle) -> Option<NonZeroU64> {
+        self.with(|world| NonZeroU64::new(process.0.serial).filter(|_| !world.is_old))
+    }
+
+    fn has_its_pid(&mut self, process: &Handle) -> bool {
+        self.with(|world| world.same(process).is_some())
     }
 
     fn stat(&mut self, pid: Pid) -> Option<Stat> {
@@ -318,18 +347,18 @@ impl Table for FakeTable {
 
     fn signal(&mut self, process: &Handle, signal: Signal) -> Sent {
         let mut world = self.0.borrow_mut();
-        world.enter(Op::Signal(process.pid, signal));
+        world.enter(Op::Signal(process.0.pid, signal));
         if world.same(process).is_none() {
             return Sent::Gone;
         }
-        world.deliver(process.pid, signal)
+        world.deliver(process.0.pid, signal)
     }
 
     fn signal_group(&mut self, leader: &Handle, signal: Option<Signal>) -> GroupSent {
         let mut world = self.0.borrow_mut();
         // The number means the group of the leader that is held until a younger leader has it.
-        let reused = world.procs.get(&leader.pid).is_some_and(|p| p.start != leader.start);
-        let group = world.procs.iter().filter(|(_, p)| !reused && p.group == leader.pid);
+        let reused = world.procs.get(&leader.0.pid).is_some_and(|p| p.serial != leader.0.serial);
+        let group = world.procs.iter().filter(|(_, p)| !reused && p.group == leader.0.pid);
         let members: Vec<Pid> = group.map(|(pid, _)| *pid).collect();
         for pid in &members {
             if let Some(signal) = signal {
@@ -344,18 +373,18 @@ impl Table for FakeTable {
     }
 
     fn watch(&mut self, process: &Handle, token: usize) -> bool {
-        self.with(|world| world.watched.push((process.pid, process.start, token)));
+        self.with(|world| world.watched.push((process.0.pid, process.0.serial, token)));
         true
     }
 
     fn ended(&mut self, out: &mut Vec<usize>) {
         let mut world = self.0.borrow_mut();
         let watched = std::mem::take(&mut world.watched);
-        let is_alive = |pid: &Pid, start: &u64| {
-            world.procs.get(pid).is_some_and(|p| p.start == *start && !p.dead)
+        let is_alive = |pid: &Pid, serial: &u64| {
+            world.procs.get(pid).is_some_and(|p| p.serial == *serial && !p.dead)
         };
         let (alive, ended): (Vec<_>, Vec<_>) =
-            watched.into_iter().partition(|(pid, start, _)| is_alive(pid, start));
+            watched.into_iter().partition(|(pid, serial, _)| is_alive(pid, serial));
         out.extend(ended.into_iter().map(|(_, _, token)| token));
         world.watched = alive;
     }

@@ -35,7 +35,7 @@ pub(crate) use refusal::Refusal;
 pub(crate) use table::{GroupSent, Listing, Opened, Sent, Stat, State, Table};
 
 use crate::evidence::Evidence;
-use crate::id::Pid;
+use crate::id::{Pid, ProcId};
 use crate::report::Survivor;
 use crate::signal::Signal;
 use std::collections::HashMap;
@@ -67,9 +67,8 @@ pub(crate) enum Step {
 
 /// A process that belongs to the tree.
 struct Member<H> {
-    pid: Pid,
-    start: u64,
-    /// `None` when descriptors ran short: it is taken hold of anew for each use, and its start is
+    id: ProcId,
+    /// `None` when descriptors ran short: it is taken hold of anew for each use, and its identity is
     /// compared each time.
     handle: Option<H>,
     hold: Hold,
@@ -121,8 +120,10 @@ pub(crate) struct Engine<T: Table> {
     members: Vec<Member<T::Handle>>,
     /// The place in `members` of the newest member with this pid.
     index: HashMap<Pid, usize>,
-    /// Holds the leader of the group that may be signalled as a whole.
-    group: Option<T::Handle>,
+    /// Holds the root. Its number is never asked while this is there.
+    root: Option<T::Handle>,
+    /// The root leads a group that belongs to the tree as a whole.
+    leads_group: bool,
     group_is_stopped: bool,
     /// The system does not list children: walks go over the whole table.
     scans_for_children: bool,
@@ -135,6 +136,8 @@ pub(crate) struct Engine<T: Table> {
     is_cut_short: bool,
     /// No descriptor was free for a look at somebody, although every handle was given up.
     ran_short: bool,
+    /// A process that is claimed to be a member could not be held or looked at, and never will be.
+    is_blind: bool,
     /// A wait has seen that nobody is left.
     is_concluded: bool,
     /// The look that is due at the deadline was had.
@@ -144,16 +147,19 @@ pub(crate) struct Engine<T: Table> {
 }
 
 impl<T: Table> Engine<T> {
-    /// Starts nothing yet. `group` holds a process whose group belongs to the tree as a whole.
+    /// Starts nothing yet. `root` holds the root of the evidence; if that is evidence as a group, too,
+    /// it leads that group, which belongs to the tree as a whole.
     pub(crate) fn new(
         mut table: T,
         evidence: Evidence,
-        group: Option<(Pid, T::Handle)>,
+        root: Option<T::Handle>,
         now: Instant,
         deadline: Instant,
     ) -> Self {
         let refusal = Refusal::new(&mut table);
-        let group = group.filter(|(pid, _)| !refusal.of_pid(*pid) && !refusal.of_group(*pid));
+        let pid = evidence.root.map(|root| root.pid());
+        let leads = pid.filter(|pid| evidence.groups.contains(pid) && !refusal.of_group(*pid));
+        let root = root.filter(|_| pid.is_some_and(|pid| !refusal.of_pid(pid)));
         Self {
             table,
             refusal,
@@ -161,7 +167,8 @@ impl<T: Table> Engine<T> {
             deadline,
             members: Vec::new(),
             index: HashMap::new(),
-            group: group.map(|(_, leader)| leader),
+            leads_group: root.is_some() && leads.is_some(),
+            root,
             group_is_stopped: false,
             scans_for_children: false,
             phase: Phase::Freeze { since: now, looks: 0 },
@@ -169,6 +176,7 @@ impl<T: Table> Engine<T> {
             keeper: None,
             is_cut_short: false,
             ran_short: false,
+            is_blind: false,
             is_concluded: false,
             was_late: false,
             already_gone: 0,
@@ -222,16 +230,18 @@ impl<T: Table> Engine<T> {
 
     fn begin_round(&mut self) {
         self.rounds += 1;
-        if let Some(leader) = &self.group {
-            let sent = self.table.signal_group(leader, Some(Signal::STOP));
-            self.group_is_stopped = sent == GroupSent::Delivered;
-        }
+        let sent = self.signal_group(Some(Signal::STOP));
+        self.group_is_stopped = sent == Some(GroupSent::Delivered);
         for member in &mut self.members {
             member.walked &= member.hold != Hold::Denied;
         }
-        if let Some(root) = self.evidence.root {
-            self.admit_root(root);
-        }
+        self.admit_root();
+    }
+
+    /// Signals the group of the tree, if it has one.
+    fn signal_group(&mut self, signal: Option<Signal>) -> Option<GroupSent> {
+        let leader = self.root.as_ref().filter(|_| self.leads_group)?;
+        Some(self.table.signal_group(leader, signal))
     }
 
     /// Looks which members have stopped; returns how many have not.
@@ -241,8 +251,9 @@ impl<T: Table> Engine<T> {
             if self.members[place].hold != Hold::Stopping {
                 continue;
             }
-            let (pid, start) = (self.members[place].pid, self.members[place].start);
-            let stat = self.table.stat(pid).filter(|stat| stat.start == start);
+            let id = self.members[place].id;
+            let pid = id.pid();
+            let stat = self.table.stat(pid).filter(|stat| stat.start == id.start());
             let hold = match stat {
                 _ if stat.is_none_or(|stat| stat.state.is_zombie())
                     && self.member_is_dead(place) =>
@@ -274,7 +285,7 @@ impl<T: Table> Engine<T> {
         match self.hold_again(place) {
             Opened::Held(handle) => self.table.signal(&handle, signal),
             Opened::Gone => Sent::Gone,
-            Opened::Exhausted => Sent::Exhausted,
+            Opened::Exhausted | Opened::Refused => Sent::Unheld,
         }
     }
 
@@ -285,19 +296,22 @@ impl<T: Table> Engine<T> {
         match self.hold_again(place) {
             Opened::Held(handle) => self.table.is_dead(&handle),
             Opened::Gone => true,
-            Opened::Exhausted => false,
+            Opened::Exhausted | Opened::Refused => false,
         }
     }
 
     /// A handle for this one use.
     fn hold_again(&mut self, place: usize) -> Opened<T::Handle> {
-        let (pid, start) = (self.members[place].pid, self.members[place].start);
-        let handle = match self.open_sparing(pid) {
+        let id = self.members[place].id;
+        let handle = match self.open_sparing(id.pid()) {
             Opened::Held(handle) => handle,
             other => return other,
         };
-        match self.table.stat(pid) {
-            Some(stat) if stat.start == start => Opened::Held(handle),
+        if let (Some(before), Some(now)) = (id.inode(), self.table.inode(&handle)) {
+            return if before == now { Opened::Held(handle) } else { Opened::Gone };
+        }
+        match self.table.stat(id.pid()) {
+            Some(stat) if stat.start == id.start() => Opened::Held(handle),
             None if !self.table.is_dead(&handle) => Opened::Exhausted,
             _ => Opened::Gone,
         }
@@ -313,8 +327,8 @@ impl<T: Table> Drop for Engine<T> {
                 self.signal_member(place, Signal::CONT);
             }
         }
-        if let Some(leader) = self.group.as_ref().filter(|_| self.group_is_stopped) {
-            self.table.signal_group(leader, Some(Signal::CONT));
+        if self.group_is_stopped {
+            self.signal_group(Some(Signal::CONT));
         }
     }
 }

@@ -145,6 +145,51 @@ fn a_root_whose_pid_was_reused_is_not_touched() {
 }
 
 #[test]
+fn a_root_whose_pid_was_reused_within_one_tick_is_not_touched() {
+    for is_old in [false, true] {
+        let table = family();
+        let root = table.handle(ROOT);
+        let evidence = table.evidence(ROOT).group(ROOT);
+        table.with(|world| {
+            world.is_old = is_old;
+            let start = world.procs[&ROOT].start;
+            (200..=203).for_each(|pid| world.end(pid));
+            let stranger = world.spawn(ROOT, 1);
+            (stranger.start, stranger.group, stranger.session) = (start, ROOT, ROOT);
+            world.spawn(300, ROOT);
+        });
+        let now = Instant::now();
+        let mut engine =
+            Engine::new(table.clone(), evidence.clone(), Some(root.clone()), now, now + PATIENT);
+        run(&mut engine, now);
+        assert_eq!(engine.outcome().killed, 0);
+        let mut engine = Engine::new(table.clone(), evidence, Some(root), now, now + PATIENT);
+        engine = engine.looking_only();
+        assert_eq!((engine.look(), engine.signal_all(Signal::TERM)), (0, 0));
+        assert!(table.is_alive(ROOT) && table.is_alive(300));
+        assert_eq!(table.with(|world| world.signals.len()), 0);
+    }
+}
+
+#[test]
+fn a_member_with_the_pid_and_the_tick_of_one_that_is_dead_is_killed() {
+    let table = family();
+    table.with(|world| {
+        // 203 ends after it was seen, and its number goes to a child of 201 within the same tick.
+        world.before(Op::Stat(202), |world| {
+            let start = world.procs[&203].start;
+            world.end(203);
+            world.fork(203, 201);
+            if let Some(process) = world.procs.get_mut(&203) {
+                process.start = start;
+            }
+        });
+    });
+    kill(&table, marked(&table));
+    assert_all_dead(&table, 200..=203);
+}
+
+#[test]
 fn a_zombie_leader_with_living_threads_is_killed() {
     let table = family();
     table.with(|world| {
@@ -268,6 +313,14 @@ fn a_kill_that_is_given_up_leaves_nobody_stopped() {
             assert!(!stopped, "{pid} stays stopped after {steps} steps");
         }
     }
+}
+
+#[test]
+fn a_system_that_holds_nobody_gives_no_success() {
+    let table = family();
+    table.with(|world| world.refuses = true);
+    let outcome = kill(&table, marked(&table));
+    assert!(outcome.is_open && table.is_alive(ROOT));
 }
 
 #[test]

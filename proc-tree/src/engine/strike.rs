@@ -12,12 +12,9 @@ impl<T: Table> Engine<T> {
     /// with stopped members to nobody makes the kernel send SIGHUP to that whole group, and strangers
     /// may be in it. A member that is killed counts as stopped no more.
     pub(super) fn strike(&mut self) {
-        let mut group_is_struck = false;
-        if let Some(leader) = &self.group {
-            let sent = self.table.signal_group(leader, Some(Signal::KILL));
-            group_is_struck = sent == GroupSent::Delivered;
-            self.group_is_stopped = false;
-        }
+        let sent = self.signal_group(Some(Signal::KILL));
+        let group_is_struck = sent == Some(GroupSent::Delivered);
+        self.group_is_stopped &= sent.is_none();
         for place in (0..self.members.len()).rev() {
             if self.members[place].hold == Hold::Dead {
                 continue;
@@ -34,7 +31,7 @@ impl<T: Table> Engine<T> {
                     self.already_gone += usize::from(!member.struck);
                     Hold::Dead
                 }
-                Sent::Exhausted => member.hold,
+                Sent::Unheld => member.hold,
             };
             if let Some(handle) = member.handle.as_ref().filter(|_| !member.watched) {
                 member.watched = self.table.watch(handle, place);
@@ -89,13 +86,13 @@ impl<T: Table> Engine<T> {
         let mut outcome = Outcome {
             already_gone: self.already_gone,
             rounds: self.rounds,
-            is_open: self.is_cut_short,
+            is_open: self.is_cut_short || self.is_blind,
             ..Outcome::default()
         };
         for place in 0..self.members.len() {
             let member = &self.members[place];
             let (hold, struck) = (member.hold, member.struck);
-            let id = ProcId::new(member.pid, member.start);
+            let id = member.id;
             match hold {
                 Hold::Dead => outcome.killed += usize::from(struck),
                 _ if !self.member_is_dead(place) => {

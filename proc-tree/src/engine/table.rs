@@ -4,8 +4,9 @@
 //! die and have their pids used again at exactly the worst moment.
 
 use crate::evidence::Evidence;
-use crate::id::Pid;
+use crate::id::{BootId, Pid};
 use crate::signal::Signal;
+use std::num::NonZeroU64;
 
 /// What one look at a process tells. All numbers are of the same moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub(crate) enum Opened<H> {
     Gone,
     /// No descriptor was free.
     Exhausted,
+    /// The system does not hold processes for the caller, so nothing can be said of this one.
+    Refused,
 }
 
 /// What became of a signal.
@@ -76,8 +79,8 @@ pub(crate) enum Sent {
     Delivered,
     Gone,
     Denied,
-    /// No descriptor was free to hold the process with.
-    Exhausted,
+    /// The process could not be held, so nothing was sent.
+    Unheld,
 }
 
 /// What became of a signal to a group.
@@ -95,14 +98,23 @@ pub(crate) enum GroupSent {
 
 /// A process table, and the processes in it.
 pub(crate) trait Table {
-    /// Holds one process, so that its number cannot come to mean another.
-    type Handle;
+    /// Holds one process, whatever becomes of its number. A clone is as good and takes no descriptor.
+    type Handle: Clone;
 
     /// The pid of the calling process.
     fn own_pid(&self) -> Pid;
 
+    /// The boot that start times count from.
+    fn boot(&self) -> BootId;
+
     /// Takes hold of the process that has `pid` now.
     fn open(&mut self, pid: Pid) -> Opened<Self::Handle>;
+
+    /// The number that no other process of this boot has, where the system gives one.
+    fn inode(&mut self, process: &Self::Handle) -> Option<NonZeroU64>;
+
+    /// Whether the process still has its pid: it runs, or is a zombie that nobody has waited for.
+    fn has_its_pid(&mut self, process: &Self::Handle) -> bool;
 
     /// A look at the process that has `pid` now; `None` when there is none.
     fn stat(&mut self, pid: Pid) -> Option<Stat>;

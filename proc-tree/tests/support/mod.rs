@@ -175,6 +175,19 @@ pub fn caller(name: &str) -> Command {
     command
 }
 
+/// The same command inside of new namespaces, as options of `unshare` name them.
+pub fn inside(namespaces: &[&str], command: &Command) -> Command {
+    let mut outer = Command::new("unshare");
+    outer.args(namespaces).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
+        };
+    }
+    outer
+}
+
 /// The name of the caller that this process is, if it is one.
 pub fn called() -> Option<String> {
     std::env::var("LASTOUT_CALLER").ok()

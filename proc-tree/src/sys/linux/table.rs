@@ -4,11 +4,12 @@ use super::pidfd::{Pidfd, WaitSet, read_mark};
 use super::procfs::ProcFs;
 use crate::engine::{GroupSent, Listing, Opened, Sent, Stat, Table};
 use crate::evidence::Evidence;
-use crate::id::Pid;
+use crate::id::{BootId, Pid};
 use crate::signal::Signal;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// Descriptors that are left free, so that `/proc` can still be read, also by other threads.
@@ -54,8 +55,22 @@ impl Table for SystemTable {
             }
             Ok(pidfd) => Opened::Held(pidfd),
             Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => Opened::Exhausted,
-            Err(_) => Opened::Gone,
+            // Nobody, or a thread: the numbers of those are told apart by newer kernels.
+            Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Opened::Gone,
+            Err(_) => Opened::Refused,
         }
+    }
+
+    fn boot(&self) -> BootId {
+        super::boot()
+    }
+
+    fn inode(&mut self, process: &Pidfd) -> Option<NonZeroU64> {
+        process.inode()
+    }
+
+    fn has_its_pid(&mut self, process: &Pidfd) -> bool {
+        process.has_its_pid()
     }
 
     fn stat(&mut self, pid: Pid) -> Option<Stat> {

@@ -4,7 +4,7 @@ use crate::contain::Means;
 use crate::engine::{Refusal, Table};
 use crate::error::{AdoptError, Refused};
 use crate::evidence::Evidence;
-use crate::guarantee::{Guarantee, Level};
+use crate::guarantee::{Gap, Guarantee, Level};
 use crate::id::{Pid, ProcId};
 use crate::sys::{self, Identified, Pidfd, SystemTable};
 use crate::tree::Tree;
@@ -62,7 +62,15 @@ fn adopt_held(mut evidence: Evidence, pidfd: Option<Pidfd>) -> Result<Tree, Adop
     }
     let level = if evidence.sees_orphans() { Level::Evidence } else { Level::Walk };
     let guarantee = Guarantee::new(level, false, Vec::new());
-    let tree = Tree::new(evidence.root, pidfd, evidence, Means::default(), guarantee);
-    tree.mark_members().map_err(AdoptError::Io)?;
+    let mut tree = Tree::new(evidence.root, pidfd, evidence, Means::default(), guarantee);
+    match tree.inner().mark_members() {
+        Ok(true) => {}
+        Ok(false) => tree.lower(Gap::Unmarked),
+        // Nothing is to be done to it.
+        Err(error) => {
+            tree.disarm();
+            return Err(AdoptError::Io(error));
+        }
+    }
     Ok(tree)
 }

@@ -132,7 +132,8 @@ impl Error for AdoptError {
 pub enum KillError {
     /// Members still run: [`Report::survivors`] names them. Everybody else was killed.
     Survivors(Report),
-    /// Nobody is known to run, and the deadline came before it was known that nobody does.
+    /// No member is known to run, and it is not known that none does: the deadline came first, or the
+    /// guarantee of the report has a [gap](crate::Guarantee::gaps).
     Unconfirmed(Report),
     /// The process table, or the mechanism that holds the tree, could not be used.
     Io(io::Error),
@@ -158,8 +159,12 @@ impl fmt::Display for KillError {
                 }
                 Ok(())
             }
-            Self::Unconfirmed(_) => {
-                write!(f, "end the tree: the deadline came before it was seen empty")
+            Self::Unconfirmed(report) => {
+                write!(f, "end the tree: no member is seen, and ")?;
+                match report.guarantee.gaps().next() {
+                    Some(gap) => gap.fmt(f),
+                    None => write!(f, "not every process could be looked at before the deadline"),
+                }
             }
             Self::Io(_) => write!(f, "end the tree with what the system offers"),
         }
@@ -212,6 +217,8 @@ pub enum WaitError {
         /// How many at least; 0 when the last look was not finished by then.
         alive: usize,
     },
+    /// No member is seen, and the guarantee of the tree has a [gap](crate::Guarantee::gaps).
+    Unconfirmed,
     /// The process table, or the mechanism that holds the tree, could not be read.
     Io(io::Error),
 }
@@ -220,6 +227,9 @@ impl fmt::Display for WaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Deadline { alive } => write!(f, "wait for the tree: {alive} members still run"),
+            Self::Unconfirmed => {
+                write!(f, "wait for the tree: no member is seen, and not all can be")
+            }
             Self::Io(_) => write!(f, "wait for the tree with what the system offers"),
         }
     }
@@ -229,7 +239,7 @@ impl Error for WaitError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Io(source) => Some(source),
-            Self::Deadline { .. } => None,
+            Self::Deadline { .. } | Self::Unconfirmed => None,
         }
     }
 }

@@ -72,6 +72,10 @@ pub struct Guarantee {
     level: Level,
     dies_with_parent: bool,
     skipped: Vec<Skipped>,
+    #[cfg_attr(feature = "serde", serde(default))]
+    unmarked: bool,
+    #[cfg_attr(feature = "serde", serde(default))]
+    hidden: bool,
 }
 
 /// A stronger level that was not to be had, and why.
@@ -85,9 +89,50 @@ pub struct Skipped {
     pub why: String,
 }
 
+/// A means of the level that this tree does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum Gap {
+    /// A member does not carry the mark: the places for marks are taken by other trees, or closed by a
+    /// hard limit, or there was no time.
+    Unmarked,
+    /// The process table does not show every process that could be a member.
+    Hidden,
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unmarked => "not every member could be marked",
+            Self::Hidden => "the process table hides processes from the caller",
+        })
+    }
+}
+
 impl Guarantee {
     pub(crate) fn new(level: Level, dies_with_parent: bool, skipped: Vec<Skipped>) -> Self {
-        Self { level, dies_with_parent, skipped }
+        Self { level, dies_with_parent, skipped, unmarked: false, hidden: false }
+    }
+
+    pub(crate) fn with(mut self, gap: Gap) -> Self {
+        match gap {
+            Gap::Unmarked => self.unmarked = true,
+            Gap::Hidden => self.hidden = true,
+        }
+        self
+    }
+
+    /// What the tree lacks of its level. At a level that rests on what members carry, an end of a tree
+    /// with a gap is never confirmed.
+    pub fn gaps(&self) -> impl Iterator<Item = Gap> {
+        let unmarked = self.unmarked.then_some(Gap::Unmarked);
+        unmarked.into_iter().chain(self.hidden.then_some(Gap::Hidden))
+    }
+
+    /// Whether an end can be confirmed: by the kernel or a supervisor, or because there is no gap.
+    pub(crate) fn can_confirm(&self) -> bool {
+        self.gaps().next().is_none() || self.level.is_complete()
     }
 
     /// The level that holds.
@@ -95,9 +140,9 @@ impl Guarantee {
         self.level
     }
 
-    /// Whether no member can leave the tree; see [`Level::is_complete`].
+    /// Whether no member gets out of sight: [`Level::is_complete`], and there is no gap.
     pub fn is_complete(&self) -> bool {
-        self.level.is_complete()
+        self.level.is_complete() && self.gaps().next().is_none()
     }
 
     /// What the level cannot see; see [`Level::blind_spots`].
@@ -122,6 +167,9 @@ impl fmt::Display for Guarantee {
         write!(f, "{}, {complete}", self.level)?;
         if self.dies_with_parent {
             write!(f, ", dies with the caller")?;
+        }
+        for gap in self.gaps() {
+            write!(f, ", {gap}")?;
         }
         for skipped in &self.skipped {
             write!(f, "; no {}: {}", skipped.level, skipped.why)?;

@@ -116,7 +116,9 @@ impl Inner {
         report.elapsed = begin.elapsed();
         report.survivors = outcome.survivors;
         match report.is_clean() {
-            true if outcome.is_open => Err(KillError::Unconfirmed(report)),
+            true if outcome.is_open || !self.guarantee.can_confirm() => {
+                Err(KillError::Unconfirmed(report))
+            }
             true => Ok(report),
             false => Err(KillError::Survivors(report)),
         }
@@ -132,7 +134,8 @@ impl Inner {
     pub(crate) fn waited(&self, outcome: Outcome) -> Result<(), WaitError> {
         self.reap_orphans();
         match outcome.survivors.len() {
-            0 if !outcome.is_open => Ok(()),
+            0 if !outcome.is_open && self.guarantee.can_confirm() => Ok(()),
+            0 if !outcome.is_open => Err(WaitError::Unconfirmed),
             alive => Err(WaitError::Deadline { alive }),
         }
     }
@@ -161,26 +164,20 @@ impl Inner {
         }
     }
 
-    /// Marks everybody who is found, and whom they have started meanwhile, until nobody is new.
-    pub(crate) fn mark_members(&self) -> io::Result<()> {
-        let Some(mark) = self.evidence.mark.filter(|_| !self.evidence.unmarked) else {
-            return Ok(());
-        };
-        let mut marked = Vec::new();
-        loop {
-            let fresh = self.looking_engine()?.pids();
-            let before = marked.len();
-            for pid in fresh {
-                let Some(id) = ProcId::of(pid).filter(|id| !marked.contains(id)) else {
-                    continue;
-                };
-                if crate::sys::mark_exactly(id, mark) {
-                    marked.push(id);
-                }
-            }
-            if marked.len() == before {
-                return Ok(());
-            }
+    /// Gives the places of the mark back to trees that come later.
+    pub(crate) fn unmark(&self) {
+        if let Some(mark) = self.evidence.mark {
+            crate::sys::unmark_all(mark);
         }
+    }
+
+    /// Marks every member, so that what it starts from now on is found even as an orphan. Whether all
+    /// could be marked in time.
+    pub(crate) fn mark_members(&self) -> io::Result<bool> {
+        let Some(mark) = self.evidence.mark.filter(|_| !self.evidence.unmarked) else {
+            return Ok(true);
+        };
+        let engine = self.engine(Instant::now() + LOOK)?;
+        Ok(engine.looking_only().marking(mark).mark_all())
     }
 }

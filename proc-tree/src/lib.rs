@@ -44,7 +44,7 @@ pub use error::{AdoptError, KillError, KillTreeError, Refused, SpawnError, WaitE
 #[doc(inline)]
 pub use evidence::Evidence;
 #[doc(inline)]
-pub use guarantee::{Guarantee, Level, Skipped};
+pub use guarantee::{Gap, Guarantee, Level, Skipped};
 #[doc(inline)]
 pub use id::{ParseProcIdError, Pid, ProcId};
 #[doc(inline)]

@@ -6,7 +6,7 @@ use crate::contain::{Leaf, Link, Means};
 use crate::containment::Containment;
 use crate::error::{AdoptError, SpawnError};
 use crate::evidence::Evidence;
-use crate::guarantee::{Guarantee, Level, Skipped};
+use crate::guarantee::{Gap, Guarantee, Level, Skipped};
 use crate::id::{Pid, ProcId};
 use crate::sys::{Launch, MOST_DESCRIPTORS, Pidfd, Supervise};
 use crate::tree::Tree;
@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     /// Our end of the socket, and that of the supervisor.
     socket: Option<(OwnedFd, OwnedFd)>,
     mark: u64,
+    /// The child has a place for the mark.
+    is_marked: bool,
     level: Level,
     skipped: Vec<Skipped>,
     /// Handed to the child, and closed here when the spawn is over.
@@ -69,6 +71,7 @@ impl Plan {
             leaf: choice.leaf,
             socket: choice.socket,
             mark,
+            is_marked: crate::sys::can_mark_child(),
             level: choice.level,
             skipped,
             _descriptors: descriptors,
@@ -118,7 +121,10 @@ impl Plan {
             evidence = evidence.group(id.pid());
         }
         let skipped = std::mem::take(&mut self.skipped);
-        let guarantee = Guarantee::new(self.level, link.is_some(), skipped);
+        let mut guarantee = Guarantee::new(self.level, link.is_some(), skipped);
+        if !self.is_marked {
+            guarantee = guarantee.with(Gap::Unmarked);
+        }
         let means = Means { leaf: self.leaf.take(), link };
         Tree::new(Some(id), pidfd, evidence, means, guarantee)
     }
@@ -160,7 +166,7 @@ fn hold_supervised(socket: OwnedFd, process: std::process::Child) -> io::Result<
     let (link, id) = Link::connect(socket, process)?;
     let link = Arc::new(link);
     // It may have ended already, and its pid may have been reused.
-    let pidfd = Pidfd::open(id.pid()).ok().filter(|_| id.exists());
+    let pidfd = id.hold();
     Ok(Hold { root: Root::told(id, Arc::clone(&link)), pidfd, link: Some(link) })
 }
 
@@ -238,11 +244,11 @@ fn variable_name(mark: u64) -> String {
     format!("LASTOUT_TREE_{mark:016x}")
 }
 
-/// A number that no other tree has: large, so that no program mistakes it for a limit it could reach.
+/// A number that no other tree has.
 pub(crate) fn new_mark() -> u64 {
     let mut hasher = RandomState::new().build_hasher();
     hasher.write_u32(std::process::id());
-    (hasher.finish() >> 3) | (1 << 60)
+    crate::sys::mark_of(hasher.finish())
 }
 
 /// Occupies the numbers that the child will use, as far as they are free here.

@@ -6,7 +6,7 @@ use crate::contain::Means;
 use crate::containment::Containment;
 use crate::error::{AdoptError, SpawnError};
 use crate::evidence::Evidence;
-use crate::guarantee::Guarantee;
+use crate::guarantee::{Gap, Guarantee};
 use crate::id::{Pid, ProcId};
 use crate::inner::Inner;
 use crate::signal::Signal;
@@ -156,15 +156,22 @@ impl Tree {
         &self.inner
     }
 
-    pub(crate) fn mark_members(&self) -> io::Result<()> {
-        self.inner.mark_members()
+    /// Lowers the guarantee of a tree that nobody shares yet.
+    pub(crate) fn lower(&mut self, gap: Gap) {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.guarantee = inner.guarantee.clone().with(gap);
+        }
     }
 }
 
 impl Drop for Tree {
     fn drop(&mut self) {
+        if !self.armed.load(Ordering::Relaxed) {
+            self.inner.unmark();
+            return;
+        }
         // Nobody is there to be told: whoever wants to know calls `kill`.
-        if self.armed.load(Ordering::Relaxed) && self.kill_blocking(self.drop_budget).is_err() {
+        if self.kill_blocking(self.drop_budget).is_err() {
             crate::rest::hand_over(&self.inner);
         }
     }

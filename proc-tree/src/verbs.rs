@@ -85,7 +85,7 @@ impl Tree {
             self.inner().ask(*request).map_err(KillError::Io)?;
             match self.wait_empty(request.grace).await {
                 Ok(()) => return Ok(self.inner().ended_by_itself(begin)),
-                Err(WaitError::Deadline { .. }) => {}
+                Err(WaitError::Deadline { .. } | WaitError::Unconfirmed) => {}
                 Err(WaitError::Io(error)) => return Err(KillError::Io(error)),
             }
         }
@@ -105,7 +105,7 @@ impl Tree {
             self.inner().ask(*request).map_err(KillError::Io)?;
             match self.wait_empty_blocking(request.grace) {
                 Ok(()) => return Ok(self.inner().ended_by_itself(begin)),
-                Err(WaitError::Deadline { .. }) => {}
+                Err(WaitError::Deadline { .. } | WaitError::Unconfirmed) => {}
                 Err(WaitError::Io(error)) => return Err(KillError::Io(error)),
             }
         }

@@ -23,6 +23,27 @@ impl<T: Table> Engine<T> {
         self
     }
 
+    /// Makes it mark whom it finds.
+    pub(crate) fn marking(mut self, mark: u64) -> Self {
+        self.marks = Some(mark);
+        self
+    }
+
+    /// Finds everybody there is now, and whom they have started meanwhile, until nobody is new. Whether
+    /// everybody was marked before the deadline.
+    pub(crate) fn mark_all(&mut self) -> bool {
+        loop {
+            let before = self.members.len();
+            self.look();
+            if self.members.len() == before {
+                return self.unmarked == 0 && !self.fell_short() && !self.is_blind;
+            }
+            if Instant::now() >= self.deadline {
+                return false;
+            }
+        }
+    }
+
     /// Whether the looks so far have seen everybody; otherwise no descriptor was free for some.
     pub(crate) fn saw_everybody(&mut self) -> bool {
         !self.fell_short() && !self.is_blind

@@ -170,7 +170,7 @@ impl<T: Table> Engine<T> {
                 return 0;
             }
             is_first = false;
-            let mut found = self.catch_marked_of(&fresh);
+            let mut found = self.catch_marked_of(&fresh, thorough);
             if found == 0 && (written || numbers) {
                 for pid in fresh {
                     let claims = (written && self.table.carries(pid, &self.evidence))
@@ -190,17 +190,17 @@ impl<T: Table> Engine<T> {
             return 0;
         }
         let strangers = self.strangers();
-        self.catch_marked_of(&strangers)
+        self.catch_marked_of(&strangers, false)
     }
 
-    fn catch_marked_of(&mut self, pids: &[Pid]) -> usize {
+    fn catch_marked_of(&mut self, pids: &[Pid], thorough: bool) -> usize {
         let Some(mark) = self.evidence.mark else {
             return 0;
         };
         let mut found = 0;
         for pid in pids {
             // Zombies carry the mark as well, and there may be thousands that nobody waits for.
-            if self.table.is_marked(*pid, mark)
+            if self.table.is_marked(*pid, mark, thorough)
                 && self.table.stat(*pid).is_some_and(|stat| !stat.is_dead())
             {
                 found += usize::from(self.admit(*pid, Claim::Evidence));
@@ -299,6 +299,9 @@ impl<T: Table> Engine<T> {
             Some(Sent::Denied) => Hold::Denied,
             Some(Sent::Gone | Sent::Unheld) => return false,
         };
+        if let Some(mark) = self.marks {
+            self.unmarked += usize::from(!self.table.mark(&handle, pid, mark));
+        }
         self.index.insert(pid, self.members.len());
         self.members.push(Member {
             id,
@@ -347,7 +350,7 @@ impl<T: Table> Engine<T> {
 
     fn has_evidence(&mut self, stat: &Stat) -> bool {
         let mark = self.evidence.mark;
-        mark.is_some_and(|mark| self.table.is_marked(stat.pid, mark))
+        mark.is_some_and(|mark| self.table.is_marked(stat.pid, mark, true))
             || self.table.carries(stat.pid, &self.evidence)
             || self.stat_is_evidence(stat)
     }

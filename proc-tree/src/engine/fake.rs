@@ -36,6 +36,8 @@ pub(super) struct Proc {
     pub(super) stops_after: Option<u32>,
     /// SIGKILL stays pending.
     pub(super) stuck: bool,
+    /// Every place for a mark is closed.
+    pub(super) unmarkable: bool,
     /// Stays as a zombie: its parent does not wait.
     pub(super) lingers: bool,
     stopping: bool,
@@ -95,6 +97,7 @@ impl World {
             foreign: false,
             stops_after: Some(1),
             stuck: false,
+            unmarkable: false,
             lingers: false,
             stopping: false,
         };
@@ -331,7 +334,14 @@ impl Table for FakeTable {
         self.with(|world| std::mem::take(&mut world.ran_short))
     }
 
-    fn is_marked(&mut self, pid: Pid, mark: u64) -> bool {
+    fn mark(&mut self, process: &Handle, _pid: Pid, mark: u64) -> bool {
+        self.with(|world| {
+            let process = world.same(process).filter(|p| !p.unmarkable);
+            process.map(|p| p.mark = Some(mark)).is_some()
+        })
+    }
+
+    fn is_marked(&mut self, pid: Pid, mark: u64, _thorough: bool) -> bool {
         self.with(|world| world.procs.get(&pid).is_some_and(|p| p.mark == Some(mark)))
     }
 

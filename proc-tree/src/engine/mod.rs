@@ -130,6 +130,10 @@ pub(crate) struct Engine<T: Table> {
     phase: Phase,
     /// Members are stopped when they are found.
     stops: bool,
+    /// Members get this mark when they are found.
+    marks: Option<u64>,
+    /// How many members could not be marked.
+    unmarked: usize,
     /// A process that members descend from, and that is none: it is looked through.
     keeper: Option<Pid>,
     /// The deadline came before the last scan had seen everybody: it does not prove that nobody is left.
@@ -173,6 +177,8 @@ impl<T: Table> Engine<T> {
             scans_for_children: false,
             phase: Phase::Freeze { since: now, looks: 0 },
             stops: true,
+            marks: None,
+            unmarked: 0,
             keeper: None,
             is_cut_short: false,
             ran_short: false,

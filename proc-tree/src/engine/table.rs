@@ -132,8 +132,12 @@ pub(crate) trait Table {
     /// may not have been seen.
     fn ran_short(&mut self) -> bool;
 
-    /// Whether the process that has `pid` now carries the mark.
-    fn is_marked(&mut self, pid: Pid, mark: u64) -> bool;
+    /// Whether the process that has `pid` now carries the mark. A thorough look also sees the marks of
+    /// other users' processes.
+    fn is_marked(&mut self, pid: Pid, mark: u64, thorough: bool) -> bool;
+
+    /// Puts the mark on the process that is held, which has `pid`; whether it carries it.
+    fn mark(&mut self, process: &Self::Handle, pid: Pid, mark: u64) -> bool;
 
     /// Whether the process that has `pid` now carries a variable or an argument of the evidence.
     fn carries(&mut self, pid: Pid, evidence: &Evidence) -> bool;

@@ -4,6 +4,7 @@
 //! here nothing allocates, locks or panics, and every call is one that a signal handler may make.
 #![expect(unsafe_code, reason = "code between fork and exec, and the raw calls it is made of")]
 
+use super::mark::put_on_self;
 use super::supervise::Supervise;
 use std::io;
 use std::os::fd::RawFd;
@@ -52,7 +53,8 @@ impl Launch {
             write_byte(door, b'0')?;
         }
         if let Some(mark) = self.mark {
-            set_mark(mark);
+            // Whether there is a place was asked before the spawn: the guarantee says so.
+            put_on_self(mark);
         }
         self.enter_group()?;
         self.place_descriptors()
@@ -88,18 +90,6 @@ impl Launch {
 /// How many descriptors one spawn may hand over: they are moved through an array, because nothing
 /// may be allocated there.
 pub(crate) const MOST_DESCRIPTORS: usize = 32;
-
-/// Marks the calling process. Without the mark the tree is held by the rest of the evidence.
-fn set_mark(mark: u64) {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is live and writable.
-    if unsafe { libc::getrlimit(libc::RLIMIT_LOCKS, &raw mut limit) } == 0 && limit.rlim_max > mark
-    {
-        limit.rlim_cur = mark;
-        // SAFETY: `limit` is live.
-        unsafe { libc::setrlimit(libc::RLIMIT_LOCKS, &raw const limit) };
-    }
-}
 
 fn write_byte(descriptor: RawFd, byte: u8) -> io::Result<()> {
     let at: *const u8 = &raw const byte;

@@ -1,6 +1,7 @@
 //! Linux: `/proc` read through one directory descriptor, processes held by pidfds.
 
 mod launch;
+mod mark;
 mod pidfd;
 mod procfs;
 mod raw;
@@ -9,6 +10,7 @@ mod supervise;
 mod table;
 
 pub(crate) use launch::{Launch, MOST_DESCRIPTORS, enter_new_pid_namespace};
+pub(crate) use mark::{can_mark_child, mark_of};
 pub(crate) use pidfd::{Bell, Pidfd, WaitSet, poll_all, wait_readable};
 pub(crate) use procfs::{ProcFs, boot};
 pub(crate) use supervise::{EXITED, KILL, KILLED, LET_LIVE, LeafFiles, MESSAGE, ROOT, Supervise};
@@ -89,22 +91,14 @@ pub(crate) fn occupy(number: RawFd, by: &OwnedFd) -> io::Result<Option<OwnedFd>>
     Ok((copy.as_raw_fd() == number).then_some(copy))
 }
 
-/// Marks this very process; whether it carries the mark afterwards.
-///
-/// Limits are set by number. When the process ended meanwhile, and its number went to another one, that
-/// other one is unmarked again: nobody is killed for a mark that was not meant for him.
-pub(crate) fn mark_exactly(id: ProcId, mark: u64) -> bool {
-    let Some(pidfd) = id.hold() else {
-        return false;
+/// Takes the mark off everybody who carries it.
+pub(crate) fn unmark_all(mark: u64) {
+    let Ok(mut table) = Lookout::open() else {
+        return;
     };
-    if pidfd.is_dead() || !pidfd::write_mark(id.pid(), mark) {
-        return false;
+    for pid in table.all() {
+        mark::remove(pid, mark);
     }
-    let still = pidfd.has_its_pid();
-    if !still {
-        pidfd::remove_mark(id.pid(), mark);
-    }
-    still
 }
 
 /// Looks at processes for people, never for signals.
@@ -193,7 +187,7 @@ pub(crate) fn reap_marked_children(mark: u64, root: Option<Pid>) {
     let mut children = Vec::new();
     table.children(std::process::id(), &mut children);
     for child in children {
-        if Some(child) == root || pidfd::read_mark(child) != Some(mark) {
+        if Some(child) == root || mark::carries(child, mark) != Ok(true) {
             continue;
         }
         // Our own unreaped child: its pid is its own, and nobody else can know of it.

@@ -1,5 +1,5 @@
-//! Processes held by descriptor, the set that waits for them, and the two calls that have no safe
-//! wrapper: a signal to the group of a pidfd, and reading another process's limit.
+//! Processes held by descriptor, the set that waits for them, and the one call that has no safe wrapper:
+//! a signal to the group of a pidfd.
 #![expect(unsafe_code, reason = "system calls that rustix does not offer")]
 
 use crate::engine::GroupSent;
@@ -162,46 +162,6 @@ impl WaitSet {
 impl AsFd for WaitSet {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
-    }
-}
-
-/// The soft limit in which the mark of a tree is kept. The kernel has ignored `RLIMIT_LOCKS` since
-/// 2.4.25, passes it on at fork and at exec, and shows it to the same user: it stays on a daemon
-/// that left its group, its session, its parent and its environment behind.
-const MARKED: libc::__rlimit_resource_t = libc::RLIMIT_LOCKS;
-
-/// The mark that `pid` carries; `None` when it carries none or may not be read.
-pub(crate) fn read_mark(pid: Pid) -> Option<u64> {
-    let limit = limit_of(pid, None)?;
-    (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
-}
-
-/// Puts `mark` on the process that has `pid` now; the caller checks that it was the right one.
-pub(crate) fn write_mark(pid: Pid, mark: u64) -> bool {
-    let Some(old) = limit_of(pid, None) else {
-        return false;
-    };
-    let marked = libc::rlimit { rlim_cur: mark.min(old.rlim_max), rlim_max: old.rlim_max };
-    limit_of(pid, Some(&marked)).is_some() && read_mark(pid) == Some(mark)
-}
-
-fn limit_of(pid: Pid, new: Option<&libc::rlimit>) -> Option<libc::rlimit> {
-    // Pid 0 means the caller itself, and is no process of the table.
-    let pid = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0)?;
-    let mut old = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    let new = new.map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: `new` is null or a live limit, `old` is a live and writable one.
-    let outcome = unsafe { libc::prlimit(pid, MARKED, new, &raw mut old) };
-    (outcome == 0).then_some(old)
-}
-
-/// Takes `mark` off the process that has `pid` now, if it carries it.
-pub(crate) fn remove_mark(pid: Pid, mark: u64) {
-    if read_mark(pid) == Some(mark)
-        && let Some(old) = limit_of(pid, None)
-    {
-        let plain = libc::rlimit { rlim_cur: old.rlim_max, rlim_max: old.rlim_max };
-        limit_of(pid, Some(&plain));
     }
 }
 

@@ -146,6 +146,11 @@ impl ProcFs {
             && self.buffer.split(|byte| *byte == 0).any(|variable| variable == entry)
     }
 
+    /// Whether the limits of `pid` hold the mark.
+    pub(crate) fn shows_mark(&mut self, pid: Pid, mark: u64) -> bool {
+        self.read(format_args!("{pid}/limits")).is_ok() && super::mark::is_in(&self.buffer, mark)
+    }
+
     /// Whether `marker` stands whole in the command line of `pid`.
     ///
     /// Programs that set a title join their arguments by spaces, so a space ends an argument too.

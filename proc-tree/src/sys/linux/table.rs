@@ -1,6 +1,7 @@
 //! The real process table: `/proc` to look, pidfds to act, one epoll set to wait.
 
-use super::pidfd::{Pidfd, WaitSet, read_mark};
+use super::mark;
+use super::pidfd::{Pidfd, WaitSet};
 use super::procfs::ProcFs;
 use crate::engine::{GroupSent, Listing, Opened, Sent, Stat, Table};
 use crate::evidence::Evidence;
@@ -94,8 +95,23 @@ impl Table for SystemTable {
         self.proc.ran_short()
     }
 
-    fn is_marked(&mut self, pid: Pid, mark: u64) -> bool {
-        read_mark(pid) == Some(mark)
+    fn is_marked(&mut self, pid: Pid, mark: u64, thorough: bool) -> bool {
+        match mark::carries(pid, mark) {
+            Ok(carries) => carries,
+            // It belongs to another user, and shows its limits to everybody in a file.
+            Err(Errno::PERM) => thorough && self.proc.shows_mark(pid, mark),
+            Err(_) => false,
+        }
+    }
+
+    fn mark(&mut self, process: &Pidfd, pid: Pid, mark: u64) -> bool {
+        // Limits are set by number. Whoever has the number now is the one that is held.
+        let is_marked = mark::put(pid, mark);
+        let was_right = process.has_its_pid();
+        if !was_right {
+            mark::remove(pid, mark);
+        }
+        is_marked && was_right
     }
 
     fn carries(&mut self, pid: Pid, evidence: &Evidence) -> bool {

@@ -78,24 +78,17 @@ pub(crate) struct Root {
 #[derive(Debug)]
 enum Way {
     /// It is our child.
-    Own(Pidfd, Mutex<State>),
+    Own(Pidfd, Mutex<Option<ExitStatus>>),
     /// It is the child of the supervisor, which tells.
     Told(Arc<Link>),
-}
-
-#[derive(Debug)]
-enum State {
-    Running(std::process::Child),
-    Ended(ExitStatus),
-    /// Only in the drop.
-    LetGo,
+    /// It was gone before it could be held, because the caller ignores SIGCHLD.
+    Lost,
 }
 
 impl Root {
     /// The root is our child.
-    pub(crate) fn own(process: std::process::Child, id: ProcId, pidfd: Pidfd) -> Self {
-        let state = Mutex::new(State::Running(process));
-        Self { id, way: Way::Own(pidfd, state) }
+    pub(crate) fn own(id: ProcId, pidfd: Pidfd) -> Self {
+        Self { id, way: Way::Own(pidfd, Mutex::new(None)) }
     }
 
     /// The root is the child of a supervisor.
@@ -103,38 +96,40 @@ impl Root {
         Self { id, way: Way::Told(link) }
     }
 
+    /// The root is gone, and nobody can say how it has ended.
+    pub(crate) fn lost(id: ProcId) -> Self {
+        Self { id, way: Way::Lost }
+    }
+
     pub(crate) fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
-        let state = match &self.way {
+        let (pidfd, known) = match &self.way {
             Way::Told(link) => return Ok(link.root_status()),
-            Way::Own(_, state) => state,
+            Way::Lost => return Err(io::Error::from_raw_os_error(libc::ECHILD)),
+            Way::Own(pidfd, known) => (pidfd, known),
         };
-        let mut state = lock(state);
-        match &mut *state {
-            State::LetGo => Ok(None),
-            State::Ended(status) => Ok(Some(*status)),
-            State::Running(process) => {
-                let status = process.try_wait()?;
-                if let Some(status) = status {
-                    *state = State::Ended(status);
-                }
-                Ok(status)
-            }
+        let mut known = lock(known);
+        if known.is_none() {
+            *known = pidfd.reap()?;
         }
+        Ok(*known)
     }
 
     fn wait_until(&self, until: Instant) -> io::Result<Option<ExitStatus>> {
         if let Some(status) = self.try_wait()? {
             return Ok(Some(status));
         }
-        wait_readable(self.end(), until)?;
+        if let Some(end) = self.end() {
+            wait_readable(end, until)?;
+        }
         self.try_wait()
     }
 
-    /// Readable when the root has ended.
-    pub(crate) fn end(&self) -> BorrowedFd<'_> {
+    /// Readable when the root has ended; `None` for one that is gone.
+    pub(crate) fn end(&self) -> Option<BorrowedFd<'_>> {
         match &self.way {
-            Way::Own(pidfd, _) => pidfd.as_fd(),
-            Way::Told(link) => link.news(),
+            Way::Own(pidfd, _) => Some(pidfd.as_fd()),
+            Way::Told(link) => Some(link.news()),
+            Way::Lost => None,
         }
     }
 }
@@ -143,16 +138,13 @@ impl Drop for Root {
     /// Leaves no zombie: what still runs was let live, and is waited for in the background.
     fn drop(&mut self) {
         if matches!(self.try_wait(), Ok(None))
-            && let Way::Own(pidfd, state) = &self.way
+            && let Way::Own(pidfd, _) = &self.way
         {
-            let process = std::mem::replace(&mut *lock(state), State::LetGo);
-            if let State::Running(process) = process {
-                reap_later(pidfd.as_fd(), process);
-            }
+            reap_later(pidfd.clone());
         }
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(known: &Mutex<Option<ExitStatus>>) -> MutexGuard<'_, Option<ExitStatus>> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,57 +1,80 @@
-//! [`TreeCommand`]: the commands that a tree can be spawned from, and the way to keep one's own spawn.
+//! [`Spawn`]: what a tree can be started from. [`TreeCommand`]: a way to keep one's own spawn.
 
 use crate::child::Child;
 use crate::containment::Containment;
 use crate::error::{AdoptError, SpawnError};
 use crate::id::Pid;
+use crate::program::Program;
 use crate::spawn::Plan;
 use crate::tree::Tree;
-use std::io;
 use std::process::Command;
 
 mod sealed {
     pub trait Sealed {}
     impl Sealed for std::process::Command {}
+    impl Sealed for crate::Program {}
     #[cfg(feature = "tokio")]
     impl Sealed for tokio::process::Command {}
 }
 
-/// A command that a tree can be spawned from: that of std, and with the feature `tokio` that of tokio.
-pub trait TreeCommand: sealed::Sealed {
+/// What a tree can be started from: a [`Program`], a command of std, and with the feature `tokio` one of tokio.
+///
+/// A `Program` starts in a time that does not grow with the caller's memory. For a command std forks the
+/// caller: with 1 GiB of memory that takes tens of milliseconds, in which every other thread of the
+/// caller that touches new memory stands still.
+pub trait Spawn: sealed::Sealed {
     /// The handle of the root.
     type Child;
 
+    /// Starts it.
+    #[doc(hidden)]
+    fn start(&mut self, containment: Containment) -> Result<(Tree, Self::Child), SpawnError>;
+}
+
+impl Spawn for Program {
+    type Child = Child;
+
+    fn start(&mut self, containment: Containment) -> Result<(Tree, Child), SpawnError> {
+        crate::spawn::start_program(self, containment)
+    }
+}
+
+impl Spawn for Command {
+    type Child = Child;
+
+    fn start(&mut self, containment: Containment) -> Result<(Tree, Child), SpawnError> {
+        crate::spawn::start_command(self, containment)
+    }
+}
+
+/// A command that its owner spawns: that of std, and with the feature `tokio` that of tokio.
+pub trait TreeCommand: Spawn {
     /// The command of std underneath.
     #[doc(hidden)]
     fn as_std(&mut self) -> &mut Command;
 
-    /// The handle, made from that of std.
-    #[doc(hidden)]
-    fn wrap(child: Child) -> io::Result<Self::Child>;
-
     /// Prepares the next spawn of this command, for those who keep a spawn of their own.
     ///
     /// Call [`Contained::adopt`] with the pid that the spawn returned. A supervisor would be that pid, so
-    /// the level is [`Cgroup`](crate::Level::Cgroup) or [`Evidence`](crate::Level::Evidence).
+    /// the level is [`Cgroup`](crate::Level::Cgroup) or [`Evidence`](crate::Level::Evidence). Nothing that
+    /// the command does later belongs to the tree: dropping the preparation, or the adoption, ends it.
+    /// Std has no way to take a hook out of a command, so an inert one stays for each call.
+    ///
+    /// The members of a command with variables of its own are not recognised by a variable: that would
+    /// have to stay in the command.
     ///
     /// # Errors
     ///
     /// As [`Tree::spawn`], for what happens before the start.
     fn contain(&mut self, containment: Containment) -> Result<Contained, SpawnError> {
-        let plan = Plan::make(self.as_std(), containment, false)?;
+        let plan = crate::spawn::contain_command(self.as_std(), containment)?;
         Ok(Contained { plan })
     }
 }
 
 impl TreeCommand for Command {
-    type Child = Child;
-
     fn as_std(&mut self) -> &mut Command {
         self
-    }
-
-    fn wrap(child: Child) -> io::Result<Child> {
-        Ok(child)
     }
 }
 

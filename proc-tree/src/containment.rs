@@ -12,8 +12,21 @@ use std::os::fd::{OwnedFd, RawFd};
 pub struct Containment {
     pub(crate) demanded: Option<Level>,
     pub(crate) die_with_parent: bool,
-    pub(crate) keep_group: bool,
+    pub(crate) standing: Standing,
+    pub(crate) copies_caller: bool,
     pub(crate) descriptors: Vec<(RawFd, OwnedFd)>,
+}
+
+/// Where the root stands among process groups and sessions.
+#[derive(Debug, Default)]
+pub(crate) enum Standing {
+    /// It leads a process group of its own.
+    #[default]
+    OwnGroup,
+    /// It stays in the group of the caller.
+    CallersGroup,
+    /// It leads a session of its own, perhaps with this controlling terminal.
+    Session(Option<OwnedFd>),
 }
 
 impl Containment {
@@ -27,22 +40,44 @@ impl Containment {
         Self { demanded: Some(level), ..Self::default() }
     }
 
-    /// Ends the tree also when the calling process is killed with SIGKILL.
+    /// Ends the tree even if the calling process is killed with SIGKILL.
     ///
     /// A supervisor is put above the tree that watches a socket to the calling *process*: not the
     /// kernel's death signal, which fires when the *thread* that spawned ends. The supervisor costs one
-    /// process, which shares the memory of the caller until either writes to it.
+    /// small process; see [`SupervisorForm`](crate::SupervisorForm).
     pub fn die_with_parent(mut self) -> Self {
         self.die_with_parent = true;
         self
     }
 
-    /// Leaves the root in the process group of the caller.
+    /// Makes a supervisor a copy of the caller, where it would be a program that is executed from memory.
     ///
-    /// By default it leads a group of its own. Then Ctrl-C reaches the caller alone, which decides
+    /// For machines that watch or forbid programs without a file on a disk: some security tools report each.
+    /// The copy costs a fork of the caller, and gives back the memory that it does not need.
+    pub fn supervise_by_copy(mut self) -> Self {
+        self.copies_caller = true;
+        self
+    }
+
+    /// Leaves the root in the process group of the caller. No signal is ever sent to that group.
+    ///
+    /// By default the root leads a group of its own. Then Ctrl-C reaches the caller alone, which decides
     /// what to do with the tree, and the root cannot read from the terminal of the caller.
     pub fn keep_group(mut self) -> Self {
-        self.keep_group = true;
+        self.standing = Standing::CallersGroup;
+        self
+    }
+
+    /// Makes the root the leader of a session of its own, without a controlling terminal.
+    pub fn new_session(mut self) -> Self {
+        self.standing = Standing::Session(None);
+        self
+    }
+
+    /// Makes the root the leader of a session of its own with this controlling terminal, such as the inner
+    /// end of a pseudoterminal. Its standard streams are not changed.
+    pub fn new_session_on(mut self, terminal: impl Into<OwnedFd>) -> Self {
+        self.standing = Standing::Session(Some(terminal.into()));
         self
     }
 

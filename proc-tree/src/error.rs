@@ -15,9 +15,20 @@ pub enum SpawnError {
     Command {
         /// The program, as it was given.
         program: String,
+        /// What failed.
+        step: SpawnStep,
         /// What the system said.
         source: io::Error,
     },
+    /// The program was described in a way that no system call can take.
+    Invalid {
+        /// The program, as it was given.
+        program: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A command of tokio was spawned outside of a tokio runtime with its I/O enabled, which its pipes need.
+    NoRuntime,
     /// The level that was demanded is not to be had here.
     Unavailable {
         /// That level.
@@ -42,7 +53,12 @@ pub enum SpawnError {
 impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Command { program, .. } => write!(f, "start {program}"),
+            Self::Command { program, step: SpawnStep::Process, .. } => write!(f, "start {program}"),
+            Self::Command { program, step, .. } => write!(f, "start {program}: {step}"),
+            Self::Invalid { program, why } => write!(f, "start {program}: {why}"),
+            Self::NoRuntime => {
+                write!(f, "start a command of tokio: no runtime with its I/O enabled is current")
+            }
             Self::Unavailable { level, why } => {
                 write!(f, "contain the tree by {level}: {why}")
             }
@@ -60,8 +76,75 @@ impl Error for SpawnError {
             Self::Command { source, .. }
             | Self::Descriptor { source, .. }
             | Self::Lost { source } => Some(source),
-            Self::Unavailable { .. } => None,
+            Self::Unavailable { .. } | Self::Invalid { .. } | Self::NoRuntime => None,
         }
+    }
+}
+
+/// What a new process was doing when its start failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[repr(i32)]
+pub enum SpawnStep {
+    /// The process was being made; for a `Command`, whatever std does before the exec, and the exec.
+    Process = 1,
+    /// It was joining the cgroup of its tree.
+    Cgroup,
+    /// It was becoming the leader of a process group.
+    Group,
+    /// It was becoming the leader of a session.
+    Session,
+    /// It was taking its controlling terminal.
+    Terminal,
+    /// It was putting its descriptors in place.
+    Descriptors,
+    /// It was changing its user, group or groups.
+    User,
+    /// It was entering its directory.
+    Directory,
+    /// It was executing the program.
+    Program,
+    /// It was setting up its PID namespace.
+    Namespace,
+    /// Its supervisor was being started.
+    Supervisor,
+}
+
+impl SpawnStep {
+    /// The step with this number, as a new process reports it.
+    pub(crate) fn from_raw(number: i32) -> Option<Self> {
+        const ALL: [SpawnStep; 11] = [
+            SpawnStep::Process,
+            SpawnStep::Cgroup,
+            SpawnStep::Group,
+            SpawnStep::Session,
+            SpawnStep::Terminal,
+            SpawnStep::Descriptors,
+            SpawnStep::User,
+            SpawnStep::Directory,
+            SpawnStep::Program,
+            SpawnStep::Namespace,
+            SpawnStep::Supervisor,
+        ];
+        ALL.into_iter().find(|step| *step as i32 == number)
+    }
+}
+
+impl fmt::Display for SpawnStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Process => "make the process",
+            Self::Cgroup => "join the cgroup of the tree",
+            Self::Group => "lead a process group",
+            Self::Session => "lead a session",
+            Self::Terminal => "take the controlling terminal",
+            Self::Descriptors => "put the descriptors in place",
+            Self::User => "change the user",
+            Self::Directory => "enter the directory",
+            Self::Program => "execute the program",
+            Self::Namespace => "set up the pid namespace",
+            Self::Supervisor => "start the supervisor",
+        })
     }
 }
 

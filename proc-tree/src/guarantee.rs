@@ -76,6 +76,24 @@ pub struct Guarantee {
     unmarked: bool,
     #[cfg_attr(feature = "serde", serde(default))]
     hidden: bool,
+    #[cfg_attr(feature = "serde", serde(default))]
+    supervisor: Option<Box<SupervisorForm>>,
+}
+
+/// What the supervisor of a tree is. Both forms do the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum SupervisorForm {
+    /// A program of a few KiB with a command line of its own, executed from memory.
+    Program,
+    /// A copy of the calling process, which shows its command line, and keeps its code and what it has
+    /// mapped from files.
+    #[non_exhaustive]
+    Copy {
+        /// Why it is not the program.
+        why: String,
+    },
 }
 
 /// A stronger level that was not to be had, and why.
@@ -112,7 +130,7 @@ impl fmt::Display for Gap {
 
 impl Guarantee {
     pub(crate) fn new(level: Level, dies_with_parent: bool, skipped: Vec<Skipped>) -> Self {
-        Self { level, dies_with_parent, skipped, unmarked: false, hidden: false }
+        Self { level, dies_with_parent, skipped, unmarked: false, hidden: false, supervisor: None }
     }
 
     pub(crate) fn with(mut self, gap: Gap) -> Self {
@@ -133,6 +151,16 @@ impl Guarantee {
     /// Whether an end can be confirmed: by the kernel or a supervisor, or because there is no gap.
     pub(crate) fn can_confirm(&self) -> bool {
         self.gaps().next().is_none() || self.level.is_complete()
+    }
+
+    pub(crate) fn with_supervisor(mut self, form: Option<SupervisorForm>) -> Self {
+        self.supervisor = form.map(Box::new);
+        self
+    }
+
+    /// What the supervisor of the tree is, if it has one.
+    pub fn supervisor(&self) -> Option<&SupervisorForm> {
+        self.supervisor.as_deref()
     }
 
     /// The level that holds.
@@ -170,6 +198,10 @@ impl fmt::Display for Guarantee {
         }
         for gap in self.gaps() {
             write!(f, ", {gap}")?;
+        }
+
+        if let Some(SupervisorForm::Copy { why }) = self.supervisor() {
+            write!(f, "; the supervisor is a copy of the caller: {why}")?;
         }
         for skipped in &self.skipped {
             write!(f, "; no {}: {}", skipped.level, skipped.why)?;

@@ -18,6 +18,7 @@ mod id;
 mod identity;
 mod inner;
 mod policy;
+mod program;
 mod report;
 mod rest;
 mod signal;
@@ -34,21 +35,23 @@ mod wait;
 #[doc(inline)]
 pub use child::Child;
 #[doc(inline)]
-pub use command::{Contained, TreeCommand};
+pub use command::{Contained, Spawn, TreeCommand};
 #[doc(inline)]
 pub use containment::Containment;
 #[doc(inline)]
 pub use deadline::Deadline;
 #[doc(inline)]
-pub use error::{AdoptError, KillError, KillTreeError, Refused, SpawnError, WaitError};
+pub use error::{AdoptError, KillError, KillTreeError, Refused, SpawnError, SpawnStep, WaitError};
 #[doc(inline)]
 pub use evidence::Evidence;
 #[doc(inline)]
-pub use guarantee::{Gap, Guarantee, Level, Skipped};
+pub use guarantee::{Gap, Guarantee, Level, Skipped, SupervisorForm};
 #[doc(inline)]
 pub use id::{ParseProcIdError, Pid, ProcId};
 #[doc(inline)]
 pub use policy::Policy;
+#[doc(inline)]
+pub use program::{Io, Program};
 #[doc(inline)]
 pub use report::{Report, Survivor, SurvivorReason};
 #[doc(inline)]

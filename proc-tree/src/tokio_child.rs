@@ -1,13 +1,17 @@
 //! [`TokioChild`]: the root of a tree that was spawned from tokio's command.
 
 use crate::child::{Child, Root};
-use crate::command::TreeCommand;
+use crate::command::{Spawn, TreeCommand};
+use crate::containment::Containment;
+use crate::error::SpawnError;
 use crate::id::ProcId;
+use crate::tree::Tree;
 use crate::wait::ready;
 use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::net::unix::pipe;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
 /// The root of a spawned tree: its pipes for tokio, and how it ended. Otherwise like [`Child`].
@@ -54,29 +58,64 @@ impl TokioChild {
 }
 
 impl Root {
-    async fn wait(&self) -> io::Result<ExitStatus> {
+    pub(crate) async fn wait(&self) -> io::Result<ExitStatus> {
         loop {
             if let Some(status) = self.try_wait()? {
                 return Ok(status);
             }
-            ready(self.end(), Instant::now() + Duration::from_secs(3600)).await;
+            if let Some(end) = self.end() {
+                ready(end, Instant::now() + Duration::from_secs(3600)).await;
+            }
         }
     }
 }
 
-impl TreeCommand for Command {
+impl Child {
+    /// Gives its pipes to the tokio runtime that is current.
+    ///
+    /// # Errors
+    ///
+    /// When no runtime with its I/O enabled is current, or its reactor takes no more. Then the pipes are
+    /// closed; the root and its tree are as before.
+    pub fn on_tokio(mut self) -> io::Result<TokioChild> {
+        if !has_runtime() {
+            return Err(io::Error::other("no tokio runtime with its I/O enabled is current"));
+        }
+        Ok(TokioChild {
+            stdin: self.stdin.take().map(ChildStdin::from_std).transpose()?,
+            stdout: self.stdout.take().map(ChildStdout::from_std).transpose()?,
+            stderr: self.stderr.take().map(ChildStderr::from_std).transpose()?,
+            root: self.root,
+        })
+    }
+}
+
+/// Whether pipes can be given to the runtime that is current. Tokio has no question for its I/O, and panics.
+fn has_runtime() -> bool {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        return false;
+    };
+    let asks = std::panic::AssertUnwindSafe(|| {
+        let _entered = runtime.enter();
+        drop(io::pipe().and_then(|(reader, _)| pipe::Receiver::from_owned_fd(reader.into())));
+    });
+    std::panic::catch_unwind(asks).is_ok()
+}
+
+impl Spawn for Command {
     type Child = TokioChild;
 
+    fn start(&mut self, containment: Containment) -> Result<(Tree, TokioChild), SpawnError> {
+        if !has_runtime() {
+            return Err(SpawnError::NoRuntime);
+        }
+        let (tree, child) = crate::spawn::start_command(self.as_std_mut(), containment)?;
+        Ok((tree, child.on_tokio().map_err(|source| SpawnError::Lost { source })?))
+    }
+}
+
+impl TreeCommand for Command {
     fn as_std(&mut self) -> &mut std::process::Command {
         self.as_std_mut()
-    }
-
-    fn wrap(mut child: Child) -> io::Result<TokioChild> {
-        Ok(TokioChild {
-            stdin: child.stdin.take().map(ChildStdin::from_std).transpose()?,
-            stdout: child.stdout.take().map(ChildStdout::from_std).transpose()?,
-            stderr: child.stderr.take().map(ChildStderr::from_std).transpose()?,
-            root: Arc::clone(&child.root),
-        })
     }
 }

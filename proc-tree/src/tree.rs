@@ -1,7 +1,7 @@
 //! [`Tree`]: a root and everybody who descends from it, owned.
 
 use crate::child::Root;
-use crate::command::TreeCommand;
+use crate::command::Spawn;
 use crate::contain::Means;
 use crate::containment::Containment;
 use crate::error::{AdoptError, SpawnError};
@@ -10,7 +10,6 @@ use crate::guarantee::{Gap, Guarantee};
 use crate::id::{Pid, ProcId};
 use crate::inner::Inner;
 use crate::signal::Signal;
-use crate::spawn::Plan;
 use crate::sys::Pidfd;
 use std::io;
 use std::sync::Arc;
@@ -37,7 +36,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Starts `command` as the root of a tree that is held together by `containment`.
+    /// Starts `program` as the root of a tree that is held together by `containment`.
     ///
     /// ```
     /// use lastout_proc_tree::{Containment, Tree};
@@ -59,11 +58,11 @@ impl Tree {
     ///
     /// When the command cannot be started, when a descriptor cannot be handed over, and when the
     /// containment demands a level that is not to be had. Then nothing runs.
-    pub fn spawn<C: TreeCommand>(
-        command: &mut C,
+    pub fn spawn<P: Spawn>(
+        program: &mut P,
         containment: Containment,
-    ) -> Result<(Self, C::Child), SpawnError> {
-        Plan::make(command.as_std(), containment, true)?.start(command)
+    ) -> Result<(Self, P::Child), SpawnError> {
+        program.start(containment)
     }
 
     /// Takes over the process with this pid and its descendants, whoever started them.

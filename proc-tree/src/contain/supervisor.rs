@@ -1,7 +1,8 @@
 //! The caller's side of a supervisor: the socket to it, and what it has said.
 
 use crate::id::ProcId;
-use crate::sys::{EXITED, KILL, KILLED, LET_LIVE, MESSAGE, Pidfd, ROOT, wait_readable};
+use crate::signal::Signal;
+use crate::sys::{EXITED, KILL, KILLED, LET_LIVE, MESSAGE, Pidfd};
 use crate::wait::reap_later;
 use rustix::io::Errno;
 use rustix::net::{
@@ -10,13 +11,8 @@ use rustix::net::{
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How long a supervisor that has started may take to name the root. It does so before the exec that
-/// the spawn has waited for, so the message is there, unless the supervisor was killed meanwhile.
-const FIRST_WORD: Duration = Duration::from_secs(10);
 
 /// A running supervisor. Dropping it closes the socket, and then the supervisor kills the tree
 /// unless it was told to let it live.
@@ -25,15 +21,14 @@ pub(crate) struct Link {
     socket: OwnedFd,
     id: ProcId,
     end: Pidfd,
+    root: Option<Pidfd>,
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
-    /// Taken by the drop alone.
-    process: Option<Child>,
-    /// How the supervisor itself has ended, once it was waited for.
-    ended: Option<ExitStatus>,
+    /// Whether the supervisor ended because nobody was left, once it was waited for.
+    is_concluded: Option<bool>,
     /// How the root has ended.
     root: Option<ExitStatus>,
     /// How many the supervisor has killed, as its last word says.
@@ -47,22 +42,9 @@ impl Link {
         Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
     }
 
-    /// Takes hold of a supervisor that was just started; also returns who the root is. On a failure
-    /// the socket is closed, and the supervisor kills what it has.
-    pub(crate) fn connect(socket: OwnedFd, process: Child) -> io::Result<(Self, ProcId)> {
-        let lost = || io::Error::new(io::ErrorKind::UnexpectedEof, "the supervisor ended early");
-        let id = ProcId::of(process.id()).ok_or_else(lost)?;
-        let link = Self {
-            end: Pidfd::open(process.id())?,
-            id,
-            socket,
-            state: Mutex::new(State { process: Some(process), ended: None, root: None, killed: 0 }),
-        };
-        wait_readable(link.socket.as_fd(), Instant::now() + FIRST_WORD)?;
-        match link.next_message(RecvFlags::DONTWAIT) {
-            Some((ROOT, pid, start)) => Ok((link, ProcId::new(pid, start))),
-            _ => Err(lost()),
-        }
+    /// Takes hold of a supervisor that was just started, and of its root.
+    pub(crate) fn new(socket: OwnedFd, id: ProcId, end: Pidfd, root: Option<Pidfd>) -> Self {
+        Self { socket, id, end, root, state: Mutex::default() }
     }
 
     /// Which process the supervisor is.
@@ -90,8 +72,10 @@ impl Link {
         self.tell(LET_LIVE);
     }
 
+    /// Whoever belongs to the same user may stop a supervisor, so each word wakes it as well.
     fn tell(&self, word: u8) {
-        let _ = send(&self.socket, &[word], SendFlags::NOSIGNAL);
+        let _ = send(&self.socket, &[word], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        let _ = self.end.signal(Signal::CONT);
     }
 
     /// How the root has ended, if it has. A root whose supervisor was killed has been killed, too.
@@ -104,11 +88,17 @@ impl Link {
             let peeked = self.next_message(RecvFlags::DONTWAIT | RecvFlags::PEEK);
             state.root = match peeked {
                 Some((EXITED, _, status)) => Some(ExitStatus::from_raw(status as i32)),
-                _ if is_gone => Some(ExitStatus::from_raw(libc::SIGKILL)),
+                _ if is_gone => Some(self.status_without_supervisor()),
                 _ => None,
             };
         }
         state.root
+    }
+
+    /// The supervisor was killed, and its death has killed the root, which may have ended before.
+    fn status_without_supervisor(&self) -> ExitStatus {
+        let told = self.root.as_ref().and_then(Pidfd::told_status);
+        told.unwrap_or_else(|| ExitStatus::from_raw(libc::SIGKILL))
     }
 
     /// Waits for the supervisor itself, if it has ended, so that it is no zombie; whether it ended
@@ -119,17 +109,20 @@ impl Link {
         }
         self.root_status();
         let mut state = self.state();
-        if state.ended.is_none() {
-            let process = state.process.as_mut();
-            state.ended = process.and_then(|process| process.try_wait().ok().flatten());
+        if state.is_concluded.is_none() {
+            let status = self.end.reap().ok().flatten();
+            let mut said_goodbye = false;
             // Nobody needs the messages to wake any more: the end of the socket does.
             while let Some((tag, _, value)) = self.next_message(RecvFlags::DONTWAIT) {
                 if tag == KILLED {
+                    said_goodbye = true;
                     state.killed = usize::try_from(value).unwrap_or(usize::MAX);
                 }
             }
+            // Whoever ignores SIGCHLD may not learn how it ended; then its last word tells.
+            state.is_concluded = Some(status.map_or(said_goodbye, |status| status.success()));
         }
-        Some(state.ended.is_some_and(|status| status.success()))
+        state.is_concluded
     }
 
     /// How many it has killed, once it was seen to be gone.
@@ -161,8 +154,7 @@ impl Drop for Link {
     /// The supervisor ends when the tree does, which may be long after us.
     fn drop(&mut self) {
         if self.conclude().is_none() {
-            let process = self.state().process.take();
-            process.into_iter().for_each(|process| reap_later(self.end.as_fd(), process));
+            reap_later(self.end.clone());
         }
     }
 }

@@ -4,7 +4,7 @@
 //! It starts with the first watch and ends when there has been none for a second. A watch has a
 //! descriptor of its own, so what the thread polls is open for as long as it polls it.
 
-use crate::sys::{Bell, poll_all};
+use crate::sys::{Bell, Pidfd, poll_all};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
@@ -33,8 +33,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     watches: BTreeMap<u64, Entry>,
-    /// Children whose handles were dropped while they ran, each with its pidfd.
-    orphans: Vec<(Arc<OwnedFd>, std::process::Child)>,
+    /// Children whose handles were dropped while they ran.
+    orphans: Vec<Pidfd>,
     next: u64,
     /// Rung when the list of watches has changed. With the pid of the process whose thread
     /// it wakes; there while that thread runs, which closes it.
@@ -104,13 +104,10 @@ impl Drop for Watch {
 }
 
 /// Waits for a child in the background, whenever it ends.
-pub(crate) fn reap_later(fd: BorrowedFd<'_>, child: std::process::Child) {
-    let Ok(fd) = fd.try_clone_to_owned() else {
-        return;
-    };
+pub(crate) fn reap_later(child: Pidfd) {
     let shared = shared();
     let mut state = shared.state();
-    state.orphans.push((Arc::new(fd), child));
+    state.orphans.push(child);
     // Without a thread the child is a zombie until this process ends, as it is with std alone.
     let _ = shared.call(&mut state);
 }
@@ -142,12 +139,12 @@ impl Shared {
         loop {
             let (watched, orphans, until) = {
                 let mut state = self.state();
-                state.orphans.retain_mut(|(_, child)| matches!(child.try_wait(), Ok(None)));
+                state.orphans.retain(|child| matches!(child.reap(), Ok(None)));
                 let open = state.watches.iter().filter(|(_, entry)| entry.outcome.is_none());
                 let watched: Vec<_> = open
                     .map(|(number, entry)| (*number, Arc::clone(&entry.fd), entry.until))
                     .collect();
-                let orphans: Vec<_> = state.orphans.iter().map(|(fd, _)| Arc::clone(fd)).collect();
+                let orphans = state.orphans.clone();
                 if !watched.is_empty() || !orphans.is_empty() {
                     idle_since = Instant::now();
                 }
@@ -159,8 +156,9 @@ impl Shared {
                 let until = watched.iter().map(|(_, _, until)| *until).min();
                 (watched, orphans, until.unwrap_or(end))
             };
-            let fds = watched.iter().map(|(_, fd, _)| fd).chain(&orphans);
-            let fds = std::iter::once(bell.as_fd()).chain(fds.map(|fd| fd.as_fd()));
+            let fds =
+                watched.iter().map(|(_, fd, _)| fd.as_fd()).chain(orphans.iter().map(AsFd::as_fd));
+            let fds = std::iter::once(bell.as_fd()).chain(fds);
             let readable = poll_all(&fds.collect::<Vec<_>>(), until);
             bell.silence();
             self.settle(&watched, &readable);

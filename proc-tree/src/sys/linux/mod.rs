@@ -1,20 +1,33 @@
 //! Linux: `/proc` read through one directory descriptor, processes held by pidfds.
 
+mod birth;
+mod direct;
+mod helper;
+mod kin;
 mod launch;
 mod mark;
 mod pidfd;
 mod procfs;
 mod raw;
+mod recipe;
 mod stat;
 mod supervise;
 mod table;
+mod told;
+mod watch;
 
-pub(crate) use launch::{Launch, MOST_DESCRIPTORS, enter_new_pid_namespace};
-pub(crate) use mark::{can_mark_child, mark_of};
+pub(crate) use birth::{Born, start};
+pub(crate) use helper::helper;
+pub(crate) use launch::{Launch, MOST_DESCRIPTORS, Place, enter_new_pid_namespace};
+pub(crate) use mark::mark_of;
 pub(crate) use pidfd::{Bell, Pidfd, WaitSet, poll_all, wait_readable};
 pub(crate) use procfs::{ProcFs, boot};
-pub(crate) use supervise::{EXITED, KILL, KILLED, LET_LIVE, LeafFiles, MESSAGE, ROOT, Supervise};
+pub(crate) use raw::children_are_ignored;
+pub(crate) use recipe::{Executable, Recipe, Strings, User};
+pub(crate) use supervise::{LeafFiles, Supervise};
 pub(crate) use table::SystemTable;
+pub(crate) use told::ToldPage;
+pub(crate) use watch::{EXITED, KILL, KILLED, LET_LIVE, MESSAGE};
 
 use crate::id::{Pid, ProcId};
 use rustix::io::Errno;
@@ -79,6 +92,16 @@ pub(crate) fn identify(pid: Pid) -> Identified {
     }
 }
 
+/// The identity of a process that is held from its birth on, under its number here.
+///
+/// One that was waited for already, because the caller ignores SIGCHLD, has no start that could be read: it
+/// started at 0, as no process does.
+pub(crate) fn identify_held(pid: Pid, held: &Pidfd) -> ProcId {
+    let stat = ProcFs::open().ok().and_then(|mut proc| proc.stat(pid));
+    let start = stat.filter(|_| held.has_its_pid()).map_or(0, |stat| stat.start);
+    ProcId::from_parts(boot(), pid, start, held.inode())
+}
+
 /// Occupies a descriptor number that is to be given to a child, when it is free here.
 pub(crate) fn occupy(number: RawFd, by: &OwnedFd) -> io::Result<Option<OwnedFd>> {
     use rustix::process::{Resource, getrlimit};
@@ -89,6 +112,19 @@ pub(crate) fn occupy(number: RawFd, by: &OwnedFd) -> io::Result<Option<OwnedFd>>
     }
     let copy = rustix::io::fcntl_dupfd_cloexec(by, number)?;
     Ok((copy.as_raw_fd() == number).then_some(copy))
+}
+
+/// The same descriptor under a number that no standard stream has.
+pub(crate) fn above_standard(descriptor: OwnedFd) -> io::Result<OwnedFd> {
+    match descriptor.as_raw_fd() {
+        0..=2 => Ok(rustix::io::fcntl_dupfd_cloexec(&descriptor, 3)?),
+        _ => Ok(descriptor),
+    }
+}
+
+/// The parent of the process that has `pid` now.
+pub(crate) fn parent_of(pid: Pid) -> Option<Pid> {
+    ProcFs::open().ok()?.stat(pid).map(|stat| stat.parent)
 }
 
 /// Takes the mark off everybody who carries it.
@@ -140,6 +176,9 @@ impl Lookout {
 
 /// Whether a supervisor can find its children here; otherwise why not.
 pub(crate) fn can_supervise() -> Result<(), String> {
+    if !cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")) {
+        return Err("the supervisor has no system calls for this architecture".into());
+    }
     let lists = std::fs::exists("/proc/thread-self/children");
     match lists.is_ok_and(|lists| lists) {
         true => Ok(()),

@@ -12,6 +12,8 @@ use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -81,6 +83,55 @@ impl Pidfd {
             return None;
         }
         NonZeroU64::new(fstat(&self.0).ok()?.st_ino)
+    }
+
+    /// Takes a descriptor that the kernel has made for a process.
+    pub(crate) fn from_owned(pidfd: OwnedFd) -> Self {
+        Self(Arc::new(pidfd))
+    }
+
+    /// The pid of the process as this process sees it; `None` when it is gone.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        let path = format!("/proc/self/fdinfo/{}", self.0.as_raw_fd());
+        let text = std::fs::read_to_string(path).ok()?;
+        let pid = text.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+        pid.trim().parse().ok().filter(|pid| *pid > 0)
+    }
+
+    /// Waits for this child if it has ended, so that it is no zombie. When the kernel has waited already,
+    /// because the caller ignores SIGCHLD, newer kernels still tell how it ended.
+    pub(crate) fn reap(&self) -> io::Result<Option<ExitStatus>> {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        match waitid(WaitId::PidFd(self.0.as_fd()), options) {
+            Ok(None) => Ok(None),
+            Ok(Some(status)) => {
+                let core = if status.dumped() { 0x80 } else { 0 };
+                let ended = status.terminating_signal().map(|signal| signal | core);
+                let code = status.exit_status().unwrap_or(0);
+                Ok(Some(ExitStatus::from_raw(ended.unwrap_or((code & 0xff) << 8))))
+            }
+            Err(Errno::CHILD) if self.is_dead() => match self.told_status() {
+                Some(status) => Ok(Some(status)),
+                None => Err(Errno::CHILD.into()),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How a process ended that was waited for, as Linux 6.15 keeps it.
+    pub(crate) fn told_status(&self) -> Option<ExitStatus> {
+        // The first form of `struct pidfd_info`: a mask, 52 bytes of ids, and the status.
+        const GET_INFO: libc::Ioctl = 0xC040_FF0B_u32 as libc::Ioctl;
+        const EXIT: u64 = 1 << 3;
+        let mut info = [EXIT, 0, 0, 0, 0, 0, 0, 0];
+        // SAFETY: the request names the size of the memory, 64 bytes, which is live and writable.
+        let outcome = unsafe { libc::ioctl(self.0.as_raw_fd(), GET_INFO, info.as_mut_ptr()) };
+        let status = info[7].to_ne_bytes();
+        let is_told = outcome == 0 && info[0] & EXIT != 0;
+        is_told.then(|| {
+            ExitStatus::from_raw(i32::from_ne_bytes([status[4], status[5], status[6], status[7]]))
+        })
     }
 }
 

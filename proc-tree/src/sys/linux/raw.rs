@@ -1,11 +1,12 @@
-//! System calls that may be made between fork and exec, in a copy of a process of many threads: each a
-//! single call on plain memory.
+//! System calls that may be made before an exec, in a copy of a process of many threads or in its very
+//! memory: each a single call on plain memory.
 #![expect(unsafe_code, reason = "raw system calls")]
 
-use super::launch::check;
-use std::io;
 use std::os::fd::RawFd;
 use std::ptr;
+
+/// The signals that a thread holds back, as the kernel keeps them.
+pub(super) type Mask = u64;
 
 /// Forks without the handlers that libc runs around a fork: they take locks.
 pub(super) fn fork() -> libc::pid_t {
@@ -16,74 +17,77 @@ pub(super) fn fork() -> libc::pid_t {
     pid as libc::pid_t
 }
 
-pub(super) fn block_all_signals() -> io::Result<libc::sigset_t> {
-    // SAFETY: all-zero bytes are a valid set, a plain array of integers.
-    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `all` is writable.
-    unsafe { libc::sigfillset(&raw mut all) };
-    let mut before = all;
-    // SAFETY: both sets are live, and `before` is writable.
-    check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const all, &raw mut before) })?;
-    Ok(before)
+/// Blocks every signal that can be, also the two that libc keeps for itself.
+pub(super) fn block_all_signals() -> Mask {
+    let (all, mut before): (Mask, Mask) = (Mask::MAX, 0);
+    let (all, old) = (&raw const all, &raw mut before);
+    // SAFETY: both sets are live and of the size that the call is told.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, all, old, size_of::<Mask>())
+    };
+    before
 }
 
-pub(super) fn set_mask(mask: &libc::sigset_t) {
-    // SAFETY: the set is live; the old one is not asked for.
-    unsafe { libc::sigprocmask(libc::SIG_SETMASK, mask, ptr::null_mut()) };
+pub(super) fn set_mask(mask: Mask) {
+    let (new, old) = (&raw const mask, ptr::null_mut::<Mask>());
+    // SAFETY: the set is live and of the size that the call is told; the old one is not asked for.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, new, old, size_of::<Mask>())
+    };
 }
 
-/// A descriptor that is readable when a child has ended. A caller that ignores the signal would have
-/// its children waited for by the kernel, so the default is put back.
-pub(super) fn watch_children() -> RawFd {
-    // SAFETY: sets the default action, which is a constant and runs no code.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-    // SAFETY: all-zero bytes are a valid set.
-    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `set` is writable.
-    unsafe { libc::sigaddset(&raw mut set, libc::SIGCHLD) };
-    // SAFETY: `set` is live.
-    unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) }
-}
-
-/// Closes everything that was inherited: pipes must see their end when the tree is gone.
-pub(super) fn keep_only(mut kept: [RawFd; 3]) {
-    kept.sort_unstable();
-    let mut from = 0;
-    for fd in kept {
-        if fd >= from {
-            close_range(from, fd - 1);
-            from = fd + 1;
+/// Gives each signal that has a handler its default action: a handler would run on memory that is not this
+/// process's own. What is ignored stays ignored.
+pub(super) fn drop_handlers() {
+    // The kernel's own form, larger than on any architecture: the handler is its first word.
+    let mut action = [0usize; 16];
+    let size = size_of::<Mask>();
+    for signal in 1..=64 {
+        // SAFETY: the memory is writable and large enough; nothing is set.
+        let outcome = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                ptr::null::<usize>(),
+                action.as_mut_ptr(),
+                size,
+            )
+        };
+        if outcome == 0 && action[0] != libc::SIG_DFL && action[0] != libc::SIG_IGN {
+            let default = [0usize; 16];
+            // SAFETY: all zero is the default action, which runs no code.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_rt_sigaction,
+                    signal,
+                    default.as_ptr(),
+                    ptr::null_mut::<usize>(),
+                    size,
+                )
+            };
         }
     }
-    close_range(from, RawFd::MAX);
 }
 
-pub(super) fn close_range(from: RawFd, to: RawFd) {
-    if from > to {
-        return;
-    }
-    let (first, last) = (from.cast_unsigned(), to.cast_unsigned());
-    // SAFETY: nothing in this process uses the descriptors any more.
-    let outcome = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-    if outcome != 0 {
-        // Older than Linux 5.9: one by one, as far as descriptors usually go.
-        (from..=to.min(65_535)).for_each(close);
-    }
+/// Gives SIGPIPE its default action, as std does for its children: the runtime of Rust ignores it.
+pub(super) fn heed_broken_pipes() {
+    // SAFETY: sets the default action, which is a constant and runs no code.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
-pub(super) fn poll_in(fd: RawFd) -> libc::pollfd {
-    libc::pollfd { fd, events: libc::POLLIN, revents: 0 }
+/// Whether the kernel waits for the children of this process by itself.
+pub(crate) fn children_are_ignored() -> bool {
+    // SAFETY: all-zero bytes are a valid action.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: the memory is writable; nothing is set.
+    let known = unsafe { libc::sigaction(libc::SIGCHLD, ptr::null(), &raw mut action) } == 0;
+    known && action.sa_sigaction == libc::SIG_IGN
 }
 
-pub(super) fn prctl(option: libc::c_int, value: libc::c_ulong) {
+pub(super) fn prctl(option: libc::c_int, value: libc::c_ulong) -> libc::c_int {
     let no: libc::c_ulong = 0;
-    // SAFETY: the options that are used take a number, or a name that is terminated.
-    unsafe { libc::prctl(option, value, no, no, no) };
-}
-
-pub(super) fn open(path: &std::ffi::CStr) -> RawFd {
-    // SAFETY: the path is terminated.
-    unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) }
+    // SAFETY: the options that are used take a number.
+    unsafe { libc::prctl(option, value, no, no, no) }
 }
 
 pub(super) fn close(fd: RawFd) {
@@ -91,19 +95,24 @@ pub(super) fn close(fd: RawFd) {
     unsafe { libc::close(fd) };
 }
 
-pub(super) fn read(fd: RawFd, into: &mut [u8]) -> isize {
-    // SAFETY: the buffer is writable for its length.
-    unsafe { libc::read(fd, into.as_mut_ptr().cast(), into.len()) }
-}
-
 /// Reads a short file; returns how much.
 pub(super) fn read_file(path: &std::ffi::CStr, into: &mut [u8]) -> usize {
-    let file = open(path);
-    let length = read(file, into);
+    // SAFETY: the path is terminated.
+    let file = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    // SAFETY: the buffer is writable for its length.
+    let length = unsafe { libc::read(file, into.as_mut_ptr().cast(), into.len()) };
     close(file);
     usize::try_from(length).unwrap_or(0)
 }
 
-pub(super) fn errno() -> i32 {
-    io::Error::last_os_error().raw_os_error().unwrap_or(0)
+/// Waits for one child of this process.
+pub(super) fn reap_one(child: libc::pid_t) {
+    // SAFETY: the status is not asked for.
+    unsafe { libc::waitpid(child, ptr::null_mut(), 0) };
+}
+
+/// Ends this process at once, without running anything of the caller's.
+pub(super) fn exit(code: libc::c_int) -> ! {
+    // SAFETY: no code of this process runs after it.
+    unsafe { libc::_exit(code) }
 }

@@ -1,33 +1,22 @@
-//! The supervisor: the process between the caller and a tree.
+//! How a process becomes a supervisor: it runs the helper program, or goes on as a copy of the caller.
 //!
-//! The child that std forks stays what it is, a copy of the caller that never execs, and becomes the
-//! supervisor; it forks again, and *that* child goes on to exec the command. The supervisor is a
-//! subreaper: whoever becomes an orphan in the tree becomes its child. It ends when it has no
-//! children left, so its end is the end of the tree, and it kills all of them when it is told to, or
-//! when the socket to the caller closes because the caller is gone.
-//!
-//! ```text
-//!   caller ──socket── supervisor ── root ── …
-//!                          └────── orphans of the tree
-//! ```
-//!
-//! It signals nobody but its own children, and the group of the root while the root is held: numbers
-//! that nobody else can have, because nobody but itself waits for them. Like everything between fork and
-//! exec it allocates nothing, takes no lock and does not panic: system calls on plain memory are all.
-#![expect(unsafe_code, reason = "a forked process that may only make raw system calls")]
+//! The loop itself is in `watch.rs`. Between the start of a process and its exec the rules of `launch.rs`
+//! hold.
+#![expect(unsafe_code, reason = "code before an exec, and a copy that gives its memory back")]
 
-use super::launch::check;
-use super::raw::{
-    block_all_signals, close, errno, fork, keep_only, open, poll_in, prctl, read, read_file,
-    set_mask, watch_children,
-};
+use super::direct;
+use super::launch::{Fault, errno, unless_negative};
+use super::raw::{block_all_signals, fork, prctl, read_file, reap_one, set_mask};
 use super::stat::parse;
-use std::io;
+use super::told::Told;
+use super::watch::{Order, watch};
+use crate::error::SpawnStep;
+use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;
 use std::ptr;
 
-/// What the supervisor needs to know. Lives in the memory that the fork copies.
-#[derive(Debug, Default)]
+/// What the supervisor needs to know. Lives in memory that it shares or that the fork copies.
+#[derive(Debug)]
 pub(crate) struct Supervise {
     /// Its end of the socket to the caller.
     pub(crate) control: RawFd,
@@ -35,221 +24,189 @@ pub(crate) struct Supervise {
     pub(crate) namespace: bool,
     /// The leaf of the tree: emptied and removed when the caller is gone.
     pub(crate) leaf: Option<LeafFiles>,
+    /// The helper program; without it the supervisor is a copy of the caller.
+    pub(crate) helper: Option<RawFd>,
+    /// The variables by which trees around this one recognise their members.
+    pub(crate) variables: Vec<CString>,
 }
 
 /// The leaf, as far as the supervisor needs it.
 #[derive(Debug)]
 pub(crate) struct LeafFiles {
     pub(crate) kill: RawFd,
-    pub(crate) path: std::ffi::CString,
+    pub(crate) path: CString,
 }
 
-/// What the caller tells the supervisor.
-pub(crate) const KILL: u8 = b'K';
-/// Live on without the caller.
-pub(crate) const LET_LIVE: u8 = b'L';
+/// The name of the helper in `ps -f`; the pid of the root follows.
+pub(super) const NAME: &CStr = c"lastout-supervisor";
 
-/// A message to the caller: a tag and eight bytes, or for the root its pid and start.
-pub(crate) const ROOT: u8 = b'R';
-pub(crate) const EXITED: u8 = b'X';
-/// Its last word: how many it has killed.
-pub(crate) const KILLED: u8 = b'D';
-pub(crate) const MESSAGE: usize = 13;
-
-/// The name of the supervisor in `ps`, at most 15 bytes and a NUL.
-const NAME: &[u8; 15] = b"lastout-superv\0";
+/// How many variables of outer trees the helper keeps: they are passed through an array.
+const MOST_VARIABLES: usize = 30;
 
 impl Supervise {
-    /// Splits the calling process: returns in the root, and never in the supervisor.
-    pub(super) fn split(&self) -> io::Result<()> {
-        // From before the fork on, so that no orphan is too early.
-        prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
-        let before = block_all_signals()?;
+    /// Splits a process that was forked from the caller: returns in the root, and never in the supervisor.
+    pub(super) fn split(&self, told: &Told) -> Result<(), Fault> {
+        let failed = |errno| Fault { step: SpawnStep::Supervisor, errno };
+        prepare();
+        let ignored = heed_children();
+        let before = block_all_signals();
         match fork() {
             0 => {
-                set_mask(&before);
-                self.begin_root()
+                if ignored {
+                    ignore_children();
+                }
+                set_mask(before);
+                self.begin_root(told, true)
             }
-            root if root > 0 => {
-                let mut watch = Watch::new(self, root);
-                watch.run()
-            }
-            _ => Err(io::Error::last_os_error()),
+            root if root > 0 => self.go_on(told, root, false),
+            _ => Err(failed(errno())),
         }
     }
 
-    fn begin_root(&self) -> io::Result<()> {
+    /// What the root does first, below its supervisor.
+    pub(super) fn begin_root(&self, told: &Told, tells: bool) -> Result<(), Fault> {
         // When the supervisor is killed by somebody, the root goes too: the supervisor has one
         // thread, so this is its end and not that of a thread.
         prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong);
-        let mut text = [0; 1024];
-        let length = read_file(c"/proc/self/stat", &mut text);
-        let stat = text.get(..length).and_then(|text| Some(parse(text)?.0));
-        let stat = stat.ok_or(io::ErrorKind::Unsupported)?;
-        send(self.control, ROOT, stat.pid, stat.start);
+        if tells {
+            // Read before the namespace shows its own `/proc`, so the pid is the one that the caller sees.
+            let mut text = [0; 1024];
+            let length = read_file(c"/proc/self/stat", &mut text);
+            let stat = text.get(..length).and_then(|text| Some(parse(text)?.0));
+            if let Some(stat) = stat {
+                told.set_root(stat.pid.cast_signed(), stat.start);
+            }
+        }
         if self.namespace {
-            show_namespace()?;
+            show_namespace().map_err(|errno| Fault { step: SpawnStep::Namespace, errno })?;
         }
         Ok(())
     }
-}
 
-/// The state of the supervisor.
-struct Watch<'a> {
-    order: &'a Supervise,
-    control: RawFd,
-    signals: RawFd,
-    root: libc::pid_t,
-    root_is_reaped: bool,
-    kills: bool,
-    /// Who has died of SIGKILL since it was told to kill. Orphans fall to it, so that is nearly all.
-    killed: u64,
-    /// The caller has let the tree live on.
-    let_live: bool,
-}
-
-impl<'a> Watch<'a> {
-    fn new(order: &'a Supervise, root: libc::pid_t) -> Self {
-        // SAFETY: a system call without pointers; a group of its own keeps the signals of the
-        // terminal, and of whoever kills the group of the caller, away.
-        unsafe { libc::setpgid(0, 0) };
-        prctl(libc::PR_SET_NAME, NAME.as_ptr() as libc::c_ulong);
-        let signals = watch_children();
-        keep_only([order.control, signals, order.leaf.as_ref().map_or(-1, |leaf| leaf.kill)]);
-        // SAFETY: a system call on a literal; it holds no directory of the caller.
-        unsafe { libc::chdir(c"/".as_ptr()) };
-        Self {
-            order,
-            control: order.control,
-            signals,
-            root,
-            root_is_reaped: false,
-            kills: false,
-            killed: 0,
-            let_live: false,
+    /// The supervisor, once the root is there: never returns to the caller's code. One that still has the
+    /// memory of the caller cannot go on in it.
+    pub(super) fn go_on(&self, told: &Told, root: libc::pid_t, shares_memory: bool) -> ! {
+        direct::lead_a_group();
+        // SAFETY: a system call without pointers. From here on the table is this process's own.
+        unsafe { libc::unshare(libc::CLONE_FILES) };
+        let kill = self.leaf.as_ref().map_or(-1, |leaf| leaf.kill);
+        // The socket is above the standard ones, so this order overwrites neither.
+        for (from, to) in [(kill, 1), (self.control, 0)] {
+            // SAFETY: a system call without pointers.
+            unsafe { libc::dup2(from, to) };
         }
+        if let Some(helper) = self.helper {
+            let errno = self.run_helper(helper, root);
+            if shares_memory {
+                told.fail(Fault { step: SpawnStep::Supervisor, errno });
+                direct::kill(root, libc::SIGKILL);
+                reap_one(root);
+                direct::exit(127);
+            }
+        }
+        told.set_copy();
+        self.watch_as_copy(root)
     }
 
-    fn run(&mut self) -> ! {
-        loop {
-            if !self.reap() {
-                self.finish();
-            }
-            if self.kills {
-                self.strike();
-            }
-            let mut fds = [poll_in(self.control), poll_in(self.signals)];
-            let timeout = self.patience();
-            // SAFETY: both entries are live.
-            unsafe { libc::poll(fds.as_mut_ptr(), 2, timeout) };
-            if fds[0].revents != 0 {
-                self.hear();
-            }
-            if fds[1].revents != 0 {
-                let mut buffer = [0; 1024];
-                read(self.signals, &mut buffer);
-            }
+    /// Executes the helper; returns only when that fails, with the error.
+    fn run_helper(&self, helper: RawFd, root: libc::pid_t) -> i32 {
+        let mut pid = [0; 12];
+        write_number(root, &mut pid);
+        let flag = if self.namespace { c"n" } else { c"-" };
+        let leaf = self.leaf.as_ref().map_or(ptr::null(), |leaf| leaf.path.as_ptr());
+        let arguments = [NAME.as_ptr(), pid.as_ptr(), flag.as_ptr(), leaf, ptr::null()];
+        let mut variables = [ptr::null(); MOST_VARIABLES + 1];
+        for (variable, slot) in self.variables.iter().zip(variables.iter_mut().take(MOST_VARIABLES))
+        {
+            *slot = variable.as_ptr();
         }
+        execute_file(helper, arguments.as_ptr(), variables.as_ptr())
     }
 
-    /// For how many milliseconds nothing has to be done: for ever, unless children may be missed.
-    fn patience(&self) -> libc::c_int {
-        match (self.kills, self.signals) {
-            (true, _) => 2,
-            (false, ..0) => 50,
-            (false, _) => -1,
-        }
-    }
-
-    /// Waits for every child that has ended; whether any child is left.
-    fn reap(&mut self) -> bool {
-        loop {
-            let mut status = 0;
-            // SAFETY: `status` is writable. All children here are of the tree: this process never
-            // runs anything else.
-            let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
-            if pid <= 0 {
-                return pid == 0 || errno() == libc::EINTR;
-            }
-            let is_struck = libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL;
-            self.killed += u64::from(self.kills && is_struck);
-            if pid == self.root {
-                self.root_is_reaped = true;
-                send(self.order.control, EXITED, 0, u64::from(status.cast_unsigned()));
-            }
-        }
-    }
-
-    /// Takes what the caller said; its silence for ever means that it is gone.
-    fn hear(&mut self) {
-        let mut word = [0; 1];
-        match read(self.control, &mut word) {
-            1 if word[0] == KILL => self.kills = true,
-            1 if word[0] == LET_LIVE => self.let_live = true,
-            1 => {}
-            _ => {
-                // Closed: there is nothing more to poll.
-                self.control = -1;
-                self.kills |= !self.let_live;
-            }
-        }
-    }
-
-    /// Kills the group of the root, and every child there is now. Their children become ours.
-    fn strike(&mut self) {
-        if self.order.namespace {
-            self.finish();
-        }
-        if let Some(leaf) = &self.order.leaf {
-            // SAFETY: one byte of a literal is read; without this file the loop does it.
-            unsafe { libc::write(leaf.kill, c"1".as_ptr().cast(), 1) };
-        }
-        if !self.root_is_reaped {
-            kill_group(self.root);
-        }
-        each_child(&mut |child| kill_child(child));
-    }
-
-    /// Nobody is left, or the kernel kills them with us.
-    fn finish(&self) -> ! {
-        if let Some(leaf) = self.order.leaf.as_ref().filter(|_| self.control < 0) {
-            // SAFETY: a system call on a string that is terminated.
-            unsafe { libc::rmdir(leaf.path.as_ptr()) };
-        }
-        send(self.control, KILLED, 0, self.killed);
-        // SAFETY: ends this process at once, without running anything of the caller's.
-        unsafe { libc::_exit(0) }
+    fn watch_as_copy(&self, root: libc::pid_t) -> ! {
+        let mut path = [0; 4096];
+        let leaf = self.leaf.as_ref().map(|leaf| {
+            let bytes = leaf.path.to_bytes_with_nul();
+            path.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);
+            &path[..]
+        });
+        let kill_file = if leaf.is_some() { 1 } else { -1 };
+        let order = Order { control: 0, kill_file, leaf, root, namespace: self.namespace };
+        direct::close_from(kill_file.max(0) + 1);
+        // Everything that is needed from here on is on this stack.
+        give_memory_back();
+        watch(order)
     }
 }
 
-/// Signals a group that is led by a child that nobody has waited for.
-fn kill_group(leader: libc::pid_t) {
-    // SAFETY: a system call without pointers.
-    if leader > 1 && unsafe { libc::getpgid(leader) } == leader {
-        // SAFETY: a system call without pointers. The leader is our unreaped child, so its number
-        // is its own, and so is the group that it leads.
-        unsafe { libc::kill(-leader, libc::SIGKILL) };
-    }
+/// Orphans of the tree fall to this process: from before the root on, so that none is too early.
+pub(super) fn prepare() {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
 }
 
-/// Signals a child that nobody has waited for, because nobody but us can.
-fn kill_child(child: libc::pid_t) {
-    if child > 1 {
-        // SAFETY: a system call without pointers.
-        unsafe { libc::kill(child, libc::SIGKILL) };
-    }
+/// Executes an open file; returns only when that fails, with the error.
+pub(super) fn execute_file(
+    file: RawFd,
+    arguments: *const *const libc::c_char,
+    variables: *const *const libc::c_char,
+) -> i32 {
+    // SAFETY: both arrays end with a null, and hold strings that are terminated.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file,
+            c"".as_ptr(),
+            arguments,
+            variables,
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    errno()
 }
 
-/// Calls `visit` for each child of the only thread of this process.
-fn each_child(visit: &mut dyn FnMut(libc::pid_t)) {
-    let file = open(c"/proc/thread-self/children");
+/// A caller that ignores SIGCHLD would have the kernel wait for the children of the supervisor. Whether it does.
+pub(super) fn heed_children() -> bool {
+    // SAFETY: sets the default action, which is a constant and runs no code.
+    let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    before == libc::SIG_IGN
+}
+
+pub(super) fn ignore_children() {
+    // SAFETY: sets a constant that runs no code.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
+/// Writes a positive number and a NUL.
+fn write_number(number: libc::pid_t, into: &mut [libc::c_char; 12]) {
+    let mut digits = [0u8; 10];
+    let mut rest = number.unsigned_abs();
+    let mut from = digits.len();
+    for (place, slot) in digits.iter_mut().enumerate().rev() {
+        *slot = b'0'.wrapping_add((rest % 10) as u8);
+        rest /= 10;
+        from = place;
+        if rest == 0 {
+            break;
+        }
+    }
+    let digits = digits.iter().skip(from);
+    into.iter_mut().zip(digits).for_each(|(slot, digit)| *slot = *digit as libc::c_char);
+}
+
+/// Unmaps what a copy of the caller does not need: memory without a file, and memory that is shared with
+/// others. What is left is the code, and the stack of this thread.
+fn give_memory_back() {
+    let here = 0u8;
+    let stack = (&raw const here).addr();
+    // Two rounds: the kernel lists the mappings anew, and a line that a buffer has cut is read again.
+    let file = direct::open(b"/proc/self/maps\0");
     if file < 0 {
         return;
     }
-    let mut buffer = [0; 4096];
-    let mut number: libc::pid_t = 0;
+    let mut line = Line::default();
+    let mut buffer = [0; 2048];
     loop {
-        let length = read(file, &mut buffer);
+        let length = direct::read(file, &mut buffer);
         let Some(text) = usize::try_from(length).ok().and_then(|length| buffer.get(..length))
         else {
             break;
@@ -258,38 +215,122 @@ fn each_child(visit: &mut dyn FnMut(libc::pid_t)) {
             break;
         }
         for byte in text {
-            // A number may be cut by the end of the buffer, so it is carried over.
-            if byte.is_ascii_digit() {
-                number = number.wrapping_mul(10).wrapping_add(libc::pid_t::from(byte - b'0'));
-            } else if number != 0 {
-                visit(number);
-                number = 0;
+            let Some(range) = line.take(*byte) else { continue };
+            if !range.contains(&stack) {
+                // SAFETY: nothing of this process is there but the heap and the stacks of the caller: the
+                // loop that follows uses its own stack, and code and constants that are files.
+                unsafe { direct::unmap(range.start, range.end) };
             }
         }
     }
-    close(file);
+    direct::close(file);
+}
+
+/// One line of the list of mappings: `from-to rwxp offset device inode name`.
+#[derive(Default)]
+struct Line {
+    from: usize,
+    to: usize,
+    /// Which word the next byte belongs to, and how many bytes of it were seen.
+    word: usize,
+    seen: usize,
+    is_shared: bool,
+    first: u8,
+    second: u8,
+    in_word: bool,
+}
+
+impl Line {
+    /// Takes the next byte; at the end of a line, the range that may go.
+    fn take(&mut self, byte: u8) -> Option<std::ops::Range<usize>> {
+        match byte {
+            b'\n' => {
+                let line = std::mem::take(self);
+                let is_anonymous =
+                    line.first == 0 || (line.first == b'[' && matches!(line.second, b'h' | b'a'));
+                return (is_anonymous || line.is_shared).then_some(line.from..line.to);
+            }
+            b' ' if self.word == 5 && self.seen == 0 => return None,
+            b' ' if self.word < 5 => {
+                self.word += usize::from(self.in_word);
+                (self.in_word, self.seen) = (false, 0);
+                return None;
+            }
+            b'-' if self.word == 0 => {
+                self.seen = usize::MAX;
+                return None;
+            }
+            _ => {}
+        }
+        self.in_word = true;
+        match self.word {
+            0 => {
+                let digit = char::from(byte).to_digit(16).unwrap_or(0) as usize;
+                let number = if self.seen == usize::MAX { &mut self.to } else { &mut self.from };
+                *number = number.wrapping_mul(16).wrapping_add(digit);
+            }
+            1 => self.is_shared |= byte == b's',
+            5 => {
+                match self.seen {
+                    0 => self.first = byte,
+                    1 => self.second = byte,
+                    _ => {}
+                }
+                self.seen = self.seen.wrapping_add(1);
+            }
+            _ => {}
+        }
+        None
+    }
 }
 
 /// Puts the namespace's own `/proc` over the one that shows the caller's pids.
-fn show_namespace() -> io::Result<()> {
+fn show_namespace() -> Result<(), i32> {
     // SAFETY: a system call without pointers.
-    check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
+    unless_negative(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
     let none: *const libc::c_char = ptr::null();
     let (root, proc) = (c"/".as_ptr(), c"/proc".as_ptr());
     let slave = libc::MS_REC | libc::MS_SLAVE;
     // SAFETY: strings are terminated, and null where the call ignores them.
-    check(unsafe { libc::mount(none, root, none, slave, ptr::null()) })?;
+    unless_negative(unsafe { libc::mount(none, root, none, slave, ptr::null()) })?;
     let kind = c"proc".as_ptr();
     let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
     // SAFETY: as above.
-    check(unsafe { libc::mount(kind, proc, kind, flags, ptr::null()) })
+    unless_negative(unsafe { libc::mount(kind, proc, kind, flags, ptr::null()) })
 }
 
-fn send(control: RawFd, tag: u8, number: u32, value: u64) {
-    let mut message = [0; MESSAGE];
-    let parts = std::iter::once(tag).chain(number.to_ne_bytes()).chain(value.to_ne_bytes());
-    message.iter_mut().zip(parts).for_each(|(slot, byte)| *slot = byte);
-    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-    // SAFETY: the message is readable for its length. A caller that is gone needs no message.
-    unsafe { libc::send(control, message.as_ptr().cast(), MESSAGE, flags) };
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_has_no_file_or_is_shared_may_go_and_code_may_not() {
+        let maps = "\
+00400000-00452000 r-xp 00000000 08:02 173521      /usr/bin/dbus daemon
+00e03000-00e24000 rw-p 00000000 00:00 0           [heap]
+7f00-8000 rw-p 00000000 00:00 0
+8000-9000 rw-s 00001000 00:05 77                  /memfd:x (deleted)
+a000-b000 r-xp 00000000 00:00 0                   [vdso]
+b000-c000 rw-p 00000000 00:00 0                   [anon:arena]
+c000-d000 rw-p 00000000 00:00 0                   [stack]
+";
+        let mut line = Line::default();
+        let ranges: Vec<_> = maps.bytes().filter_map(|byte| line.take(byte)).collect();
+        let expected =
+            [(0xe0_3000, 0xe2_4000), (0x7f00, 0x8000), (0x8000, 0x9000), (0xb000, 0xc000)];
+        assert_eq!(ranges, expected.map(|(from, to)| from..to));
+    }
+
+    #[test]
+    fn a_number_is_written_with_its_nul() {
+        for number in [1, 10, 4_194_304, libc::pid_t::MAX] {
+            let mut text = [0x7f; 12];
+            text[11] = 0;
+            let mut text = text.map(|_: i32| 0 as libc::c_char);
+            write_number(number, &mut text);
+            // SAFETY: the array has more places than there are digits, and is zero behind them.
+            let text = unsafe { CStr::from_ptr(text.as_ptr()) };
+            assert_eq!(text.to_str().unwrap(), number.to_string());
+        }
+    }
 }

@@ -1,0 +1,304 @@
+//! Starts a process without copying the caller: the new one borrows the caller's memory until its exec.
+//!
+//! `clone` with `CLONE_VM` and `CLONE_VFORK` suspends the calling thread until the child has called exec or
+//! has ended. The other threads go on, so everything that the child reads is prepared before and owned by
+//! the caller, and the child writes to its own stack and to the page of [`Told`](super::told::Told) alone. All
+//! signals are blocked, so that no handler of the caller runs in the child.
+//!
+//! ```text
+//!   caller ── clone ── root: join, take place, exec
+//!
+//!   caller ── clone ── supervisor ── clone ── root: join, take place, exec
+//!                          └─ exec of the helper, once the root has called exec
+//! ```
+//!
+//! Without the helper program the supervisor is a copy of the caller: the same steps without `CLONE_VM`, and
+//! a message instead of the exec.
+#![expect(unsafe_code, reason = "a child that borrows memory, and what it calls before its exec")]
+
+use super::direct;
+use super::launch::{Fault, Launch, errno, unless_negative};
+use super::pidfd::{Pidfd, wait_readable};
+use super::raw::{
+    Mask, block_all_signals, children_are_ignored, drop_handlers, exit, heed_broken_pipes, prctl,
+    set_mask,
+};
+use super::recipe::{Recipe, change_user, execute};
+use super::supervise::{Supervise, heed_children, ignore_children, prepare};
+use crate::error::SpawnStep;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::time::{Duration, Instant};
+
+/// Processes that have just been started, held from their birth on.
+#[derive(Debug)]
+pub(crate) struct Born {
+    pub(crate) root: libc::pid_t,
+    pub(crate) pidfd: Pidfd,
+    pub(crate) supervisor: Option<(libc::pid_t, Pidfd)>,
+}
+
+/// What a child reads; it lives on the stack of the caller, which waits.
+struct Order<'a> {
+    recipe: &'a Recipe,
+    launch: &'a Launch,
+    mask: Mask,
+    /// The caller ignores SIGCHLD, and its children inherit that.
+    ignores_children: bool,
+    /// Where the stack of the root begins, below a supervisor.
+    root_stack: *mut libc::c_void,
+    /// The supervisor has a copy of the memory, and not the caller's own.
+    is_copy: bool,
+}
+
+/// Starts the program. `news` is the caller's end of the socket to a supervisor.
+///
+/// # Errors
+///
+/// With the step that failed and the exact error. Then nothing runs.
+pub(crate) fn start(
+    recipe: &Recipe,
+    launch: &Launch,
+    news: Option<BorrowedFd<'_>>,
+) -> Result<Born, Fault> {
+    let failed = |error: io::Error| Fault {
+        step: SpawnStep::Process,
+        errno: error.raw_os_error().unwrap_or(libc::EAGAIN),
+    };
+    let stacks = Stacks::new().map_err(failed)?;
+    let supervise = launch.supervise.as_ref();
+    let is_copy = supervise.is_some_and(|supervise| supervise.helper.is_none());
+    let mut flags = libc::CLONE_PIDFD | libc::SIGCHLD;
+    if supervise.is_some() {
+        // The pidfd of the root appears in the caller's own table.
+        flags |= libc::CLONE_FILES;
+    }
+    if supervise.is_some_and(|supervise| supervise.namespace) {
+        flags |= libc::CLONE_NEWPID;
+    }
+    if !is_copy {
+        flags |= libc::CLONE_VM | libc::CLONE_VFORK;
+    }
+    let changes_user = recipe.user.user.is_some() || recipe.user.group.is_some();
+    let dumpable = changes_user.then(|| prctl(libc::PR_GET_DUMPABLE, 0));
+    let mask = block_all_signals();
+    let order = Order {
+        recipe,
+        launch,
+        mask,
+        ignores_children: children_are_ignored(),
+        root_stack: stacks.top_of_root(),
+        is_copy,
+    };
+    let entry = if supervise.is_some() { in_supervisor } else { in_root };
+    let born = clone(entry, stacks.top(), flags, &order);
+    let outcome = born.map_err(|errno| Fault { step: SpawnStep::Process, errno });
+    let outcome = outcome.and_then(|(pid, pidfd)| match news {
+        Some(news) => await_supervised(launch, pid, pidfd, news.as_fd(), is_copy),
+        None => Ok(Born { root: pid, pidfd, supervisor: None }),
+    });
+    set_mask(mask);
+    // A change of the user clears this mark of the memory, which is the caller's.
+    if dumpable == Some(1) {
+        prctl(libc::PR_SET_DUMPABLE, 1);
+    }
+    let born = outcome?;
+    match launch.told.failure() {
+        Some((step, errno)) => {
+            born.conclude();
+            Err(Fault { step, errno })
+        }
+        None => Ok(born),
+    }
+}
+
+impl Born {
+    /// Waits for processes that have failed, and so have ended or are about to.
+    fn conclude(self) {
+        let first = self.supervisor.map_or(self.pidfd, |(_, pidfd)| pidfd);
+        let _ = wait_readable(first.as_fd(), Instant::now() + FAREWELL);
+        let _ = first.reap();
+    }
+}
+
+/// How long a process takes to end that has called exit.
+const FAREWELL: Duration = Duration::from_secs(10);
+/// How often a supervisor that is stopped before its first message is let go on.
+const NUDGE: Duration = Duration::from_millis(20);
+
+/// Takes hold of the root once the supervisor has started it.
+fn await_supervised(
+    launch: &Launch,
+    pid: libc::pid_t,
+    supervisor: Pidfd,
+    news: BorrowedFd<'_>,
+    is_copy: bool,
+) -> Result<Born, Fault> {
+    let told = &launch.told;
+    // A copy says that it is ready by a message. Its root may have stopped it before.
+    while is_copy && !supervisor.is_dead() && !told.root_runs() && told.failure().is_none() {
+        let _ = wait_readable(news, Instant::now() + NUDGE);
+        let _ = supervisor.signal(crate::signal::Signal::CONT);
+    }
+    // SAFETY: the kernel has put the descriptor into this table, for this call alone.
+    let root = told.root_pidfd().map(|fd| unsafe { Pidfd::from_owned(OwnedFd::from_raw_fd(fd)) });
+    match root {
+        Some(pidfd) if told.root_runs() => {
+            let root = told.root().0;
+            return Ok(Born { root, pidfd, supervisor: Some((pid, supervisor)) });
+        }
+        // It has failed and ended, or somebody has killed the supervisor and it may still borrow this memory.
+        Some(root) => {
+            let _ = root.signal(crate::signal::Signal::KILL);
+            while !root.is_dead() {
+                let _ = wait_readable(root.as_fd(), Instant::now() + FAREWELL);
+            }
+        }
+        None => {}
+    }
+    let _ = wait_readable(supervisor.as_fd(), Instant::now() + FAREWELL);
+    let _ = supervisor.reap();
+    match told.failure() {
+        Some((step, errno)) => Err(Fault { step, errno }),
+        None => Err(Fault { step: SpawnStep::Supervisor, errno: libc::ECHILD }),
+    }
+}
+
+type Entry = extern "C" fn(*mut libc::c_void) -> libc::c_int;
+
+/// Makes a process that runs `entry` on the stack that ends at `top`.
+fn clone(
+    entry: Entry,
+    top: *mut libc::c_void,
+    flags: libc::c_int,
+    order: &Order<'_>,
+) -> Result<(libc::pid_t, Pidfd), i32> {
+    let mut pidfd: RawFd = -1;
+    let order = ptr::from_ref(order).cast_mut().cast();
+    // SAFETY: the stack is large enough and in use by nobody else, and with a shared memory this thread
+    // waits until the child has left it. `entry` returns nowhere: it ends the process.
+    let pid = unsafe { libc::clone(entry, top, flags, order, &raw mut pidfd) };
+    if pid < 0 {
+        return Err(errno());
+    }
+    // SAFETY: the kernel has put the descriptor into this table, for this call alone.
+    Ok((pid, unsafe { Pidfd::from_owned(OwnedFd::from_raw_fd(pidfd)) }))
+}
+
+extern "C" fn in_root(order: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: `start` passes its order, which lives until the process has left its memory.
+    let order = unsafe { &*order.cast::<Order<'_>>() };
+    run_root(order)
+}
+
+extern "C" fn in_supervisor(order: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: as in `in_root`.
+    let order = unsafe { &*order.cast::<Order<'_>>() };
+    match order.launch.supervise.as_ref() {
+        Some(supervise) => run_supervisor(order, supervise),
+        None => exit(127),
+    }
+}
+
+fn run_supervisor(order: &Order<'_>, supervise: &Supervise) -> ! {
+    let told = &order.launch.told;
+    prepare();
+    heed_children();
+    let memory = if order.is_copy { 0 } else { libc::CLONE_VM };
+    let flags = memory | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let at = ptr::from_ref(order).cast_mut().cast();
+    // SAFETY: the second stack is in use by nobody else; this process waits until the root has left it.
+    let root =
+        unsafe { libc::clone(in_root, order.root_stack, flags, at, told.root_pidfd_place()) };
+    if root < 0 {
+        told.fail(Fault { step: SpawnStep::Process, errno: errno() });
+        exit(127);
+    }
+    if told.failure().is_some() {
+        super::raw::reap_one(root);
+        exit(127);
+    }
+    told.set_root(root, 0);
+    told.set_root_runs();
+    if order.is_copy {
+        direct::send(supervise.control, b"R");
+    }
+    supervise.go_on(told, root, !order.is_copy)
+}
+
+fn run_root(order: &Order<'_>) -> ! {
+    let fault = match become_root(order) {
+        Err(fault) => fault,
+        Ok(()) => Fault { step: SpawnStep::Program, errno: execute(order.recipe) },
+    };
+    order.launch.told.fail(fault);
+    exit(127)
+}
+
+/// Everything before the exec, in the order of std where std does the same.
+fn become_root(order: &Order<'_>) -> Result<(), Fault> {
+    let at = |step| move |errno| Fault { step, errno };
+    drop_handlers();
+    heed_broken_pipes();
+    if order.ignores_children {
+        ignore_children();
+    }
+    if let Some(supervise) = &order.launch.supervise {
+        supervise.begin_root(&order.launch.told, false)?;
+    }
+    order.launch.join()?;
+    change_user(&order.recipe.user).map_err(at(SpawnStep::User))?;
+    if let Some(directory) = &order.recipe.directory {
+        // SAFETY: the path is terminated.
+        let outcome = unsafe { libc::chdir(directory.as_ptr()) };
+        unless_negative(outcome).map_err(at(SpawnStep::Directory))?;
+    }
+    set_mask(order.mask);
+    Ok(())
+}
+
+/// Two stacks, each above a page that faults when a stack grows into it.
+struct Stacks(*mut libc::c_void);
+
+/// What a child needs is far less; only the pages that are touched become memory.
+const STACK: usize = 64 * 1024;
+/// Larger than a page of any architecture.
+const GUARD: usize = 64 * 1024;
+const WHOLE: usize = 2 * (GUARD + STACK);
+
+impl Stacks {
+    fn new() -> io::Result<Self> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK | libc::MAP_NORESERVE;
+        // SAFETY: a new mapping touches no memory that is in use.
+        let at = unsafe { libc::mmap(ptr::null_mut(), WHOLE, libc::PROT_NONE, flags, -1, 0) };
+        if at == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let stacks = Self(at);
+        for top in [stacks.top_of_root(), stacks.top()] {
+            let protection = libc::PROT_READ | libc::PROT_WRITE;
+            // SAFETY: the range lies in the new mapping.
+            let outcome =
+                unsafe { libc::mprotect(top.wrapping_byte_sub(STACK), STACK, protection) };
+            unless_negative(outcome).map_err(io::Error::from_raw_os_error)?;
+        }
+        Ok(stacks)
+    }
+
+    /// Stacks grow down, from here.
+    fn top(&self) -> *mut libc::c_void {
+        self.0.wrapping_byte_add(WHOLE)
+    }
+
+    fn top_of_root(&self) -> *mut libc::c_void {
+        self.0.wrapping_byte_add(WHOLE / 2)
+    }
+}
+
+impl Drop for Stacks {
+    fn drop(&mut self) {
+        // SAFETY: the children that had these stacks have called exec or ended.
+        unsafe { libc::munmap(self.0, WHOLE) };
+    }
+}

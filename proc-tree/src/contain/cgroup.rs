@@ -45,7 +45,7 @@ impl Leaf {
         let own = parent.join("cgroup.procs");
         open_to_write(&own).map_err(|error| format!("write {}: {error}", own.display()))?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let me = ProcId::current();
+        let me = ProcId::of(std::process::id()).ok_or("the process table cannot be read")?;
         let name = format!("{PREFIX}{}-{}-{number}", me.pid(), me.start());
         let path = parent.join(name);
         std::fs::create_dir(&path).map_err(|error| format!("make {}: {error}", path.display()))?;

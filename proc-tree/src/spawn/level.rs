@@ -66,11 +66,11 @@ fn make_level(
 
 fn make_supervisor(containment: &Containment) -> Result<MadeSupervisor, String> {
     crate::sys::can_supervise()?;
-    let (helper, form) = match crate::sys::helper() {
-        _ if containment.copies_caller => {
-            let why = "the containment asks for it".into();
-            (None, SupervisorForm::Copy { why })
-        }
+    let helper = match containment.copies_caller {
+        true => Err("the containment asks for it".into()),
+        false => crate::sys::helper(),
+    };
+    let (helper, form) = match helper {
         Ok(helper) => (Some(helper), SupervisorForm::Program),
         Err(why) => (None, SupervisorForm::Copy { why }),
     };

@@ -137,7 +137,7 @@ fn await_supervised(
 ) -> Result<Born, Fault> {
     let told = &launch.told;
     // A copy says that it is ready by a message. Its root may have stopped it before.
-    while is_copy && !supervisor.is_dead() && !told.root_runs() && told.failure().is_none() {
+    while is_copy && !is_ready(news) && !supervisor.is_dead() {
         let _ = wait_readable(news, Instant::now() + NUDGE);
         let _ = supervisor.signal(crate::signal::Signal::CONT);
     }
@@ -163,6 +163,12 @@ fn await_supervised(
         Some((step, errno)) => Err(Fault { step, errno }),
         None => Err(Fault { step: SpawnStep::Supervisor, errno: libc::ECHILD }),
     }
+}
+
+/// Takes the first message of a copy. What follows it is for the owner of the socket.
+fn is_ready(news: BorrowedFd<'_>) -> bool {
+    use rustix::net::{RecvFlags, recv};
+    matches!(recv(news, &mut [0; 1][..], RecvFlags::DONTWAIT), Ok((1, _)))
 }
 
 type Entry = extern "C" fn(*mut libc::c_void) -> libc::c_int;

@@ -261,6 +261,7 @@ pub(crate) fn memory(words: usize) -> Option<&'static mut [i32]> {
 ///
 /// Nothing in this process uses it any more.
 pub(crate) unsafe fn unmap(from: usize, to: usize) {
+    // The kernel refuses an empty range.
     call(arch::MUNMAP, from, to.wrapping_sub(from), 0, 0);
 }
 

@@ -12,6 +12,7 @@ use super::told::Told;
 use super::watch::{Order, watch};
 use crate::error::SpawnStep;
 use std::ffi::{CStr, CString};
+use std::ops::Range;
 use std::os::fd::RawFd;
 use std::ptr;
 
@@ -194,11 +195,16 @@ fn write_number(number: libc::pid_t, into: &mut [libc::c_char; 12]) {
 }
 
 /// Unmaps what a copy of the caller does not need: memory without a file, and memory that is shared with
-/// others. What is left is the code, and the stack of this thread.
+/// others. What is left is the code, and this thread's part of its stack and of its own data, into which the
+/// kernel writes whenever it lets the thread run.
 fn give_memory_back() {
     let here = 0u8;
-    let stack = (&raw const here).addr();
-    // Two rounds: the kernel lists the mappings anew, and a line that a buffer has cut is read again.
+    // SAFETY: the address of this thread's own data is asked for, and nothing is read.
+    let own = unsafe { libc::__errno_location() };
+    let mut kept = [around((&raw const here).addr()), around(own.addr())];
+    if kept[1].start < kept[0].start {
+        kept.swap(0, 1);
+    }
     let file = direct::open(b"/proc/self/maps\0");
     if file < 0 {
         return;
@@ -216,14 +222,36 @@ fn give_memory_back() {
         }
         for byte in text {
             let Some(range) = line.take(*byte) else { continue };
-            if !range.contains(&stack) {
+            for part in without(range, &kept) {
                 // SAFETY: nothing of this process is there but the heap and the stacks of the caller: the
-                // loop that follows uses its own stack, and code and constants that are files.
-                unsafe { direct::unmap(range.start, range.end) };
+                // loop that follows uses what is kept, and code and constants that are files.
+                unsafe { direct::unmap(part.start, part.end) };
             }
         }
     }
     direct::close(file);
+}
+
+/// As much as is kept around an address: more than this process uses, in whole pages of any size.
+fn around(address: usize) -> Range<usize> {
+    let place = address & !(WINDOW - 1);
+    place.saturating_sub(WINDOW)..place.saturating_add(2 * WINDOW)
+}
+
+const WINDOW: usize = 64 * 1024;
+
+/// The parts of `range` that are not kept; `kept` is in the order of addresses.
+fn without(range: Range<usize>, kept: &[Range<usize>; 2]) -> [Range<usize>; 3] {
+    let mut parts = [0..0, 0..0, 0..0];
+    let mut from = range.start;
+    for (kept, part) in kept.iter().zip(&mut parts) {
+        if kept.start < range.end && kept.end > from {
+            *part = from..kept.start.max(from);
+            from = kept.end.min(range.end);
+        }
+    }
+    parts[2] = from..range.end;
+    parts
 }
 
 /// One line of the list of mappings: `from-to rwxp offset device inode name`.
@@ -242,7 +270,7 @@ struct Line {
 
 impl Line {
     /// Takes the next byte; at the end of a line, the range that may go.
-    fn take(&mut self, byte: u8) -> Option<std::ops::Range<usize>> {
+    fn take(&mut self, byte: u8) -> Option<Range<usize>> {
         match byte {
             b'\n' => {
                 let line = std::mem::take(self);
@@ -319,6 +347,17 @@ c000-d000 rw-p 00000000 00:00 0                   [stack]
         let expected =
             [(0xe0_3000, 0xe2_4000), (0x7f00, 0x8000), (0x8000, 0x9000), (0xb000, 0xc000)];
         assert_eq!(ranges, expected.map(|(from, to)| from..to));
+    }
+
+    #[test]
+    fn what_is_in_use_is_cut_out_of_a_mapping() {
+        let cut = |range, kept| without(range, &kept).into_iter().filter(|part| !part.is_empty());
+        let cut = |range, kept| cut(range, kept).collect::<Vec<_>>();
+        assert_eq!(cut(0..100, [10..20, 50..60]), [0..10, 20..50, 60..100]);
+        assert_eq!(cut(0..100, [10..60, 50..120]), [0..10]);
+        assert_eq!(cut(30..40, [10..60, 80..90]), []);
+        assert_eq!(cut(70..75, [10..60, 80..90]), [70..75]);
+        assert_eq!(cut(15..85, [10..20, 80..90]), [20..80]);
     }
 
     #[test]

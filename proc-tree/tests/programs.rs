@@ -1,0 +1,424 @@
+//! A program is started with exactly what was said, and a start that fails says why and leaves nothing.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test with real processes")]
+
+mod support;
+
+use lastout_proc_tree::{
+    Child, Containment, Io, Level, Program, SpawnError, SpawnStep, SupervisorForm, Tree,
+    TreeCommand,
+};
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+use support::{LONG, audited, levels};
+
+#[test]
+fn fixture() {
+    support::fixture_main();
+    match support::called().as_deref() {
+        Some("ignores SIGCHLD") => ignore_children(),
+        Some("has one descriptor left") => run_out_of_descriptors(),
+        _ => {}
+    }
+}
+
+/// Every way of holding a program, and a word for it.
+fn ways() -> Vec<(String, Containment)> {
+    let mut ways = Vec::new();
+    for level in levels() {
+        ways.push((level.to_string(), Containment::demand(level)));
+        if level == Level::Supervisor {
+            let copy = Containment::demand(level).supervise_by_copy();
+            ways.push((format!("{level} by copy"), copy));
+        }
+        if level == Level::Cgroup || level == Level::Evidence {
+            let dying = Containment::demand(level).die_with_parent();
+            ways.push((format!("{level} that dies with its caller"), dying));
+        }
+    }
+    ways
+}
+
+fn shell(script: &str) -> Program {
+    let mut program = Program::new("sh");
+    program.args(["-c", script]).stdin(Io::Null).stdout(Io::Piped);
+    program
+}
+
+/// Runs a program to its end; what it wrote.
+fn output(program: &mut Program, containment: Containment) -> String {
+    let (tree, child) = Tree::spawn(program, containment).unwrap();
+    let text = read_to_end(child, &tree);
+    tree.wait_empty_blocking(LONG).unwrap();
+    text
+}
+
+fn read_to_end(mut child: Child, tree: &Tree) -> String {
+    let mut text = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{status}: {text}: {}", tree.guarantee());
+    text
+}
+
+#[test]
+fn a_program_gets_its_words_variables_directory_and_streams() {
+    audited(|| {
+        for (way, containment) in ways() {
+            let mut program =
+                shell("printf '%s|' \"$0\" \"$1\" \"$A\" \"$GONE\" \"$PWD\"; cat; exec 1>&2");
+            program.args(["zero", ""]).env("A", "b=c").env("GONE", "x").env_remove("GONE");
+            program.current_dir("/").stdin(Io::Piped);
+            let (tree, mut child) = Tree::spawn(&mut program, containment).unwrap();
+            child.stdin.take().unwrap().write_all(b"in").unwrap();
+            assert_eq!(read_to_end(child, &tree), "zero||b=c||/|in", "{way}");
+            tree.wait_empty_blocking(LONG).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_cleared_environment_holds_what_was_set_and_the_variable_of_the_tree() {
+    audited(|| {
+        let mut program = Program::new("env");
+        program.arg0("its-name").env("GONE", "x").env_clear().env("A", "1").stdout(Io::Piped);
+        program.env("PATH", std::env::var_os("PATH").unwrap());
+        let text = output(&mut program, Containment::strongest());
+        let names: Vec<_> = text.lines().map(|line| line.split('=').next().unwrap()).collect();
+        assert!(names.contains(&"A") && names.contains(&"PATH"), "{text}");
+        assert!(names.iter().any(|name| name.starts_with("LASTOUT_TREE_")), "{text}");
+        assert_eq!(names.len(), 3, "{text}");
+    });
+}
+
+#[test]
+fn a_start_that_fails_says_at_which_step_and_leaves_nothing() {
+    audited(|| {
+        let file = std::env::temp_dir().join(format!("lastout-program-{}", std::process::id()));
+        std::fs::write(&file, "no program").unwrap();
+        let mut nowhere = Program::new("true");
+        nowhere.current_dir("/does/not/exist");
+        let mut cases = [
+            (Program::new("/does/not/exist"), SpawnStep::Program, libc::ENOENT),
+            (nowhere, SpawnStep::Directory, libc::ENOENT),
+            (Program::new(&file), SpawnStep::Program, libc::EACCES),
+            (Program::new("lastout-no-such-program"), SpawnStep::Program, libc::ENOENT),
+        ];
+        for (program, expected, errno) in &mut cases {
+            for (way, containment) in ways() {
+                match Tree::spawn(program, containment) {
+                    Err(SpawnError::Command { step, source, .. }) => {
+                        assert_eq!(
+                            (step, source.raw_os_error()),
+                            (*expected, Some(*errno)),
+                            "{way}"
+                        );
+                    }
+                    other => panic!("{way}: {other:?}"),
+                }
+            }
+        }
+        std::fs::remove_file(file).unwrap();
+    });
+}
+
+#[test]
+fn one_program_is_spawned_again_and_again() {
+    audited(|| {
+        let mut program = shell("echo $$");
+        let first = output(&mut program, Containment::strongest());
+        let second = output(&mut program, Containment::strongest());
+        assert_ne!(first, second);
+    });
+}
+
+#[test]
+fn the_root_stands_in_the_group_and_session_that_was_asked_for() {
+    // pid, parent, group, session and terminal of the shell itself.
+    const SCRIPT: &str = "read a <\"/proc/$$/stat\"; a=${a##*)}; set -- $a; echo $$ $3 $4 $5";
+    audited(|| {
+        let own = rustix::process::getpgrp().as_raw_nonzero().get();
+        let own_session = rustix::process::getsid(None).unwrap().as_raw_nonzero().get();
+        for (way, containment) in ways() {
+            let supervised = way.contains("namespace");
+            let [pid, group, session, _] = numbers(&output(&mut shell(SCRIPT), containment));
+            if !supervised {
+                assert_eq!((group, session), (pid, own_session), "{way}");
+            }
+        }
+        for (way, containment) in ways().into_iter().filter(|(way, _)| !way.contains("namespace")) {
+            let [_, group, session, _] =
+                numbers(&output(&mut shell(SCRIPT), containment.keep_group()));
+            assert_eq!((group, session), (own, own_session), "{way}");
+        }
+        for (way, containment) in ways().into_iter().filter(|(way, _)| !way.contains("namespace")) {
+            let [pid, group, session, terminal] =
+                numbers(&output(&mut shell(SCRIPT), containment.new_session()));
+            assert_eq!((group, session, terminal), (pid, pid, 0), "{way}");
+        }
+        for (way, containment) in ways().into_iter().filter(|(way, _)| !way.contains("namespace")) {
+            let (_outer, inner) = pseudoterminal();
+            let [pid, group, session, terminal] =
+                numbers(&output(&mut shell(SCRIPT), containment.new_session_on(inner)));
+            assert_eq!((group, session), (pid, pid), "{way}");
+            assert_ne!(terminal, 0, "{way}");
+        }
+    });
+}
+
+fn numbers(text: &str) -> [i32; 4] {
+    let numbers: Vec<_> = text.split_whitespace().map(|word| word.parse().unwrap()).collect();
+    numbers.try_into().unwrap()
+}
+
+fn pseudoterminal() -> (std::os::fd::OwnedFd, std::os::fd::OwnedFd) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let outer = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&outer).unwrap();
+    unlockpt(&outer).unwrap();
+    let name = ptsname(&outer, Vec::new()).unwrap();
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
+    let inner = rustix::fs::open(name, flags, rustix::fs::Mode::empty()).unwrap();
+    (outer, inner)
+}
+
+#[test]
+fn descriptors_whose_numbers_cross_all_arrive() {
+    audited(|| {
+        for (way, containment) in ways() {
+            let (mut from_three, three) = std::io::pipe().unwrap();
+            let (mut from_four, four) = std::io::pipe().unwrap();
+            // Each is to get the number that the other one has here.
+            let numbers =
+                [three.as_fd(), four.as_fd()].map(|fd| std::os::fd::AsRawFd::as_raw_fd(&fd));
+            let containment =
+                containment.descriptor(numbers[1], three).descriptor(numbers[0], four);
+            let script = format!("printf three >&{}; printf four >&{}", numbers[1], numbers[0]);
+            output(&mut shell(&script), containment);
+            let (mut three, mut four) = (String::new(), String::new());
+            from_three.read_to_string(&mut three).unwrap();
+            from_four.read_to_string(&mut four).unwrap();
+            assert_eq!((three.as_str(), four.as_str()), ("three", "four"), "{way}");
+        }
+        let (a, b) = std::io::pipe().unwrap();
+        let twice = Containment::strongest().descriptor(9, a).descriptor(9, b);
+        let refused = Tree::spawn(&mut shell("true"), twice).unwrap_err();
+        assert!(matches!(refused, SpawnError::Descriptor { number: 9, .. }), "{refused:?}");
+    });
+}
+
+#[test]
+fn another_user_is_taken_whole_and_the_caller_stays_as_it_was() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    audited(|| {
+        for (way, containment) in ways() {
+            let mut program = shell("echo $(id -u) $(id -g) $(id -G)");
+            program.user(65_534).group(65_533);
+            let text = output(&mut program, containment);
+            assert_eq!(text.trim(), "65534 65533 65533", "{way}");
+        }
+        let mut program = shell("id -G");
+        program.user(65_534).group(65_533).groups([7, 8]);
+        assert_eq!(output(&mut program, Containment::strongest()).trim(), "65533 7 8");
+        let dumpable = rustix::process::dumpable_behavior().unwrap();
+        assert_eq!(dumpable, rustix::process::DumpableBehavior::Dumpable);
+    });
+}
+
+#[test]
+fn the_signals_of_a_program_are_those_of_std() {
+    let status = "while read a b; do case $a in SigBlk:|SigIgn:|SigCgt:) echo $a $b;; esac; done </proc/$$/status";
+    audited(|| {
+        let mut command = Command::new("sh");
+        command.args(["-c", status]).stdin(Stdio::null());
+        let std = signals(&String::from_utf8(command.output().unwrap().stdout).unwrap());
+        for (way, containment) in ways() {
+            assert_eq!(signals(&output(&mut shell(status), containment)), std, "{way}");
+        }
+    });
+}
+
+/// Blocked, ignored and caught signals, without the two that libc keeps for itself.
+fn signals(text: &str) -> Vec<u64> {
+    let words = text.split_whitespace().filter(|word| !word.ends_with(':'));
+    let masks: Vec<_> =
+        words.map(|word| u64::from_str_radix(word, 16).unwrap() & !(3 << 31)).collect();
+    assert_eq!(masks.len(), 3, "{text}");
+    masks
+}
+
+#[test]
+fn nothing_of_a_tree_stays_in_a_command() {
+    audited(|| {
+        let mut command = Command::new("sleep");
+        command.arg("600");
+        for _ in 0..20 {
+            let (tree, _child) =
+                Tree::spawn(&mut command, Containment::demand(Level::Evidence)).unwrap();
+            tree.kill_blocking(LONG).unwrap();
+        }
+        assert_eq!(command.get_envs().count(), 0);
+        command.env("A", "1");
+        for _ in 0..20 {
+            let (tree, _child) =
+                Tree::spawn(&mut command, Containment::demand(Level::Evidence)).unwrap();
+            tree.kill_blocking(LONG).unwrap();
+        }
+        // Std keeps a note of the one name that was taken out.
+        assert_eq!(command.get_envs().filter_map(|(_, value)| value).count(), 1);
+        assert!(command.get_envs().count() <= 2);
+    });
+}
+
+#[test]
+fn a_preparation_that_is_dropped_or_used_is_over() {
+    audited(|| {
+        for level in levels().into_iter().filter(|l| matches!(l, Level::Cgroup | Level::Evidence)) {
+            let mut command = Command::new("sleep");
+            command.arg("600");
+            drop(command.contain(Containment::demand(level)).unwrap());
+            let contained = command.contain(Containment::demand(level)).unwrap();
+            let mut inside = command.spawn().unwrap();
+            let tree = contained.adopt(inside.id()).unwrap();
+            let mut outside = command.spawn().unwrap();
+            let variables = |pid: u32| {
+                let text = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+                String::from_utf8_lossy(&text).matches("LASTOUT_TREE_").count()
+            };
+            assert_eq!((variables(inside.id()), variables(outside.id())), (1, 0), "{level}");
+            assert!(tree.kill_blocking(LONG).unwrap().is_clean());
+            inside.wait().unwrap();
+            assert!(outside.try_wait().unwrap().is_none(), "{level}: it is no member");
+            outside.kill().unwrap();
+            outside.wait().unwrap();
+        }
+    });
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn a_command_of_tokio_outside_of_a_runtime_is_refused_before_it_starts() {
+    audited(|| {
+        let mut command = tokio::process::Command::new("true");
+        let refused = Tree::spawn(&mut command, Containment::strongest()).unwrap_err();
+        assert!(matches!(refused, SpawnError::NoRuntime), "{refused:?}");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _entered = runtime.enter();
+        let refused = Tree::spawn(&mut command, Containment::strongest()).unwrap_err();
+        assert!(matches!(refused, SpawnError::NoRuntime), "{refused:?}");
+    });
+}
+
+#[test]
+fn a_caller_that_ignores_sigchld_learns_how_its_programs_end() {
+    be_caller("ignores SIGCHLD");
+}
+
+#[test]
+fn a_spawn_without_descriptors_fails_or_works_and_never_panics() {
+    be_caller("has one descriptor left");
+}
+
+fn be_caller(name: &str) {
+    audited(|| {
+        let mut caller = support::caller(name).stdin(Stdio::null()).spawn().unwrap();
+        assert!(caller.wait().unwrap().success());
+    });
+}
+
+fn ignore_children() {
+    let mut trapped = Command::new("sh");
+    // Only a program that starts like that ignores it from its first moment on.
+    if std::env::var_os("LASTOUT_IGNORED").is_none() {
+        trapped
+            .args(["-c", "trap '' CHLD; exec \"$0\" \"$@\""])
+            .arg(std::env::current_exe().unwrap());
+        trapped.args(std::env::args().skip(1)).env("LASTOUT_IGNORED", "1");
+        let status = trapped.status().unwrap();
+        assert!(status.success());
+        return;
+    }
+    let exits = |status: std::io::Result<std::process::ExitStatus>| match status {
+        Ok(status) => assert_eq!(status.code(), Some(3), "{status:?}"),
+        // Before Linux 6.15 nobody keeps it.
+        Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ECHILD)),
+    };
+    for (way, containment) in ways() {
+        let mut program = Program::new("sh");
+        program.args(["-c", "exit 3"]);
+        let (tree, mut child) = Tree::spawn(&mut program, containment).unwrap_or_else(|error| {
+            panic!("{way}: {error}: {:?}", std::error::Error::source(&error))
+        });
+        exits(child.wait());
+        tree.kill_blocking(LONG).unwrap_or_else(|error| panic!("{way}: {error}"));
+    }
+    for level in levels() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "exit 3"]);
+        let (tree, mut child) = Tree::spawn(&mut command, Containment::demand(level))
+            .unwrap_or_else(|error| {
+                panic!("{level}: {error}: {:?}", std::error::Error::source(&error))
+            });
+        exits(child.wait());
+        tree.kill_blocking(LONG).unwrap_or_else(|error| panic!("{level}: {error}"));
+    }
+    // A caller in the test run itself does not share this.
+    std::process::exit(0);
+}
+
+fn run_out_of_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let highest = 64;
+    let before = getrlimit(Resource::Nofile);
+    for (way, _) in ways() {
+        for left in 0..12 {
+            setrlimit(Resource::Nofile, Rlimit { current: Some(highest), ..before }).unwrap();
+            let mut taken = Vec::new();
+            while let Ok(file) = std::fs::File::open("/dev/null") {
+                taken.push(file);
+            }
+            taken.truncate(taken.len() - left);
+            let containment = ways_without_descriptors(&way);
+            let spawned = Tree::spawn(&mut Program::new("true"), containment);
+            let containment = ways_without_descriptors(&way);
+            let forked = Tree::spawn(&mut Command::new("true"), containment);
+            drop(taken);
+            setrlimit(Resource::Nofile, before).unwrap();
+            for spawned in [spawned, forked].into_iter().flatten() {
+                let (tree, mut child) = spawned;
+                child.wait().unwrap();
+                tree.kill_blocking(LONG).unwrap_or_else(|error| panic!("{way}, {left}: {error}"));
+            }
+        }
+    }
+    std::process::exit(0);
+}
+
+/// The same way, without a look at what the machine has.
+fn ways_without_descriptors(way: &str) -> Containment {
+    let all = [Level::PidNamespace, Level::Cgroup, Level::Supervisor, Level::Evidence];
+    let level = all.into_iter().find(|level| way.starts_with(&level.to_string())).unwrap();
+    let containment = Containment::demand(level);
+    match way {
+        way if way.ends_with("copy") => containment.supervise_by_copy(),
+        way if way.ends_with("caller") => containment.die_with_parent(),
+        _ => containment,
+    }
+}
+
+#[test]
+fn the_guarantee_says_which_form_a_supervisor_has() {
+    audited(|| {
+        let spawn = |containment| Tree::spawn(&mut Program::new("true"), containment).unwrap().0;
+        let tree = spawn(Containment::demand(Level::Supervisor));
+        assert_eq!(tree.guarantee().supervisor(), Some(&SupervisorForm::Program));
+        let tree = spawn(Containment::demand(Level::Supervisor).supervise_by_copy());
+        let form = tree.guarantee().supervisor();
+        assert!(matches!(form, Some(SupervisorForm::Copy { .. })), "{form:?}");
+        assert!(tree.guarantee().to_string().contains("copy"), "{}", tree.guarantee());
+        let tree = spawn(Containment::demand(Level::Evidence));
+        assert_eq!(tree.guarantee().supervisor(), None);
+    });
+}

@@ -351,13 +351,16 @@ c000-d000 rw-p 00000000 00:00 0                   [stack]
 
     #[test]
     fn what_is_in_use_is_cut_out_of_a_mapping() {
-        let cut = |range, kept| without(range, &kept).into_iter().filter(|part| !part.is_empty());
-        let cut = |range, kept| cut(range, kept).collect::<Vec<_>>();
-        assert_eq!(cut(0..100, [10..20, 50..60]), [0..10, 20..50, 60..100]);
-        assert_eq!(cut(0..100, [10..60, 50..120]), [0..10]);
-        assert_eq!(cut(30..40, [10..60, 80..90]), []);
-        assert_eq!(cut(70..75, [10..60, 80..90]), [70..75]);
-        assert_eq!(cut(15..85, [10..20, 80..90]), [20..80]);
+        let cut = |(from, to): (usize, usize), kept: [(usize, usize); 2]| {
+            let parts = without(from..to, &kept.map(|(from, to)| from..to));
+            let parts = parts.into_iter().filter(|part| !part.is_empty());
+            parts.map(|part| (part.start, part.end)).collect::<Vec<_>>()
+        };
+        assert_eq!(cut((0, 100), [(10, 20), (50, 60)]), [(0, 10), (20, 50), (60, 100)]);
+        assert_eq!(cut((0, 100), [(10, 60), (50, 120)]), [(0, 10)]);
+        assert_eq!(cut((30, 40), [(10, 60), (80, 90)]), []);
+        assert_eq!(cut((70, 75), [(10, 60), (80, 90)]), [(70, 75)]);
+        assert_eq!(cut((15, 85), [(10, 20), (80, 90)]), [(20, 80)]);
     }
 
     #[test]

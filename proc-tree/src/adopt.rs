@@ -9,6 +9,7 @@ use crate::id::{Pid, ProcId};
 use crate::sys::{self, Identified, Pidfd, SystemTable};
 use crate::tree::Tree;
 use std::io;
+use std::os::fd::BorrowedFd;
 
 /// Takes hold of what may be killed.
 pub(crate) fn hold(pid: Pid) -> Result<(ProcId, Pidfd), AdoptError> {
@@ -73,4 +74,16 @@ fn adopt_held(mut evidence: Evidence, pidfd: Option<Pidfd>) -> Result<Tree, Adop
         }
     }
     Ok(tree)
+}
+
+/// The tree of the process that the pidfd of a caller holds, and its descendants.
+pub(crate) fn adopt_pidfd(theirs: BorrowedFd<'_>) -> Result<Tree, AdoptError> {
+    let pid_of_theirs = || sys::pid_of_pidfd(theirs).map_err(AdoptError::Io);
+    let pid = pid_of_theirs()?.ok_or(AdoptError::Ended)?;
+    let (id, pidfd) = hold(pid)?;
+    // Their process has the number still, so it had it when ours was taken hold of by it.
+    match pid_of_theirs()? {
+        Some(still) if still == pid => adopt_held(Evidence::new().process(id), Some(pidfd)),
+        _ => Err(AdoptError::Ended),
+    }
 }

@@ -3,12 +3,12 @@
 use crate::contain::Link;
 use crate::deadline::Deadline;
 use crate::id::ProcId;
-use crate::sys::{Pidfd, wait_readable};
+use crate::sys::{Account, Pidfd, account_of_ended, wait_readable};
 use crate::wait::reap_later;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The root of a spawned tree: its pipes, and how it ended.
@@ -72,6 +72,8 @@ impl Child {
 pub(crate) struct Root {
     pub(crate) id: ProcId,
     way: Way,
+    /// What it has used; set before it is waited for.
+    account: OnceLock<Account>,
 }
 
 /// How the end of the root comes to be known.
@@ -88,17 +90,17 @@ enum Way {
 impl Root {
     /// The root is our child.
     pub(crate) fn own(id: ProcId, pidfd: Pidfd) -> Self {
-        Self { id, way: Way::Own(pidfd, Mutex::new(None)) }
+        Self { id, way: Way::Own(pidfd, Mutex::new(None)), account: OnceLock::new() }
     }
 
     /// The root is the child of a supervisor.
     pub(crate) fn told(id: ProcId, link: Arc<Link>) -> Self {
-        Self { id, way: Way::Told(link) }
+        Self { id, way: Way::Told(link), account: OnceLock::new() }
     }
 
     /// The root is gone, and nobody can say how it has ended.
     pub(crate) fn lost(id: ProcId) -> Self {
-        Self { id, way: Way::Lost }
+        Self { id, way: Way::Lost, account: OnceLock::new() }
     }
 
     pub(crate) fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
@@ -109,6 +111,7 @@ impl Root {
         };
         let mut known = lock(known);
         if known.is_none() {
+            self.note_account();
             *known = pidfd.reap()?;
         }
         Ok(*known)
@@ -122,6 +125,22 @@ impl Root {
             wait_readable(end, until)?;
         }
         self.try_wait()
+    }
+
+    /// What the root has used, with the children that it has waited for, once it has ended. A supervisor
+    /// tells of its root itself.
+    pub(crate) fn account(&self) -> Option<Account> {
+        self.note_account();
+        self.account.get().copied()
+    }
+
+    /// The kernel tells as long as nobody has waited for the root.
+    fn note_account(&self) {
+        if let (Way::Own(pidfd, _), None) = (&self.way, self.account.get())
+            && let Some(account) = account_of_ended(pidfd.as_fd())
+        {
+            let _ = self.account.set(account);
+        }
     }
 
     /// Readable when the root has ended; `None` for one that is gone.

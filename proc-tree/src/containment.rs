@@ -1,7 +1,9 @@
 //! [`Containment`]: how a tree is to be held together when it is spawned.
 
 use crate::guarantee::Level;
+use crate::limits::Limits;
 use std::os::fd::{OwnedFd, RawFd};
+use std::path::PathBuf;
 
 /// How to hold a spawned tree together, and what to hand to its root.
 ///
@@ -15,6 +17,9 @@ pub struct Containment {
     pub(crate) standing: Standing,
     pub(crate) copies_caller: bool,
     pub(crate) descriptors: Vec<(RawFd, OwnedFd)>,
+    pub(crate) limits: Limits,
+    pub(crate) measure: bool,
+    pub(crate) parent: Option<PathBuf>,
 }
 
 /// Where the root stands among process groups and sessions.
@@ -87,6 +92,34 @@ impl Containment {
     /// tree is gone. Numbers below 3 belong to the command's own stdin, stdout and stderr.
     pub fn descriptor(mut self, number: RawFd, descriptor: impl Into<OwnedFd>) -> Self {
         self.descriptors.push((number, descriptor.into()));
+        self
+    }
+
+    /// Limits the whole tree.
+    ///
+    /// The spawn fails with [`SpawnError::Limit`](crate::SpawnError::Limit) when one of them cannot be
+    /// set; [`Tree::limits`](crate::Tree::limits) tells what enforces each.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Counts what the tree uses as completely as the machine can.
+    ///
+    /// For what the leaf of the tree does not count, leaves of cgroup v1 are made, which costs four
+    /// directories and four writes at the spawn; without those, the members are asked once more before a
+    /// kill. [`Tree::usage`](crate::Tree::usage) works without this, too, and knows less.
+    pub fn measured(mut self) -> Self {
+        self.measure = true;
+        self
+    }
+
+    /// Makes the leaf below this cgroup v2 directory instead of below the caller's own cgroup.
+    ///
+    /// The caller needs write access to it and to the common ancestor of the two. Its controllers are
+    /// used as they are enabled there; nothing is enabled.
+    pub fn below(mut self, cgroup: impl Into<PathBuf>) -> Self {
+        self.parent = Some(cgroup.into());
         self
     }
 }

@@ -4,6 +4,7 @@ use crate::contain::{LeafWait, Link};
 use crate::engine::{Engine, Outcome, Step};
 use crate::guarantee::Level;
 use crate::inner::Inner;
+use crate::signal::Signal;
 use crate::sys::SystemTable;
 use crate::wait::ready;
 use std::io;
@@ -42,6 +43,10 @@ impl<'a> Ending<'a> {
     }
 
     fn new(inner: &'a Inner, deadline: Instant, kills: bool) -> io::Result<Self> {
+        if kills {
+            inner.note_usage();
+            inner.note_signal(Signal::KILL);
+        }
         let way = match (&inner.means.leaf, &inner.means.link) {
             (Some(leaf), _) => Way::Leaf(LeafWait::new(leaf, kills)?),
             (None, Some(link)) => Way::Link(link),

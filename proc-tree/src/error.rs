@@ -1,7 +1,8 @@
 //! The errors, one enum for each operation.
 
 use crate::guarantee::Level;
-use crate::id::Pid;
+use crate::id::{Pid, ProcId};
+use crate::limits::LimitError;
 use crate::report::Report;
 use std::error::Error;
 use std::fmt;
@@ -43,6 +44,8 @@ pub enum SpawnError {
         /// What the system said.
         source: io::Error,
     },
+    /// A limit of the tree could not be set.
+    Limit(LimitError),
     /// The root started, and could not be taken hold of; it was killed.
     Lost {
         /// What the system said.
@@ -65,6 +68,7 @@ impl fmt::Display for SpawnError {
             Self::Descriptor { number, .. } => {
                 write!(f, "hand over a descriptor as number {number}")
             }
+            Self::Limit(error) => error.fmt(f),
             Self::Lost { .. } => write!(f, "take hold of the root after its start"),
         }
     }
@@ -76,6 +80,7 @@ impl Error for SpawnError {
             Self::Command { source, .. }
             | Self::Descriptor { source, .. }
             | Self::Lost { source } => Some(source),
+            Self::Limit(error) => error.source(),
             Self::Unavailable { .. } | Self::Invalid { .. } | Self::NoRuntime => None,
         }
     }
@@ -154,6 +159,8 @@ impl fmt::Display for SpawnStep {
 pub enum AdoptError {
     /// Nobody has this pid.
     Gone(Pid),
+    /// The process of the pidfd has ended, or it is of another PID namespace.
+    Ended,
     /// This process must not be killed.
     Refused {
         /// Its pid.
@@ -194,6 +201,7 @@ impl fmt::Display for AdoptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gone(pid) => write!(f, "adopt process {pid}: there is no such process"),
+            Self::Ended => write!(f, "adopt the process of a pidfd: it has ended"),
             Self::Refused { pid, why } => write!(f, "adopt process {pid}: {why}"),
             Self::Io(_) => write!(f, "take hold of a process to adopt"),
         }
@@ -287,6 +295,37 @@ impl Error for KillTreeError {
         match self {
             Self::Adopt(error) => error.source(),
             Self::Kill(error) => error.source(),
+        }
+    }
+}
+
+/// Why one member did not get a signal. Nobody got it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SignalError {
+    /// That process has ended, even if another one has its pid.
+    Gone(ProcId),
+    /// It runs, and is no member of the tree.
+    NoMember(ProcId),
+    /// The members could not be listed, or the process may not be signalled.
+    Io(io::Error),
+}
+
+impl fmt::Display for SignalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone(id) => write!(f, "signal process {id}: it has ended"),
+            Self::NoMember(id) => write!(f, "signal process {id}: it is no member of the tree"),
+            Self::Io(_) => write!(f, "signal a member of the tree"),
+        }
+    }
+}
+
+impl Error for SignalError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io(source) => Some(source),
+            Self::Gone(_) | Self::NoMember(_) => None,
         }
     }
 }

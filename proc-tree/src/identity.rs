@@ -45,6 +45,14 @@ impl ProcId {
         self.find(|stat, pidfd| !pidfd.map_or_else(|| stat.is_dead(), Pidfd::is_dead))
     }
 
+    /// Takes hold of this very process; `None` when it is gone, or cannot be held.
+    pub(crate) fn hold(&self) -> Option<Pidfd> {
+        match sys::identify(self.pid()) {
+            Identified::Process(now, _, pidfd) if now.is_same(self) => pidfd,
+            _ => None,
+        }
+    }
+
     fn find(&self, is_wanted: impl FnOnce(&Stat, Option<&Pidfd>) -> bool) -> bool {
         self.is_of(sys::boot())
             && match sys::identify(self.pid()) {

@@ -2,16 +2,19 @@
 
 use crate::child::Root;
 use crate::contain::Means;
+use crate::end::SentSignals;
 use crate::engine::{Engine, Outcome};
-use crate::error::{KillError, WaitError};
+use crate::error::{KillError, SignalError, WaitError};
 use crate::evidence::Evidence;
+use crate::freeze::Stopped;
 use crate::guarantee::{Guarantee, Level};
 use crate::id::{Pid, ProcId};
 use crate::report::{Report, Survivor, SurvivorReason};
 use crate::signal::Signal;
-use crate::sys::{Pidfd, SystemTable};
+use crate::sys::{Account, Pidfd, SystemTable};
+use rustix::io::Errno;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a single look at a tree may go on finding new members.
@@ -27,6 +30,14 @@ pub(crate) struct Inner {
     pub(crate) guarantee: Guarantee,
     /// The root as our child, to be waited for by whoever comes first.
     pub(crate) process: Option<Arc<Root>>,
+    /// The usage of the tree was asked for at its spawn.
+    pub(crate) measured: bool,
+    /// What the members had used when the last kill began, if they had to be asked.
+    pub(crate) before: Mutex<Option<Account>>,
+    /// The signals that were sent to the root.
+    pub(crate) sent: SentSignals,
+    /// The members that a freeze has stopped.
+    pub(crate) stopped: Stopped,
 }
 
 impl Inner {
@@ -86,6 +97,9 @@ impl Inner {
     }
 
     pub(crate) fn ask(&self, request: crate::policy::Request) -> io::Result<()> {
+        // A frozen member could not follow the request.
+        self.thaw()?;
+        self.note_signal(request.signal);
         let root = self.pidfd.as_ref().filter(|root| !request.to_all && !root.is_dead());
         match root {
             Some(root) => {
@@ -98,12 +112,34 @@ impl Inner {
     }
 
     pub(crate) fn signal_all(&self, signal: Signal) -> io::Result<usize> {
+        self.note_signal(signal);
         match &self.means.leaf {
             Some(leaf) => {
                 let members = leaf.hold_members()?.into_iter();
                 Ok(members.filter(|(_, pidfd)| pidfd.signal(signal).is_ok()).count())
             }
             None => Ok(self.looking_engine()?.signal_all(signal)),
+        }
+    }
+
+    pub(crate) fn signal_member(&self, id: ProcId, signal: Signal) -> Result<(), SignalError> {
+        // Held first, so that what is judged and what is signalled are the same process.
+        let pidfd = id.hold().filter(|pidfd| !pidfd.is_dead());
+        let pidfd = pidfd.ok_or(SignalError::Gone(id))?;
+        let is_member = self.member_pids().map_err(SignalError::Io)?.contains(&id.pid());
+        if pidfd.is_dead() {
+            return Err(SignalError::Gone(id));
+        }
+        if !is_member {
+            return Err(SignalError::NoMember(id));
+        }
+        if self.root.is_some_and(|root| root.is_same(&id)) {
+            self.note_signal(signal);
+        }
+        match pidfd.signal(signal) {
+            Ok(()) => Ok(()),
+            Err(Errno::SRCH) => Err(SignalError::Gone(id)),
+            Err(error) => Err(SignalError::Io(error.into())),
         }
     }
 
@@ -115,6 +151,7 @@ impl Inner {
         report.rounds = outcome.rounds;
         report.elapsed = begin.elapsed();
         report.survivors = outcome.survivors;
+        report.usage = Box::new(self.usage_at_the_end());
         match report.is_clean() {
             true if outcome.is_open || !self.guarantee.can_confirm() => {
                 Err(KillError::Unconfirmed(report))
@@ -128,6 +165,7 @@ impl Inner {
         self.after_the_end();
         let mut report = Report::new(self.guarantee.clone());
         report.elapsed = begin.elapsed();
+        report.usage = Box::new(self.usage_at_the_end());
         report
     }
 
@@ -159,6 +197,7 @@ impl Inner {
     }
 
     pub(crate) fn let_live(&self) {
+        let _ = self.thaw();
         if let Some(link) = &self.means.link {
             link.let_live();
         }

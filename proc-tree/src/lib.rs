@@ -9,14 +9,17 @@ mod command;
 mod contain;
 mod containment;
 mod deadline;
+mod end;
 mod ending;
 mod engine;
 mod error;
 mod evidence;
+mod freeze;
 mod guarantee;
 mod id;
 mod identity;
 mod inner;
+mod limits;
 mod policy;
 mod program;
 mod report;
@@ -29,6 +32,7 @@ mod sys;
 #[cfg(feature = "tokio")]
 mod tokio_child;
 mod tree;
+mod usage;
 mod verbs;
 mod wait;
 
@@ -41,13 +45,21 @@ pub use containment::Containment;
 #[doc(inline)]
 pub use deadline::Deadline;
 #[doc(inline)]
-pub use error::{AdoptError, KillError, KillTreeError, Refused, SpawnError, SpawnStep, WaitError};
+pub use end::{Cause, End, RootEnd};
+#[doc(inline)]
+pub use error::{
+    AdoptError, KillError, KillTreeError, Refused, SignalError, SpawnError, SpawnStep, WaitError,
+};
 #[doc(inline)]
 pub use evidence::Evidence;
+#[doc(inline)]
+pub use freeze::FreezeError;
 #[doc(inline)]
 pub use guarantee::{Gap, Guarantee, Level, Skipped, SupervisorForm};
 #[doc(inline)]
 pub use id::{ParseProcIdError, Pid, ProcId};
+#[doc(inline)]
+pub use limits::{Hierarchy, LimitError, LimitGuarantee, Limits, Resource};
 #[doc(inline)]
 pub use policy::Policy;
 #[doc(inline)]
@@ -65,6 +77,8 @@ pub use stays_dead::{Culprit, Removal, StaysDead, StaysDeadError};
 pub use tokio_child::TokioChild;
 #[doc(inline)]
 pub use tree::Tree;
+#[doc(inline)]
+pub use usage::{Reading, Source, Usage};
 
 /// Ends the process with this pid and all of its descendants, within the deadline.
 ///

@@ -2,6 +2,7 @@
 
 use crate::guarantee::Guarantee;
 use crate::id::ProcId;
+use crate::usage::Usage;
 use std::fmt;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct Report {
     pub rounds: u32,
     /// How long it took.
     pub elapsed: Duration,
+    /// What the tree has used. In a box, so that an error with a report stays small.
+    pub usage: Box<Usage>,
     /// What the word "gone" is worth here.
     pub guarantee: Guarantee,
     /// Who is left. Empty in every report that is returned as a success.
@@ -37,6 +40,7 @@ impl Report {
             forced: false,
             rounds: 0,
             elapsed: Duration::ZERO,
+            usage: Box::default(),
             guarantee,
             survivors: Vec::new(),
         }

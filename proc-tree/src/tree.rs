@@ -4,16 +4,20 @@ use crate::child::Root;
 use crate::command::Spawn;
 use crate::contain::Means;
 use crate::containment::Containment;
-use crate::error::{AdoptError, SpawnError};
+use crate::end::SentSignals;
+use crate::error::{AdoptError, SignalError, SpawnError};
 use crate::evidence::Evidence;
+use crate::freeze::Stopped;
 use crate::guarantee::{Gap, Guarantee};
 use crate::id::{Pid, ProcId};
 use crate::inner::Inner;
+use crate::limits::LimitGuarantee;
 use crate::signal::Signal;
 use crate::sys::Pidfd;
 use std::io;
-use std::sync::Arc;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// What the kill in a drop may take, unless it is said.
@@ -88,6 +92,27 @@ impl Tree {
         crate::adopt::adopt(evidence)
     }
 
+    /// Takes over the process that this pidfd holds, and its descendants. Otherwise like
+    /// [`adopt`](Self::adopt): the number cannot have come to mean another process meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`adopt`](Self::adopt). The descriptor may be of any kind; one that is no pidfd is
+    /// [`AdoptError::Io`].
+    pub fn adopt_pidfd(pidfd: impl AsFd) -> Result<Self, AdoptError> {
+        crate::adopt::adopt_pidfd(pidfd.as_fd())
+    }
+
+    /// Sends a signal to one member.
+    ///
+    /// # Errors
+    ///
+    /// When that very process has ended, is no member of this tree, or may not be signalled. Then
+    /// nobody gets it.
+    pub fn signal_member(&self, member: ProcId, signal: Signal) -> Result<(), SignalError> {
+        self.inner.signal_member(member, signal)
+    }
+
     pub(crate) fn new(
         root: Option<ProcId>,
         pidfd: Option<Pidfd>,
@@ -95,13 +120,31 @@ impl Tree {
         means: Means,
         guarantee: Guarantee,
     ) -> Self {
-        let inner = Inner { root, pidfd, evidence, means, guarantee, process: None };
+        let inner = Inner {
+            root,
+            pidfd,
+            evidence,
+            means,
+            guarantee,
+            process: None,
+            measured: false,
+            before: Mutex::default(),
+            sent: SentSignals::default(),
+            stopped: Stopped::default(),
+        };
         Self { inner: Arc::new(inner), armed: AtomicBool::new(true), drop_budget: DROP }
     }
 
     pub(crate) fn with_root(mut self, root: Arc<Root>) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
             inner.process = Some(root);
+        }
+        self
+    }
+
+    pub(crate) fn measured(mut self, measured: bool) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.measured = measured;
         }
         self
     }
@@ -114,6 +157,11 @@ impl Tree {
     /// What holds the tree, and what that cannot see.
     pub fn guarantee(&self) -> &Guarantee {
         &self.inner.guarantee
+    }
+
+    /// The limits of the tree, each with what enforces it.
+    pub fn limits(&self) -> &[LimitGuarantee] {
+        &self.inner.means.controls.limits
     }
 
     /// The members that run now, in no particular order.

@@ -3,6 +3,7 @@
 //! The root joins from inside, between fork and exec: a join from outside comes too late for the
 //! children that it has by then.
 
+use super::mounts::own_v2;
 use crate::engine::Step;
 use crate::id::{Pid, ProcId};
 use crate::sys::{LeafFiles, Pidfd, WaitSet};
@@ -12,8 +13,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the names of all leaves begin with; pid, start and number of the owner follow.
@@ -35,19 +36,20 @@ pub(crate) struct Leaf {
 }
 
 impl Leaf {
-    /// Makes a leaf below the cgroup of the calling process.
-    pub(crate) fn make() -> Result<Self, String> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let parent = own_directory()?;
-        static SWEEP: Once = Once::new();
-        SWEEP.call_once(|| sweep(&parent));
-        // Whoever moves a process needs to write where it comes from, too.
-        let own = parent.join("cgroup.procs");
-        open_to_write(&own).map_err(|error| format!("write {}: {error}", own.display()))?;
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let me = ProcId::of(std::process::id()).ok_or("the process table cannot be read")?;
-        let name = format!("{PREFIX}{}-{}-{number}", me.pid(), me.start());
-        let path = parent.join(name);
+    /// Makes a leaf below that cgroup, or below the one of the calling process.
+    pub(crate) fn make(chosen: Option<&Path>) -> Result<Self, String> {
+        let parent = match chosen {
+            Some(parent) => check_parent(parent)?,
+            None => {
+                let parent = own_v2()?;
+                // Whoever moves a process needs to write where it comes from, too.
+                let own = parent.join("cgroup.procs");
+                open_to_write(&own).map_err(|error| format!("write {}: {error}", own.display()))?;
+                parent
+            }
+        };
+        sweep_once(&parent);
+        let path = parent.join(new_name());
         std::fs::create_dir(&path).map_err(|error| format!("make {}: {error}", path.display()))?;
         let procs = open_to_write(&path.join("cgroup.procs"));
         let procs = procs.map_err(|error| {
@@ -62,6 +64,11 @@ impl Leaf {
     pub(super) fn without_kill_file(mut self) -> Self {
         self.kill = None;
         self
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The file to which a process writes `0` to join.
@@ -102,6 +109,25 @@ impl Leaf {
         Ok(held.into_iter().filter(is_member).collect())
     }
 
+    /// Freezes or thaws the members. A leaf that is gone has none.
+    pub(crate) fn set_frozen(&self, frozen: bool) -> io::Result<()> {
+        let word = if frozen { b"1" } else { b"0" };
+        let file = open_to_write(&self.path.join("cgroup.freeze"));
+        match file.and_then(|mut file| file.write_all(word)) {
+            Err(error) if is_gone(&error) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Whether no member runs, as the kernel says.
+    pub(crate) fn is_frozen(&self) -> io::Result<bool> {
+        match std::fs::read_to_string(self.path.join("cgroup.events")) {
+            Ok(text) => Ok(text.lines().any(|line| matches!(line, "frozen 1" | "populated 0"))),
+            Err(error) if is_gone(&error) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Tells the kernel to kill everybody, and to let nobody be born.
     fn strike(&self) -> io::Result<()> {
         match &self.kill {
@@ -132,20 +158,9 @@ impl Leaf {
         struck
     }
 
-    /// Removes the leaf and what is below it, deepest first. It stays while somebody is in it.
+    /// Removes the leaf and what is below it. It stays while somebody is in it.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        let mut paths = Vec::new();
-        each_below(&self.path, DEEPEST, &mut |path| {
-            paths.push(path.to_owned());
-            Ok(())
-        })?;
-        for path in paths.iter().rev() {
-            match std::fs::remove_dir(path) {
-                Err(error) if !is_gone(&error) => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
+        remove(&self.path)
     }
 }
 
@@ -243,6 +258,54 @@ impl<'a> LeafWait<'a> {
     }
 }
 
+/// Removes a leaf and what is below it, deepest first. It stays while somebody is in it.
+pub(super) fn remove(leaf: &Path) -> io::Result<()> {
+    let mut paths = Vec::new();
+    each_below(leaf, DEEPEST, &mut |path| {
+        paths.push(path.to_owned());
+        Ok(())
+    })?;
+    for path in paths.iter().rev() {
+        match std::fs::remove_dir(path) {
+            Err(error) if !is_gone(&error) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The directory that the caller has chosen, if it is a cgroup of v2: a leaf anywhere else would hold nobody.
+fn check_parent(chosen: &Path) -> Result<PathBuf, String> {
+    const CGROUP2: u64 = 0x6367_7270;
+    let at = |error: io::Error| format!("use {}: {error}", chosen.display());
+    // A relative path would mean another directory after the caller has changed its own.
+    let parent = chosen.canonicalize().map_err(at)?;
+    let system = rustix::fs::statfs(&parent).map_err(|error| at(error.into()))?;
+    match u64::try_from(system.f_type) {
+        Ok(CGROUP2) => Ok(parent),
+        _ => Err(format!("use {}: it is no cgroup of v2", chosen.display())),
+    }
+}
+
+/// A name that no other leaf has: pid and start of the owner, and a number.
+pub(super) fn new_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let me = ProcId::current();
+    format!("{PREFIX}{}-{}-{number}", me.pid(), me.start())
+}
+
+/// Sweeps that cgroup, once in a process.
+pub(super) fn sweep_once(parent: &Path) {
+    static SWEPT: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    let mut swept = SWEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !swept.iter().any(|path| path == parent) {
+        swept.push(parent.to_owned());
+        drop(swept);
+        sweep(parent);
+    }
+}
+
 /// Removes the empty leaves of owners that are gone: those that were killed before they could, and
 /// those that let their trees live. A leaf with members cannot be removed, and nobody is signalled.
 fn sweep(parent: &Path) {
@@ -266,7 +329,7 @@ fn owner_of(name: &str) -> Option<(Pid, u64)> {
     Some(owner)
 }
 
-fn open_to_write(path: &Path) -> io::Result<File> {
+pub(super) fn open_to_write(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).open(path)
 }
 
@@ -302,74 +365,9 @@ fn each_below(
     Ok(())
 }
 
-/// Where the cgroup of the calling process is mounted.
-fn own_directory() -> Result<PathBuf, String> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo");
-    let mounts = mounts.map_err(|error| format!("read the mount table: {error}"))?;
-    let own = std::fs::read_to_string("/proc/self/cgroup");
-    let own = own.map_err(|error| format!("read the own cgroup: {error}"))?;
-    locate(&mounts, &own).ok_or_else(|| "no cgroup v2 is mounted".into())
-}
-
-/// Finds the directory of the cgroup that `own` names, in pure and in hybrid layouts.
-fn locate(mounts: &str, own: &str) -> Option<PathBuf> {
-    let own = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    mounts.lines().find_map(|line| {
-        // id parent device root mountpoint options… - type source super-options
-        let (left, right) = line.split_once(" - ")?;
-        if right.split(' ').next() != Some("cgroup2") {
-            return None;
-        }
-        let mut fields = left.split(' ').skip(3);
-        let root = unescape(fields.next()?);
-        let mountpoint = unescape(fields.next()?);
-        let below = Path::new(own).strip_prefix(&root).ok()?;
-        let below_is_plain = !below.components().any(|part| part.as_os_str() == "..");
-        below_is_plain.then(|| Path::new(&mountpoint).join(below))
-    })
-}
-
-/// The mount table writes spaces, tabs, newlines and backslashes as three octal digits.
-fn unescape(field: &str) -> String {
-    let mut out = String::new();
-    let mut rest = field;
-    while let Some(at) = rest.find('\\') {
-        out.push_str(&rest[..at]);
-        let code = rest.get(at + 1..at + 4);
-        let byte = code.and_then(|code| u8::from_str_radix(code, 8).ok());
-        match byte {
-            Some(byte) if byte.is_ascii() => {
-                out.push(char::from(byte));
-                rest = &rest[at + 4..];
-            }
-            _ => {
-                out.push('\\');
-                rest = &rest[at + 1..];
-            }
-        }
-    }
-    out + rest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const HYBRID: &str = "\
-30 24 0:26 / /sys/fs/cgroup ro,nosuid - tmpfs tmpfs ro,mode=755
-31 30 0:27 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer
-32 30 0:28 / /sys/fs/cgroup/unified rw,nosuid shared:9 - cgroup2 cgroup2 rw
-";
-    const PURE: &str = "35 25 0:30 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
-
-    #[test]
-    fn hybrid_and_pure_layouts_are_found() {
-        let own = "4:memory:/x\n0::/user.slice/a\n";
-        let path = locate(HYBRID, own).unwrap();
-        assert_eq!(path, Path::new("/sys/fs/cgroup/unified/user.slice/a"));
-        let path = locate(PURE, "0::/\n").unwrap();
-        assert_eq!(path, Path::new("/sys/fs/cgroup"));
-    }
 
     #[test]
     fn only_names_of_leaves_have_owners() {
@@ -377,16 +375,5 @@ mod tests {
         for other in ["lastout-12-345", "lastout-12-345-x", "user.slice", "lastout--1-2-3"] {
             assert_eq!(owner_of(other), None, "{other}");
         }
-    }
-
-    #[test]
-    fn a_mount_of_a_part_is_used_only_for_what_it_holds() {
-        let part = "35 25 0:30 /docker/9f /sys/fs/cg\\040x rw - cgroup2 cgroup rw\n";
-        let path = locate(part, "0::/docker/9f/app\n").unwrap();
-        assert_eq!(path, Path::new("/sys/fs/cg x/app"));
-        assert_eq!(locate(part, "0::/other\n"), None);
-        assert_eq!(locate(PURE, "0::/../outside\n"), None);
-        assert_eq!(locate(PURE, "4:memory:/only-v1\n"), None);
-        assert_eq!(locate("", "0::/\n"), None);
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn a_leaf_without_its_kill_file_is_emptied_all_the_same() {
-    let Ok(leaf) = Leaf::make() else {
+    let Ok(leaf) = Leaf::make(None) else {
         return; // Without write access to a cgroup there is nothing to test.
     };
     let leaf = leaf.without_kill_file();

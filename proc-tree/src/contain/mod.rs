@@ -1,11 +1,14 @@
 //! The means by which a tree is held together, one module each.
 
 mod cgroup;
+mod controls;
 #[cfg(test)]
 mod frozen;
+mod mounts;
 mod supervisor;
 
 pub(crate) use cgroup::{Leaf, LeafWait};
+pub(crate) use controls::Controls;
 pub(crate) use supervisor::Link;
 
 use std::sync::Arc;
@@ -17,4 +20,6 @@ pub(crate) struct Means {
     pub(crate) leaf: Option<Leaf>,
     /// All members descend from the process at the other end.
     pub(crate) link: Option<Arc<Link>>,
+    /// Limits and measures the members.
+    pub(crate) controls: Controls,
 }

@@ -2,7 +2,7 @@
 
 use crate::id::ProcId;
 use crate::signal::Signal;
-use crate::sys::{EXITED, KILL, KILLED, LET_LIVE, MESSAGE, Pidfd};
+use crate::sys::{Account, EXITED, KILL, KILLED, LET_LIVE, MESSAGE, Pidfd, account_of_ended};
 use crate::wait::reap_later;
 use rustix::io::Errno;
 use rustix::net::{
@@ -33,6 +33,8 @@ struct State {
     root: Option<ExitStatus>,
     /// How many the supervisor has killed, as its last word says.
     killed: usize,
+    /// What all that it has waited for have used, once it has ended.
+    account: Option<Account>,
 }
 
 impl Link {
@@ -110,6 +112,9 @@ impl Link {
         self.root_status();
         let mut state = self.state();
         if state.is_concluded.is_none() {
+            // Its own memory may be a copy of the caller's, and says nothing of the tree.
+            let account = account_of_ended(self.end.as_fd());
+            state.account = account.map(|account| Account { peak_memory: None, ..account });
             let status = self.end.reap().ok().flatten();
             let mut said_goodbye = false;
             // Nobody needs the messages to wake any more: the end of the socket does.
@@ -128,6 +133,11 @@ impl Link {
     /// How many it has killed, once it was seen to be gone.
     pub(crate) fn killed(&self) -> usize {
         self.state().killed
+    }
+
+    /// What all that it has waited for have used, once it was seen to be gone.
+    pub(crate) fn account(&self) -> Option<Account> {
+        self.state().account
     }
 
     fn next_message(&self, flags: RecvFlags) -> Option<(u8, u32, u64)> {

@@ -47,7 +47,7 @@ fn make_level(
     may_supervise: bool,
 ) -> Result<Choice, String> {
     let leaf = match level {
-        Level::Cgroup => Some(Leaf::make()?),
+        Level::Cgroup => Some(Leaf::make(containment.parent.as_deref())?),
         Level::Supervisor | Level::PidNamespace | Level::Evidence => None,
         Level::Subreaper => {
             crate::sys::become_subreaper().map_err(|error| error.to_string())?;

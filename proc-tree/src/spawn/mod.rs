@@ -6,7 +6,7 @@ mod marks;
 pub(crate) use marks::new_mark;
 
 use crate::child::{Child, Root};
-use crate::contain::{Leaf, Link, Means};
+use crate::contain::{Controls, Leaf, Link, Means};
 use crate::containment::{Containment, Standing};
 use crate::error::{AdoptError, SpawnError, SpawnStep};
 use crate::evidence::Evidence;
@@ -28,6 +28,8 @@ use std::sync::Arc;
 pub(crate) struct Plan {
     launch: Arc<Launch>,
     leaf: Option<Leaf>,
+    controls: Controls,
+    measured: bool,
     /// Our end of the socket to a supervisor.
     socket: Option<OwnedFd>,
     form: Option<SupervisorForm>,
@@ -131,6 +133,9 @@ impl Plan {
         let told = ToldPage::new().map_err(|source| SpawnError::Lost { source })?;
         let mut skipped = Vec::new();
         let choice = choose(&containment, may_supervise, &mut skipped)?;
+        let at = choice.leaf.as_ref().map(Leaf::path);
+        let controls = Controls::arrange(at, &containment.limits, containment.measure)
+            .map_err(SpawnError::Limit)?;
         let mark = new_mark();
         let variable = (variable_name(mark), String::from("1"));
         let (numbers, mut owned): (Vec<_>, Vec<_>) = containment.descriptors.into_iter().unzip();
@@ -160,10 +165,11 @@ impl Plan {
         }
         let in_child = adding == Adding::InChild;
         let entry = in_child.then(|| CString::new(format!("{}={}", variable.0, variable.1)).ok());
+        let doors = choice.leaf.iter().map(|leaf| leaf.door().as_raw_fd());
         let launch = Arc::new(Launch {
             told,
             supervise,
-            door: choice.leaf.as_ref().map(|leaf| leaf.door().as_raw_fd()),
+            doors: doors.chain(controls.doors()).collect(),
             mark: Some(mark),
             place,
             descriptors: placed,
@@ -172,6 +178,8 @@ impl Plan {
         Ok(Self {
             launch,
             leaf: choice.leaf,
+            controls,
+            measured: containment.measure,
             socket,
             form,
             mark,
@@ -300,8 +308,9 @@ impl Plan {
         if evidence.mark.is_none() {
             guarantee = guarantee.with(Gap::Unmarked);
         }
-        let means = Means { leaf: self.leaf.take(), link };
-        Tree::new(Some(id), pidfd, evidence, means, guarantee)
+        let means =
+            Means { leaf: self.leaf.take(), link, controls: std::mem::take(&mut self.controls) };
+        Tree::new(Some(id), pidfd, evidence, means, guarantee).measured(self.measured)
     }
 }
 

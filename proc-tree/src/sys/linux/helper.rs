@@ -92,7 +92,7 @@ fn probe(file: &OwnedFd) -> Result<(), Trouble> {
     let launch = Launch {
         told: ToldPage::new().map_err(scarce)?,
         supervise: None,
-        door: None,
+        doors: Vec::new(),
         mark: None,
         place: Place::OwnGroup,
         descriptors: Vec::new(),

@@ -22,8 +22,8 @@ pub(crate) struct Launch {
     pub(crate) told: ToldPage,
     /// Puts a supervisor between the caller and the root.
     pub(crate) supervise: Option<Supervise>,
-    /// The `cgroup.procs` of the leaf to join.
-    pub(crate) door: Option<RawFd>,
+    /// The `cgroup.procs` of the leaf to join, and of the leaves of single controllers.
+    pub(crate) doors: Vec<RawFd>,
     pub(crate) mark: Option<u64>,
     pub(crate) place: Place,
     /// Number in the root, and the descriptor that becomes it.
@@ -84,8 +84,8 @@ impl Launch {
 
     /// What the root itself does: it becomes a member, and takes what it is given.
     pub(super) fn join(&self) -> Result<(), Fault> {
-        if let Some(door) = self.door {
-            let joined = unless_negative(write_byte(door, b'0'));
+        for door in &self.doors {
+            let joined = unless_negative(write_byte(*door, b'0'));
             joined.map_err(|errno| Fault { step: SpawnStep::Cgroup, errno })?;
         }
         if let Some(mark) = self.mark {

@@ -1,5 +1,6 @@
 //! Linux: `/proc` read through one directory descriptor, processes held by pidfds.
 
+mod account;
 mod birth;
 mod direct;
 mod helper;
@@ -16,11 +17,12 @@ mod table;
 mod told;
 mod watch;
 
+pub(crate) use account::{Account, account_of, account_of_ended, account_of_waited};
 pub(crate) use birth::{Born, start};
 pub(crate) use helper::helper;
 pub(crate) use launch::{Launch, MOST_DESCRIPTORS, Place, enter_new_pid_namespace};
 pub(crate) use mark::mark_of;
-pub(crate) use pidfd::{Bell, Pidfd, WaitSet, poll_all, wait_readable};
+pub(crate) use pidfd::{Bell, Pidfd, WaitSet, pid_of_pidfd, poll_all, wait_readable};
 pub(crate) use procfs::{ProcFs, boot};
 pub(crate) use raw::children_are_ignored;
 pub(crate) use recipe::{Executable, Recipe, Strings, User};
@@ -152,6 +154,21 @@ impl Lookout {
         let (stat, name) = self.0.stat_and_name(pid)?;
         let inode = held.filter(Pidfd::has_its_pid).as_ref().and_then(Pidfd::inode);
         Some((ProcId::from_parts(boot(), pid, stat.start, inode), stat, name))
+    }
+
+    /// Whether the process was stopped by a signal, with all of its threads.
+    pub(crate) fn is_stopped(&mut self, pid: Pid) -> bool {
+        self.0.stat(pid).is_some_and(|stat| stat.state.is_stopped())
+            && self.0.all_threads_stopped(pid)
+    }
+
+    /// Whether no thread of a process runs that has got a signal to stop: one that waits inside the
+    /// kernel stops before it comes out of it.
+    pub(crate) fn is_halted(&mut self, pid: Pid) -> bool {
+        let halted = |state: crate::engine::State| {
+            state.is_stopped() || state.is_zombie() || state.is_uninterruptible()
+        };
+        self.0.stat(pid).is_none_or(|stat| halted(stat.state)) && self.0.all_threads_stopped(pid)
     }
 
     /// Every pid there is.

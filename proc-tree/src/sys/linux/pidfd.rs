@@ -92,10 +92,7 @@ impl Pidfd {
 
     /// The pid of the process as this process sees it; `None` when it is gone.
     pub(crate) fn pid(&self) -> Option<Pid> {
-        let path = format!("/proc/self/fdinfo/{}", self.0.as_raw_fd());
-        let text = std::fs::read_to_string(path).ok()?;
-        let pid = text.lines().find_map(|line| line.strip_prefix("Pid:"))?;
-        pid.trim().parse().ok().filter(|pid| *pid > 0)
+        pid_of_pidfd(self.0.as_fd()).ok().flatten()
     }
 
     /// Waits for this child if it has ended, so that it is no zombie. When the kernel has waited already,
@@ -149,6 +146,15 @@ pub(crate) fn is_in_use(pid: Pid) -> bool {
 
 fn last_error() -> Errno {
     Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)
+}
+
+/// The process of a pidfd: `None` when it has ended and was waited for, or is of another PID namespace.
+pub(crate) fn pid_of_pidfd(pidfd: BorrowedFd<'_>) -> io::Result<Option<Pid>> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let text = std::fs::read_to_string(path)?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
+    let line = line.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a pidfd"))?;
+    Ok(line.trim().parse().ok().filter(|pid| *pid > 0))
 }
 
 /// Waits until `fd` is readable; whether it became so before `until`.
@@ -249,5 +255,18 @@ impl Bell {
 impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_of_a_pidfd_is_read_and_other_descriptors_are_refused() {
+        let me = Pidfd::open(std::process::id()).unwrap();
+        assert_eq!(pid_of_pidfd(me.as_fd()).unwrap(), Some(std::process::id()));
+        let (reader, _writer) = io::pipe().unwrap();
+        assert!(pid_of_pidfd(reader.as_fd()).is_err());
     }
 }

@@ -1,0 +1,204 @@
+//! Freezing and thawing a tree: nothing of it runs in between.
+//!
+//! With a leaf the kernel freezes it, which no member notices. Members that are found elsewhere, and
+//! trees without a leaf, are stopped by SIGSTOP until nobody new is found; their parents can notice.
+
+use crate::deadline::Deadline;
+use crate::id::ProcId;
+use crate::inner::Inner;
+use crate::signal::Signal;
+use crate::sys::{Lookout, WaitSet, wait_readable};
+use crate::tree::Tree;
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The pause between two looks at members that are about to stop.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Why a tree was not frozen. Every member goes on as before.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum FreezeError {
+    /// The deadline came while this many members still ran.
+    Deadline {
+        /// How many at least; 0 when the kernel did not say that the leaf is frozen.
+        running: usize,
+    },
+    /// The leaf or the process table could not be used.
+    Io(io::Error),
+}
+
+impl fmt::Display for FreezeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deadline { running } => {
+                write!(f, "freeze the tree: deadline passed while {running} members ran")
+            }
+            Self::Io(_) => write!(f, "freeze the tree with what the system offers"),
+        }
+    }
+}
+
+impl Error for FreezeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io(source) => Some(source),
+            Self::Deadline { .. } => None,
+        }
+    }
+}
+
+/// The members that this tree has stopped by a signal, to be continued when it thaws.
+#[derive(Debug, Default)]
+pub(crate) struct Stopped(Mutex<Vec<ProcId>>);
+
+impl Stopped {
+    fn list(&self) -> MutexGuard<'_, Vec<ProcId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tree {
+    /// Stops every member, and completes when none runs. It runs on any executor.
+    ///
+    /// A frozen tree can be killed, and a request to end thaws it first. [`thaw`](Self::thaw) lets it go
+    /// on, and so does [`disarm`](Self::disarm).
+    ///
+    /// # Errors
+    ///
+    /// When a member still runs at the deadline. Then all go on.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future may leave members stopped, until the tree is thawed, killed or dropped.
+    pub async fn freeze(&self, deadline: impl Into<Deadline>) -> Result<(), FreezeError> {
+        let inner = self.inner();
+        let mut freezing = Freezing::begin(inner, deadline.into().instant())?;
+        while !freezing.step()? {
+            let until = freezing.next_look();
+            crate::wait::ready(freezing.quiet.as_fd(), until).await;
+        }
+        Ok(())
+    }
+
+    /// [`freeze`](Self::freeze), blocking the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`freeze`](Self::freeze).
+    pub fn freeze_blocking(&self, deadline: impl Into<Deadline>) -> Result<(), FreezeError> {
+        let mut freezing = Freezing::begin(self.inner(), deadline.into().instant())?;
+        while !freezing.step()? {
+            let ready = wait_readable(freezing.quiet.as_fd(), freezing.next_look());
+            ready.map_err(|error| freezing.give_up(error))?;
+        }
+        Ok(())
+    }
+
+    /// Lets every member go on that [`freeze`](Self::freeze) has stopped. Without one it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the leaf cannot be thawed.
+    pub fn thaw(&self) -> io::Result<()> {
+        self.inner().thaw()
+    }
+}
+
+/// One freeze in progress. It never waits itself.
+struct Freezing<'a> {
+    inner: &'a Inner,
+    deadline: Instant,
+    /// Never readable: what is waited for are the looks.
+    quiet: WaitSet,
+}
+
+impl<'a> Freezing<'a> {
+    fn begin(inner: &'a Inner, deadline: Instant) -> Result<Self, FreezeError> {
+        let quiet = WaitSet::new().map_err(FreezeError::Io)?;
+        let freezing = Self { inner, deadline, quiet };
+        if let Some(leaf) = &inner.means.leaf {
+            leaf.set_frozen(true).map_err(|error| freezing.give_up(error))?;
+        }
+        Ok(freezing)
+    }
+
+    /// One look; whether nothing runs.
+    fn step(&mut self) -> Result<bool, FreezeError> {
+        let running = self.look().map_err(|error| self.give_up(error))?;
+        match running {
+            Some(0) => Ok(true),
+            _ if Instant::now() < self.deadline => Ok(false),
+            running => {
+                let _ = self.inner.thaw();
+                Err(FreezeError::Deadline { running: running.unwrap_or(0) })
+            }
+        }
+    }
+
+    /// Stops members that are not stopped yet; how many that were. `None` while the leaf is not frozen.
+    fn look(&self) -> io::Result<Option<usize>> {
+        let mut in_leaf = Vec::new();
+        if let Some(leaf) = &self.inner.means.leaf {
+            if !leaf.is_frozen()? {
+                return Ok(None);
+            }
+            in_leaf = leaf.members()?;
+        }
+        let mut table = Lookout::open()?;
+        let mut running = 0;
+        for pid in self.inner.member_pids()? {
+            if in_leaf.contains(&pid) {
+                continue;
+            }
+            let Some(id) = ProcId::of(pid) else { continue };
+            let is_ours = self.inner.stopped.list().contains(&id);
+            let is_still = if is_ours { table.is_halted(pid) } else { table.is_stopped(pid) };
+            if !is_still {
+                running += usize::from(self.inner.stop(id));
+            }
+        }
+        Ok(Some(running))
+    }
+
+    fn next_look(&self) -> Instant {
+        (Instant::now() + LOOK).min(self.deadline)
+    }
+
+    fn give_up(&self, error: io::Error) -> FreezeError {
+        let _ = self.inner.thaw();
+        FreezeError::Io(error)
+    }
+}
+
+impl Inner {
+    /// Stops one member; whether it still runs.
+    fn stop(&self, id: ProcId) -> bool {
+        let Some(pidfd) = id.hold() else {
+            return id.is_running();
+        };
+        let mut stopped = self.stopped.list();
+        if !stopped.contains(&id) {
+            stopped.push(id);
+        }
+        // One that may not be signalled goes on, and the deadline tells.
+        let _ = pidfd.signal(Signal::STOP);
+        !pidfd.is_dead()
+    }
+
+    pub(crate) fn thaw(&self) -> io::Result<()> {
+        for id in std::mem::take(&mut *self.stopped.list()) {
+            if let Some(pidfd) = id.hold() {
+                let _ = pidfd.signal(Signal::CONT);
+            }
+        }
+        match &self.means.leaf {
+            Some(leaf) => leaf.set_frozen(false),
+            None => Ok(()),
+        }
+    }
+}

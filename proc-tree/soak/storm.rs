@@ -5,12 +5,15 @@
 //! *lifeline*, whose end makes it exit: a tree that survived its kill ends when its round does.
 #![expect(unsafe_code, reason = "storms fork without exec; each process of them has one thread")]
 
+use crate::hostile;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 /// The descriptors of every process of a storm.
 pub(crate) const ORACLE: RawFd = 30;
 pub(crate) const LIFELINE: RawFd = 31;
+/// The `cgroup.procs` of the group in which a fork bomb finds its limit.
+pub(crate) const BOMB_DOOR: RawFd = 32;
 
 /// How many processes a storm has at a time.
 const POPULATION: i32 = 48;
@@ -22,43 +25,99 @@ pub(crate) enum Storm {
     Escape,
     /// The same, and the daemon has an empty environment.
     Ghost,
+    /// The same, and the daemon may not be traced, as that of ssh-agent.
+    Undumpable,
     /// 48 at a time, each forking every 1–6 ms; parents outlive their children.
     Busy,
     /// The same, and parents end right after their forks: everybody is an orphan.
     Orphan,
     /// The same, and a quarter each change their session or their group.
     Hostile,
+    /// Members that move into the parent of their cgroup.
+    Mover,
+    /// A daemon that stops the supervisor.
+    Stopper,
+    /// A fork bomb at its limit.
+    Bomb,
+    /// Processes whose first thread has ended, with successors.
+    Leaderless,
+    /// Trees of other levels inside the tree.
+    Nested,
+    /// As [`Escape`](Self::Escape), and whoever kills it has one descriptor left, or none.
+    Scarce,
 }
 
 impl Storm {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Escape, Self::Ghost, Self::Busy, Self::Orphan, Self::Hostile];
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Escape,
+        Self::Ghost,
+        Self::Undumpable,
+        Self::Busy,
+        Self::Orphan,
+        Self::Hostile,
+        Self::Mover,
+        Self::Stopper,
+        Self::Bomb,
+        Self::Leaderless,
+        Self::Nested,
+        Self::Scarce,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Escape => "escape",
             Self::Ghost => "ghost",
+            Self::Undumpable => "undumpable",
             Self::Busy => "busy",
             Self::Orphan => "orphan",
             Self::Hostile => "hostile",
+            Self::Mover => "mover",
+            Self::Stopper => "stopper",
+            Self::Bomb => "bomb",
+            Self::Leaderless => "leaderless",
+            Self::Nested => "nested",
+            Self::Scarce => "scarce",
         }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|storm| storm.name() == name)
+    }
+
+    /// What the storm says when it stands. The trees inside of one speak, too, before it does.
+    pub(crate) fn word(self) -> u8 {
+        if self == Self::Nested { b'.' } else { b'!' }
     }
 }
 
-/// What this process does as the root of a storm. Never returns.
-pub(crate) fn run(storm: Storm, seed: u64) -> ! {
+/// How the daemon of an escape hides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Daemon {
+    Plain,
+    Ghost,
+    Undumpable,
+}
+
+/// What this process does as the root of a storm, which the process `soak` has started. Never returns.
+pub(crate) fn run(storm: Storm, seed: u64, soak: u32) -> ! {
     match storm {
-        Storm::Escape => escape(true),
-        Storm::Ghost => escape(false),
+        Storm::Escape | Storm::Scarce => escape(Daemon::Plain),
+        Storm::Ghost => escape(Daemon::Ghost),
+        Storm::Undumpable => escape(Daemon::Undumpable),
         Storm::Busy | Storm::Orphan | Storm::Hostile => {
             let count = shared_count();
             count.store(1, Ordering::Relaxed);
             fork_on(storm, seed, count)
         }
+        Storm::Mover => hostile::mover(seed),
+        Storm::Stopper => hostile::stopper(soak),
+        Storm::Bomb => hostile::bomb(),
+        Storm::Leaderless => hostile::leaderless(seed),
+        Storm::Nested => hostile::nested(seed, soak),
     }
 }
 
-fn escape(with_environment: bool) -> ! {
+fn escape(daemon: Daemon) -> ! {
     for _ in 0..8 {
         if fork() == 0 {
             sleep_on();
@@ -76,8 +135,10 @@ fn escape(with_environment: bool) -> ! {
     if daemonizer == 0 {
         if fork() == 0 {
             new_session();
-            if !with_environment {
-                exec_without_environment();
+            match daemon {
+                Daemon::Plain => {}
+                Daemon::Ghost => exec_without_environment(),
+                Daemon::Undumpable => forbid_tracing(),
             }
             report();
             sleep_on();
@@ -96,7 +157,7 @@ pub(crate) fn be_a_ghost() -> ! {
     sleep_on()
 }
 
-fn exec_without_environment() {
+pub(crate) fn exec_without_environment() {
     let program = c"/proc/self/exe".as_ptr();
     let arguments = [c"soak".as_ptr(), c"--ghost".as_ptr(), std::ptr::null()];
     let environment = [std::ptr::null()];
@@ -155,35 +216,45 @@ fn told_or_old(told: bool, forks: u32) -> bool {
 }
 
 /// Waits; whether the lifeline still holds.
-fn pause(milliseconds: i32) -> bool {
+pub(crate) fn pause(milliseconds: i32) -> bool {
     let mut lifeline = libc::pollfd { fd: LIFELINE, events: libc::POLLIN, revents: 0 };
     // SAFETY: one live entry.
     unsafe { libc::poll(&raw mut lifeline, 1, milliseconds) };
     lifeline.revents == 0
 }
 
-fn sleep_on() -> ! {
+pub(crate) fn sleep_on() -> ! {
     while pause(-1) {}
     exit()
 }
 
 /// Tells the soak that the tree stands.
-fn report() {
-    // SAFETY: one byte of a literal is read.
-    unsafe { libc::write(ORACLE, c"!".as_ptr().cast(), 1) };
+pub(crate) fn report() {
+    say(b'!');
 }
 
-fn reap() {
+pub(crate) fn say(word: u8) {
+    let word: *const u8 = &raw const word;
+    // SAFETY: one byte of a live local is read.
+    unsafe { libc::write(ORACLE, word.cast(), 1) };
+}
+
+pub(crate) fn reap() {
     // SAFETY: no status is asked for; all children are of the storm.
     while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
 }
 
-fn fork() -> libc::pid_t {
+pub(crate) fn fork() -> libc::pid_t {
     // SAFETY: the process has one thread, so the copy may do anything.
     unsafe { libc::fork() }
 }
 
-fn new_session() {
+fn forbid_tracing() {
+    // SAFETY: the option takes a number.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+}
+
+pub(crate) fn new_session() {
     // SAFETY: a system call without pointers.
     unsafe { libc::setsid() };
 }
@@ -193,13 +264,13 @@ fn new_group() {
     unsafe { libc::setpgid(0, 0) };
 }
 
-fn exit() -> ! {
+pub(crate) fn exit() -> ! {
     // SAFETY: ends this process; nothing of it needs a destructor.
     unsafe { libc::_exit(0) }
 }
 
 /// A number that all processes of the storm share.
-fn shared_count() -> &'static AtomicI32 {
+pub(crate) fn shared_count() -> &'static AtomicI32 {
     let (protection, flags) =
         (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
     // SAFETY: a fresh mapping, which nothing else knows.
@@ -209,7 +280,7 @@ fn shared_count() -> &'static AtomicI32 {
     unsafe { &*page.cast::<AtomicI32>() }
 }
 
-fn next(random: u64) -> u64 {
+pub(crate) fn next(random: u64) -> u64 {
     let random = random ^ (random << 13);
     let random = random ^ (random >> 7);
     random ^ (random << 17)

@@ -31,6 +31,8 @@ pub(crate) enum Condition {
     First,
     /// As root, and the cgroup file systems cannot be written.
     ReadOnly,
+    /// As root, and `clone3` answers EPERM, as in an older container.
+    NoClone3,
     /// As root, and `clone3` and `pidfd_open` answer ENOSYS.
     Missing,
     /// As root, and `clone3` and `pidfd_open` answer EPERM.
@@ -38,13 +40,14 @@ pub(crate) enum Condition {
 }
 
 impl Condition {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Root,
         Self::User,
         Self::Delegated,
         Self::Hidden,
         Self::First,
         Self::ReadOnly,
+        Self::NoClone3,
         Self::Missing,
         Self::Forbidden,
     ];
@@ -57,6 +60,7 @@ impl Condition {
             Self::Hidden => "hidepid",
             Self::First => "pid-1",
             Self::ReadOnly => "read-only",
+            Self::NoClone3 => "no-clone3",
             Self::Missing => "enosys",
             Self::Forbidden => "eperm",
         }
@@ -111,8 +115,9 @@ impl Condition {
                     mount("none", &mounted, None, flags, None);
                 }
             }
-            Self::Missing => filter(libc::ENOSYS),
-            Self::Forbidden => filter(libc::EPERM),
+            Self::NoClone3 => filter(libc::EPERM, libc::SYS_clone3),
+            Self::Missing => filter(libc::ENOSYS, libc::SYS_pidfd_open),
+            Self::Forbidden => filter(libc::EPERM, libc::SYS_pidfd_open),
         }
         Doors { bomb: bomb.map(OwnedFd::from) }
     }
@@ -194,13 +199,21 @@ fn join_delegated() {
 /// Removes what [`join_delegated`] has made, when the worker that joined it has ended.
 pub(crate) fn remove_delegated(worker: u32) {
     let Some(root) = unified() else { return };
-    let outer = root.join(format!("soak-{worker}"));
-    for path in [outer.join("worker"), outer] {
-        if path.exists()
-            && let Err(error) = std::fs::remove_dir(&path)
-        {
-            println!("left behind: {}: {error}", path.display());
+    remove_below(&root.join(format!("soak-{worker}")));
+}
+
+fn remove_below(folder: &Path) {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        if entry.file_name().to_string_lossy().starts_with("lastout-") {
+            println!("left behind: {}", entry.path().display());
         }
+        remove_below(&entry.path());
+    }
+    if folder.exists()
+        && let Err(error) = std::fs::remove_dir(folder)
+    {
+        println!("left behind: {}: {error}", folder.display());
     }
 }
 
@@ -261,8 +274,8 @@ fn mount(source: &str, at: &str, kind: Option<&str>, flags: libc::c_ulong, data:
     assert_eq!(outcome, 0, "mount {at}: {}", std::io::Error::last_os_error());
 }
 
-/// Makes `clone3` and `pidfd_open` answer with that error, for this process and all that it starts.
-fn filter(error: i32) {
+/// Makes `clone3` and `other` answer with that error, for this process and all that it starts.
+fn filter(error: i32, other: libc::c_long) {
     let code = |code: u32| u16::try_from(code).expect("a code of 16 bits");
     let load = code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS);
     let equal = code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K);
@@ -272,7 +285,7 @@ fn filter(error: i32) {
     let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
     let mut steps = [
         step(load, 0, 0, 0),
-        step(equal, 2, 0, number(libc::SYS_pidfd_open)),
+        step(equal, 2, 0, number(other)),
         step(equal, 1, 0, number(libc::SYS_clone3)),
         step(give, 0, 0, libc::SECCOMP_RET_ALLOW),
         step(give, 0, 0, refuse),

@@ -126,7 +126,8 @@ fn one_round(level: Level, storm: Storm, seed: u64, doors: &Doors, sum: &mut Sum
     let shortage = (storm == Storm::Scarce).then(|| Shortage::of(seed as usize % 2));
     let begin = Instant::now();
     // Every fourth tree is dropped: that must end it as well, and has nobody to tell.
-    let outcome = if storm != Storm::Scarce && seed.is_multiple_of(4) {
+    let is_dropped = storm != Storm::Scarce && seed.is_multiple_of(4);
+    let mut outcome = if is_dropped {
         drop((tree.drop_within(DEADLINE), child));
         Ok(0)
     } else {
@@ -136,6 +137,9 @@ fn one_round(level: Level, storm: Storm, seed: u64, doors: &Doors, sum: &mut Sum
     sum.slowest = sum.slowest.max(begin.elapsed());
     let is_gone = is_over(&mut oracle, Duration::ZERO);
     drop(shortage);
+    if is_dropped && !is_gone {
+        outcome = Err("the drop has left somebody".into());
+    }
     match (&outcome, is_gone) {
         (Ok(killed), true) => sum.killed += killed,
         (Ok(_), false) => sum.false_successes += 1,

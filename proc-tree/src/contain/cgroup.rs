@@ -86,17 +86,7 @@ impl Leaf {
     /// The members now, those of nested cgroups too. Members of another PID namespace, which the
     /// kernel lists as 0, are not in it.
     pub(crate) fn members(&self) -> io::Result<Vec<Pid>> {
-        let mut members = Vec::new();
-        each_below(&self.path, DEEPEST, &mut |path| {
-            let text = match std::fs::read_to_string(path.join("cgroup.procs")) {
-                Err(error) if is_gone(&error) => return Ok(()),
-                text => text?,
-            };
-            let pids = text.lines().filter_map(|line| line.parse().ok());
-            members.extend(pids.filter(|pid: &Pid| *pid > 1));
-            Ok(())
-        })?;
-        Ok(members)
+        members(&self.path)
     }
 
     /// The members, held, each certainly one: it was listed again after it was held.
@@ -256,6 +246,26 @@ impl<'a> LeafWait<'a> {
             Err(error) => Err(error),
         }
     }
+}
+
+fn members(leaf: &Path) -> io::Result<Vec<Pid>> {
+    let mut members = Vec::new();
+    each_below(leaf, DEEPEST, &mut |path| {
+        let text = match std::fs::read_to_string(path.join("cgroup.procs")) {
+            Err(error) if is_gone(&error) => return Ok(()),
+            text => text?,
+        };
+        let pids = text.lines().filter_map(|line| line.parse().ok());
+        members.extend(pids.filter(|pid: &Pid| *pid > 1));
+        Ok(())
+    })?;
+    Ok(members)
+}
+
+/// Whether a member runs in a leaf, or below it, as far as can be seen.
+pub(super) fn has_members(leaf: &Path) -> bool {
+    let alive = |pid: Pid| Pidfd::open(pid).map_or(true, |pidfd| !pidfd.is_dead());
+    members(leaf).is_ok_and(|members| members.into_iter().any(alive))
 }
 
 /// Removes a leaf and what is below it, deepest first. It stays while somebody is in it.

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the kernel takes at most for `pids.max`. No machine has more pids.
 const MOST_TASKS: u64 = 4 << 20;
@@ -68,11 +68,26 @@ struct OldLeaf {
     door: File,
 }
 
+/// How long a leaf may be busy with members that are dead, and the pause between two tries. The kernel
+/// lets go of a member only after it has told that it ended.
+const DYING: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_micros(500);
+
 impl Drop for OldLeaf {
     /// A leaf that is not empty stays: somebody let its members live.
     fn drop(&mut self) {
-        let _ = cgroup::remove(&self.path);
+        let until = Instant::now() + DYING;
+        while cgroup::remove(&self.path).is_err_and(|error| is_busy(&error))
+            && !cgroup::has_members(&self.path)
+            && Instant::now() < until
+        {
+            std::thread::park_timeout(PAUSE);
+        }
     }
+}
+
+fn is_busy(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ResourceBusy
 }
 
 impl Controls {

@@ -1,0 +1,93 @@
+//! The example `treekill` as a user calls it: exit statuses, limits, usage, and nothing left.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test with real processes")]
+
+mod support;
+
+use lastout_proc_tree::{Containment, Limits, Tree};
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use support::audited;
+
+/// The program, which cargo builds beside the tests.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent().unwrap().parent().unwrap().join("examples/treekill")
+}
+
+fn treekill(words: &[&str]) -> (i32, String) {
+    let Output { status, stderr, .. } = Command::new(program()).args(words).output().unwrap();
+    (status.code().unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn the_exit_status_is_that_of_the_command_or_that_of_timeout() {
+    audited(|| {
+        let cases: [(&[&str], i32); 9] = [
+            (&["--", "sh", "-c", "exit 7"], 7),
+            (&["--usage", "--", "sh", "-c", "sleep 600 & exit 0"], 0),
+            (&["--", "sh", "-c", "kill -HUP $$"], 129),
+            (&["--timeout", "0.1", "--", "sleep", "600"], 124),
+            (&["--timeout=0.1s", "--grace=0", "--", "sh", "-c", "trap '' TERM; sleep 600"], 137),
+            (&["--", "/nowhere/at/all"], 127),
+            (&["--", "/etc/passwd"], 126),
+            (&["--timeout", "ever", "--", "true"], 125),
+            (&["--memory", "0", "--", "true"], 125),
+        ];
+        for (words, expected) in cases {
+            let (code, said) = treekill(words);
+            assert_eq!(code, expected, "{words:?}: {said}");
+        }
+    });
+}
+
+#[test]
+fn the_usage_of_the_whole_tree_is_printed_as_time_does() {
+    audited(|| {
+        let burn = "sh -c 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done'; exit 3";
+        let (code, said) = treekill(&["--usage", "--", "sh", "-c", burn]);
+        assert_eq!(code, 3, "{said}");
+        let value = |what: &str| {
+            let line = said.lines().find_map(|line| line.trim().strip_prefix(what));
+            line.unwrap_or_else(|| panic!("no {what} in {said}"))
+                .trim_start_matches(": ")
+                .to_owned()
+        };
+        let user: f64 = value("User time (seconds)").split(' ').next().unwrap().parse().unwrap();
+        assert!(user > 0.0, "{said}");
+        assert_eq!(value("Exit status"), "3");
+        assert_eq!(value("Ended because"), "it exited");
+    });
+}
+
+#[test]
+fn a_limit_of_memory_ends_a_command_that_needs_more() {
+    let containment = Containment::strongest().limits(Limits::new().memory(32 << 20));
+    if Tree::spawn(&mut Command::new("true"), containment).is_err() {
+        return; // No controller can be reached here.
+    }
+    audited(|| {
+        let words = ["--memory", "32M", "--usage", "--", "sh", "-c", "tail /dev/zero"];
+        let (code, said) = treekill(&words);
+        assert_ne!(code, 0, "{said}");
+        let (code, said) = treekill(&["--memory=32M", "--usage", "--", "tail", "/dev/zero"]);
+        assert_eq!(code, 137, "{said}");
+        assert!(said.contains("memory killer"), "{said}");
+    });
+}
+
+#[test]
+fn a_running_process_is_ended_with_its_helpers() {
+    audited(|| {
+        let script = "sleep 600 & echo ready; wait";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdout(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        assert_eq!(support::read_line(child.stdout.as_mut().unwrap()), "ready");
+        let (code, said) = treekill(&[&child.id().to_string()]);
+        assert_eq!(code, 0, "{said}");
+        assert!(!child.wait().unwrap().success());
+        let (code, said) = treekill(&["0"]);
+        assert_eq!(code, 125, "{said}");
+    });
+}

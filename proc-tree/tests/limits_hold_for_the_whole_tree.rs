@@ -7,7 +7,7 @@
 mod support;
 
 use lastout_proc_tree::{
-    Containment, Hierarchy, Level, LimitError, Limits, Resource, SpawnError, Tree,
+    Containment, Hierarchy, Level, LimitError, Limits, Program, Resource, SpawnError, Tree,
 };
 use std::io::Read;
 use std::path::PathBuf;
@@ -169,10 +169,21 @@ fn every_number_is_refused_or_it_works() {
             assert_eq!(child.wait().unwrap().code(), Some(7), "{limits:?}");
             tree.kill_blocking(LONG).unwrap();
         }
-        // The kernel ends a root that may have no page at all: the tree is empty, and says so.
-        let containment = Containment::strongest().limits(Limits::new().memory(1));
-        if let Ok((tree, _child)) = Tree::spawn(&mut shell("exit 0"), containment) {
-            assert!(tree.wait_empty_blocking(LONG).is_ok());
+        // The kernel refuses a root that may have no page at all, or ends it: never its caller, whose memory
+        // the root shares until its exec.
+        for level in levels() {
+            for bytes in [1, 4_096, 65_536, 200_000, 400_000] {
+                let containment = Containment::demand(level).limits(Limits::new().memory(bytes));
+                if let Ok((tree, _child)) = Tree::spawn(&mut shell("exit 0"), containment) {
+                    assert!(tree.wait_empty_blocking(LONG).is_ok(), "{level}, {bytes}");
+                }
+                let containment = Containment::demand(level).limits(Limits::new().memory(bytes));
+                let mut program = Program::new("sh");
+                program.args(["-c", "exit 0"]);
+                if let Ok((tree, _child)) = Tree::spawn(&mut program, containment) {
+                    assert!(tree.wait_empty_blocking(LONG).is_ok(), "{level}, {bytes}");
+                }
+            }
         }
         assert_eq!(leaves_of(std::process::id()), Vec::<PathBuf>::new());
     });

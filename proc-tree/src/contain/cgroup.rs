@@ -49,7 +49,7 @@ impl Leaf {
             }
         };
         sweep_once(&parent);
-        let path = parent.join(new_name());
+        let path = parent.join(new_name()?);
         std::fs::create_dir(&path).map_err(|error| format!("make {}: {error}", path.display()))?;
         let procs = open_to_write(&path.join("cgroup.procs"));
         let procs = procs.map_err(|error| {
@@ -298,11 +298,11 @@ fn check_parent(chosen: &Path) -> Result<PathBuf, String> {
 }
 
 /// A name that no other leaf has: pid and start of the owner, and a number.
-pub(super) fn new_name() -> String {
+pub(super) fn new_name() -> Result<String, String> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let me = ProcId::current();
-    format!("{PREFIX}{}-{}-{number}", me.pid(), me.start())
+    let me = ProcId::of(std::process::id()).ok_or("the process table cannot be read")?;
+    Ok(format!("{PREFIX}{}-{}-{number}", me.pid(), me.start()))
 }
 
 /// Sweeps that cgroup, once in a process.

@@ -167,7 +167,7 @@ impl Controls {
         let parent = own_v1(controller.name())?;
         let name = match self.v2.as_deref().and_then(Path::file_name) {
             Some(name) => name.to_owned(),
-            None => cgroup::new_name().into(),
+            None => cgroup::new_name()?.into(),
         };
         let path = parent.join(name);
         // Two controllers may share a hierarchy, and then they share the leaf.

@@ -4,7 +4,7 @@ use crate::canary::Canaries;
 use crate::condition::{Condition, Doors};
 use crate::storm::{BOMB_DOOR, LIFELINE, ORACLE, Storm};
 use crate::{Choice, ROUNDS};
-use lastout_proc_tree::{Containment, Level, Tree};
+use lastout_proc_tree::{Containment, Level, Program, Tree};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, WaitOptions, getrlimit, setrlimit, wait};
 use std::collections::BTreeMap;
@@ -100,19 +100,20 @@ fn levels() -> Vec<Level> {
 fn one_round(level: Level, storm: Storm, seed: u64, doors: &Doors, sum: &mut Sum) {
     let (mut oracle, theirs) = std::io::pipe().expect("a pipe");
     let (their_lifeline, lifeline) = std::io::pipe().expect("a pipe");
-    let mut command = Command::new("/proc/self/exe");
-    command.args([
-        "--storm-root",
-        storm.name(),
-        &seed.to_string(),
-        &std::process::id().to_string(),
-    ]);
+    let (number, soak) = (seed.to_string(), std::process::id().to_string());
+    let words = ["--storm-root", storm.name(), &number, &soak];
     let mut containment =
         Containment::demand(level).descriptor(ORACLE, theirs).descriptor(LIFELINE, their_lifeline);
     if let Some(bomb) = doors.bomb.as_ref().filter(|_| storm == Storm::Bomb) {
         containment = containment.descriptor(BOMB_DOOR, bomb.try_clone().expect("a descriptor"));
     }
-    let (tree, child) = match Tree::spawn(&mut command, containment) {
+    // Both ways to start a tree: without a copy of this process, and with one.
+    let spawned = if (seed >> 8).is_multiple_of(2) {
+        Tree::spawn(Program::new("/proc/self/exe").args(words), containment)
+    } else {
+        Tree::spawn(Command::new("/proc/self/exe").args(words), containment)
+    };
+    let (tree, child) = match spawned {
         Ok(spawned) => spawned,
         Err(error) => {
             println!("{level}, {}: {}", storm.name(), said(&error));

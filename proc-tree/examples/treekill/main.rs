@@ -18,12 +18,14 @@
 mod options;
 mod usage;
 
-use lastout_proc_tree::{Child, Containment, Pid, Policy, Report, SpawnError, Tree, snapshot};
+use lastout_proc_tree::{
+    Child, Containment, Pid, Policy, Program, Report, SpawnError, Tree, snapshot,
+};
 use options::{Job, Options};
 use std::error::Error;
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitCode, ExitStatus};
+use std::process::{ExitCode, ExitStatus};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -97,8 +99,8 @@ enum News {
 
 /// Runs a command; ends what it leaves behind, whether it ends itself, or its time does, or a signal comes.
 fn run(words: &[String], options: &Options) -> Result<u8, Box<dyn Error>> {
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]);
+    let mut program = Program::new(&words[0]);
+    program.args(&words[1..]);
     let mut containment = Containment::strongest().die_with_parent().limits(options.limits);
     if options.usage {
         containment = containment.measured();
@@ -109,7 +111,7 @@ fn run(words: &[String], options: &Options) -> Result<u8, Box<dyn Error>> {
     let begin = Instant::now();
     let (sender, news) = channel();
     signals::forward(sender.clone())?;
-    let (tree, child) = match Tree::spawn(&mut command, containment) {
+    let (tree, child) = match Tree::spawn(&mut program, containment) {
         Ok(spawned) => spawned,
         Err(error) => return Ok(not_started(&error)),
     };

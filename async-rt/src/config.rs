@@ -1,5 +1,6 @@
 //! `Builder`: the knobs of a runtime, checked when it is built.
 
+use crate::blocking::{Limits, Pool};
 use crate::error::BuildError;
 use crate::owner::Owner;
 use crate::reactor::Reactor;
@@ -67,6 +68,7 @@ pub struct Builder {
     task_capacity: usize,
     event_capacity: usize,
     slab: Option<SlabConfig>,
+    blocking: Limits,
     signals: bool,
     panics: PanicPolicy,
     #[cfg(feature = "testing")]
@@ -88,6 +90,7 @@ impl Builder {
             task_capacity: 64,
             event_capacity: 256,
             slab: None,
+            blocking: Limits::default(),
             signals: false,
             panics: PanicPolicy::Join,
             #[cfg(feature = "testing")]
@@ -156,6 +159,19 @@ impl Builder {
         self
     }
 
+    /// Threads of the blocking pool at most (default 16). They are started as closures need them, and
+    /// end when they have had nothing to do for ten seconds.
+    pub fn blocking_threads(mut self, threads: usize) -> Self {
+        self.blocking.threads = threads;
+        self
+    }
+
+    /// Closures that may wait for a thread of the blocking pool (default 4096). One more is refused.
+    pub fn blocking_queue(mut self, closures: usize) -> Self {
+        self.blocking.waiting = closures;
+        self
+    }
+
     /// Handles SIGINT and SIGTERM for the whole process while this runtime lives: they trigger its
     /// [`ShutdownHandle`](crate::ShutdownHandle) (default: no). Handlers that were installed before
     /// come back with the last such runtime.
@@ -180,6 +196,8 @@ impl Builder {
             ("tasks_per_cycle", self.looping.tasks_per_cycle),
             ("event_interval", self.looping.event_interval),
             ("cross_thread_drain_limit", self.looping.drain_limit),
+            ("blocking_threads", self.blocking.threads),
+            ("blocking_queue", self.blocking.waiting),
         ] {
             if value == 0 {
                 return Err(BuildError::Zero { option });
@@ -204,6 +222,7 @@ impl Builder {
         #[cfg(not(feature = "testing"))]
         let clock = Clock::real();
         let unpark = reactor.unpark();
+        let blocking = Pool::new(self.blocking, clock.is_virtual().then(|| reactor.unpark()));
         #[cfg(feature = "testing")]
         let engine = if self.testing.reference {
             Engine::reference(engine, unpark)
@@ -213,7 +232,8 @@ impl Builder {
         #[cfg(not(feature = "testing"))]
         let engine = Engine::raw(engine, unpark);
         #[cfg_attr(not(feature = "insight"), expect(unused_mut, reason = "set with the feature"))]
-        let mut owner = Owner::new(engine, clock, reactor, self.looping, self.queue_capacity);
+        let mut owner =
+            Owner::new(engine, clock, reactor, self.looping, blocking, self.queue_capacity);
         #[cfg(feature = "insight")]
         {
             owner.insight = insight;

@@ -6,6 +6,7 @@ compile_error!("lastout-async-rt runs on Unix: it waits with epoll or kqueue");
 
 mod async_fd;
 mod backoff;
+mod blocking;
 mod cancel;
 pub mod channel;
 mod config;
@@ -45,6 +46,11 @@ mod world;
 pub use async_fd::AsyncFd;
 #[doc(inline)]
 pub use backoff::{Backoff, Exhausted};
+#[doc(inline)]
+pub use blocking::{
+    BlockingRefused, BlockingRefusedKind, BlockingStats, BlockingTask, RunningClosure,
+    spawn_blocking,
+};
 #[doc(inline)]
 pub use cancel::{CancellationToken, Cancelled, DropGuard};
 #[doc(inline)]

@@ -1,5 +1,6 @@
 //! What the owner's thread has: the engine, the timers, the reactor, and the loop over them.
 
+use crate::blocking::Pool;
 use crate::config::{Idle, Loop};
 use crate::coop;
 use crate::reactor::Reactor;
@@ -32,6 +33,7 @@ pub(crate) struct Owner {
     pub(crate) config: Loop,
     pub(crate) shutdown: ShutdownHandle,
     pub(crate) stats: Arc<ShutdownStatsAtomics>,
+    pub(crate) blocking: Arc<Pool>,
     pub(crate) worlds: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
     /// Kept to wake from without an allocation.
     fired: RefCell<Vec<WakerSlot>>,
@@ -61,6 +63,7 @@ impl Owner {
         clock: Clock,
         reactor: Reactor,
         config: Loop,
+        blocking: Arc<Pool>,
         capacity: usize,
     ) -> Self {
         Self {
@@ -71,6 +74,7 @@ impl Owner {
             config,
             shutdown: ShutdownHandle::new(),
             stats: Arc::default(),
+            blocking,
             worlds: RefCell::default(),
             fired: RefCell::new(Vec::with_capacity(capacity)),
             idle: Cell::new(config.idle),
@@ -249,6 +253,10 @@ impl Owner {
         self.look();
         if self.engine.has_ready() || self.engine.has_foreign() {
             return;
+        }
+        if self.blocking.is_busy() {
+            // The pool unparks a runtime with a virtual clock.
+            return self.park(deadline);
         }
         #[cfg(feature = "testing")]
         {

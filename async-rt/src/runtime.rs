@@ -252,6 +252,7 @@ impl Drop for Runtime {
         let hidden = owner.hidden.get();
         let counts = owner.enter(|| {
             let counts = owner.engine.shutdown();
+            owner.blocking.close();
             drop(owner.worlds.take());
             owner.ended.set(true);
             owner.reactor.end();

@@ -1,11 +1,11 @@
-//! What can go wrong: building a runtime, spawning into a slab, joining a task.
+//! Errors of building a runtime, spawning into a slab, and joining a task.
 
 use std::any::Any;
 use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 use std::{fmt, io};
 
-/// What a panic carries.
+/// The payload of a panic.
 pub(crate) type Payload = Box<dyn Any + Send>;
 
 /// Why a runtime could not be built.
@@ -16,6 +16,13 @@ pub enum BuildError {
     Zero {
         /// The option.
         option: &'static str,
+    },
+    /// There is no memory for an option of this size, or the kernel does not take it.
+    TooLarge {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        value: usize,
     },
     /// The operating system refused something that the runtime needs.
     Os {
@@ -29,8 +36,11 @@ pub enum BuildError {
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Zero { option } => write!(f, "build a runtime with `{option}` of zero"),
-            Self::Os { what, .. } => write!(f, "build a runtime: {what}"),
+            Self::Zero { option } => write!(f, "`{option}` of a runtime is zero"),
+            Self::TooLarge { option, value } => {
+                write!(f, "`{option}` of a runtime is too large: {value}")
+            }
+            Self::Os { what, .. } => write!(f, "the system refused to {what} of a runtime"),
         }
     }
 }
@@ -38,7 +48,7 @@ impl fmt::Display for BuildError {
 impl Error for BuildError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Zero { .. } => None,
+            Self::Zero { .. } | Self::TooLarge { .. } => None,
             Self::Os { source, .. } => Some(source),
         }
     }
@@ -46,7 +56,7 @@ impl Error for BuildError {
 
 /// Why a task has no output.
 pub struct JoinError {
-    /// What it panicked with, if it did. The lock makes the error `Sync`, which payloads are not.
+    /// The payload, if it panicked. The lock makes the error `Sync`, which payloads are not.
     panic: Option<Box<Mutex<Payload>>>,
 }
 
@@ -69,7 +79,7 @@ impl JoinError {
         self.panic.is_some()
     }
 
-    /// What the task panicked with, for [`std::panic::resume_unwind`].
+    /// The payload of the task's panic, for [`std::panic::resume_unwind`].
     ///
     /// # Errors
     /// The error itself when the task did not panic.
@@ -99,9 +109,9 @@ impl fmt::Debug for JoinError {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.panic, self.message()) {
-            (None, _) => f.write_str("join a task that was cancelled"),
-            (Some(_), Some(message)) => write!(f, "join a task that panicked: {message}"),
-            (Some(_), None) => f.write_str("join a task that panicked"),
+            (None, _) => f.write_str("the task was cancelled"),
+            (Some(_), Some(message)) => write!(f, "the task panicked: {message}"),
+            (Some(_), None) => f.write_str("the task panicked"),
         }
     }
 }
@@ -140,15 +150,15 @@ pub enum SlabErrorKind {
 impl fmt::Display for SlabErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoSlab => f.write_str("use the slab of a runtime that has none"),
-            Self::Full { capacity } => write!(f, "find a free slot among {capacity}"),
+            Self::NoSlab => f.write_str("the runtime has no slab"),
+            Self::Full { capacity } => write!(f, "all {capacity} slots of the slab are taken"),
             Self::TooLarge { needed, slot_size } => {
-                write!(f, "fit a task of {needed} bytes into a slot of {slot_size}")
+                write!(f, "a task of {needed} bytes does not fit into a slot of {slot_size}")
             }
             Self::OverAligned { needed, slot_align } => {
-                write!(f, "align a task to {needed} bytes in a slot aligned to {slot_align}")
+                write!(f, "a task needs an alignment of {needed} bytes, slots have {slot_align}")
             }
-            Self::Ended => f.write_str("use the slab of a runtime that has ended"),
+            Self::Ended => f.write_str("the runtime has ended"),
         }
     }
 }

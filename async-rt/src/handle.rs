@@ -3,7 +3,7 @@
 use crate::error::{SlabError, SlabErrorKind};
 use crate::join::JoinHandle;
 use crate::owner::Owner;
-use crate::shutdown::ShutdownHandle;
+use crate::shutdown::{ShutdownHandle, ShutdownSignal};
 use crate::stats::RuntimeStats;
 use crate::task::{Claimed, Origin, raw};
 use std::fmt;
@@ -55,7 +55,7 @@ impl Handle {
     pub fn spawn_slab<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
         match self.try_spawn_slab(future) {
             Ok(handle) => handle,
-            Err(error) => panic!("failed to {error}"),
+            Err(error) => panic!("the slab did not take the task: {error}"),
         }
     }
 
@@ -83,7 +83,7 @@ impl Handle {
     pub fn claim_slab(&self) -> SlabClaim {
         match self.try_claim_slab() {
             Ok(claim) => claim,
-            Err(kind) => panic!("failed to {kind}"),
+            Err(kind) => panic!("the slab has no slot to claim: {kind}"),
         }
     }
 
@@ -124,9 +124,8 @@ impl Handle {
     /// What the runtime has done so far.
     pub fn stats(&self) -> RuntimeStats {
         let (owner, counts) = (&self.owner, self.owner.engine.counts());
-        let hidden = owner.hidden.get() as u64;
         RuntimeStats {
-            spawned: counts.spawned - hidden,
+            spawned: counts.spawned,
             live: owner.live() as u64,
             completed: counts.completed,
             panicked: counts.panicked,
@@ -139,6 +138,17 @@ impl Handle {
     /// Triggers and observes the end of what runs here; any thread may hold it.
     pub fn shutdown_handle(&self) -> ShutdownHandle {
         self.owner.shutdown.clone()
+    }
+}
+
+impl ShutdownSignal {
+    /// The signal of the runtime that runs on this thread.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn current() -> Self {
+        Handle::current().shutdown_handle().signal()
     }
 }
 
@@ -164,7 +174,7 @@ impl SlabClaim {
     pub fn spawn<F: Future + 'static>(self, future: F) -> JoinHandle<F::Output> {
         match self.try_spawn(future) {
             Ok(handle) => handle,
-            Err(error) => panic!("failed to {error}"),
+            Err(error) => panic!("the slab did not take the task: {error}"),
         }
     }
 

@@ -7,11 +7,13 @@ compile_error!("lastout-async-rt runs on Unix: it waits with epoll or kqueue");
 mod async_fd;
 mod backoff;
 mod blocking;
+mod builder;
 mod cancel;
 pub mod channel;
 mod config;
 mod contain;
 mod coop;
+mod end;
 mod error;
 mod handle;
 mod inbox;
@@ -27,6 +29,7 @@ mod notify;
 mod owner;
 mod reactor;
 mod remote;
+mod report;
 mod runtime;
 mod scope;
 mod shutdown;
@@ -52,9 +55,13 @@ pub use blocking::{
     spawn_blocking,
 };
 #[doc(inline)]
+pub use builder::Builder;
+#[doc(inline)]
 pub use cancel::{CancellationToken, Cancelled, DropGuard};
 #[doc(inline)]
-pub use config::{Builder, Idle, PanicPolicy};
+pub use config::{Idle, PanicPolicy};
+#[doc(inline)]
+pub use end::QuiesceTimeout;
 #[doc(inline)]
 pub use error::{BuildError, JoinError, SlabError, SlabErrorKind};
 #[doc(inline)]
@@ -70,7 +77,9 @@ pub use notify::{Notify, Permit, Semaphore, SemaphoreClosed};
 #[doc(inline)]
 pub use remote::{RemoteError, RemoteHandle};
 #[doc(inline)]
-pub use runtime::{QuiesceTimeout, Runtime};
+pub use report::{LeftBehind, Report};
+#[doc(inline)]
+pub use runtime::Runtime;
 #[doc(inline)]
 pub use scope::{Scope, ScopedJoinHandle};
 #[doc(inline)]

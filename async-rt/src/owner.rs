@@ -7,8 +7,8 @@ use crate::reactor::Reactor;
 use crate::shutdown::ShutdownHandle;
 use crate::stats::ShutdownStatsAtomics;
 use crate::task::raw::WakerSlot;
-use crate::task::{Engine, Join, Origin};
-use crate::time::clock::{Clock, Nanos};
+use crate::task::{Engine, Join, Origin, Visibility};
+use crate::time::clock::{Clock, NEVER, Nanos};
 use crate::time::wheel::Wheel;
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
@@ -24,7 +24,7 @@ const SPINS: u32 = 8;
 /// what a burst that has not ended needs to go on, and a fraction of what a sleep costs both sides.
 const LINGER: Nanos = 1_000;
 
-/// See the module.
+/// A runtime, as everything on its thread reaches it.
 pub(crate) struct Owner {
     pub(crate) engine: Engine,
     pub(crate) clock: Clock,
@@ -44,13 +44,11 @@ pub(crate) struct Owner {
     polls: Cell<usize>,
     /// Foreign wakes came since the last sleep.
     received: Cell<bool>,
-    /// Tasks that stand for the futures of `block_on`, which nobody spawned.
-    pub(crate) hidden: Cell<usize>,
     pub(crate) ended: Cell<bool>,
     #[cfg(feature = "tokio-compat")]
     pub(crate) tokio: RefCell<Option<tokio::runtime::Runtime>>,
     #[cfg(feature = "insight")]
-    pub(crate) insight: Option<Rc<crate::insight::Probe>>,
+    pub(crate) insight: Option<Rc<crate::insight::probe::Probe>>,
 }
 
 thread_local! {
@@ -66,10 +64,11 @@ impl Owner {
         blocking: Arc<Pool>,
         capacity: usize,
     ) -> Self {
+        let now = clock.now();
         Self {
             engine,
             clock,
-            wheel: RefCell::new(Wheel::new()),
+            wheel: RefCell::new(Wheel::starting(now)),
             reactor,
             config,
             shutdown: ShutdownHandle::new(),
@@ -78,10 +77,9 @@ impl Owner {
             worlds: RefCell::default(),
             fired: RefCell::new(Vec::with_capacity(capacity)),
             idle: Cell::new(config.idle),
-            event_time: Cell::new(0),
+            event_time: Cell::new(now),
             polls: Cell::new(0),
             received: Cell::new(false),
-            hidden: Cell::new(0),
             ended: Cell::new(false),
             #[cfg(feature = "tokio-compat")]
             tokio: RefCell::new(None),
@@ -112,12 +110,39 @@ impl Owner {
     }
 
     pub(crate) fn spawn<F: Future + 'static>(&self, future: F, origin: Origin) -> Join<F::Output> {
-        self.engine.spawn(future, origin)
+        self.engine.spawn(future, origin, Visibility::Counted)
     }
 
-    /// Tasks that somebody spawned and that have not ended.
+    /// Spawns a task that serves the runtime itself.
+    pub(crate) fn spawn_hidden<F>(&self, future: F, origin: Origin) -> Join<F::Output>
+    where
+        F: Future + 'static,
+    {
+        self.engine.spawn(future, origin, Visibility::Hidden)
+    }
+
+    /// Tasks that a user spawned and that have not ended.
     pub(crate) fn live(&self) -> usize {
-        self.engine.live().saturating_sub(self.hidden.get())
+        self.engine.live()
+    }
+
+    /// Whether a task is ready, or will be once the inbox is looked at.
+    pub(crate) fn has_work(&self) -> bool {
+        self.engine.has_ready() || self.engine.has_foreign()
+    }
+
+    /// Panics where this runtime must not run: inside a runtime, and in a forked child, which shares
+    /// the kernel objects of its parent.
+    #[track_caller]
+    pub(crate) fn assert_may_run(&self, what: &str) {
+        assert!(
+            Self::current().is_none(),
+            "`{what}` inside a runtime would block the tasks of that runtime"
+        );
+        assert!(
+            self.reactor.is_ours(),
+            "`{what}` in a forked child: a runtime does not survive `fork`, build one in the child"
+        );
     }
 
     pub(crate) fn event_time(&self) -> Nanos {
@@ -125,14 +150,14 @@ impl Owner {
     }
 
     /// One round: some tasks, then whatever else is due. Sleeps when there is nothing to do, if it
-    /// `may_idle`. Stops as soon as `stop` is set.
+    /// `may_idle`. Stops as soon as `stop` is set, or a panic waits to be raised.
     pub(crate) fn cycle(&self, stop: &Cell<bool>, may_idle: bool) {
         let done = self.engine.run(self.config.tasks_per_cycle, stop);
-        if let Some(payload) = self.engine.take_escaped() {
-            std::panic::resume_unwind(payload);
-        }
         let polls = self.polls.get() + done.max(1);
         self.polls.set(polls);
+        if self.engine.has_escaped() {
+            return;
+        }
         if self.engine.has_foreign() {
             self.receive();
         }
@@ -141,6 +166,21 @@ impl Owner {
         } else if may_idle && !stop.get() && !self.engine.has_ready() {
             self.idle(None);
         }
+    }
+
+    /// Unwinds with the panic of a task that nobody joins, under the policy that passes it on. One
+    /// leaves at a time; the others are still there for the next call.
+    pub(crate) fn raise_escaped(&self) {
+        if let Some(payload) = self.engine.take_escaped() {
+            std::panic::resume_unwind(payload);
+        }
+    }
+
+    /// The runtime has ended: timers that other executors poll ask again, and find out.
+    pub(crate) fn end_timers(&self) {
+        let mut wakers = Vec::new();
+        self.wheel.borrow_mut().each_value(|waker| wakers.push(std::mem::take(waker)));
+        wakers.into_iter().for_each(WakerSlot::wake);
     }
 
     /// Looks at sockets and timers without waiting.
@@ -185,7 +225,7 @@ impl Owner {
         }
         match self.idle.get() {
             Idle::Park => self.park(deadline),
-            Idle::SpinThenPark(window) if self.spin(window) => {}
+            Idle::SpinThenPark(window) if self.spin(window, deadline) => {}
             Idle::SpinThenPark(_) => self.park(deadline),
             Idle::Busy => {
                 self.look();
@@ -194,10 +234,10 @@ impl Owner {
         }
     }
 
-    /// Watches the inbox, and now and then the sockets and timers, for at most `window`; `true` when
-    /// something came.
-    fn spin(&self, window: Duration) -> bool {
-        let end = self.clock.after(window);
+    /// Watches the inbox, and now and then the sockets and timers, for at most `window` and not past
+    /// `deadline`; `true` when something came.
+    fn spin(&self, window: Duration, deadline: Option<Nanos>) -> bool {
+        let end = self.clock.after(window).min(deadline.unwrap_or(NEVER));
         loop {
             for _ in 0..SPINS {
                 if self.engine.has_foreign() {
@@ -251,7 +291,7 @@ impl Owner {
     /// A virtual clock jumps to the next timer when nothing else can happen.
     fn idle_virtual(&self, deadline: Option<Nanos>) {
         self.look();
-        if self.engine.has_ready() || self.engine.has_foreign() {
+        if self.has_work() {
             return;
         }
         if self.blocking.is_busy() {

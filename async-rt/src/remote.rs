@@ -2,12 +2,10 @@
 
 use crate::channel::{mpsc, oneshot};
 use crate::handle::{Handle, spawn_boxed};
-use crate::owner::Owner;
 use crate::runtime::Runtime;
 use crate::task::Origin;
 use std::error::Error;
 use std::fmt;
-use std::rc::Rc;
 
 /// Jobs that may wait for the runtime at once, for each handle made by `remote_handle`.
 const WAITING: usize = 256;
@@ -46,7 +44,7 @@ pub struct RemoteError;
 
 impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("run a job on a runtime that ended first, or the job panicked")
+        f.write_str("the runtime ended before the job, or the job panicked")
     }
 }
 
@@ -107,28 +105,16 @@ impl fmt::Debug for RemoteHandle {
     }
 }
 
-/// The task that takes jobs is not one that the user spawned.
-struct Hidden(Rc<Owner>);
-
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        self.0.hidden.set(self.0.hidden.get() - 1);
-    }
-}
-
 impl Handle {
     /// A handle that other threads may have. A runtime that quiesces does not wait for it.
     pub fn remote_handle(&self) -> RemoteHandle {
         let (jobs, mut taken) = mpsc::channel::<Job>(WAITING);
-        self.owner.hidden.set(self.owner.hidden.get() + 1);
-        let hidden = Hidden(Rc::clone(&self.owner));
         let courier = async move {
-            let _hidden = hidden;
             while let Some(job) = taken.recv().await {
                 job();
             }
         };
-        drop(self.owner.spawn(courier, Origin::here(Some("remote jobs"))));
+        drop(self.owner.spawn_hidden(courier, Origin::here(Some("remote jobs"))));
         RemoteHandle { jobs }
     }
 }

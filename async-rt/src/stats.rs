@@ -2,17 +2,80 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// How a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Completed,
+    Panicked,
+    Cancelled,
+}
+
+impl Outcome {
+    /// The word for it in events.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Panicked => "panicked",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Every admitted task is live or in exactly one of the other three.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct TaskCounts {
+    pub(crate) spawned: u64,
+    pub(crate) completed: u64,
+    pub(crate) panicked: u64,
+    pub(crate) cancelled: u64,
+}
+
+impl TaskCounts {
+    /// A task has ended.
+    #[inline]
+    pub(crate) fn note(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Completed => self.completed += 1,
+            Outcome::Panicked => self.panicked += 1,
+            Outcome::Cancelled => self.cancelled += 1,
+        }
+    }
+}
+
+impl TaskCounts {
+    /// Tasks that have ended, however.
+    pub(crate) fn ended(&self) -> u64 {
+        self.completed + self.panicked + self.cancelled
+    }
+}
+
+/// What the end of an engine found.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ShutdownCounts {
+    /// Tasks whose future was dropped.
+    pub(crate) cancelled: usize,
+    /// Foreign wakes that came after the last look.
+    pub(crate) undrained: usize,
+    /// Tasks whose memory waits for somebody's waker, handle or claim.
+    pub(crate) outstanding: usize,
+    /// Tasks inside their own poll, which ends the process.
+    pub(crate) running: usize,
+    /// Tasks that destructors were still spawning when the time was up.
+    pub(crate) spawning: usize,
+}
+
 /// What a runtime has done so far. `spawned = live + completed + panicked + cancelled`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RuntimeStats {
-    /// Tasks spawned, ever. The future of each `block_on` is one.
+    /// Tasks spawned, ever. The futures of `block_on` are none.
     pub spawned: u64,
     /// Tasks that have not ended.
     pub live: u64,
     /// Tasks that ended with an output.
     pub completed: u64,
-    /// Tasks that panicked.
+    /// Tasks that panicked, in a poll or in the destructor of their future.
     pub panicked: u64,
     /// Tasks that were aborted, or dropped by the end of the runtime.
     pub cancelled: u64,
@@ -34,6 +97,17 @@ pub struct ShutdownStatsAtomics {
 }
 
 impl ShutdownStatsAtomics {
+    /// The runtime has ended.
+    pub(crate) fn note(&self, counts: &ShutdownCounts) {
+        // Relaxed: plain counts; whoever reads them has learned of the end by other means.
+        let set =
+            |counter: &AtomicU64, value: usize| counter.store(value as u64, Ordering::Relaxed);
+        set(&self.tasks_cancelled, counts.cancelled);
+        set(&self.unbalanced, counts.outstanding);
+        set(&self.undrained, counts.undrained);
+        set(&self.ended, 1);
+    }
+
     /// The counters now; all zero before the runtime has ended.
     pub fn snapshot(&self) -> ShutdownStats {
         // Relaxed: plain counts, written before whoever reads them learns of the end.
@@ -53,7 +127,7 @@ impl ShutdownStatsAtomics {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ShutdownStats {
-    /// Always zero: this runtime never aborts the process, also not in an unwind.
+    /// Always zero: this runtime never aborts the process, not even in an unwind.
     pub aborted_unwinds: u64,
     /// Always zero: whoever drops the last reference to a task frees it, on any thread.
     pub leaked_box_tasks: u64,

@@ -1,20 +1,11 @@
 //! For tests of programs that run here: time that only tests move, an order that a seed decides, and
 //! the reference core. Everything is chosen per runtime; nothing changes for the others.
 
-use crate::config::Builder;
+use crate::builder::Builder;
 use crate::handle::Handle;
 use crate::time::clock::whole_nanos;
 use crate::time::yield_now;
-use std::cell::Cell;
 use std::time::Duration;
-
-/// What tests ask for.
-#[derive(Debug, Default)]
-pub(crate) struct Testing {
-    pub(crate) virtual_clock: bool,
-    pub(crate) seed: Option<u64>,
-    pub(crate) reference: bool,
-}
 
 impl Builder {
     /// Time stands still while tasks run, and jumps to the next timer when all of them wait.
@@ -23,9 +14,10 @@ impl Builder {
         self
     }
 
-    /// Ready tasks run in an order that depends on `seed` alone, instead of first in, first out.
+    /// Ready tasks run in an order that depends on `seed` alone, instead of first in, first
+    /// out. Each seed has an order of its own.
     pub fn seeded_order(mut self, seed: u64) -> Self {
-        self.testing.seed = Some(seed | 1);
+        self.testing.seed = Some(seed);
         self
     }
 
@@ -50,18 +42,4 @@ pub async fn advance(by: Duration) {
     owner.clock.advance_to(owner.clock.now().saturating_add(whole_nanos(by)));
     owner.look();
     yield_now().await;
-}
-
-/// An index below `len` from the state of a seeded order; `None` when the order is not seeded.
-pub(crate) fn pick(state: &Cell<u64>, len: usize) -> Option<usize> {
-    let mut x = state.get();
-    if x == 0 || len < 2 {
-        return None;
-    }
-    // Xorshift: any nonzero state has a nonzero successor.
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    state.set(x);
-    Some((x % len as u64) as usize)
 }

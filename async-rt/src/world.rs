@@ -60,7 +60,7 @@ pub struct WorldBusy;
 
 impl fmt::Display for WorldBusy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("borrow a world inside another borrow of it")
+        f.write_str("the world is borrowed already, by a call further up")
     }
 }
 
@@ -101,7 +101,7 @@ impl<W: 'static> WorldCtx<W> {
     pub fn with<R>(&self, work: impl FnOnce(&mut W) -> R) -> R {
         match self.try_with(work) {
             Ok(result) => result,
-            Err(busy) => panic!("failed to {busy}"),
+            Err(busy) => panic!("{busy}"),
         }
     }
 

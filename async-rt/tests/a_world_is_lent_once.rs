@@ -9,8 +9,7 @@ use lastout_async_rt::time::yield_now;
 use lastout_async_rt::{World, WorldCtx, spawn_boxed};
 
 on_both_cores! {
-    /// D15: the original hands out two `&mut World`.
-    fn d15_a_nested_borrow_is_refused(core) {
+    fn a_nested_borrow_is_refused(core) {
         std::panic::set_hook(Box::new(|_| {}));
         let (runtime, world) = (core.runtime(), World::new(vec![0]));
         runtime.provide(&world);
@@ -22,7 +21,7 @@ on_both_cores! {
                 WorldCtx::<Vec<i32>>::current().with(|_| WorldCtx::<Vec<i32>>::current().with(Vec::clear));
             });
             let error = task.await.unwrap_err();
-            assert!(error.to_string().contains("borrow a world inside another borrow"), "{error}");
+            assert!(error.to_string().contains("borrowed already"), "{error}");
             assert!(spawn_boxed(async { WorldCtx::<u8>::current() }).await.unwrap_err().is_panic());
         });
         ctx.with(|_| assert!(ctx.try_with(|_| ()).is_err()));

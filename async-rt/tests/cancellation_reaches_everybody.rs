@@ -10,8 +10,7 @@ use lastout_async_rt::{CancellationToken, ShutdownSignal, spawn_boxed};
 use std::future::pending;
 
 on_both_cores! {
-    /// D20: in the original a node and an `Arc` stay per child.
-    fn d20_children_unlink_themselves(core) {
+    fn children_unlink_themselves(core) {
         let parent = CancellationToken::new();
         let kept = parent.child();
         for _ in 0..1000 {

@@ -23,8 +23,7 @@ use std::thread;
 use std::time::Duration;
 
 on_both_cores! {
-    /// D1: in the original a plain waker does nothing elsewhere, or wakes in another runtime.
-    fn d1_a_plain_waker_works_from_a_thread_with_a_runtime_of_its_own(core) {
+    fn a_plain_waker_works_from_a_thread_with_a_runtime_of_its_own(core) {
         let runtime = core.runtime();
         let waker: Rc<RefCell<Option<Waker>>> = Rc::default();
         let (store, woken) = (Rc::clone(&waker), Arc::new(AtomicBool::new(false)));
@@ -45,8 +44,7 @@ on_both_cores! {
         thread.join().unwrap();
     }
 
-    /// D2, D3: the original hangs after some messages, parked or busy.
-    fn d2_d3_no_message_between_threads_is_lost(core) {
+    fn no_message_between_threads_is_lost(core) {
         const EACH: usize = 50_000;
         for idle in [Idle::Park, Idle::SpinThenPark(Duration::from_micros(20)), Idle::Busy] {
             let runtime = core.builder().idle(idle).build().unwrap();

@@ -17,10 +17,9 @@ fn action_of_sigterm() -> usize {
     now.sa_sigaction
 }
 
-/// D13: in the original only the root future hears of it. The signal goes to this process alone,
-/// and this is the only test of its binary.
+/// The signal goes to this process alone, and this is the only test of its binary.
 #[test]
-fn d13_a_spawned_task_hears_of_sigterm() {
+fn a_spawned_task_hears_of_sigterm() {
     let before = action_of_sigterm();
     for _ in 0..3 {
         let runtime = Runtime::builder().signal_handlers(true).build().unwrap();

@@ -17,8 +17,7 @@ struct Aligned(u8);
 struct TooAligned(#[expect(dead_code, reason = "it only has a size")] u8);
 
 on_both_cores! {
-    /// D14: the original puts it at 16 modulo 64.
-    fn d14_over_aligned_futures_are_aligned(core) {
+    fn over_aligned_futures_are_aligned(core) {
         let runtime = core.builder().slab_bounded(4, 512).build().unwrap();
         runtime.block_on(async {
             for _ in 0..4 {
@@ -41,7 +40,7 @@ on_both_cores! {
             let guard = drops.guard();
             let refused = try_spawn_slab(async move { let _guard = guard; 5 }).unwrap_err();
             assert_eq!(refused.kind, SlabErrorKind::Full { capacity: 2 });
-            assert_eq!(refused.to_string(), "find a free slot among 2");
+            assert_eq!(refused.to_string(), "all 2 slots of the slab are taken");
             assert_eq!(drops.count(), 0, "it came back");
             assert_eq!(try_claim_slab().unwrap_err(), SlabErrorKind::Full { capacity: 2 });
             assert!(claim.slot_size() >= 256);

@@ -23,8 +23,7 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 }
 
 on_both_cores! {
-    /// D8: in the original each of these is a use after free.
-    fn d8_everything_outlives_its_runtime(core) {
+    fn everything_outlives_its_runtime(core) {
         let runtime = core.builder().slab_bounded(2, 512).build().unwrap();
         let (handle, drops) = (runtime.handle(), Drops::default());
         let guard = drops.guard();

@@ -313,14 +313,12 @@ impl Pool {
     }
 
     /// Blocks the thread until no closure waits, runs or has its output on the way, or `deadline`; `true` when none does.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the blocking end of a runtime"))]
     pub(crate) fn wait_until_quiet(&self, deadline: Instant) -> bool {
         self.wait(deadline, State::is_quiet)
     }
 
     /// Blocks the thread until no thread of the pool is left, or `deadline`; `true` when none is.
     /// Call it after [`close`](Self::close).
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the blocking end of a runtime"))]
     pub(crate) fn wait_until_gone(&self, deadline: Instant) -> bool {
         self.wait(deadline, |state| state.threads == 0)
     }

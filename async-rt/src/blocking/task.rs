@@ -3,9 +3,9 @@
 use super::pool::{BlockingStats, Ended, Pool, RunningClosure, Work, discard};
 use crate::channel::oneshot;
 use crate::error::JoinError;
+use crate::error::Payload;
 use crate::handle::Handle;
 use crate::runtime::Runtime;
-use crate::task::Payload;
 use std::error::Error;
 use std::fmt;
 use std::io;

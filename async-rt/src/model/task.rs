@@ -78,7 +78,7 @@ impl World {
     }
 }
 
-/// D4: a wake that is folded into one under way is seen by the poll that follows.
+/// A wake that is folded into one under way is seen by the poll that follows.
 #[test]
 fn i4_a_folded_wake_is_seen() {
     model(3, || {

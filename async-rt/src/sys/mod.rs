@@ -20,12 +20,14 @@ pub(crate) use portable::{Events, Poller, Ticker};
 
 pub(crate) mod signal;
 
-/// Ends the sleep of a runtime that has announced it, from any thread, and a little early if need
-/// be: a call that comes before the sleep shortens it to nothing.
+/// Ends the sleep of a runtime that has announced it, from any thread.
 pub(crate) trait Unpark: Send + Sync {
-    /// See the trait.
+    /// Ends the sleep; before the sleep, it shortens it to nothing.
     fn unpark(&self);
 }
+
+/// Events that one wait may be asked for; the kernel has a limit of its own, which is higher.
+pub(crate) const MOST_EVENTS: usize = 1 << 16;
 
 /// The token of the poller's own wake.
 pub(crate) const WAKE: u64 = u64::MAX;

@@ -1,4 +1,4 @@
-//! The same through `mio`, where there is no epoll.
+//! Waits through `mio`, where there is no epoll.
 
 use super::{Event, SIGNAL, Unpark, WAKE};
 use mio::unix::SourceFd;
@@ -93,15 +93,16 @@ impl Events {
 
 /// Counts nanoseconds from its start.
 #[derive(Debug)]
-pub(crate) struct Ticker(Instant);
+pub(crate) struct Ticker(Instant, Duration);
 
 impl Ticker {
-    pub(crate) fn start() -> Self {
-        Self(Instant::now())
+    /// A start that lies `past` in the past.
+    pub(crate) fn start(past: Duration) -> Self {
+        Self(Instant::now(), past)
     }
 
     /// Nanoseconds since the start.
     pub(crate) fn nanos(&self) -> u64 {
-        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        u64::try_from((self.0.elapsed() + self.1).as_nanos()).unwrap_or(u64::MAX)
     }
 }

@@ -2,6 +2,8 @@
 //! reading the clock. It is the clock behind `Instant`.
 #![expect(unsafe_code, reason = "the system call has no safe wrapper in std")]
 
+use std::time::Duration;
+
 /// Counts nanoseconds from its start.
 #[derive(Debug)]
 pub(crate) struct Ticker {
@@ -16,12 +18,14 @@ fn monotonic() -> u64 {
 }
 
 impl Ticker {
-    pub(crate) fn start() -> Self {
-        Self { start: monotonic() }
+    /// A start that lies `past` in the past, which may be before the machine's own start.
+    pub(crate) fn start(past: Duration) -> Self {
+        let past = u64::try_from(past.as_nanos()).unwrap_or(u64::MAX);
+        Self { start: monotonic().wrapping_sub(past) }
     }
 
     /// Nanoseconds since the start.
     pub(crate) fn nanos(&self) -> u64 {
-        monotonic() - self.start
+        monotonic().wrapping_sub(self.start)
     }
 }

@@ -10,70 +10,29 @@
 //! - `run` polls ready tasks in the order in which they were woken.
 //! - `park` answers `false` when a foreign wake arrived, and from `true` on until the next `drain`
 //!   the first foreign wake unparks.
-//! - `shutdown` drops every future; afterwards wakers do nothing, from any thread.
+//! - `shutdown` drops every future; afterwards wakers do nothing, from any thread. It ends whatever
+//!   state a task is in: what it cannot drop it keeps for ever, and counts.
+//! - Foreign code runs between two whole states of the engine alone; `raw` lists where.
 
-mod origin;
+#[cfg(feature = "testing")]
+pub(crate) mod order;
+pub(crate) mod origin;
+pub(crate) mod plan;
 pub(crate) mod raw;
 #[cfg(feature = "testing")]
 mod reference;
 
 pub(crate) use origin::Origin;
+#[cfg(feature = "insight")]
+pub(crate) use origin::TaskView;
+pub(crate) use plan::{EngineConfig, SlabConfig, Visibility};
 
 use crate::error::{JoinError, Payload};
+use crate::stats::{ShutdownCounts, TaskCounts};
 use crate::sys::Unpark;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-
-/// Size and growth of the slab of tasks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SlabConfig {
-    pub(crate) slot_size: usize,
-    pub(crate) count: usize,
-    pub(crate) unbounded: bool,
-}
-
-/// What the builder tells an engine.
-#[derive(Default)]
-pub(crate) struct EngineConfig {
-    pub(crate) task_capacity: usize,
-    pub(crate) slab: Option<SlabConfig>,
-    /// Panics of tasks that nobody joins go to the caller of `block_on`.
-    pub(crate) propagate: bool,
-    #[cfg(feature = "testing")]
-    pub(crate) seed: Option<u64>,
-    #[cfg(feature = "insight")]
-    pub(crate) probe: Option<std::rc::Rc<crate::insight::Probe>>,
-}
-
-/// Every admitted task is live or in exactly one of the other three.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct TaskCounts {
-    pub(crate) spawned: u64,
-    pub(crate) completed: u64,
-    pub(crate) panicked: u64,
-    pub(crate) cancelled: u64,
-}
-
-/// What `shutdown` found.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct ShutdownCounts {
-    /// Tasks whose future was dropped.
-    pub(crate) cancelled: usize,
-    /// Foreign wakes that came after the last look.
-    pub(crate) undrained: usize,
-    /// Tasks whose memory waits for somebody's waker, handle or claim.
-    pub(crate) outstanding: usize,
-}
-
-/// A live task, for people who look.
-#[cfg(feature = "insight")]
-pub(crate) struct TaskView<'a> {
-    pub(crate) id: usize,
-    pub(crate) ready: bool,
-    pub(crate) running: bool,
-    pub(crate) origin: &'a Origin,
-}
 
 /// One of the two engines.
 #[allow(clippy::large_enum_variant, reason = "there is one for each runtime")]
@@ -130,11 +89,18 @@ impl Engine {
         either!(self, engine => engine.enter(work))
     }
 
-    pub(crate) fn spawn<F: Future + 'static>(&self, future: F, origin: Origin) -> Join<F::Output> {
+    pub(crate) fn spawn<F: Future + 'static>(
+        &self,
+        future: F,
+        origin: Origin,
+        visibility: Visibility,
+    ) -> Join<F::Output> {
         match self {
-            Self::Raw(engine) => Join::Raw(engine.spawn(future, origin)),
+            Self::Raw(engine) => Join::Raw(engine.spawn(future, origin, visibility)),
             #[cfg(feature = "testing")]
-            Self::Reference(engine) => Join::Reference(engine.spawn(future, origin, false)),
+            Self::Reference(engine) => {
+                Join::Reference(engine.spawn(future, origin, visibility, false))
+            }
         }
     }
 
@@ -147,7 +113,9 @@ impl Engine {
                 Join::Raw(engine.spawn_in(slot, future, origin))
             }
             #[cfg(feature = "testing")]
-            (Self::Reference(engine), _) => Join::Reference(engine.spawn(future, origin, true)),
+            (Self::Reference(engine), _) => {
+                Join::Reference(engine.spawn(future, origin, Visibility::Counted, true))
+            }
             #[cfg(feature = "testing")]
             (Self::Raw(_), Claimed::Reference) => unreachable!("a claim stays with its engine"),
         }
@@ -203,6 +171,10 @@ impl Engine {
         either!(self, engine => engine.counts())
     }
 
+    pub(crate) fn has_escaped(&self) -> bool {
+        either!(self, engine => engine.has_escaped())
+    }
+
     pub(crate) fn take_escaped(&self) -> Option<Payload> {
         either!(self, engine => engine.take_escaped())
     }
@@ -211,8 +183,8 @@ impl Engine {
         either!(self, engine => engine.outstanding())
     }
 
-    pub(crate) fn shutdown(&self) -> ShutdownCounts {
-        either!(self, engine => engine.shutdown())
+    pub(crate) fn shutdown(&self, time_is_up: impl FnMut() -> bool) -> ShutdownCounts {
+        either!(self, engine => engine.shutdown(time_is_up))
     }
 
     #[cfg(feature = "insight")]
@@ -275,8 +247,7 @@ mod tests {
         }
     }
 
-    /// D17: in the original the root's waker enters the kernel from the runtime's own thread too.
-    fn d17_only_the_first_foreign_wake_of_a_sleep_unparks(engine: &Engine, unparks: &Unparks) {
+    fn only_the_first_foreign_wake_of_a_sleep_unparks(engine: &Engine, unparks: &Unparks) {
         let wakers: Rc<RefCell<Vec<Waker>>> = Rc::default();
         let stop = Cell::new(false);
         for _ in 0..8 {
@@ -285,7 +256,7 @@ mod tests {
                 wakers.borrow_mut().push(cx.waker().clone());
                 Poll::<()>::Pending
             });
-            drop(engine.spawn(wait, Origin::here(None)));
+            drop(engine.spawn(wait, Origin::here(None), Visibility::Counted));
         }
         engine.enter(|| {
             assert_eq!(engine.run(100, &stop), 8);
@@ -306,17 +277,17 @@ mod tests {
     }
 
     #[test]
-    fn d17_only_the_first_foreign_wake_of_a_sleep_unparks_intrusive() {
+    fn only_the_first_foreign_wake_of_a_sleep_unparks_intrusive() {
         let unparks = Arc::new(Unparks::default());
         let engine = Engine::raw(EngineConfig::default(), unparks.clone());
-        d17_only_the_first_foreign_wake_of_a_sleep_unparks(&engine, &unparks);
+        only_the_first_foreign_wake_of_a_sleep_unparks(&engine, &unparks);
     }
 
     #[cfg(feature = "testing")]
     #[test]
-    fn d17_only_the_first_foreign_wake_of_a_sleep_unparks_reference() {
+    fn only_the_first_foreign_wake_of_a_sleep_unparks_reference() {
         let unparks = Arc::new(Unparks::default());
         let engine = Engine::reference(EngineConfig::default(), unparks.clone());
-        d17_only_the_first_foreign_wake_of_a_sleep_unparks(&engine, &unparks);
+        only_the_first_foreign_wake_of_a_sleep_unparks(&engine, &unparks);
     }
 }

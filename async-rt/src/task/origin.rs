@@ -39,3 +39,12 @@ impl Origin {
         self.last_wake.set(Some(Instant::now()));
     }
 }
+
+/// A live task, for people who look.
+#[cfg(feature = "insight")]
+pub(crate) struct TaskView<'a> {
+    pub(crate) id: usize,
+    pub(crate) ready: bool,
+    pub(crate) running: bool,
+    pub(crate) origin: &'a Origin,
+}

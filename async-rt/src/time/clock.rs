@@ -1,4 +1,5 @@
-//! The runtime's clock: nanoseconds since it was built, real or virtual.
+//! The runtime's clock, real or virtual: nanoseconds since a moment long before it was built, so that
+//! instants of the past have a number too.
 
 use crate::sys::Ticker;
 #[cfg(feature = "testing")]
@@ -9,7 +10,10 @@ use std::time::{Duration, Instant};
 pub(crate) type Nanos = u64;
 pub(crate) const NEVER: Nanos = u64::MAX;
 
-/// See the module.
+/// How long before its creation a clock begins: 36 years.
+const PAST: Duration = Duration::from_nanos(1 << 60);
+
+/// Tells the time of a runtime.
 #[derive(Debug)]
 pub(crate) struct Clock {
     base: Instant,
@@ -22,9 +26,15 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn real() -> Self {
+        let now = Instant::now();
+        let (base, past) = match now.checked_sub(PAST) {
+            Some(base) => (base, PAST),
+            // Where instants do not reach back, the past is the moment of creation.
+            None => (now, Duration::ZERO),
+        };
         Self {
-            base: Instant::now(),
-            ticker: Ticker::start(),
+            base,
+            ticker: Ticker::start(past),
             #[cfg(feature = "testing")]
             virtual_now: None,
         }
@@ -32,7 +42,8 @@ impl Clock {
 
     #[cfg(feature = "testing")]
     pub(crate) fn virtual_from_now() -> Self {
-        Self { virtual_now: Some(Cell::new(0)), ..Self::real() }
+        let real = Self::real();
+        Self { virtual_now: Some(Cell::new(real.now())), ..real }
     }
 
     /// Whether only tests move this clock.
@@ -63,7 +74,7 @@ impl Clock {
         self.base + Duration::from_nanos(nanos)
     }
 
-    /// When `instant` is; the past is zero, the farthest future never.
+    /// When `instant` is; what is before the base is zero, the farthest future never.
     pub(crate) fn nanos(&self, instant: Instant) -> Nanos {
         whole_nanos(instant.saturating_duration_since(self.base))
     }

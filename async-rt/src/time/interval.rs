@@ -16,7 +16,7 @@ pub enum MissedTickBehavior {
     Burst,
     /// Goes on one period after the late tick.
     Delay,
-    /// Drops the missed ticks and goes on in the original rhythm.
+    /// Drops the missed ticks and keeps the rhythm.
     Skip,
 }
 

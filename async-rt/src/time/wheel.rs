@@ -38,7 +38,7 @@ struct Entry<T> {
 const FIRST: u32 = 1 << 31;
 const FIRED: u32 = u32::MAX;
 
-/// See the module.
+/// Timers by deadline, each with a value that its firing hands out.
 #[derive(Debug)]
 pub(crate) struct Wheel<T> {
     entries: Vec<Entry<T>>,
@@ -53,13 +53,14 @@ pub(crate) struct Wheel<T> {
 }
 
 impl<T: Default> Wheel<T> {
-    pub(crate) fn new() -> Self {
+    /// A wheel that has turned to `now` already.
+    pub(crate) fn starting(now: Nanos) -> Self {
         Self {
             entries: Vec::new(),
             vacant: NIL,
             heads: Box::new([NIL; LEVELS * SLOTS]),
             occupied: [0; LEVELS],
-            tick: 0,
+            tick: now >> TICK_BITS,
             armed: 0,
         }
     }
@@ -112,6 +113,11 @@ impl<T: Default> Wheel<T> {
         let entry = &mut self.entries[key.0 as usize];
         entry.next = std::mem::replace(&mut self.vacant, key.0);
         std::mem::take(&mut entry.value)
+    }
+
+    /// Shows the value of each timer, and the default value of each vacant place.
+    pub(crate) fn each_value(&mut self, mut see: impl FnMut(&mut T)) {
+        self.entries.iter_mut().for_each(|entry| see(&mut entry.value));
     }
 
     /// When to turn next: the earliest deadline if it is near, else a time before it at which the
@@ -272,7 +278,7 @@ mod tests {
         /// proposed turn is never after the earliest deadline, and always makes progress.
         #[test]
         fn the_wheel_agrees_with_a_map(steps in steps()) {
-            let mut wheel = Wheel::<u64>::new();
+            let mut wheel = Wheel::<u64>::starting(0);
             let mut map = BTreeMap::new();
             let (mut now, mut id) = (0_u64, 0_u64);
             for step in steps {
@@ -314,7 +320,7 @@ mod tests {
 
     #[test]
     fn following_the_proposed_turns_reaches_a_far_deadline_in_a_few_steps() {
-        let mut wheel = Wheel::<u64>::new();
+        let mut wheel = Wheel::<u64>::starting(0);
         wheel.insert(u64::MAX - 1, 7);
         let (mut fired, mut turns) = (0, 0);
         while let Some(turn) = wheel.next_turn() {

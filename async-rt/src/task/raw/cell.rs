@@ -2,18 +2,16 @@
 //! type. The stage never moves between its creation and the end of the future, so it may be pinned.
 #![expect(unsafe_code, reason = "the only place that turns an untyped task into its type")]
 
-use super::header::{Header, Polled, TaskPtr, VTable};
+use super::header::{Header, Polled, TaskPtr, Thrown, VTable};
+use super::shared::from_box;
 use super::slots::{SLOT_ALIGN, Slot};
 use crate::contain;
 use crate::error::{JoinError, Payload};
-use std::cell::{Cell, UnsafeCell};
+use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
-
-/// Where a poll leaves what the future panicked with.
-pub(super) type Thrown = Cell<Option<Payload>>;
 
 #[repr(C)]
 struct TaskCell<F: Future> {
@@ -43,6 +41,7 @@ impl<F: Future> Kind<F> {
         let free = if in_slab { free_slot::<F> } else { free_box::<F> as unsafe fn(_) };
         VTable {
             poll: poll::<F>,
+            drop_future: drop_future::<F>,
             fail: fail::<F>,
             take: take::<F>,
             clear: clear::<F>,
@@ -54,7 +53,7 @@ impl<F: Future> Kind<F> {
 
 pub(super) fn boxed<F: Future>(header: Header, future: F) -> TaskPtr {
     let stage = UnsafeCell::new(Stage::Future(future));
-    TaskPtr(super::from_box(Box::new(TaskCell { header, stage })).cast())
+    TaskPtr(from_box(Box::new(TaskCell { header, stage })).cast())
 }
 
 pub(super) fn placed<F: Future>(slot: Slot, header: Header, future: F) -> TaskPtr {
@@ -112,17 +111,16 @@ fn complete<F: Future>(stage: &mut Stage<F>, output: F::Output) -> Result<(), Pa
     Ok(())
 }
 
+unsafe fn drop_future<F: Future>(task: TaskPtr) -> Option<Payload> {
+    // SAFETY: the caller has set the phase to `Running`.
+    let stage = unsafe { stage::<F>(task) };
+    empty(stage).err()
+}
+
 unsafe fn fail<F: Future>(task: TaskPtr, error: JoinError) {
     // SAFETY: the caller has set the phase to `Running`.
     let stage = unsafe { stage::<F>(task) };
-    let error = match empty(stage) {
-        Err(payload) if error.is_cancelled() => JoinError::panicked(payload),
-        Err(payload) => {
-            contain::discard(payload);
-            error
-        }
-        Ok(()) => error,
-    };
+    debug_assert!(matches!(stage, Stage::Empty), "the future is dropped first");
     *stage = Stage::Output(Err(error));
 }
 

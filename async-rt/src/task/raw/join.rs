@@ -1,6 +1,7 @@
 //! The owner's claim on a task's output.
 
-use super::header::{Phase, TaskPtr, TaskRef};
+use super::header::Phase;
+use super::refs::TaskRef;
 use super::slot::WakerSlot;
 use super::wake::RawAbort;
 use crate::error::JoinError;
@@ -17,10 +18,6 @@ impl<T> RawJoin<T> {
     /// `task` is new, and its output is a `T`.
     pub(super) fn new(task: TaskRef) -> Self {
         Self { task, _output: PhantomData }
-    }
-
-    pub(super) fn task(&self) -> TaskPtr {
-        self.task.0
     }
 
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Option<Result<T, JoinError>>> {

@@ -4,11 +4,10 @@
 //! A queued task is kept alive by the owner's table while it is live; one that ends while it is
 //! queued gives the queue a reference, which whoever pops it gives up.
 
-use super::header::{Phase, TaskPtr, TaskRef};
+use super::header::TaskPtr;
 use std::cell::Cell;
-use std::mem::ManuallyDrop;
 
-/// See the module.
+/// A list of tasks, first in, first out.
 #[derive(Default)]
 pub(super) struct Ready {
     first: Cell<Option<TaskPtr>>,
@@ -42,42 +41,15 @@ impl Ready {
         self.first.get().is_none()
     }
 
-    /// A task has just become done while it is queued: the queue holds `own` from here on.
-    pub(super) fn keep(own: TaskRef) {
-        debug_assert!(own.ready.get() && own.phase.get() == Phase::Done);
-        let _held_by_the_queue = ManuallyDrop::new(own);
-    }
-
-    /// Gives up the reference that came with a task that was done when it was popped.
-    #[cold]
-    pub(super) fn give_up(task: TaskPtr) {
-        debug_assert_eq!(task.phase.get(), Phase::Done);
-        drop(TaskRef(task));
-    }
-
-    /// Forgets everything that is queued.
-    pub(super) fn clear(&self) {
-        while let Some(task) = self.pop() {
-            if task.phase.get() == Phase::Done {
-                Self::give_up(task);
-            }
-        }
-    }
-
     /// Lets the task at a place that `pick` chooses of so many go first, and the first one take its
     /// place.
     #[cfg(feature = "testing")]
-    pub(super) fn choose(&self, pick: impl FnOnce(usize) -> Option<usize>) {
+    pub(super) fn choose(&self, pick: impl FnOnce(usize) -> usize) {
         let mut tasks: Vec<_> = std::iter::from_fn(|| self.pop()).collect();
-        if let Some(index) = pick(tasks.len()) {
+        if !tasks.is_empty() {
+            let index = pick(tasks.len());
             tasks.swap(0, index);
         }
         tasks.into_iter().for_each(|task| self.push(task));
-    }
-}
-
-impl Drop for Ready {
-    fn drop(&mut self) {
-        self.clear();
     }
 }

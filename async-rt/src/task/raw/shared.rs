@@ -6,9 +6,8 @@
 //! - **I7** `Shared` is freed exactly once, after the owner and each task have given up theirs.
 #![expect(unsafe_code, reason = "counted by credits, of which the owner spends its own uncounted")]
 
-use super::header::Header;
 use super::slots::Chunk;
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Node};
 use crate::sync::{AtomicUsize, Mutex, Ordering, ord};
 use crate::sys::Unpark;
 use std::cell::Cell;
@@ -19,10 +18,15 @@ use std::sync::Arc;
 /// The credits that the owner starts with: more than there can be tasks.
 const OWNER_CREDITS: usize = usize::MAX / 2;
 
-/// See the module.
-pub(super) struct Shared {
+/// What a box has allocated, to be freed as a box.
+pub(super) fn from_box<T>(boxed: Box<T>) -> NonNull<T> {
+    NonNull::new(Box::into_raw(boxed)).expect("a box is not null")
+}
+
+/// The half that outlives the owner; `N` is what the inbox links.
+pub(super) struct Shared<N> {
     credits: AtomicUsize,
-    pub(super) inbox: Inbox<Header>,
+    pub(super) inbox: Inbox<N>,
     pub(super) unpark: Arc<dyn Unpark>,
     /// Memory of slab tasks, kept for the tasks that outlive their runtime.
     pub(super) chunks: Mutex<Vec<Chunk>>,
@@ -31,20 +35,34 @@ pub(super) struct Shared {
 }
 
 /// A pointer to `Shared` of somebody who holds a credit.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct SharedPtr(NonNull<Shared>);
+pub(super) struct SharedPtr<N>(NonNull<Shared<N>>);
 
-impl Deref for SharedPtr {
-    type Target = Shared;
-    fn deref(&self) -> &Shared {
+impl<N> Clone for SharedPtr<N> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<N> Copy for SharedPtr<N> {}
+
+impl<N> PartialEq for SharedPtr<N> {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl<N> Deref for SharedPtr<N> {
+    type Target = Shared<N>;
+    fn deref(&self) -> &Shared<N> {
         // SAFETY: who holds the pointer holds a credit, and `Shared` lives while credits do.
         unsafe { self.0.as_ref() }
     }
 }
 
-impl Shared {
+impl<N> Shared<N> {
     /// Takes one more credit; the caller has one that stays.
-    pub(super) fn hold(this: SharedPtr) {
+    pub(super) fn hold(this: SharedPtr<N>) {
         this.credits.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -52,7 +70,7 @@ impl Shared {
     ///
     /// # Safety
     /// The caller owns it, and does not use the pointer afterwards.
-    pub(super) unsafe fn release(this: SharedPtr) {
+    pub(super) unsafe fn release(this: SharedPtr<N>) {
         // SAFETY: the caller's promise.
         unsafe { Self::release_many(this, 1) }
     }
@@ -61,7 +79,7 @@ impl Shared {
     ///
     /// # Safety
     /// The caller owns them, and does not use the pointer afterwards.
-    unsafe fn release_many(this: SharedPtr, count: usize) {
+    unsafe fn release_many(this: SharedPtr<N>, count: usize) {
         // ORDERING: pairs with itself: all uses happen before the last one frees.
         let order = ord("i7.release", Ordering::AcqRel, Ordering::Relaxed);
         #[cfg(lastout_loom)]
@@ -76,15 +94,15 @@ impl Shared {
 }
 
 /// The owner's credits.
-pub(super) struct Credits {
-    shared: SharedPtr,
+pub(super) struct Credits<N> {
+    shared: SharedPtr<N>,
     left: Cell<usize>,
 }
 
-impl Credits {
+impl<N: Node> Credits<N> {
     /// A new shared half.
     pub(super) fn new(unpark: Arc<dyn Unpark>) -> Self {
-        let shared = super::from_box(Box::new(Shared {
+        let shared = from_box(Box::new(Shared {
             credits: AtomicUsize::new(OWNER_CREDITS),
             inbox: Inbox::new(),
             unpark,
@@ -95,12 +113,12 @@ impl Credits {
         Self { shared: SharedPtr(shared), left: Cell::new(OWNER_CREDITS) }
     }
 
-    pub(super) fn shared(&self) -> SharedPtr {
+    pub(super) fn shared(&self) -> SharedPtr<N> {
         self.shared
     }
 
     /// Gives a credit to a task.
-    pub(super) fn spend(&self) -> SharedPtr {
+    pub(super) fn spend(&self) -> SharedPtr<N> {
         self.left.set(self.left.get() - 1);
         self.shared
     }
@@ -118,7 +136,7 @@ impl Credits {
     }
 }
 
-impl Drop for Credits {
+impl<N> Drop for Credits<N> {
     fn drop(&mut self) {
         // SAFETY: these are the owner's, and the owner is gone.
         unsafe { Shared::release_many(self.shared, self.left.get()) }

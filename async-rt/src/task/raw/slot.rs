@@ -1,71 +1,50 @@
 //! `WakerSlot`: a place of the owner's thread that remembers whom to wake, without a locked
 //! instruction when that is a task of the runtime which is running.
+//!
+//! `wake.rs` makes them: it knows which wakers are tasks of ours.
 
-use super::context;
-use super::header::{Phase, TaskRef};
-use super::wake;
-use crate::contain::{self, Contained};
+use crate::contain;
 use std::fmt;
+use std::marker::PhantomData;
 use std::task::Waker;
 
-/// Nobody, a task of this thread's runtime, or any waker.
+/// Nobody, or a waker. It stays on its thread: a task of the runtime that was running when it was
+/// made is held by a reference that is not counted with a locked instruction.
 ///
 /// Waking, dropping or replacing one may run foreign code, whose panics end here: never under a
 /// borrow.
 #[derive(Default)]
-pub(crate) struct WakerSlot(Inner);
-
-enum Inner {
-    Task(Option<TaskRef>),
-    Other(Contained<Waker>),
-}
-
-impl Default for Inner {
-    fn default() -> Self {
-        Self::Task(None)
-    }
+pub(crate) struct WakerSlot {
+    pub(super) waker: Option<Waker>,
+    _of_one_thread: PhantomData<*const ()>,
 }
 
 impl WakerSlot {
-    pub(crate) const EMPTY: Self = Self(Inner::Task(None));
+    pub(crate) const EMPTY: Self = Self { waker: None, _of_one_thread: PhantomData };
 
-    pub(crate) fn new(waker: &Waker) -> Self {
-        match Self::local(waker) {
-            Some(task) => Self(Inner::Task(Some(task))),
-            None => Self(Inner::Other(Contained::new(waker.clone()))),
-        }
-    }
-
-    fn local(waker: &Waker) -> Option<TaskRef> {
-        let (task, current) = (wake::task_of(waker)?, context::current()?);
-        // The owner's cells may be read once the comparison says that we are the owner.
-        if task.shared != current || task.phase.get() == Phase::Done {
-            return None;
-        }
-        task.owners.set(task.owners.get() + 1);
-        Some(TaskRef(task))
-    }
-
-    /// Whether a wake of this slot would do what `waker` does.
-    pub(crate) fn will_wake(&self, waker: &Waker) -> bool {
-        match &self.0 {
-            Inner::Task(None) => false,
-            Inner::Task(Some(task)) => wake::task_of(waker) == Some(task.0),
-            Inner::Other(other) => other.get().is_some_and(|other| other.will_wake(waker)),
-        }
+    pub(super) fn of(waker: Waker) -> Self {
+        Self { waker: Some(waker), _of_one_thread: PhantomData }
     }
 
     /// Wakes whom it holds.
-    pub(crate) fn wake(self) {
-        match self.0 {
-            Inner::Task(None) => {}
-            Inner::Task(Some(task)) => task.wake(),
-            Inner::Other(mut waker) => waker.take().into_iter().for_each(contain::wake),
+    #[inline]
+    pub(crate) fn wake(mut self) {
+        if let Some(waker) = self.waker.take() {
+            contain::wake(waker);
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        matches!(self.0, Inner::Task(None))
+        self.waker.is_none()
+    }
+}
+
+impl Drop for WakerSlot {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            contain::discard(waker);
+        }
     }
 }
 

@@ -6,6 +6,11 @@ use std::ptr::NonNull;
 /// The alignment of every slot, and the unit of its size.
 pub(crate) const SLOT_ALIGN: usize = 128;
 
+/// Bytes of a slot for at least `asked`; `None` when there is no such number.
+pub(crate) fn slot_bytes(asked: usize) -> Option<usize> {
+    asked.div_ceil(SLOT_ALIGN).max(1).checked_mul(SLOT_ALIGN)
+}
+
 #[repr(align(128))]
 pub(super) struct Unit {
     _bytes: [u8; SLOT_ALIGN],

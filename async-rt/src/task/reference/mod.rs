@@ -10,23 +10,27 @@ mod name;
 pub(crate) use body::RefJoin;
 pub(crate) use name::RefAbort;
 
-#[cfg(feature = "insight")]
-use super::TaskView;
-use super::{EngineConfig, Origin, ShutdownCounts, TaskCounts};
 use crate::error::{JoinError, Payload};
+use crate::stats::{Outcome, ShutdownCounts, TaskCounts};
 use crate::sys::Unpark;
+use crate::task::order::Order;
+use crate::task::origin::Origin;
+#[cfg(feature = "insight")]
+use crate::task::origin::TaskView;
+use crate::task::plan::{EngineConfig, Visibility};
 use crate::task::raw::WakerSlot;
 use crate::{contain, coop, trace};
 use body::{Body, Output, Polled};
 use name::{CURRENT, Here, Inbox, Name, Ready, Task};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
-/// See the module.
+/// The engine whose futures are boxed in a slab.
 pub(crate) struct Engine {
     inbox: Arc<Inbox>,
     ready: Rc<Ready>,
@@ -35,9 +39,13 @@ pub(crate) struct Engine {
     /// Slots in use, and how many there are.
     slots: Cell<(usize, usize)>,
     numbers: Cell<u64>,
-    escaped: Cell<Option<Payload>>,
+    escaped: RefCell<VecDeque<Payload>>,
     counts: Cell<TaskCounts>,
-    order: Cell<u64>,
+    order: Option<Order>,
+    /// Tasks in no count that are alive.
+    hidden: Cell<usize>,
+    /// Tasks that the end could not take.
+    kept: Cell<usize>,
 }
 
 impl Engine {
@@ -48,9 +56,11 @@ impl Engine {
             received: RefCell::default(),
             slots: Cell::new((0, config.slab.map_or(0, |slab| slab.count))),
             numbers: Cell::new(0),
-            escaped: Cell::new(None),
+            escaped: RefCell::default(),
             counts: Cell::default(),
-            order: Cell::new(config.seed.unwrap_or(0)),
+            order: config.seed.map(Order::new),
+            hidden: Cell::new(0),
+            kept: Cell::new(0),
             config,
         }
     }
@@ -69,13 +79,18 @@ impl Engine {
         work()
     }
 
-    pub(crate) fn spawn<F>(&self, future: F, origin: Origin, in_slab: bool) -> RefJoin<F::Output>
+    pub(crate) fn spawn<F>(
+        &self,
+        future: F,
+        origin: Origin,
+        visibility: Visibility,
+        in_slab: bool,
+    ) -> RefJoin<F::Output>
     where
         F: Future + 'static,
     {
-        self.count(|counts| counts.spawned += 1);
         let number = self.numbers.replace(self.numbers.get() + 1);
-        trace::spawned(number as usize);
+        let hidden = visibility == Visibility::Hidden;
         let output = Rc::new(Output {
             value: Cell::new(None),
             done: Cell::new(false),
@@ -91,6 +106,7 @@ impl Engine {
             aborted: AtomicBool::new(false),
             in_inbox: AtomicBool::new(false),
             in_slab,
+            hidden,
             inbox: Arc::clone(&self.inbox),
         });
         tasks.insert(Task {
@@ -102,7 +118,14 @@ impl Engine {
         });
         drop(tasks);
         self.ready.queue.borrow_mut().push_back(Arc::clone(&name));
-        if self.inbox.lock().closed {
+        if hidden {
+            self.hidden.set(self.hidden.get() + 1);
+        } else {
+            self.count(|counts| counts.spawned += 1);
+            trace::spawned(number as usize);
+        }
+        let closed = self.inbox.lock().closed;
+        if closed {
             self.cancel(&name);
         }
         RefJoin { output, name }
@@ -136,7 +159,8 @@ impl Engine {
                 return done;
             }
             let mut queue = self.ready.queue.borrow_mut();
-            if let Some(index) = crate::testing::pick(&self.order, queue.len()) {
+            if let Some(order) = self.order.as_ref().filter(|_| !queue.is_empty()) {
+                let index = order.pick(queue.len());
                 queue.swap(0, index);
             }
             let Some(name) = queue.pop_front() else {
@@ -170,48 +194,50 @@ impl Engine {
         let waker = Waker::from(Arc::clone(name));
         match future.poll(&mut Context::from_waker(&waker)) {
             Poll::Pending => self.ready.tasks.borrow_mut()[name.key].future = Some(future),
-            Poll::Ready(Ok(())) => {
-                self.count(|counts| counts.completed += 1);
-                trace::ended(name.number as usize, "completed");
-                self.end(name, future, None);
-            }
-            Poll::Ready(Err(payload)) => {
-                self.count(|counts| counts.panicked += 1);
-                trace::panicked(name.number as usize);
-                let error = if self.config.propagate && !future.is_joined() {
-                    self.escaped.set(Some(payload));
-                    JoinError::cancelled()
-                } else {
-                    JoinError::panicked(payload)
-                };
-                self.end(name, future, Some(error));
-            }
+            Poll::Ready(Ok(())) => self.end(name, future, Outcome::Completed),
+            Poll::Ready(Err(payload)) => self.end_early(name, future, Some(payload)),
         }
     }
 
     fn cancel(&self, name: &Arc<Name>) {
         if let Some((future, _)) = self.take(name) {
-            self.count(|counts| counts.cancelled += 1);
-            trace::ended(name.number as usize, "cancelled");
-            self.end(name, future, Some(JoinError::cancelled()));
+            self.end_early(name, future, None);
         }
     }
 
-    /// The task is over: with the output in place, or with `error`.
-    fn end(&self, name: &Name, mut body: Box<dyn Polled>, error: Option<JoinError>) {
-        if let Some(mut error) = error {
-            match body.drop_future() {
-                Err(payload) if error.is_cancelled() => error = JoinError::panicked(payload),
-                outcome => contain::discard(outcome),
+    /// Ends a task without an output: it was aborted, or `polled` is the panic of its poll.
+    fn end_early(&self, name: &Name, mut body: Box<dyn Polled>, polled: Option<Payload>) {
+        let dropped = body.drop_future().err();
+        let (panic, surplus) = if polled.is_some() { (polled, dropped) } else { (dropped, None) };
+        contain::discard(surplus);
+        let (error, outcome) = match panic {
+            None => (JoinError::cancelled(), Outcome::Cancelled),
+            Some(payload) if self.config.propagate && !body.is_joined() => {
+                self.escaped.borrow_mut().push_back(payload);
+                (JoinError::cancelled(), Outcome::Panicked)
             }
-            body.fail(error);
-        }
+            Some(payload) => (JoinError::panicked(payload), Outcome::Panicked),
+        };
+        body.fail(error);
+        self.end(name, body, outcome);
+    }
+
+    /// The task is over, and its output is in place.
+    fn end(&self, name: &Name, body: Box<dyn Polled>, outcome: Outcome) {
         let task = self.ready.tasks.borrow_mut().remove(name.key);
         drop(task);
+        if name.hidden {
+            self.hidden.set(self.hidden.get() - 1);
+        } else {
+            self.count(|counts| counts.note(outcome));
+        }
         if name.in_slab {
             self.return_slot();
         }
         body.settle();
+        if !name.hidden {
+            trace::ended(name.number as usize, outcome);
+        }
     }
 
     fn count(&self, change: impl FnOnce(&mut TaskCounts)) {
@@ -252,7 +278,7 @@ impl Engine {
     }
 
     pub(crate) fn live(&self) -> usize {
-        self.ready.tasks.borrow().len()
+        self.ready.tasks.borrow().len() - self.hidden.get() + self.kept.get()
     }
 
     /// Tasks that are done are gone here: only their names are left.
@@ -265,32 +291,55 @@ impl Engine {
         self.counts.get()
     }
 
-    pub(crate) fn take_escaped(&self) -> Option<Payload> {
-        self.escaped.take()
+    pub(crate) fn has_escaped(&self) -> bool {
+        !self.escaped.borrow().is_empty()
     }
 
-    pub(crate) fn shutdown(&self) -> ShutdownCounts {
+    pub(crate) fn take_escaped(&self) -> Option<Payload> {
+        self.escaped.borrow_mut().pop_front()
+    }
+
+    pub(crate) fn shutdown(&self, mut time_is_up: impl FnMut() -> bool) -> ShutdownCounts {
         self.enter(|| {
-            let mut cancelled = 0;
+            let (mut counts, mut ended_some) = (ShutdownCounts::default(), false);
             loop {
                 self.drain(usize::MAX);
                 drop(self.ready.queue.take());
                 let tasks = self.ready.tasks.borrow();
-                let names: Vec<_> = tasks.iter().map(|(_, task)| Arc::clone(&task.name)).collect();
+                let idle = tasks.iter().filter(|(_, task)| task.future.is_some());
+                let names: Vec<_> = idle.map(|(_, task)| Arc::clone(&task.name)).collect();
                 drop(tasks);
-                if names.is_empty() {
+                if names.is_empty() || ended_some && time_is_up() {
                     break;
                 }
                 for name in &names {
-                    cancelled += 1;
+                    counts.cancelled += usize::from(!name.hidden);
                     self.cancel(name);
                 }
+                ended_some = true;
             }
+            (counts.running, counts.spawning) = self.keep_what_is_left();
             let mut state = self.inbox.lock();
             state.closed = true;
-            let undrained = std::mem::take(&mut state.woken).len();
-            ShutdownCounts { cancelled, undrained, outstanding: 0 }
+            let woken = std::mem::take(&mut state.woken);
+            drop(state);
+            counts.undrained = woken.len();
+            contain::discard_all(self.escaped.take());
+            counts
         })
+    }
+
+    /// Keeps the tasks that the end did not reach, for ever; how many run, and how many do not.
+    fn keep_what_is_left(&self) -> (usize, usize) {
+        let (mut running, mut others) = (0, 0);
+        for (_, task) in self.ready.tasks.take() {
+            let count = if task.future.is_none() { &mut running } else { &mut others };
+            *count += usize::from(!task.name.hidden);
+            let _kept = ManuallyDrop::new(task);
+        }
+        self.hidden.set(0);
+        self.kept.set(running + others);
+        (running, others)
     }
 
     #[cfg(feature = "insight")]

@@ -2,7 +2,7 @@
 
 use super::body::Polled;
 use crate::sys::Unpark;
-use crate::task::Origin;
+use crate::task::origin::Origin;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -41,6 +41,8 @@ pub(super) struct Name {
     pub(super) aborted: AtomicBool,
     pub(super) in_inbox: AtomicBool,
     pub(super) in_slab: bool,
+    /// It serves the runtime and is in no count.
+    pub(super) hidden: bool,
     pub(super) inbox: Arc<Inbox>,
 }
 

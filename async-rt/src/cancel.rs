@@ -1,25 +1,27 @@
 //! `CancellationToken`: a tree of tokens, each cancelled with its parent.
 //!
-//! A token has one lock over its waiters and children. Wakers are called, cloned and dropped only
-//! after the lock is released, and no two locks are held at once.
+//! The tokens of a tree share one lock. A token that has lost its last clone leaves the tree, and its
+//! children go to its parent: so a loop that derives its token from the last one keeps one token, and
+//! no chain is too deep to be dropped. Wakers are called, cloned and dropped after the lock.
 //!
 //! - **I8** A waiter that found its token alive is woken by the cancellation: it looks and registers
 //!   under the lock under which `cancel` collects the waiters.
-//! - **I9** A child is cancelled with its parent, also when it is made during the cancellation; and
-//!   who sees a token cancelled sees what came before the `cancel`.
+//! - **I9** A child is cancelled with its parent, even if it is made during the cancellation; and a
+//!   thread that sees a token cancelled sees what came before the `cancel`.
 
-use crate::contain;
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock, on, ord};
+use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, lock, on, ord};
+use crate::{contain, coop};
 use std::fmt;
 use std::future::poll_fn;
 use std::mem;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 /// Says that work should stop: clonable, for all threads, and hierarchical.
 ///
 /// A [`child`](Self::child) is cancelled with its parent and not the other way round. When the last
-/// clone of a child is gone it leaves its parent, so a token per connection leaves nothing behind.
+/// clone of a token is gone it leaves the tree, and its children go to its parent: a token per
+/// connection leaves nothing behind, and neither does a chain of tokens.
 ///
 /// ```
 /// use lastout_async_rt::CancellationToken;
@@ -34,54 +36,125 @@ pub struct CancellationToken {
     node: Arc<Node>,
 }
 
-/// What the clones of a token share; its end unlinks the token from its parent.
+/// What the clones of a token share; its end takes the token out of the tree.
 struct Node {
-    state: Arc<State>,
-    /// The parent, kept so that its own parents still reach this token, and the key there.
-    parent: Option<(Arc<Self>, usize)>,
+    tree: Arc<Mutex<Tree>>,
+    flag: Arc<AtomicBool>,
+    /// The place in the tree, which a cancelled token has left.
+    key: usize,
 }
 
-/// What a parent reaches of a child.
-struct State {
-    /// Set under the lock, once.
-    cancelled: AtomicBool,
-    inner: Mutex<Inner>,
-}
-
+/// Tokens that are not cancelled.
 #[derive(Default)]
-struct Inner {
-    /// Empty for good once the token is cancelled, like the children.
-    waiters: slab::Slab<Waker>,
-    children: slab::Slab<Arc<State>>,
+struct Tree {
+    places: slab::Slab<Place>,
 }
 
-impl State {
-    fn new(cancelled: bool) -> Arc<Self> {
-        let inner = Mutex::new(Inner::default());
-        Arc::new(Self { cancelled: AtomicBool::new(cancelled), inner })
+/// A token in its tree. Children are linked to each other.
+struct Place {
+    /// Set under the lock, once.
+    flag: Arc<AtomicBool>,
+    waiters: slab::Slab<Waker>,
+    parent: Option<usize>,
+    first_child: Option<usize>,
+    before: Option<usize>,
+    after: Option<usize>,
+}
+
+impl Tree {
+    fn insert(&mut self, parent: Option<usize>, flag: Arc<AtomicBool>) -> usize {
+        let key = self.places.insert(Place {
+            flag,
+            waiters: slab::Slab::new(),
+            parent: None,
+            first_child: None,
+            before: None,
+            after: None,
+        });
+        if let Some(parent) = parent {
+            self.link(key, parent);
+        }
+        key
     }
 
+    /// Makes `key` the first child of `parent`.
+    fn link(&mut self, key: usize, parent: usize) {
+        let after = self.places[parent].first_child.replace(key);
+        if let Some(after) = after {
+            self.places[after].before = Some(key);
+        }
+        let place = &mut self.places[key];
+        (place.parent, place.before, place.after) = (Some(parent), None, after);
+    }
+
+    /// Takes a token out of the list of its parent's children.
+    fn unlink(&mut self, key: usize) {
+        let Place { parent, before, after, .. } = self.places[key];
+        match (before, parent) {
+            (Some(before), _) => self.places[before].after = after,
+            (None, Some(parent)) => self.places[parent].first_child = after,
+            (None, None) => {}
+        }
+        if let Some(after) = after {
+            self.places[after].before = before;
+        }
+    }
+
+    /// Removes a token that has lost its last clone; its children go to its parent.
+    fn leave(&mut self, key: usize) -> Place {
+        self.unlink(key);
+        let place = self.places.remove(key);
+        let mut child = place.first_child;
+        while let Some(key) = child {
+            child = self.places[key].after;
+            match place.parent {
+                Some(parent) => self.link(key, parent),
+                None => {
+                    let child = &mut self.places[key];
+                    (child.parent, child.before, child.after) = (None, None, None);
+                }
+            }
+        }
+        place
+    }
+
+    /// Marks a token and all below it, and takes them out; who waits for them.
+    fn cancel(&mut self, key: usize) -> Vec<Waker> {
+        self.unlink(key);
+        let (mut wakers, mut below) = (Vec::new(), vec![key]);
+        while let Some(key) = below.pop() {
+            let place = self.places.remove(key);
+            let mut child = place.first_child;
+            while let Some(key) = child {
+                child = self.places[key].after;
+                below.push(key);
+            }
+            // ORDERING: pairs with `is_cancelled`, which looks without the lock.
+            place.flag.store(true, ord("i9.mark", Ordering::Release, Ordering::Relaxed));
+            wakers.extend(place.waiters.into_iter().map(|(_, waker)| waker));
+        }
+        wakers
+    }
+}
+
+impl Node {
     fn is_cancelled(&self) -> bool {
         // ORDERING: pairs with the store of `cancel`.
-        self.cancelled.load(ord("i9.see", Ordering::Acquire, Ordering::Relaxed))
+        self.flag.load(ord("i9.see", Ordering::Acquire, Ordering::Relaxed))
     }
 
-    /// Marks this token; its waiters and children, to be told.
-    fn mark(&self) -> Inner {
-        let mut inner = lock(&self.inner);
-        // ORDERING: pairs with `is_cancelled`, which looks without the lock.
-        self.cancelled.store(true, ord("i9.mark", Ordering::Release, Ordering::Relaxed));
-        mem::take(&mut *inner)
+    /// The tree, while this token is in it.
+    fn in_tree(&self) -> Option<MutexGuard<'_, Tree>> {
+        let tree = lock(&self.tree);
+        if self.is_cancelled() { None } else { Some(tree) }
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        let Some((parent, key)) = self.parent.take() else {
-            return;
-        };
-        let state = lock(&parent.state.inner).children.try_remove(key);
-        drop(state);
+        // Its waiters have gone before it: each holds a clone.
+        let place = self.in_tree().map(|mut tree| tree.leave(self.key));
+        drop(place);
     }
 }
 
@@ -94,38 +167,39 @@ impl Default for CancellationToken {
 impl CancellationToken {
     /// A token without a parent.
     pub fn new() -> Self {
-        Self { node: Arc::new(Node { state: State::new(false), parent: None }) }
+        let (mut tree, flag) = (Tree::default(), Arc::new(AtomicBool::new(false)));
+        let key = tree.insert(None, Arc::clone(&flag));
+        Self { node: Arc::new(Node { tree: Arc::new(Mutex::new(tree)), flag, key }) }
     }
 
     /// A token that is cancelled with this one, at the latest.
     #[must_use]
     pub fn child(&self) -> Self {
-        let mut inner = lock(&self.node.state.inner);
-        let gone = self.node.state.is_cancelled() && on("i9.late_child");
-        let state = State::new(gone);
-        let parent = if gone {
-            None
-        } else {
-            let key = inner.children.insert(Arc::clone(&state));
-            Some((Arc::clone(&self.node), key))
-        };
-        drop(inner);
-        Self { node: Arc::new(Node { state, parent }) }
+        let node = &self.node;
+        let flag = Arc::new(AtomicBool::new(false));
+        let mut tree = lock(&node.tree);
+        if node.is_cancelled() && on("i9.late_child") {
+            drop(tree);
+            // Under the flag of the parent, which stays cancelled; it is in no tree.
+            let (tree, flag) = (Arc::clone(&node.tree), Arc::clone(&node.flag));
+            return Self { node: Arc::new(Node { tree, flag, key: usize::MAX }) };
+        }
+        let key = tree.insert(Some(node.key).filter(|_| !node.is_cancelled()), Arc::clone(&flag));
+        drop(tree);
+        Self { node: Arc::new(Node { tree: Arc::clone(&node.tree), flag, key }) }
     }
 
-    /// Cancels this token and everything below it, and wakes who waits. Once is enough.
+    /// Cancels this token and everything below it, and wakes all that wait. Once is enough.
+    ///
+    /// A waker that panics does not keep the others from being woken, nor does its panic come here.
     pub fn cancel(&self) {
-        let mut states = vec![Arc::clone(&self.node.state)];
-        while let Some(state) = states.pop() {
-            let Inner { waiters, children } = state.mark();
-            states.extend(children.into_iter().map(|(_, child)| child));
-            contain::wake_all(waiters.into_iter().map(|(_, waker)| waker));
-        }
+        let wakers = self.node.in_tree().map(|mut tree| tree.cancel(self.node.key));
+        contain::wake_all(wakers.into_iter().flatten());
     }
 
     /// Whether it is cancelled.
     pub fn is_cancelled(&self) -> bool {
-        self.node.state.is_cancelled()
+        self.node.is_cancelled()
     }
 
     /// Ready when the token is cancelled.
@@ -139,7 +213,8 @@ impl CancellationToken {
     /// As cancel safe as `future`.
     pub async fn run_until_cancelled<F: Future>(&self, future: F) -> Option<F::Output> {
         let (mut future, mut cancelled) = (pin!(future), self.cancelled());
-        poll_fn(|cx| match Pin::new(&mut cancelled).poll(cx) {
+        // Not the budgeted poll: a task that has spent its budget is cancelled all the same.
+        poll_fn(|cx| match cancelled.poll_unbudgeted(cx) {
             Poll::Ready(()) => Poll::Ready(None),
             Poll::Pending => future.as_mut().poll(cx).map(Some),
         })
@@ -151,9 +226,12 @@ impl CancellationToken {
         DropGuard { token: Some(self) }
     }
 
-    /// Tokens made by [`child`](Self::child) that are alive and not cancelled.
+    /// Tokens right below this one that are alive and not cancelled: its children, and those of
+    /// children that are gone.
     pub fn children(&self) -> usize {
-        lock(&self.node.state.inner).children.len()
+        let Some(tree) = self.node.in_tree() else { return 0 };
+        let first = tree.places[self.node.key].first_child;
+        std::iter::successors(first, |key| tree.places[*key].after).count()
     }
 }
 
@@ -174,46 +252,61 @@ pub struct Cancelled {
     key: Option<usize>,
 }
 
-impl Future for Cancelled {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let state = &this.token.node.state;
-        if state.is_cancelled() {
+impl Cancelled {
+    /// As `poll`, without asking the budget.
+    fn poll_unbudgeted(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let node = &self.token.node;
+        if node.is_cancelled() {
             return Poll::Ready(());
         }
-        if let Some(key) = this.key {
-            let inner = lock(&state.inner);
-            if inner.waiters.get(key).is_some_and(|waiter| waiter.will_wake(cx.waker())) {
+        if let Some(key) = self.key {
+            let Some(tree) = node.in_tree() else { return Poll::Ready(()) };
+            let known = tree.places[node.key].waiters.get(key);
+            if known.is_some_and(|waiter| waiter.will_wake(cx.waker())) {
                 return Poll::Pending;
             }
         }
         // Cloning and dropping wakers runs foreign code: not under the lock.
         let waker = cx.waker().clone();
-        let mut inner = lock(&state.inner);
-        if state.is_cancelled() && on("i8.recheck") {
-            drop(inner);
+        let mut tree = lock(&node.tree);
+        if node.is_cancelled() && on("i8.recheck") {
+            drop(tree);
             return Poll::Ready(());
         }
-        let before = match this.key.and_then(|key| inner.waiters.get_mut(key)) {
+        let Some(place) = tree.places.get_mut(node.key) else {
+            drop(tree);
+            return Poll::Pending;
+        };
+        let before = match self.key.and_then(|key| place.waiters.get_mut(key)) {
             Some(waiter) => Some(mem::replace(waiter, waker)),
             None => {
-                this.key = Some(inner.waiters.insert(waker));
+                self.key = Some(place.waiters.insert(waker));
                 None
             }
         };
-        drop(inner);
+        drop(tree);
         drop(before);
         Poll::Pending
     }
 }
 
+impl Future for Cancelled {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let progress = ready!(coop::poll_proceed(cx));
+        ready!(self.poll_unbudgeted(cx));
+        progress.made();
+        Poll::Ready(())
+    }
+}
+
 impl Drop for Cancelled {
     fn drop(&mut self) {
-        let Some(key) = self.key else { return };
-        let waker = lock(&self.token.node.state.inner).waiters.try_remove(key);
-        drop(waker);
+        let (Some(key), node) = (self.key, &self.token.node) else { return };
+        let waker =
+            node.in_tree().and_then(|mut tree| tree.places[node.key].waiters.try_remove(key));
+        contain::discard(waker);
     }
 }
 

@@ -18,12 +18,21 @@ use std::task::{Context, Poll, ready};
 /// after [`readable`](Self::readable), read until it would block, through
 /// [`try_read_io`](Self::try_read_io) or [`read_io`](Self::read_io), which note that it would.
 ///
+/// This runtime spawns no processes. The end of one that the caller has spawned is awaited through
+/// its pidfd, which becomes readable at the end; reaping stays with whoever spawned it:
+///
 /// ```no_run
-/// # async fn wait(pidfd: std::os::fd::OwnedFd) -> std::io::Result<()> {
-/// // The exit of a child, awaited through its pidfd.
-/// lastout_async_rt::AsyncFd::new(pidfd)?.readable().await?;
-/// # Ok(())
-/// # }
+/// use lastout_async_rt::{AsyncFd, Runtime, time::timeout};
+/// use std::{io, os::fd::OwnedFd, time::Duration};
+///
+/// /// Waits until the process has ended, or for ten seconds; whether it has.
+/// async fn ends(pidfd: OwnedFd) -> io::Result<bool> {
+///     let process = AsyncFd::new(pidfd)?;
+///     match timeout(Duration::from_secs(10), process.readable()).await {
+///         Ok(readable) => readable.map(|()| true),
+///         Err(_) => Ok(false),
+///     }
+/// }
 /// ```
 pub struct AsyncFd<T: AsFd> {
     owner: Rc<Owner>,
@@ -42,11 +51,11 @@ impl<T: AsFd> AsyncFd<T> {
     /// Outside a runtime.
     #[track_caller]
     pub fn new(inner: T) -> io::Result<Self> {
-        Self::watch(Handle::current().owner, inner, false)
+        Self::watch(Handle::current().owner, inner)
     }
 
-    pub(crate) fn watch(owner: Rc<Owner>, inner: T, ready: bool) -> io::Result<Self> {
-        let token = owner.reactor.add(inner.as_fd(), ready)?;
+    pub(crate) fn watch(owner: Rc<Owner>, inner: T) -> io::Result<Self> {
+        let token = owner.reactor.add(inner.as_fd())?;
         Ok(Self { owner, token, inner: Some(inner) })
     }
 
@@ -83,7 +92,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn readable(&self) -> io::Result<()> {
-        self.ready(Direction::Read).await
+        self.ready(Direction::Read).charged().await
     }
 
     /// Waits until a write may succeed. Any number of tasks may wait.
@@ -94,7 +103,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn writable(&self) -> io::Result<()> {
-        self.ready(Direction::Write).await
+        self.ready(Direction::Write).charged().await
     }
 
     fn ready(&self, direction: Direction) -> Ready<'_, T> {
@@ -104,17 +113,19 @@ impl<T: AsFd> AsyncFd<T> {
     /// Does one operation that reads, now; notes when it would have blocked.
     ///
     /// # Errors
-    /// Those of `operation`; `WouldBlock` without calling it when it is known that it would.
+    /// Those of `operation`; `WouldBlock` without calling it when the last one would have blocked and
+    /// nothing has come since.
     pub fn try_read_io<R>(&self, operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        self.try_io(Direction::Read, operation)
+        self.charged_io(Direction::Read, operation)
     }
 
     /// Does one operation that writes, now; notes when it would have blocked.
     ///
     /// # Errors
-    /// Those of `operation`; `WouldBlock` without calling it when it is known that it would.
+    /// Those of `operation`; `WouldBlock` without calling it when the last one would have blocked and
+    /// nothing has come since.
     pub fn try_write_io<R>(&self, operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        self.try_io(Direction::Write, operation)
+        self.charged_io(Direction::Write, operation)
     }
 
     /// Repeats an operation that reads until it does not block.
@@ -159,12 +170,25 @@ impl<T: AsFd> AsyncFd<T> {
         self.poll_io(Direction::Write, cx, operation)
     }
 
+    /// An operation outside a future counts too: the next future of the task may be refused for it.
+    fn charged_io<R>(
+        &self,
+        direction: Direction,
+        operation: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let outcome = self.try_io(direction, operation);
+        if outcome.is_ok() {
+            coop::made_progress();
+        }
+        outcome
+    }
+
     fn try_io<R>(
         &self,
         direction: Direction,
         mut operation: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        if !self.owner.reactor.is_ready(self.token, direction)? {
+        if !self.owner.reactor.may_try(self.token, direction)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         loop {
@@ -233,6 +257,12 @@ impl<T: AsFd> AsyncFd<T> {
         Poll::Pending
     }
 
+    /// An error when the runtime has ended.
+    #[cfg(feature = "net")]
+    pub(crate) fn is_live(&self) -> io::Result<()> {
+        self.owner.reactor.is_ready(self.token, Direction::Write).map(drop)
+    }
+
     /// A stream operation did less than asked.
     #[cfg(feature = "net")]
     pub(crate) fn exhausted(&self, direction: Direction) {
@@ -265,6 +295,19 @@ struct Ready<'a, T: AsFd> {
     fd: &'a AsyncFd<T>,
     direction: Direction,
     waiter: Option<Waiter>,
+}
+
+impl<T: AsFd> Ready<'_, T> {
+    /// Waits as an operation of its own, not as a part of one.
+    async fn charged(mut self) -> io::Result<()> {
+        poll_fn(|cx| {
+            let progress = ready!(coop::poll_proceed(cx));
+            let outcome = ready!(Pin::new(&mut self).poll(cx));
+            progress.made();
+            Poll::Ready(outcome)
+        })
+        .await
+    }
 }
 
 impl<T: AsFd> Future for Ready<'_, T> {

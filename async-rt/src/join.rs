@@ -51,6 +51,14 @@ impl<T: 'static> JoinHandle<T> {
         self.join.as_ref().map(|join| AbortHandle { abort: join.abort_handle() })
     }
 
+    /// As `poll`, without asking or charging the budget.
+    pub(crate) fn poll_output(&mut self, cx: &Context<'_>) -> Poll<Result<T, JoinError>> {
+        let join = self.join.as_ref().expect("it is there until the output is taken");
+        let output = ready!(join.poll(cx));
+        self.join = None;
+        Poll::Ready(output.expect("only this handle takes the output, once"))
+    }
+
     /// Lets the task go on without anybody waiting. Its output is dropped, a panic only counted.
     pub fn detach(self) {}
 
@@ -66,16 +74,11 @@ impl<T: 'static> Future for JoinHandle<T> {
     /// # Panics
     /// When it was ready before.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let join = self.join.as_ref().expect("a join handle was polled after it was ready");
+        self.join.as_ref().expect("a join handle was polled after it was ready");
         let progress = ready!(coop::poll_proceed(cx));
-        match join.poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(output) => {
-                progress.made();
-                self.join = None;
-                Poll::Ready(output.expect("only this handle takes the output, once"))
-            }
-        }
+        let output = ready!(self.poll_output(cx));
+        progress.made();
+        Poll::Ready(output)
     }
 }
 

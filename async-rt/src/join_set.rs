@@ -9,9 +9,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 /// Owns tasks. Dropping it aborts those that have not ended.
 ///
@@ -74,13 +73,37 @@ impl<T: 'static> JoinSet<T> {
     /// Outside a runtime.
     #[track_caller]
     pub fn spawn<F: Future<Output = T> + 'static>(&mut self, future: F) {
+        self.spawn_on(future, &Handle::current());
+    }
+
+    /// Spawns a task of the set on the runtime of `handle`, inside or outside that runtime. One set may
+    /// hold tasks of several runtimes of its thread.
+    #[track_caller]
+    pub fn spawn_on<F: Future<Output = T> + 'static>(&mut self, future: F, handle: &Handle) {
         let key = self.tasks.vacant_key();
         let tell = Tell { ended: Rc::clone(&self.ended), key };
-        let task = Handle::current().spawn_boxed(async move {
+        let task = handle.spawn_boxed(async move {
             let _tell = tell;
             future.await
         });
         self.tasks.insert(task);
+    }
+
+    /// The output of a task that has ended; `None` when none has, or the set is empty.
+    pub fn try_join_next(&mut self) -> Option<Result<T, JoinError>> {
+        let key = self.ended.keys.borrow().front().copied()?;
+        // It is not while the destructor that tells runs.
+        if !self.tasks[key].is_finished() {
+            return None;
+        }
+        let Poll::Ready(output) = self.tasks[key].poll_output(&Context::from_waker(Waker::noop()))
+        else {
+            return None;
+        };
+        self.ended.keys.borrow_mut().pop_front();
+        drop(self.tasks.remove(key));
+        coop::made_progress();
+        Some(output)
     }
 
     /// The output of the next task that ends; `None` when the set is empty.
@@ -96,15 +119,15 @@ impl<T: 'static> JoinSet<T> {
         if self.tasks.is_empty() {
             return Poll::Ready(None);
         }
-        // The handle below asks again, and spends.
-        let _progress = ready!(coop::poll_proceed(cx));
+        let progress = ready!(coop::poll_proceed(cx));
         let key = self.ended.keys.borrow_mut().pop_front();
         let Some(key) = key else {
             drop(self.ended.joiner.replace(WakerSlot::new(cx.waker())));
             return Poll::Pending;
         };
-        match Pin::new(&mut self.tasks[key]).poll(cx) {
+        match self.tasks[key].poll_output(cx) {
             Poll::Ready(output) => {
+                progress.made();
                 drop(self.tasks.remove(key));
                 Poll::Ready(Some(output))
             }

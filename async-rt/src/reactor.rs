@@ -40,7 +40,10 @@ pub(crate) struct Waiter(usize);
 
 #[derive(Debug)]
 struct Side {
+    /// An event has said so, and no operation has found otherwise since.
     ready: bool,
+    /// Nothing is known yet: an operation is worth a try, and waiting waits for the first event.
+    untried: bool,
     /// No further edge may come for this direction.
     closed: bool,
     /// The task that polls: `poll_read` and its like have one.
@@ -104,15 +107,20 @@ impl Reactor {
         self.process == std::process::id()
     }
 
-    /// Watches `fd`, taken to be `ready` in both directions at first.
-    pub(crate) fn add(&self, fd: BorrowedFd<'_>, ready: bool) -> io::Result<Token> {
+    /// Watches `fd`. What it is ready for at this moment is the first event.
+    pub(crate) fn add(&self, fd: BorrowedFd<'_>) -> io::Result<Token> {
         if self.ended.get() {
             return Err(ended());
         }
         let generation = self.generation.get().wrapping_add(1) & 0x7fff_ffff;
         self.generation.set(generation);
-        let side =
-            || Side { ready, closed: false, poller: WakerSlot::EMPTY, waiters: slab::Slab::new() };
+        let side = || Side {
+            ready: false,
+            untried: true,
+            closed: false,
+            poller: WakerSlot::EMPTY,
+            waiters: slab::Slab::new(),
+        };
         let mut sources = self.sources.borrow_mut();
         let index = sources.insert(Source { generation, sides: [side(), side()] });
         let token = Token {
@@ -157,10 +165,15 @@ impl Reactor {
         self.with_side(token, direction, |side| side.ready)
     }
 
+    /// Whether an operation may find something.
+    pub(crate) fn may_try(&self, token: Token, direction: Direction) -> io::Result<bool> {
+        self.with_side(token, direction, |side| side.ready || side.untried)
+    }
+
     /// The operation would have blocked.
     pub(crate) fn clear(&self, token: Token, direction: Direction) {
         let _ = self.with_side(token, direction, |side| {
-            (side.ready, side.closed) = (false, false);
+            (side.ready, side.untried, side.closed) = (false, false, false);
         });
     }
 
@@ -168,7 +181,9 @@ impl Reactor {
     /// direction has ended, which the next one must find out, as no edge will say it again.
     #[cfg(feature = "net")]
     pub(crate) fn exhausted(&self, token: Token, direction: Direction) {
-        let _ = self.with_side(token, direction, |side| side.ready = side.closed);
+        let _ = self.with_side(token, direction, |side| {
+            (side.ready, side.untried) = (side.closed, false);
+        });
     }
 
     /// Remembers the one task that polls this direction.

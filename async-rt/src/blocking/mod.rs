@@ -14,8 +14,9 @@
 //! cannot be ended, so it is named instead ([`Pool::running`]).
 
 mod pool;
+mod stats;
 mod task;
 
-pub use pool::{BlockingStats, RunningClosure};
 pub(crate) use pool::{Limits, Pool};
+pub use stats::{BlockingStats, RunningClosure};
 pub use task::{BlockingRefused, BlockingRefusedKind, BlockingTask, spawn_blocking};

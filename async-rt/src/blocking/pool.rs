@@ -1,10 +1,11 @@
 //! The threads, the queue in front of them, and the counts.
 
+use super::stats::{BlockingStats, RunningClosure};
 use super::task::BlockingRefusedKind;
+use crate::contain;
 use crate::sys::Unpark;
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,44 +30,6 @@ impl Default for Limits {
     }
 }
 
-/// What the blocking pool of a runtime has done so far.
-/// `accepted = waiting + running + completed + panicked + cancelled`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct BlockingStats {
-    /// Closures accepted, ever. A refused one is not counted.
-    pub accepted: u64,
-    /// Closures that wait for a thread.
-    pub waiting: u64,
-    /// Closures that run.
-    pub running: u64,
-    /// Closures that returned.
-    pub completed: u64,
-    /// Closures that panicked.
-    pub panicked: u64,
-    /// Closures that were aborted, or were waiting when the runtime ended. None of them ran.
-    pub cancelled: u64,
-    /// Threads that exist.
-    pub threads: u64,
-}
-
-/// A closure that runs on a thread of the blocking pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RunningClosure {
-    /// Where it was spawned.
-    pub spawned_at: &'static Location<'static>,
-    /// For how long it has run.
-    pub running_for: Duration,
-}
-
-impl fmt::Display for RunningClosure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { spawned_at, running_for } = self;
-        write!(f, "blocking closure spawned at {spawned_at} has run for {running_for:?}")
-    }
-}
-
 /// How a closure ended.
 pub(super) enum Ended {
     Completed,
@@ -87,6 +50,7 @@ struct Job {
     work: Box<dyn Work>,
 }
 
+#[derive(Default)]
 struct State {
     waiting: VecDeque<Job>,
     running: BTreeMap<u64, (&'static Location<'static>, Instant)>,
@@ -135,37 +99,10 @@ pub(crate) struct Pool {
     process: u32,
 }
 
-/// Drops a user value and contains its panics.
-pub(super) fn discard<T>(value: T) {
-    let dropped = catch_unwind(AssertUnwindSafe(move || drop(value)));
-    if let Err(payload) = dropped {
-        discard_payload(payload);
-    }
-}
-
-/// Drops a payload, whose destructor may panic in turn: the second payload is left to the allocator.
-fn discard_payload(payload: Box<dyn std::any::Any + Send>) {
-    if let Err(second) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
-        let _ = std::mem::ManuallyDrop::new(second);
-    }
-}
-
 impl Pool {
     pub(crate) fn new(limits: Limits, runtime: Option<Arc<dyn Unpark>>) -> Arc<Self> {
-        let state = State {
-            waiting: VecDeque::new(),
-            running: BTreeMap::new(),
-            telling: 0,
-            threads: 0,
-            idle: 0,
-            closed: false,
-            accepted: 0,
-            completed: 0,
-            panicked: 0,
-            cancelled: 0,
-        };
         Arc::new(Self {
-            state: Mutex::new(state),
+            state: Mutex::default(),
             work: Condvar::new(),
             quiet: Condvar::new(),
             limits,
@@ -294,7 +231,7 @@ impl Pool {
         state.cancelled += u64::from(job.is_some());
         drop(state);
         self.say_quiet();
-        discard(job);
+        contain::discard(job);
     }
 
     /// Takes nothing new, cancels what waits, and lets the threads end. What runs goes on.
@@ -309,7 +246,7 @@ impl Pool {
         state.cancelled += cancelled.len() as u64;
         drop(state);
         self.work.notify_all();
-        cancelled.into_iter().for_each(discard);
+        cancelled.into_iter().for_each(contain::discard);
     }
 
     /// Blocks the thread until no closure waits, runs or has its output on the way, or `deadline`; `true` when none does.

@@ -1,15 +1,16 @@
 //! `spawn_blocking`, the task it returns, and the reasons to refuse.
 
-use super::pool::{BlockingStats, Ended, Pool, RunningClosure, Work, discard};
+use super::pool::{Ended, Pool, Work};
+use super::stats::{BlockingStats, RunningClosure};
 use crate::channel::oneshot;
-use crate::error::JoinError;
-use crate::error::Payload;
+use crate::contain;
+use crate::error::{JoinError, Payload};
 use crate::handle::Handle;
 use crate::runtime::Runtime;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -136,7 +137,7 @@ struct Closure<R, W> {
 impl<R: Send, W: FnOnce() -> R + Send> Work for Closure<R, W> {
     fn run(&mut self) -> Ended {
         let work = self.work.take().expect("a closure is called once");
-        let outcome = catch_unwind(AssertUnwindSafe(work));
+        let outcome = contain::call(work);
         let ended = if outcome.is_ok() { Ended::Completed } else { Ended::Panicked };
         self.outcome = Some(outcome);
         ended
@@ -146,7 +147,7 @@ impl<R: Send, W: FnOnce() -> R + Send> Work for Closure<R, W> {
         let Self { outcome, give, .. } = *self;
         let outcome = outcome.expect("the closure was called");
         // The wake-up and the destructor of an output without a reader are user code.
-        discard(catch_unwind(AssertUnwindSafe(|| give.send(outcome))));
+        contain::run(|| contain::discard(give.send(outcome)));
     }
 }
 

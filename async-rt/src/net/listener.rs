@@ -25,7 +25,7 @@ pub(super) struct Accepting<L: AsFd> {
 
 impl<L: AsFd> Accepting<L> {
     pub(super) fn new(listener: L) -> io::Result<Self> {
-        let io = AsyncFd::watch(current(), listener, true)?;
+        let io = AsyncFd::watch(current(), listener)?;
         Ok(Self { io, rests_until: Cell::new(0) })
     }
 

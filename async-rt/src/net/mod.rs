@@ -1,29 +1,33 @@
 //! Sockets: [`TcpListener`], [`TcpSocket`], [`TcpStream`], [`UdpSocket`], [`UnixListener`],
-//! [`UnixStream`].
+//! [`UnixStream`], [`UnixDatagram`].
 //!
 //! Streams implement the `futures` traits `AsyncRead` and `AsyncWrite`, and tokio's with the feature
 //! `tokio-compat`, also by shared reference: one task may read while another writes. Operations are
 //! tried first and waited for when they would block.
 
+mod datagram;
 mod listener;
+mod resolve;
 mod socket;
 mod split;
 mod tcp;
 mod udp;
 mod unix;
 
+pub use crate::sys::peer::PeerCredentials;
 pub use listener::TcpListener;
+pub use resolve::{ToSocketAddrs, lookup_host};
 pub use socket::TcpSocket;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use tcp::TcpStream;
 pub use udp::UdpSocket;
-pub use unix::{UnixListener, UnixStream};
+pub use unix::{UnixDatagram, UnixListener, UnixStream};
 
 use crate::async_fd::AsyncFd;
 use crate::handle::Handle;
 use crate::owner::Owner;
 use crate::reactor::Direction;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -47,6 +51,11 @@ fn poll_read<S: AsFd>(
     Poll::Ready(Ok(count))
 }
 
+/// Bytes of all buffers; more than memory holds is no number that a short count can be told from.
+fn total(buffers: &[impl std::ops::Deref<Target = [u8]>]) -> usize {
+    buffers.iter().fold(0, |sum, buffer| buffer.len().saturating_add(sum))
+}
+
 /// Writes what fits. A short write has filled the socket, which saves asking again.
 fn poll_write<S: AsFd>(
     fd: &AsyncFd<S>,
@@ -67,7 +76,7 @@ fn poll_write<S: AsFd>(
 pub trait Duplex: sealed::Duplex {}
 
 pub(crate) mod sealed {
-    use super::{Context, Poll, io};
+    use super::{Context, IoSlice, IoSliceMut, Poll, io};
     use std::net::Shutdown;
 
     /// The operations behind the traits of the streams and of their halves.
@@ -76,6 +85,18 @@ pub(crate) mod sealed {
         fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
         #[doc(hidden)]
         fn poll_write(&self, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>>;
+        #[doc(hidden)]
+        fn poll_read_vectored(
+            &self,
+            cx: &mut Context<'_>,
+            buffers: &mut [IoSliceMut<'_>],
+        ) -> Poll<io::Result<usize>>;
+        #[doc(hidden)]
+        fn poll_write_vectored(
+            &self,
+            cx: &mut Context<'_>,
+            buffers: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>>;
         #[doc(hidden)]
         fn end(&self, which: Shutdown) -> io::Result<()>;
     }
@@ -104,6 +125,28 @@ macro_rules! duplex {
             ) -> std::task::Poll<std::io::Result<usize>> {
                 use std::io::Write;
                 crate::net::poll_write(&self.io, cx, buffer.len(), |mut socket| socket.write(buffer))
+            }
+
+            fn poll_read_vectored(
+                &self,
+                cx: &mut std::task::Context<'_>,
+                buffers: &mut [std::io::IoSliceMut<'_>],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                use std::io::Read;
+                let len = crate::net::total(buffers);
+                let read = |mut socket: &_| Read::read_vectored(&mut socket, buffers);
+                crate::net::poll_read(&self.io, cx, len, read)
+            }
+
+            fn poll_write_vectored(
+                &self,
+                cx: &mut std::task::Context<'_>,
+                buffers: &[std::io::IoSlice<'_>],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                use std::io::Write;
+                let len = crate::net::total(buffers);
+                let write = |mut socket: &_| Write::write_vectored(&mut socket, buffers);
+                crate::net::poll_write(&self.io, cx, len, write)
             }
 
             fn end(&self, which: std::net::Shutdown) -> std::io::Result<()> {
@@ -155,6 +198,18 @@ macro_rules! duplex {
                 self.io.try_write_io(|mut socket| socket.write(buffer))
             }
 
+            /// Writes what fits now of several buffers, in their order.
+            ///
+            /// # Errors
+            /// `WouldBlock` when nothing does, and those of the socket.
+            pub fn try_write_vectored(
+                &self,
+                buffers: &[std::io::IoSlice<'_>],
+            ) -> std::io::Result<usize> {
+                use std::io::Write;
+                self.io.try_write_io(|mut socket| socket.write_vectored(buffers))
+            }
+
             /// Ends reading, writing or both, for every reference to the stream.
             ///
             /// # Errors
@@ -202,6 +257,15 @@ macro_rules! io_traits {
                 let $this = &*self;
                 crate::net::sealed::Duplex::poll_read($duplex, cx, buffer)
             }
+
+            fn poll_read_vectored(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buffers: &mut [std::io::IoSliceMut<'_>],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                let $this = &*self;
+                crate::net::sealed::Duplex::poll_read_vectored($duplex, cx, buffers)
+            }
         }
 
         #[cfg(feature = "tokio-compat")]
@@ -227,6 +291,15 @@ macro_rules! io_traits {
             ) -> std::task::Poll<std::io::Result<usize>> {
                 let $this = &*self;
                 crate::net::sealed::Duplex::poll_write($duplex, cx, buffer)
+            }
+
+            fn poll_write_vectored(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buffers: &[std::io::IoSlice<'_>],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                let $this = &*self;
+                crate::net::sealed::Duplex::poll_write_vectored($duplex, cx, buffers)
             }
 
             fn poll_flush(
@@ -255,6 +328,19 @@ macro_rules! io_traits {
             ) -> std::task::Poll<std::io::Result<usize>> {
                 let $this = &*self;
                 crate::net::sealed::Duplex::poll_write($duplex, cx, buffer)
+            }
+
+            fn poll_write_vectored(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buffers: &[std::io::IoSlice<'_>],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                let $this = &*self;
+                crate::net::sealed::Duplex::poll_write_vectored($duplex, cx, buffers)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                true
             }
 
             fn poll_flush(

@@ -109,7 +109,7 @@ impl TcpSocket {
             Err(error) => return Err(error),
         }
         let stream = net::TcpStream::from(self.socket);
-        let stream = TcpStream { io: AsyncFd::watch(current(), stream, false)? };
+        let stream = TcpStream { io: AsyncFd::watch(current(), stream)? };
         stream.writable().await?;
         match stream.take_error()? {
             Some(error) => Err(error),

@@ -1,5 +1,6 @@
 //! TCP streams.
 
+use super::resolve::{ToSocketAddrs, no_address, resolve};
 use super::{TcpSocket, current, duplex};
 use crate::async_fd::AsyncFd;
 use crate::owner::Owner;
@@ -16,18 +17,27 @@ pub struct TcpStream {
 duplex!(TcpStream);
 
 impl TcpStream {
-    /// Connects to `address`, and waits until the connection stands.
+    /// Connects to `target`, and waits until the connection stands. The addresses of a name are tried
+    /// one after the other, in the order of the system.
     ///
     /// # Errors
-    /// Those of the connection.
+    /// Those of the connection, of the last address tried; those of
+    /// [`lookup_host`](super::lookup_host) for a name.
     ///
     /// # Cancel safety
     /// A connect that is cancelled closes the socket.
     ///
     /// # Panics
     /// Outside a runtime.
-    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
-        TcpSocket::for_address(address)?.connect(address).await
+    pub async fn connect(target: impl ToSocketAddrs) -> io::Result<Self> {
+        let mut failed = None;
+        for address in resolve(target).await? {
+            match TcpSocket::for_address(address)?.connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failed = Some(error),
+            }
+        }
+        Err(failed.unwrap_or_else(no_address))
     }
 
     /// Takes over a connected stream of std.
@@ -44,7 +54,7 @@ impl TcpStream {
 
     pub(super) fn adopt(owner: Rc<Owner>, stream: net::TcpStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { io: AsyncFd::watch(owner, stream, true)? })
+        Ok(Self { io: AsyncFd::watch(owner, stream)? })
     }
 
     /// The stream of std, still non-blocking.

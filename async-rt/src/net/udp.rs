@@ -1,16 +1,18 @@
 //! UDP sockets.
 
-use super::current;
+use super::datagram::datagrams;
 use crate::async_fd::AsyncFd;
 use std::io;
 use std::net::{self, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::task::{Context, Poll};
 
 /// A UDP socket. Any number of tasks may send and receive through shared references.
 #[derive(Debug)]
 pub struct UdpSocket {
     io: AsyncFd<net::UdpSocket>,
 }
+
+datagrams!(UdpSocket, net::UdpSocket, SocketAddr);
 
 impl UdpSocket {
     /// A socket at `address`.
@@ -25,52 +27,13 @@ impl UdpSocket {
         Self::from_std(net::UdpSocket::bind(address)?)
     }
 
-    /// Takes over a socket of std, which also is the way to set options.
-    ///
-    /// # Errors
-    /// When it cannot be made non-blocking or watched.
-    ///
-    /// # Panics
-    /// Outside a runtime.
-    #[track_caller]
-    pub fn from_std(socket: net::UdpSocket) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        Ok(Self { io: AsyncFd::watch(current(), socket, true)? })
-    }
-
-    /// The socket of std, for its options. Do not make it blocking.
-    pub fn as_std(&self) -> &net::UdpSocket {
-        self.io.get_ref()
-    }
-
-    /// Sets the address that [`send`](Self::send) and [`recv`](Self::recv) are for.
+    /// Sets the address that [`send`](Self::send) and [`recv`](Self::recv) are for. For a name, ask
+    /// [`lookup_host`](super::lookup_host) first.
     ///
     /// # Errors
     /// Those of the socket.
     pub fn connect(&self, address: SocketAddr) -> io::Result<()> {
         self.io.get_ref().connect(address)
-    }
-
-    /// Sends a datagram to the connected address.
-    ///
-    /// # Errors
-    /// Those of the socket.
-    ///
-    /// # Cancel safety
-    /// Cancel safe: a cancelled send has sent nothing.
-    pub async fn send(&self, datagram: &[u8]) -> io::Result<usize> {
-        self.io.write_io(|socket| socket.send(datagram)).await
-    }
-
-    /// Receives a datagram from the connected address.
-    ///
-    /// # Errors
-    /// Those of the socket.
-    ///
-    /// # Cancel safety
-    /// Cancel safe: no datagram is lost.
-    pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.io.read_io(|socket| socket.recv(buffer)).await
     }
 
     /// Sends a datagram to `address`.
@@ -84,15 +47,23 @@ impl UdpSocket {
         self.io.write_io(|socket| socket.send_to(datagram, address)).await
     }
 
-    /// Receives a datagram, and whom it is from.
+    /// As [`send_to`](Self::send_to), now.
     ///
     /// # Errors
-    /// Those of the socket.
-    ///
-    /// # Cancel safety
-    /// Cancel safe: no datagram is lost.
-    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.io.read_io(|socket| socket.recv_from(buffer)).await
+    /// `WouldBlock` when there is no room, and those of the socket.
+    pub fn try_send_to(&self, datagram: &[u8], address: SocketAddr) -> io::Result<usize> {
+        self.io.try_write_io(|socket| socket.send_to(datagram, address))
+    }
+
+    /// As [`send_to`](Self::send_to), for hand-written futures. Only the last task that polled is
+    /// woken.
+    pub fn poll_send_to(
+        &self,
+        cx: &mut Context<'_>,
+        datagram: &[u8],
+        address: SocketAddr,
+    ) -> Poll<io::Result<usize>> {
+        self.io.poll_write_io(cx, |socket| socket.send_to(datagram, address))
     }
 
     /// Receives a datagram and leaves it where it is.
@@ -104,19 +75,5 @@ impl UdpSocket {
     /// Cancel safe.
     pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.io.read_io(|socket| socket.peek_from(buffer)).await
-    }
-
-    /// The address of this end.
-    ///
-    /// # Errors
-    /// Those of the socket.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.io.get_ref().local_addr()
-    }
-}
-
-impl AsFd for UdpSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.io.as_fd()
     }
 }

@@ -1,13 +1,23 @@
-//! Unix stream sockets.
+//! Unix sockets.
 
+use super::datagram::datagrams;
 use super::listener::Accepting;
-use super::{current, duplex};
+use super::{PeerCredentials, current, duplex};
 use crate::async_fd::AsyncFd;
+use crate::coop;
+use crate::time::Sleep;
 use socket2::{Domain, SockAddr, Socket, Type};
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net;
 use std::path::Path;
+use std::rc::Rc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+/// How long a datagram for a full queue waits before the next try.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A connection between processes of one machine.
 #[derive(Debug)]
@@ -38,12 +48,41 @@ impl UnixStream {
             Err(error) => return Err(error),
         }
         let stream = net::UnixStream::from(OwnedFd::from(socket));
-        let stream = Self { io: AsyncFd::watch(current(), stream, false)? };
+        let stream = Self { io: AsyncFd::watch(current(), stream)? };
         stream.writable().await?;
         match stream.io.get_ref().take_error()? {
             Some(error) => Err(error),
             None => Ok(stream),
         }
+    }
+
+    /// The process at the other end, as it was when the connection was made.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn peer_credentials(&self) -> io::Result<PeerCredentials> {
+        crate::sys::peer::peer_credentials(self.as_fd())
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn local_addr(&self) -> io::Result<net::SocketAddr> {
+        self.io.get_ref().local_addr()
+    }
+
+    /// The address of the other end.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn peer_addr(&self) -> io::Result<net::SocketAddr> {
+        self.io.get_ref().peer_addr()
+    }
+
+    /// The stream of std, still non-blocking.
+    pub fn into_std(self) -> net::UnixStream {
+        self.io.into_inner()
     }
 
     /// Two ends that are connected with each other.
@@ -69,7 +108,7 @@ impl UnixStream {
     #[track_caller]
     pub fn from_std(stream: net::UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { io: AsyncFd::watch(current(), stream, true)? })
+        Ok(Self { io: AsyncFd::watch(current(), stream)? })
     }
 }
 
@@ -105,7 +144,7 @@ impl UnixListener {
     pub async fn accept(&self) -> io::Result<(UnixStream, net::SocketAddr)> {
         let (stream, address) = self.accepting.accept(net::UnixListener::accept).await?;
         stream.set_nonblocking(true)?;
-        let io = AsyncFd::watch(self.accepting.owner(), stream, true)?;
+        let io = AsyncFd::watch(self.accepting.owner(), stream)?;
         Ok((UnixStream { io }, address))
     }
 }
@@ -113,5 +152,118 @@ impl UnixListener {
 impl AsFd for UnixListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.accepting.io.as_fd()
+    }
+}
+
+/// A Unix datagram socket. Its file stays when it is dropped, as with std.
+///
+/// Any number of tasks may send and receive through shared references.
+#[derive(Debug)]
+pub struct UnixDatagram {
+    io: AsyncFd<net::UnixDatagram>,
+}
+
+datagrams!(UnixDatagram, net::UnixDatagram, net::SocketAddr);
+
+impl UnixDatagram {
+    /// A socket at `path`, which must not exist.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
+        Self::from_std(net::UnixDatagram::bind(path)?)
+    }
+
+    /// A socket without an address, to send from.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn unbound() -> io::Result<Self> {
+        Self::from_std(net::UnixDatagram::unbound()?)
+    }
+
+    /// Two sockets that are connected with each other.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (one, two) = net::UnixDatagram::pair()?;
+        Ok((Self::from_std(one)?, Self::from_std(two)?))
+    }
+
+    /// Sets the address that [`send`](Self::send) and [`recv`](Self::recv) are for.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        self.io.get_ref().connect(path)
+    }
+
+    /// Sends a datagram to the socket at `path`, and waits while that one's queue is full.
+    ///
+    /// The system says when there is room for a connected socket only. For one that is not, this
+    /// looks again every few milliseconds: [`connect`](Self::connect) to a receiver that may be slow.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a cancelled send has sent nothing.
+    pub async fn send_to(&self, datagram: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
+        let path = path.as_ref();
+        loop {
+            let sent = poll_fn(|cx| {
+                let _may = ready!(coop::poll_proceed(cx));
+                Poll::Ready(self.try_send_to(datagram, path))
+            });
+            match sent.await {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let owner = Rc::clone(self.io.owner());
+                    let again = owner.clock.after(LOOK_AGAIN);
+                    Sleep::new(owner, again).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// As [`send_to`](Self::send_to), now.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the receiver's queue is full, and those of the socket.
+    pub fn try_send_to(&self, datagram: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
+        self.io.is_live()?;
+        // The queue is another socket's: what is known about this one does not say whether it is full.
+        loop {
+            match self.io.get_ref().send_to(datagram, path.as_ref()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => {
+                    if outcome.is_ok() {
+                        coop::made_progress();
+                    }
+                    return outcome;
+                }
+            }
+        }
+    }
+
+    /// Ends receiving, sending or both.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn shutdown(&self, which: std::net::Shutdown) -> io::Result<()> {
+        self.io.get_ref().shutdown(which)
     }
 }

@@ -18,6 +18,8 @@ mod portable;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::{Events, Poller, Ticker};
 
+#[cfg(feature = "net")]
+pub(crate) mod peer;
 pub(crate) mod signal;
 
 /// Ends the sleep of a runtime that has announced it, from any thread.

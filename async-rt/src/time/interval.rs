@@ -118,6 +118,19 @@ impl Interval {
     }
 }
 
+/// Yields when each tick was due, for ever.
+#[cfg(feature = "stream")]
+impl futures_core::Stream for Interval {
+    type Item = Instant;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Instant>> {
+        self.poll_tick(cx).map(Some)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::MissedTickBehavior::{Burst, Delay, Skip};

@@ -1,0 +1,133 @@
+//! Datagram sockets of both families, writes of several buffers, and who is at the other end.
+#![cfg(all(feature = "testing", feature = "net"))]
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod common;
+
+use common::{on_both_cores, within};
+use futures_util::io::{AsyncReadExt, AsyncWriteExt};
+use lastout_async_rt::net::{UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use lastout_async_rt::spawn_boxed;
+use lastout_async_rt::time::yield_now;
+use std::future::poll_fn;
+use std::io::{ErrorKind, IoSlice};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+/// A path for a socket, whose file is removed at the end.
+struct SocketPath(PathBuf);
+
+impl SocketPath {
+    fn new(name: &str, core: common::Core) -> Self {
+        let path = format!("async-rt-{name}-{}-{core:?}", std::process::id());
+        Self(std::env::temp_dir().join(path))
+    }
+}
+
+impl Drop for SocketPath {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+on_both_cores! {
+    fn udp_is_polled_by_hand(core) {
+        core.runtime().block_on(async {
+            let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+            let (a, b) = (Rc::new(bind()), bind());
+            let (a_is, b_is) = (a.local_addr().unwrap(), b.local_addr().unwrap());
+            let theirs = Rc::clone(&a);
+            let received = spawn_boxed(async move {
+                let mut buffer = [0; 8];
+                let (count, from) = poll_fn(|cx| theirs.poll_recv_from(cx, &mut buffer)).await.unwrap();
+                assert_eq!((&buffer[..count], from), (&b"one"[..], b_is));
+                theirs.connect(b_is).unwrap();
+                poll_fn(|cx| theirs.poll_send(cx, b"two")).await.unwrap();
+            });
+            yield_now().await;
+            assert_eq!(poll_fn(|cx| b.poll_send_to(cx, b"one", a_is)).await.unwrap(), 3);
+            let mut buffer = [0; 8];
+            let count = within("the answer", poll_fn(|cx| b.poll_recv(cx, &mut buffer))).await.unwrap();
+            assert_eq!(&buffer[..count], b"two");
+            within("the other side", received).await.unwrap();
+            assert_eq!(a.peer_addr().unwrap(), b_is);
+            assert_eq!(b.try_recv(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
+        });
+    }
+
+    fn unix_datagrams_go_by_path_and_by_pair(core) {
+        core.runtime().block_on(async {
+            let path = SocketPath::new("datagrams", core);
+            let server = UnixDatagram::bind(&path.0).unwrap();
+            let client = UnixDatagram::unbound().unwrap();
+            within("a datagram", client.send_to(b"hello", &path.0)).await.unwrap();
+            let mut buffer = [0; 16];
+            let (count, from) = within("it", server.recv_from(&mut buffer)).await.unwrap();
+            assert_eq!((&buffer[..count], from.is_unnamed()), (&b"hello"[..], true));
+            client.connect(&path.0).unwrap();
+            within("a connected one", client.send(b"again")).await.unwrap();
+            assert_eq!(server.try_recv(&mut buffer).unwrap(), 5);
+            let (one, two) = UnixDatagram::pair().unwrap();
+            let sent = spawn_boxed(async move { one.send(b"pair").await.unwrap() });
+            assert_eq!(within("a pair", two.recv(&mut buffer)).await.unwrap(), 4);
+            within("the sender", sent).await.unwrap();
+            let gone = client.send_to(b"x", "/nowhere/at/all").await.unwrap_err();
+            assert_eq!(gone.kind(), ErrorKind::NotFound);
+        });
+    }
+
+    /// Both kinds of senders wait for a receiver that has no room, and every datagram arrives.
+    fn a_full_receiver_makes_senders_wait(core) {
+        core.runtime().block_on(async {
+            const EACH: u32 = 500;
+            let path = SocketPath::new("full", core);
+            let server = UnixDatagram::bind(&path.0).unwrap();
+            let (connected, by_path) = (UnixDatagram::unbound().unwrap(), UnixDatagram::unbound().unwrap());
+            connected.connect(&path.0).unwrap();
+            let target = path.0.clone();
+            let one = spawn_boxed(async move { for n in 0..EACH { connected.send(&n.to_ne_bytes()).await.unwrap(); } });
+            let two = spawn_boxed(async move { for n in 0..EACH { by_path.send_to(&n.to_ne_bytes(), &target).await.unwrap(); } });
+            for _ in 0..5 { yield_now().await; }
+            assert!(!one.is_finished() && !two.is_finished(), "the queue of a socket is short");
+            let mut buffer = [0; 8];
+            for n in 0..2 * EACH { within(&format!("datagram {n}"), server.recv(&mut buffer)).await.unwrap(); }
+            within("both senders", async { one.await.unwrap(); two.await.unwrap(); }).await;
+        });
+    }
+
+    fn several_buffers_are_written_in_order(core) {
+        core.runtime().block_on(async {
+            let (mut one, mut two) = UnixStream::pair().unwrap();
+            let parts = [IoSlice::new(b"one "), IoSlice::new(b""), IoSlice::new(b"write")];
+            let count = within("the write", one.write_vectored(&parts)).await.unwrap();
+            assert_eq!(count, 9, "all of them in one call");
+            assert_eq!(one.try_write_vectored(&parts).unwrap(), 9);
+            let block = vec![7; 1 << 20];
+            let reader = spawn_boxed(async move { let mut all = Vec::new(); two.read_to_end(&mut all).await.unwrap(); all });
+            let (mut sent, slices) = (0, [IoSlice::new(&block), IoSlice::new(&block)]);
+            while sent < 4 << 20 { sent += within("a large write", one.write_vectored(&slices)).await.unwrap(); }
+            drop(one);
+            let all = within("the reader", reader).await.unwrap();
+            assert_eq!(&all[..18], b"one writeone write");
+            assert_eq!(all.len(), 18 + sent, "short writes lose nothing");
+        });
+    }
+
+    fn the_peer_of_a_unix_socket_is_told(core) {
+        core.runtime().block_on(async {
+            let path = SocketPath::new("peer", core);
+            let listener = UnixListener::bind(&path.0).unwrap();
+            let client = UnixStream::connect(&path.0).await.unwrap();
+            let (server, _) = within("accept", listener.accept()).await.unwrap();
+            let own = std::fs::metadata("/proc/self").unwrap();
+            use std::os::unix::fs::MetadataExt as _;
+            for stream in [&client, &server] {
+                let peer = stream.peer_credentials().unwrap();
+                assert_eq!((peer.uid, peer.gid), (own.uid(), own.gid()));
+                assert_eq!(peer.pid, i32::try_from(std::process::id()).ok());
+            }
+            assert_eq!(client.peer_addr().unwrap().as_pathname(), Some(path.0.as_path()));
+        });
+    }
+}

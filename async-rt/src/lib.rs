@@ -73,7 +73,7 @@ pub use join::{AbortHandle, JoinHandle, TaskId};
 #[doc(inline)]
 pub use join_set::JoinSet;
 #[doc(inline)]
-pub use notify::{Notify, Permit, Semaphore, SemaphoreClosed};
+pub use notify::{Notify, Permit, Semaphore, SemaphoreClosed, TooManyPermits};
 #[doc(inline)]
 pub use remote::{RemoteError, RemoteHandle};
 #[doc(inline)]

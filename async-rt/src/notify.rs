@@ -3,7 +3,7 @@
 use crate::channel::permits::{Permits, Woken};
 use crate::channel::store::{Acquire, Store};
 use crate::task::raw::WakerSlot;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -31,32 +31,29 @@ impl Default for Notify {
 impl Notify {
     /// Nothing has happened yet.
     pub fn new() -> Self {
-        Self { permits: Store::new(Permits::new(0)) }
+        Self { permits: Store::new(Permits::at_most(0, 1)) }
     }
 
     /// Tells the task that has waited longest, or the next one to wait if none does. Two calls
     /// before anybody waits are one.
     pub fn notify_one(&self) {
         let mut woken = Woken::default();
-        self.permits.with(|permits| {
-            if permits.available() == 0 {
-                permits.release(1, &mut woken);
-            }
-        });
+        self.permits.with(|permits| permits.release(1, &mut woken));
         woken.wake();
     }
 
     /// Tells every task that waits now, and none that comes later.
     pub fn notify_waiters(&self) {
         let mut woken = Woken::default();
-        self.permits.with(|permits| permits.grant_all(&mut woken));
+        self.permits.with(|permits| permits.wake_waiting(&mut woken));
         woken.wake();
     }
 
     /// Waits to be told.
     ///
     /// # Cancel safety
-    /// Cancel safe: a word that was meant for a cancelled waiter goes to the next.
+    /// Cancel safe: a word of [`notify_one`](Self::notify_one) that was meant for a cancelled waiter
+    /// goes to the next one, or is kept for it, once.
     pub async fn notified(&self) {
         acquire(&self.permits, 1).await;
     }
@@ -73,7 +70,28 @@ impl fmt::Debug for Notify {
 #[derive(Clone)]
 pub struct Semaphore {
     permits: Shared,
+    /// All there are, whoever has them.
+    total: Rc<Cell<usize>>,
 }
+
+/// More permits than a `usize` counts: none was added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TooManyPermits {
+    /// All permits of the semaphore, whoever has them.
+    pub total: usize,
+    /// Those that were to be added.
+    pub added: usize,
+}
+
+impl fmt::Display for TooManyPermits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { total, added } = self;
+        write!(f, "semaphore of {total} permits cannot count {added} more")
+    }
+}
+
+impl std::error::Error for TooManyPermits {}
 
 /// The semaphore was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +100,7 @@ pub struct SemaphoreClosed;
 
 impl fmt::Display for SemaphoreClosed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("acquire permits of a closed semaphore")
+        f.write_str("semaphore was closed")
     }
 }
 
@@ -91,7 +109,7 @@ impl std::error::Error for SemaphoreClosed {}
 impl Semaphore {
     /// A semaphore with that many permits; zero is a semaphore that gives none until some are added.
     pub fn new(permits: usize) -> Self {
-        Self { permits: Store::new(Permits::new(permits)) }
+        Self { permits: Store::new(Permits::new(permits)), total: Rc::new(Cell::new(permits)) }
     }
 
     /// Waits for `count` permits, which the guard gives back.
@@ -121,11 +139,18 @@ impl Semaphore {
     }
 
     /// Adds permits.
-    pub fn add(&self, count: usize) {
+    ///
+    /// # Errors
+    /// When there would be more than a `usize` counts; then none is added.
+    pub fn add(&self, count: usize) -> Result<(), TooManyPermits> {
+        let total = self.total.get();
+        let sum = total.checked_add(count).ok_or(TooManyPermits { total, added: count })?;
+        self.total.set(sum);
         release(&self.permits, count);
+        Ok(())
     }
 
-    /// Refuses everybody who waits, and who comes later.
+    /// Refuses every task that waits, and every one that comes later.
     pub fn close(&self) {
         let mut woken = Woken::default();
         self.permits.with(|permits| permits.close(&mut woken));

@@ -9,10 +9,9 @@
 use crate::contain;
 use crate::sync::on;
 use crate::task::raw::WakerSlot;
-use std::collections::VecDeque;
 use std::task::Waker;
 
-/// Somebody to wake: any waker for channels between threads, a slot for those on one.
+/// A stored wake-up: any waker for channels between threads, a slot for those on one.
 pub(crate) trait Wakes: Sized {
     fn new(waker: &Waker) -> Self;
     fn will_wake(&self, waker: &Waker) -> bool;
@@ -65,6 +64,7 @@ impl<W: Wakes> Woken<W> {
         }
     }
 
+    /// Wakes each of them; the walk goes on when one of them panics.
     pub(crate) fn wake(self) {
         self.first.into_iter().chain(self.rest).for_each(W::wake);
     }
@@ -72,16 +72,26 @@ impl<W: Wakes> Woken<W> {
 
 /// A waiter's place.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    key: usize,
-    number: u64,
+pub(crate) struct Place(usize);
+
+/// What has become of a waiter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It is in the queue.
+    Waits,
+    /// It has so many permits.
+    Granted(usize),
+    /// It will never have any.
+    Refused,
 }
 
 struct Waiter<W> {
-    number: u64,
     needs: usize,
-    granted: bool,
+    fate: Fate,
     waker: Option<W>,
+    /// Its neighbours in the queue, while it waits.
+    before: Option<usize>,
+    after: Option<usize>,
 }
 
 /// Why no permit was taken.
@@ -91,28 +101,27 @@ pub(crate) enum Refused {
     Full,
 }
 
-/// See the module.
+/// The permits and the queue. The queue is a list through the slab, so a waiter leaves it at once,
+/// wherever it stands.
 pub(crate) struct Permits<W> {
     available: usize,
+    /// Never more than this many are available; what comes beyond is not kept.
+    most: usize,
     closed: bool,
     waiters: slab::Slab<Waiter<W>>,
-    /// Places that have not been granted, oldest first; some of them may be gone.
-    queue: VecDeque<Place>,
-    /// Waiters that have not been granted.
-    waiting: usize,
-    numbers: u64,
+    oldest: Option<usize>,
+    newest: Option<usize>,
 }
 
 impl<W: Wakes> Permits<W> {
     pub(crate) fn new(available: usize) -> Self {
-        Self {
-            available,
-            closed: false,
-            waiters: slab::Slab::new(),
-            queue: VecDeque::new(),
-            waiting: 0,
-            numbers: 0,
-        }
+        Self::at_most(available, usize::MAX)
+    }
+
+    /// Permits of which at most so many are kept.
+    pub(crate) fn at_most(available: usize, most: usize) -> Self {
+        let waiters = slab::Slab::new();
+        Self { available, most, closed: false, waiters, oldest: None, newest: None }
     }
 
     pub(crate) fn available(&self) -> usize {
@@ -123,12 +132,17 @@ impl<W: Wakes> Permits<W> {
         self.closed
     }
 
+    /// Whether a waiter is in the queue.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.oldest.is_some()
+    }
+
     /// Takes `needs` permits, if they are there and nobody waits.
     pub(crate) fn try_take(&mut self, needs: usize) -> Result<(), Refused> {
         if self.closed {
             return Err(Refused::Closed);
         }
-        if self.available < needs || self.waiting > 0 {
+        if self.available < needs || self.has_waiting() {
             return Err(Refused::Full);
         }
         self.available -= needs;
@@ -137,87 +151,100 @@ impl<W: Wakes> Permits<W> {
 
     /// Queues up for `needs` permits.
     pub(crate) fn wait(&mut self, needs: usize, waker: W) -> Place {
-        let number = self.numbers;
-        self.numbers += 1;
-        let key = self.waiters.insert(Waiter { number, needs, granted: false, waker: Some(waker) });
-        let place = Place { key, number };
-        self.queue.push_back(place);
-        self.waiting += 1;
-        place
+        let before = self.newest;
+        let (fate, waker) = (Fate::Waits, Some(waker));
+        let key = self.waiters.insert(Waiter { needs, fate, waker, before, after: None });
+        match before {
+            Some(before) => self.waiters[before].after = Some(key),
+            None => self.oldest = Some(key),
+        }
+        self.newest = Some(key);
+        Place(key)
     }
 
-    /// `Some` when the waiter has its permits, or never will; then its place is gone. Otherwise its
-    /// waker is replaced by what `fresh` makes, if it differs from `waker`.
+    /// `Over` when the waiter has its permits, or never will; then its place is gone. Otherwise its
+    /// waker is replaced by `fresh`, if it differs from `waker`.
     pub(crate) fn claim(&mut self, place: Place, waker: &Waker, fresh: Option<W>) -> Claimed<W> {
-        let closed = self.closed;
-        let waiter = &mut self.waiters[place.key];
-        if waiter.granted || closed {
-            let granted = self.waiters.remove(place.key).granted;
-            self.waiting -= usize::from(!granted);
-            return Claimed::Over(if granted { Ok(()) } else { Err(Refused::Closed) });
+        let waiter = &mut self.waiters[place.0];
+        let outcome = match waiter.fate {
+            Fate::Granted(_) => Ok(()),
+            Fate::Refused => Err(Refused::Closed),
+            Fate::Waits if waiter.waker.as_ref().is_some_and(|known| known.will_wake(waker)) => {
+                return Claimed::Waits(None);
+            }
+            Fate::Waits => {
+                return match fresh {
+                    Some(fresh) => Claimed::Waits(waiter.waker.replace(fresh)),
+                    None => Claimed::NeedsWaker,
+                };
+            }
+        };
+        self.waiters.remove(place.0);
+        Claimed::Over(outcome)
+    }
+
+    /// The waiter goes away; what it was granted goes to the next. A waker to drop after the lock.
+    pub(crate) fn leave(&mut self, place: Place, woken: &mut Woken<W>) -> Option<W> {
+        if self.waiters[place.0].fate == Fate::Waits {
+            self.unlink(place.0);
         }
-        if waiter.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            return Claimed::Waits(None);
+        let waiter = self.waiters.remove(place.0);
+        match waiter.fate {
+            Fate::Granted(permits) if on("i10.pass") => self.release(permits, woken),
+            _ => self.grant(woken),
         }
-        match fresh {
-            Some(fresh) => Claimed::Waits(waiter.waker.replace(fresh)),
-            None => Claimed::NeedsWaker,
+        waiter.waker
+    }
+
+    fn unlink(&mut self, key: usize) {
+        let (before, after) = (self.waiters[key].before, self.waiters[key].after);
+        match before {
+            Some(before) => self.waiters[before].after = after,
+            None => self.oldest = after,
+        }
+        match after {
+            Some(after) => self.waiters[after].before = before,
+            None => self.newest = before,
         }
     }
 
-    /// The waiter goes away; what it was granted goes to the next.
-    pub(crate) fn leave(&mut self, place: Place, woken: &mut Woken<W>) -> Option<W> {
-        let waiter = self.waiters.remove(place.key);
-        self.waiting -= usize::from(!waiter.granted);
-        if waiter.granted && on("i10.pass") {
-            self.available += waiter.needs;
-        }
-        self.grant(woken);
-        waiter.waker
+    /// Takes the oldest waiter out of the queue.
+    fn end_oldest(&mut self, fate: impl FnOnce(usize) -> Fate, woken: &mut Woken<W>) {
+        let Some(key) = self.oldest else { return };
+        self.unlink(key);
+        let waiter = &mut self.waiters[key];
+        waiter.fate = fate(waiter.needs);
+        woken.add(waiter.waker.take());
     }
 
     /// Gives permits back.
     pub(crate) fn release(&mut self, permits: usize, woken: &mut Woken<W>) {
-        self.available += permits;
+        self.available = self.available.saturating_add(permits);
         self.grant(woken);
+        self.available = self.available.min(self.most);
     }
 
     /// Grants what is there, oldest waiter first.
     fn grant(&mut self, woken: &mut Woken<W>) {
-        while let Some(place) = self.queue.front() {
-            match self.waiters.get_mut(place.key).filter(|waiter| waiter.number == place.number) {
-                Some(waiter) if waiter.needs > self.available => return,
-                Some(waiter) => {
-                    self.available -= waiter.needs;
-                    waiter.granted = true;
-                    self.waiting -= 1;
-                    woken.add(waiter.waker.take());
-                }
-                None => {}
-            }
-            self.queue.pop_front();
+        while let Some(key) = self.oldest {
+            let Some(rest) = self.available.checked_sub(self.waiters[key].needs) else { return };
+            self.available = rest;
+            self.end_oldest(Fate::Granted, woken);
         }
     }
 
-    /// Grants every waiter, without spending permits.
-    pub(crate) fn grant_all(&mut self, woken: &mut Woken<W>) {
-        for place in std::mem::take(&mut self.queue) {
-            if let Some(waiter) =
-                self.waiters.get_mut(place.key).filter(|w| w.number == place.number)
-            {
-                (waiter.granted, waiter.needs) = (true, 0);
-                self.waiting -= 1;
-                woken.add(waiter.waker.take());
-            }
+    /// Wakes every waiter as if it had been granted its permits, without spending any.
+    pub(crate) fn wake_waiting(&mut self, woken: &mut Woken<W>) {
+        while self.has_waiting() {
+            self.end_oldest(|_| Fate::Granted(0), woken);
         }
     }
 
-    /// Refuses everybody from now on, who waits included.
+    /// Refuses everybody from now on, those who wait included.
     pub(crate) fn close(&mut self, woken: &mut Woken<W>) {
         self.closed = true;
-        self.queue.clear();
-        for (_, waiter) in self.waiters.iter_mut().filter(|(_, waiter)| !waiter.granted) {
-            woken.add(waiter.waker.take());
+        while self.has_waiting() {
+            self.end_oldest(|_| Fate::Refused, woken);
         }
     }
 }
@@ -230,4 +257,47 @@ pub(crate) enum Claimed<W> {
     Waits(Option<W>),
     /// Not yet, and the waker is another: make one without the lock, and come again.
     NeedsWaker,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cancelled_waiters_behind_a_waiting_one_leave_nothing() {
+        let mut permits = Permits::<Waker>::new(0);
+        let waits = |permits: &mut Permits<Waker>| permits.wait(1, Waker::noop().clone());
+        let first = waits(&mut permits);
+        for _ in 0..1000 {
+            let (brief, other) = (waits(&mut permits), waits(&mut permits));
+            let mut woken = Woken::default();
+            drop(permits.leave(brief, &mut woken));
+            drop(permits.leave(other, &mut woken));
+        }
+        assert!(permits.waiters.capacity() <= 4, "{}", permits.waiters.capacity());
+        let mut woken = Woken::default();
+        permits.release(1, &mut woken);
+        woken.wake();
+        assert!(matches!(permits.claim(first, Waker::noop(), None), Claimed::Over(Ok(()))));
+        assert!(permits.waiters.is_empty() && !permits.has_waiting());
+    }
+
+    #[test]
+    fn a_queue_keeps_its_order_around_those_who_leave() {
+        for leaver in 0..3 {
+            let mut permits = Permits::<Waker>::new(0);
+            let places: Vec<_> = (0..3).map(|_| permits.wait(1, Waker::noop().clone())).collect();
+            let mut woken = Woken::default();
+            drop(permits.leave(places[leaver], &mut woken));
+            let (first, second) = match leaver {
+                0 => (places[1], places[2]),
+                1 => (places[0], places[2]),
+                _ => (places[0], places[1]),
+            };
+            permits.release(1, &mut woken);
+            woken.wake();
+            assert!(matches!(permits.claim(second, Waker::noop(), None), Claimed::Waits(None)));
+            assert!(matches!(permits.claim(first, Waker::noop(), None), Claimed::Over(Ok(()))));
+        }
+    }
 }

@@ -112,6 +112,11 @@ impl<N: Node> Inbox<N> {
         is_node(self.head.load(Ordering::Relaxed))
     }
 
+    /// Whether [`close`](Self::close) was called.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.head.load(Ordering::Relaxed) == closed()
+    }
+
     /// Empties the inbox and withdraws a `park`. Only the owner calls this, and not after `close`.
     pub(crate) fn take_all(&self) -> Batch<N> {
         // ORDERING: pairs with the exchange of `push`.

@@ -14,13 +14,28 @@ pub(crate) use std::{
 
 #[cfg(lastout_loom)]
 pub(crate) use loom::{
-    cell::Cell,
+    cell::{Cell, UnsafeCell},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
     },
     thread_local,
 };
+
+/// A cell that two threads reach in turn; a model reports accesses that are not ordered.
+#[cfg(not(lastout_loom))]
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+#[cfg(not(lastout_loom))]
+impl<T> UnsafeCell<T> {
+    /// Lends the address of the content; only what the caller does with it can be unsafe.
+    #[inline]
+    pub(crate) fn with_mut<R>(&self, work: impl FnOnce(*mut T) -> R) -> R {
+        work(self.0.get())
+    }
+}
 
 /// Locks, also when a thread panicked while it held the lock: the states kept here are valid
 /// between any two statements, because no user code runs under a lock.

@@ -71,7 +71,7 @@ on_both_cores! {
     fn spsc_bytes_and_oneshot_cross_threads(core) {
         let runtime = core.runtime();
         runtime.block_on(async {
-            let (send, mut recv) = spsc::channel(4);
+            let (mut send, mut recv) = spsc::channel(4);
             let (bytes, mut records) = mpsc_bytes::channel(64);
             let (reply, answer) = oneshot::channel();
             let thread = thread::spawn(move || futures_executor(async move {

@@ -213,7 +213,6 @@ on_both_cores! {
     }
 }
 
-#[cfg(feature = "stream")]
 #[test]
 fn an_interval_is_a_stream_of_its_ticks() {
     use futures_util::StreamExt as _;

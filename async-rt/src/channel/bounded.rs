@@ -1,13 +1,8 @@
-//! The bounded queue behind every channel here: permits for its room, and one receiver.
-//!
-//! - **I11** A receiver that found the queue empty is woken by the next value: it looks and registers
-//!   under the lock under which senders push and take the registration.
-//! - **I12** The end of the last sender wakes the receiver, the end of the receiver every sender.
+//! The bounded queue of a channel on one thread: permits for its room, and one receiver.
 
 use super::permits::{Permits, Refused, Wakes, Woken};
 use super::store::{HasPermits, Store};
 use crate::coop;
-use crate::sync::on;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::task::{Context, Poll, ready};
@@ -75,7 +70,7 @@ impl<T, W: Wakes> Bounded<T, W> {
     /// A sender ends; whom to wake.
     pub(crate) fn remove_sender(&mut self) -> Option<W> {
         self.senders -= 1;
-        if self.senders == 0 && on("i12.last_sender") { self.receiver.take() } else { None }
+        if self.senders == 0 { self.receiver.take() } else { None }
     }
 
     /// The receiver takes no more; senders learn of it. What was sent before can still be taken.
@@ -85,9 +80,7 @@ impl<T, W: Wakes> Bounded<T, W> {
 
     /// The receiver is gone; what nobody will take, to be dropped after the lock.
     pub(crate) fn abandon(&mut self, woken: &mut Woken<W>) -> (VecDeque<T>, Option<W>) {
-        if on("i12.receiver") {
-            self.close(woken);
-        }
+        self.close(woken);
         (std::mem::take(&mut self.queue), self.receiver.take())
     }
 
@@ -121,9 +114,9 @@ impl<T, W: Wakes, P: Store<Bounded<T, W>>> Tail<T, W, P> {
         }
         let waker = W::new(cx.waker());
         let (popped, before) = self.0.with(|state| match state.pop() {
-            // Between the two looks a value may have come, and its sender found nobody to wake.
-            Poll::Ready(popped) if on("i11.recheck") => (Poll::Ready(popped), None),
-            _ => (Poll::Pending, state.register(waker)),
+            // Cloning a waker runs foreign code, which may have sent.
+            Poll::Ready(popped) => (Poll::Ready(popped), None),
+            Poll::Pending => (Poll::Pending, state.register(waker)),
         });
         drop(before);
         if popped.is_ready() {

@@ -28,12 +28,52 @@ pub enum TryRecvError {
     Closed,
 }
 
-/// The sender is gone without having sent.
+/// The sender is gone, and nothing more will come.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 #[non_exhaustive]
 pub struct RecvError;
 
-const NO_RECEIVER: &str = "send to a receiver that is gone";
+/// Why a plain thread did not send; the value comes back.
+#[derive(PartialEq, Eq, Clone, Copy)]
+#[non_exhaustive]
+pub enum SendTimeoutError<T> {
+    /// The time passed before there was room.
+    TimedOut(T),
+    /// The receiver is gone.
+    Closed(T),
+}
+
+/// Why a plain thread did not receive.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+#[non_exhaustive]
+pub enum RecvTimeoutError {
+    /// The time passed before a value came.
+    TimedOut,
+    /// None will come.
+    Closed,
+}
+
+/// The capacity of a channel is zero, or more than the memory holds.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+#[non_exhaustive]
+pub struct CapacityError {
+    /// What was asked for.
+    pub capacity: usize,
+}
+
+impl fmt::Display for CapacityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.capacity {
+            0 => f.write_str("a channel needs room for one value: its capacity is zero"),
+            capacity => write!(f, "a channel of capacity {capacity} does not fit into the memory"),
+        }
+    }
+}
+
+impl Error for CapacityError {}
+
+const NO_RECEIVER: &str = "the receiver of the channel is gone";
+const NO_SENDER: &str = "the senders of the channel are gone";
 
 impl<T> fmt::Debug for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,7 +110,7 @@ impl<T> fmt::Debug for TrySendError<T> {
 impl<T> fmt::Display for TrySendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Full(_) => "send into a full channel",
+            Self::Full(_) => "the channel is full",
             Self::Closed(_) => NO_RECEIVER,
         })
     }
@@ -78,11 +118,51 @@ impl<T> fmt::Display for TrySendError<T> {
 
 impl<T> Error for TrySendError<T> {}
 
+impl<T> SendTimeoutError<T> {
+    /// The value that was not sent.
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::TimedOut(value) | Self::Closed(value) => value,
+        }
+    }
+}
+
+impl<T> fmt::Debug for SendTimeoutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TimedOut(_) => "TimedOut",
+            Self::Closed(_) => "Closed",
+        })
+    }
+}
+
+impl<T> fmt::Display for SendTimeoutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TimedOut(_) => "the time passed before the channel had room",
+            Self::Closed(_) => NO_RECEIVER,
+        })
+    }
+}
+
+impl<T> Error for SendTimeoutError<T> {}
+
+impl fmt::Display for RecvTimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TimedOut => "the time passed before a value came",
+            Self::Closed => NO_SENDER,
+        })
+    }
+}
+
+impl Error for RecvTimeoutError {}
+
 impl fmt::Display for TryRecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Empty => "receive from an empty channel",
-            Self::Closed => "receive from a channel whose senders are gone",
+            Self::Empty => "the channel is empty",
+            Self::Closed => NO_SENDER,
         })
     }
 }
@@ -91,7 +171,7 @@ impl Error for TryRecvError {}
 
 impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("receive from a sender that is gone")
+        f.write_str("the sender of the channel is gone")
     }
 }
 

@@ -1,9 +1,8 @@
-//! Where the state of a channel lives: behind an `Rc` on one thread, behind a lock between threads.
-//! The futures over it are written once.
+//! Where the state of what stays on one thread lives: behind an `Rc`. The future that waits for
+//! permits in it is written once.
 
 use super::permits::{Claimed, Permits, Place, Refused, Wakes, Woken};
 use crate::coop;
-use crate::sync::{Arc, Mutex, lock};
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -21,15 +20,6 @@ impl<S> Store<S> for Rc<RefCell<S>> {
     }
     fn with<R>(&self, work: impl FnOnce(&mut S) -> R) -> R {
         work(&mut self.borrow_mut())
-    }
-}
-
-impl<S> Store<S> for Arc<Mutex<S>> {
-    fn new(state: S) -> Self {
-        Self::new(Mutex::new(state))
-    }
-    fn with<R>(&self, work: impl FnOnce(&mut S) -> R) -> R {
-        work(&mut lock(self))
     }
 }
 

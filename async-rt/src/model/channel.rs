@@ -1,8 +1,7 @@
-//! Every channel between threads: push against registration, the last sender against registration,
-//! and a cancelled send. The byte channels and `spsc` are the same code as `mpsc`.
+//! The channels between threads: publication, sleep and wake, and each way to end.
 
 use super::model;
-use crate::channel::{mpsc, mpsc_bytes, oneshot};
+use crate::channel::{TrySendError, mpsc, mpsc_bytes, oneshot, spsc, unbounded};
 use loom::future::block_on;
 use loom::thread;
 use std::pin::pin;
@@ -26,9 +25,101 @@ fn i10_a_cancelled_send_passes_its_turn_on() {
     });
 }
 
+/// Room comes back while a sender queues up for it.
 #[test]
-fn i11_a_push_is_not_slept_through() {
+fn i10_no_room_slips_past_a_waiter() {
+    model(2, || {
+        let (send, mut recv) = mpsc::channel(1);
+        send.try_send(0).unwrap();
+        let thread = thread::spawn(move || block_on(send.send(1)).unwrap());
+        assert_eq!(block_on(recv.recv()), Some(0));
+        assert_eq!(block_on(recv.recv()), Some(1));
+        thread.join().unwrap();
+    });
+}
+
+/// The second lap of an `mpsc`: a slot is filled again only after it was read.
+#[test]
+fn i10_room_that_is_taken_was_freed_before() {
+    model(2, || {
+        let (send, mut recv) = mpsc::channel(1);
+        let thread = thread::spawn(move || {
+            send.try_send(Box::new(1)).unwrap();
+            while let Err(TrySendError::Full(_)) = send.try_send(Box::new(2)) {
+                thread::yield_now();
+            }
+        });
+        assert_eq!(block_on(recv.recv()), Some(Box::new(1)));
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn i11_a_value_of_an_mpsc_is_whole() {
     model(3, || {
+        let (send, mut recv) = mpsc::channel(1);
+        let thread = thread::spawn(move || send.try_send(7).unwrap());
+        let value = loop {
+            if let Ok(value) = recv.try_recv() {
+                break value;
+            }
+            thread::yield_now();
+        };
+        assert_eq!(value, 7);
+        thread.join().unwrap();
+    });
+}
+
+/// Three values through one slot: each is written after the one before it was read.
+#[test]
+fn i11_a_value_of_an_spsc_is_whole_in_every_lap() {
+    model(2, || {
+        let (mut send, mut recv) = spsc::channel(1);
+        let thread = thread::spawn(move || {
+            for value in 0..2 {
+                while send.try_send(value).is_err() {
+                    thread::yield_now();
+                }
+            }
+            send
+        });
+        for expected in 0..2 {
+            let value = loop {
+                if let Ok(value) = recv.try_recv() {
+                    break value;
+                }
+                thread::yield_now();
+            };
+            assert_eq!(value, expected);
+        }
+        thread.join().unwrap();
+    });
+}
+
+/// Two senders share two slots: the one that claims the freed slot need not be the one that took its
+/// room.
+#[test]
+fn i11_a_claim_sees_that_its_slot_was_freed() {
+    model(2, || {
+        let (send, mut recv) = mpsc::channel(2);
+        send.try_send(0).unwrap();
+        let other = send.clone();
+        let retry = |send: &mpsc::Sender<i32>, value| {
+            while let Err(TrySendError::Full(_)) = send.try_send(value) {
+                thread::yield_now();
+            }
+        };
+        let one = thread::spawn(move || retry(&send, 1));
+        let two = thread::spawn(move || retry(&other, 2));
+        assert_eq!(block_on(recv.recv()), Some(0));
+        one.join().unwrap();
+        two.join().unwrap();
+    });
+}
+
+#[test]
+fn i12_a_publication_is_not_slept_through() {
+    model(2, || {
         let (send, mut recv) = mpsc::channel(2);
         let threads: Vec<_> = [1, 2]
             .map(|n| {
@@ -43,32 +134,27 @@ fn i11_a_push_is_not_slept_through() {
 }
 
 #[test]
-fn i11_a_record_is_not_slept_through() {
+fn i12_both_sides_of_an_spsc_are_woken_by_the_slot() {
     model(3, || {
+        let (mut send, mut recv) = spsc::channel(1);
+        let thread = thread::spawn(move || {
+            for value in 0..2 {
+                block_on(send.send(value)).unwrap();
+            }
+            send
+        });
+        assert_eq!(block_on(recv.recv()), Some(0));
+        assert_eq!(block_on(recv.recv()), Some(1));
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn i12_a_record_is_not_slept_through() {
+    model(2, || {
         let (send, mut recv) = mpsc_bytes::channel(4);
         let thread = thread::spawn(move || block_on(send.send(b"abcd")).unwrap());
         assert_eq!(&*block_on(recv.recv()).unwrap(), b"abcd");
-        thread.join().unwrap();
-    });
-}
-
-#[test]
-fn i12_the_end_of_the_last_sender_is_heard() {
-    model(3, || {
-        let (send, mut recv) = mpsc::channel::<u8>(1);
-        let thread = thread::spawn(move || drop(send));
-        assert_eq!(block_on(recv.recv()), None);
-        thread.join().unwrap();
-    });
-}
-
-#[test]
-fn i12_the_end_of_the_receiver_is_heard_by_a_full_sender() {
-    model(3, || {
-        let (send, recv) = mpsc::channel(1);
-        send.try_send(1).unwrap();
-        let thread = thread::spawn(move || drop(recv));
-        assert!(block_on(pin!(send.send(2))).is_err());
         thread.join().unwrap();
     });
 }
@@ -84,4 +170,124 @@ fn i13_the_value_of_a_oneshot_is_heard_and_so_is_its_absence() {
             thread.join().unwrap();
         });
     }
+}
+
+/// Loom reports what leaks: a value that is neither taken nor given back.
+#[test]
+fn i15_the_end_of_the_receiver_leaves_no_value() {
+    model(3, || {
+        let (send, recv) = mpsc::channel(2);
+        let value = loom::sync::Arc::new(());
+        let thread = thread::spawn(move || drop(send.try_send(value)));
+        drop(recv);
+        thread.join().unwrap();
+    });
+    model(3, || {
+        let (mut send, recv) = spsc::channel(2);
+        let value = loom::sync::Arc::new(());
+        let thread = thread::spawn(move || drop(send.try_send(value)));
+        drop(recv);
+        thread.join().unwrap();
+    });
+}
+
+/// What a sender was told to be sent, a closed channel delivers.
+#[test]
+fn i15_a_closed_channel_delivers_what_was_sent() {
+    model(3, || {
+        let (mut send, mut recv) = spsc::channel(2);
+        let thread = thread::spawn(move || (send.try_send(1).is_ok(), send));
+        recv.close();
+        let came = block_on(recv.recv()).is_some();
+        let (sent, _send) = thread.join().unwrap();
+        assert_eq!(came, sent);
+    });
+    model(3, || {
+        let (send, mut recv) = mpsc::channel(2);
+        let thread = thread::spawn(move || (send.try_send(1).is_ok(), send));
+        recv.close();
+        let came = block_on(recv.recv()).is_some();
+        let (sent, _send) = thread.join().unwrap();
+        assert_eq!(came, sent);
+    });
+}
+
+#[test]
+fn i16_the_end_of_the_last_sender_is_heard() {
+    model(3, || {
+        let (send, mut recv) = mpsc::channel::<u8>(1);
+        let thread = thread::spawn(move || drop(send));
+        assert_eq!(block_on(recv.recv()), None);
+        thread.join().unwrap();
+    });
+    model(3, || {
+        let (send, mut recv) = mpsc::channel(1);
+        let thread = thread::spawn(move || send.try_send(1).unwrap());
+        assert_eq!(block_on(recv.recv()), Some(1));
+        assert_eq!(block_on(recv.recv()), None);
+        thread.join().unwrap();
+    });
+}
+
+/// Room that was reserved comes back after the close.
+#[test]
+fn i16_a_closed_channel_ends_when_its_last_room_is_back() {
+    model(3, || {
+        let (send, mut recv) = mpsc::channel::<u8>(1);
+        let thread = thread::spawn(move || {
+            let permit = send.try_reserve();
+            drop(permit);
+            send
+        });
+        recv.close();
+        assert_eq!(block_on(recv.recv()), None);
+        drop(thread.join().unwrap());
+    });
+}
+
+#[test]
+fn i16_the_end_of_the_receiver_is_heard_by_a_full_sender() {
+    model(3, || {
+        let (send, recv) = mpsc::channel(1);
+        send.try_send(1).unwrap();
+        let thread = thread::spawn(move || drop(recv));
+        assert!(block_on(pin!(send.send(2))).is_err());
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn i17_the_end_of_the_sender_is_heard() {
+    model(3, || {
+        let (mut send, mut recv) = spsc::channel(1);
+        let thread = thread::spawn(move || send.try_send(1).unwrap());
+        assert_eq!(block_on(recv.recv()), Some(1));
+        assert_eq!(block_on(recv.recv()), None);
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn i17_the_end_of_the_receiver_is_heard_by_a_full_sender() {
+    model(3, || {
+        let (mut send, mut recv) = spsc::channel(1);
+        send.try_send(1).unwrap();
+        let thread = thread::spawn(move || {
+            recv.close();
+            recv
+        });
+        assert!(block_on(send.send(2)).is_err());
+        drop(thread.join().unwrap());
+    });
+}
+
+#[test]
+fn i18_the_end_of_an_unbounded_sender_is_heard() {
+    model(3, || {
+        let (send, mut recv) = unbounded::channel();
+        let thread = thread::spawn(move || send.send(1).unwrap());
+        assert_eq!(block_on(recv.recv()), Some(1));
+        assert_eq!(block_on(recv.recv()), None);
+        thread.join().unwrap();
+    });
 }

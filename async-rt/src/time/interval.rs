@@ -119,7 +119,6 @@ impl Interval {
 }
 
 /// Yields when each tick was due, for ever.
-#[cfg(feature = "stream")]
 impl futures_core::Stream for Interval {
     type Item = Instant;
 

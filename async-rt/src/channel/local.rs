@@ -1,0 +1,246 @@
+//! Many senders, one receiver, all on one thread; values need not be `Send`.
+
+use super::bounded::{Bounded, Tail};
+use super::error::{SendError, TryRecvError, TrySendError};
+use super::permits::{Refused, Wakes, Woken};
+use super::store::{Acquire, Store};
+use crate::contain;
+use crate::coop;
+use crate::task::raw::WakerSlot;
+use futures_core::Stream;
+use std::cell::RefCell;
+use std::fmt;
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+type State<T> = Bounded<T, WakerSlot>;
+type Shared<T> = Rc<RefCell<State<T>>>;
+
+/// A channel with room for `capacity` values.
+///
+/// # Panics
+/// When `capacity` is zero.
+pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    assert!(capacity > 0, "a channel needs room for one value");
+    let shared: Shared<T> = Store::new(State::new(capacity));
+    let tail = Tail(shared.clone(), PhantomData);
+    (Sender { shared }, Receiver { tail })
+}
+
+/// The sending end.
+pub struct Sender<T> {
+    shared: Shared<T>,
+}
+
+impl<T> Sender<T> {
+    /// Sends `value`, waiting for room.
+    ///
+    /// # Errors
+    /// When the receiver is gone or closed; the value comes back.
+    ///
+    /// # Cancel safety
+    /// A send that is cancelled has sent nothing; its value is dropped with it, and its
+    /// turn goes to the next sender.
+    pub async fn send(&self, value: T) -> Result<(), SendError<T>> {
+        match self.wait().await {
+            Ok(()) => self.push(value),
+            Err(_) => Err(SendError(value)),
+        }
+    }
+
+    async fn wait(&self) -> Result<(), Refused> {
+        let mut room = Acquire::<State<T>, WakerSlot, Shared<T>>::new(self.shared.clone(), 1);
+        poll_fn(|cx| room.poll(cx)).await
+    }
+
+    fn push(&self, value: T) -> Result<(), SendError<T>> {
+        let woken = self.shared.with(|state| state.push(value)).map_err(SendError)?;
+        woken.into_iter().for_each(Wakes::wake);
+        Ok(())
+    }
+
+    /// Sends `value`, if there is room and nobody waits for it.
+    ///
+    /// # Errors
+    /// When there is no room, or no receiver; the value comes back.
+    pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
+        match self.shared.with(|state| state.try_push(value)) {
+            Ok(woken) => {
+                woken.into_iter().for_each(Wakes::wake);
+                Ok(())
+            }
+            Err((Refused::Full, value)) => Err(TrySendError::Full(value)),
+            Err((Refused::Closed, value)) => Err(TrySendError::Closed(value)),
+        }
+    }
+
+    /// Waits for room and keeps it for one value.
+    ///
+    /// # Errors
+    /// When the receiver is gone or closed.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the turn of a cancelled call goes to the next sender.
+    pub async fn reserve(&self) -> Result<Permit<'_, T>, SendError<()>> {
+        match self.wait().await {
+            Ok(()) => Ok(Permit { sender: Some(self) }),
+            Err(_) => Err(SendError(())),
+        }
+    }
+
+    /// Whether the receiver is gone or closed.
+    pub fn is_closed(&self) -> bool {
+        self.shared.with(|state| state.permits.is_closed())
+    }
+
+    /// Room that nobody has taken.
+    pub fn room(&self) -> usize {
+        self.shared.with(|state| state.permits.available())
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        self.shared.with(State::add_sender);
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        let woken = self.shared.with(State::remove_sender);
+        woken.into_iter().for_each(Wakes::wake);
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("closed", &self.is_closed()).finish()
+    }
+}
+
+/// Room for one value. Dropped, it is given back.
+#[must_use = "room that is dropped is given back"]
+pub struct Permit<'a, T> {
+    /// `None` once the value is sent.
+    sender: Option<&'a Sender<T>>,
+}
+
+impl<T> Permit<'_, T> {
+    /// Sends `value`.
+    ///
+    /// # Errors
+    /// When the receiver has closed or gone in between; the value comes back.
+    pub fn send(mut self, value: T) -> Result<(), SendError<T>> {
+        match self.sender.take() {
+            Some(sender) => sender.push(value),
+            None => Err(SendError(value)),
+        }
+    }
+}
+
+impl<T> Drop for Permit<'_, T> {
+    fn drop(&mut self) {
+        let Some(sender) = self.sender else { return };
+        let mut woken = Woken::default();
+        sender.shared.with(|state| state.permits.release(1, &mut woken));
+        woken.wake();
+    }
+}
+
+impl<T> fmt::Debug for Permit<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").finish_non_exhaustive()
+    }
+}
+
+/// The receiving end, and a [`Stream`] of the values.
+pub struct Receiver<T> {
+    tail: Tail<T, WakerSlot, Shared<T>>,
+}
+
+impl<T> Receiver<T> {
+    /// The next value; `None` when every sender is gone, or after [`close`](Self::close),
+    /// and nothing is left.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: no value is lost.
+    pub async fn recv(&mut self) -> Option<T> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// As [`recv`](Self::recv), for hand-written futures.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let value = ready!(self.tail.poll_pop(cx));
+        if value.is_some() {
+            self.make_room();
+        }
+        Poll::Ready(value)
+    }
+
+    /// The next value, if it is there.
+    ///
+    /// # Errors
+    /// When there is none now, or none will come.
+    pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
+        match self.tail.0.with(State::pop) {
+            Poll::Ready(Some(value)) => {
+                self.make_room();
+                coop::made_progress();
+                Ok(value)
+            }
+            Poll::Ready(None) => Err(TryRecvError::Closed),
+            Poll::Pending => Err(TryRecvError::Empty),
+        }
+    }
+
+    fn make_room(&self) {
+        let mut woken = Woken::default();
+        self.tail.0.with(|state| state.permits.release(1, &mut woken));
+        woken.wake();
+    }
+
+    /// Takes no more values; those sent before can still be received.
+    pub fn close(&mut self) {
+        let mut woken = Woken::default();
+        self.tail.0.with(|state| state.close(&mut woken));
+        woken.wake();
+    }
+
+    /// Values that wait to be received.
+    pub fn len(&self) -> usize {
+        self.tail.0.with(|state| state.len())
+    }
+
+    /// Whether no value waits to be received.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        let mut woken = Woken::default();
+        let (values, own) = self.tail.0.with(|state| state.abandon(&mut woken));
+        values.into_iter().for_each(contain::discard);
+        drop(own);
+        woken.wake();
+    }
+}
+
+impl<T> Stream for Receiver<T> {
+    type Item = T;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        self.get_mut().poll_recv(cx)
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").field("len", &self.len()).finish()
+    }
+}

@@ -1,0 +1,214 @@
+//! The room of a channel between threads: a number in one word while nobody waits for it, and under
+//! a lock, with the queue, while somebody does.
+//!
+//! ```text
+//!                 wait (there is not enough): takes the number out of the word
+//!   free << 2  ──────────────────────────────────────────────► SLOW, number and queue under the lock
+//!       ▲                                                            │
+//!       └── the last waiter was granted its room, or left ◄──────────┘      close, from either: CLOSED
+//! ```
+//!
+//! - **I10** Room is in the word or under the lock, never in both, and no room that is given slips
+//!   past a waiter; what was granted to a waiter that leaves goes to the next.
+
+use super::permits::{Claimed, Permits, Place, Refused, Woken};
+use crate::contain;
+use crate::coop;
+use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, lock, on, ord};
+use std::task::{Context, Poll, Waker, ready};
+
+/// The number is under the lock.
+const SLOW: usize = 1;
+/// No more is given to anybody. Set under the lock.
+const CLOSED: usize = 2;
+/// One unit of room.
+const UNIT: usize = 4;
+
+/// The largest room.
+pub(super) const MOST: usize = usize::MAX / UNIT;
+
+/// How much is free, and who waits for it.
+pub(super) struct Room {
+    word: AtomicUsize,
+    slow: Mutex<Permits<Waker>>,
+}
+
+impl Room {
+    /// `size` is at most [`MOST`].
+    pub(super) fn new(size: usize) -> Self {
+        Self { word: AtomicUsize::new(size * UNIT), slow: Mutex::new(Permits::new(0)) }
+    }
+
+    /// Takes `needs`, if it is free and nobody waits.
+    #[inline]
+    pub(super) fn try_take(&self, needs: usize) -> Result<(), Refused> {
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            if word & CLOSED != 0 {
+                return Err(Refused::Closed);
+            }
+            if word & SLOW != 0 || word / UNIT < needs {
+                return Err(Refused::Full);
+            }
+            // ORDERING: pairs with `give` and `settle`: what was freed is seen to be free.
+            let order = ord("i10.take", Ordering::Acquire, Ordering::Relaxed);
+            let rest = word - needs * UNIT;
+            match self.word.compare_exchange_weak(word, rest, order, Ordering::Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    /// Gives room back, to those who wait first; whether the channel is closed.
+    #[inline]
+    pub(super) fn give(&self, room: usize) -> bool {
+        let mut word = self.word.load(Ordering::Relaxed);
+        while word & SLOW == 0 || !on("i10.slow") {
+            // ORDERING: pairs with `try_take` and `wait`.
+            let order = ord("i10.give", Ordering::Release, Ordering::Relaxed);
+            let more = word + room * UNIT;
+            match self.word.compare_exchange_weak(word, more, order, Ordering::Relaxed) {
+                Ok(_) => return word & CLOSED != 0,
+                Err(seen) => word = seen,
+            }
+        }
+        self.give_slowly(room)
+    }
+
+    #[cold]
+    fn give_slowly(&self, room: usize) -> bool {
+        let mut woken = Woken::default();
+        let mut permits = lock(&self.slow);
+        permits.release(room, &mut woken);
+        let closed = permits.is_closed();
+        self.settle(permits);
+        woken.wake();
+        closed
+    }
+
+    /// The end of each operation under the lock: nobody waits any more, so the number goes back.
+    fn settle(&self, mut permits: MutexGuard<'_, Permits<Waker>>) {
+        if permits.has_waiting() {
+            return;
+        }
+        let (free, slow) = (permits.take_available(), self.word.load(Ordering::Relaxed) & SLOW);
+        // Only holders of the lock change the bit; the sum wraps to a difference.
+        let change = (free * UNIT).wrapping_sub(slow);
+        // ORDERING: pairs with `try_take`: what others freed under the lock is seen to be free.
+        self.word.fetch_add(change, Ordering::Release);
+    }
+
+    /// Takes `needs` now, or queues up for it.
+    fn wait(&self, needs: usize, waker: Waker) -> Result<Option<Place>, Refused> {
+        let mut permits = lock(&self.slow);
+        let closed = if permits.is_closed() { CLOSED } else { 0 };
+        // ORDERING: pairs with `give`: what was freed is seen to be free by those who are granted it.
+        let word = self.word.swap(SLOW | closed, Ordering::Acquire);
+        let mut nobody = Woken::default();
+        permits.release(word / UNIT, &mut nobody);
+        let taken = match permits.try_take(needs) {
+            Ok(()) => Ok(None),
+            Err(Refused::Closed) => Err(Refused::Closed),
+            Err(Refused::Full) => Ok(Some(permits.wait(needs, waker))),
+        };
+        self.settle(permits);
+        nobody.wake();
+        taken
+    }
+
+    /// Refuses everybody from now on; room that is out can still come back.
+    pub(super) fn close(&self) {
+        let mut woken = Woken::default();
+        let mut permits = lock(&self.slow);
+        permits.close(&mut woken);
+        self.word.fetch_or(CLOSED, Ordering::Relaxed);
+        self.settle(permits);
+        woken.wake();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & CLOSED != 0
+    }
+
+    /// Whether it is closed and all of its `size` has come back, so that no more will come out of it.
+    pub(super) fn is_over(&self, size: usize) -> bool {
+        // ORDERING: pairs with `give`: what came before is seen, too.
+        self.word.load(Ordering::Acquire) == (size * UNIT) | CLOSED
+    }
+
+    /// What is free, and promised to nobody.
+    pub(super) fn free(&self) -> usize {
+        self.word.load(Ordering::Relaxed) / UNIT
+    }
+
+    /// Waits for `needs`.
+    pub(super) fn take(&self, needs: usize) -> Taking<'_> {
+        Taking { room: self, needs, place: None }
+    }
+}
+
+/// Waits for room; dropped in between, it passes on what it was granted.
+pub(super) struct Taking<'a> {
+    room: &'a Room,
+    needs: usize,
+    place: Option<Place>,
+}
+
+impl Taking<'_> {
+    /// Ready with the room, which is the caller's from then on, or when it is closed.
+    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<(), Refused>> {
+        let progress = ready!(coop::poll_proceed(cx));
+        let outcome = ready!(match self.place {
+            Some(place) => self.poll_again(place, cx),
+            None => self.poll_first(cx),
+        });
+        progress.made();
+        Poll::Ready(outcome)
+    }
+
+    fn poll_first(&mut self, cx: &Context<'_>) -> Poll<Result<(), Refused>> {
+        match self.room.try_take(self.needs) {
+            Err(Refused::Full) => {}
+            outcome => return Poll::Ready(outcome),
+        }
+        match self.room.wait(self.needs, cx.waker().clone()) {
+            Ok(None) => Poll::Ready(Ok(())),
+            Err(refused) => Poll::Ready(Err(refused)),
+            Ok(place) => {
+                self.place = place;
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_again(&mut self, place: Place, cx: &Context<'_>) -> Poll<Result<(), Refused>> {
+        let mut fresh = None;
+        loop {
+            let claimed = lock(&self.room.slow).claim(place, cx.waker(), fresh.take());
+            match claimed {
+                Claimed::Over(outcome) => {
+                    self.place = None;
+                    return Poll::Ready(outcome);
+                }
+                Claimed::Waits(before) => {
+                    contain::discard(before);
+                    return Poll::Pending;
+                }
+                Claimed::NeedsWaker => fresh = Some(cx.waker().clone()),
+            }
+        }
+    }
+}
+
+impl Drop for Taking<'_> {
+    fn drop(&mut self) {
+        let Some(place) = self.place.take() else { return };
+        let mut woken = Woken::default();
+        let mut permits = lock(&self.room.slow);
+        let own = permits.leave(place, &mut woken);
+        self.room.settle(permits);
+        contain::discard(own);
+        woken.wake();
+    }
+}

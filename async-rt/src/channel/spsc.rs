@@ -1,0 +1,392 @@
+//! One sender, one receiver, on any threads.
+//!
+//! The sender is not `Clone` and sends through `&mut self`, so each end knows its next slot by itself,
+//! and the slots are all they share: one exchange for a send, one for a receive, no lock. Only to
+//! sleep, and to wake a sleeper, a short lock is taken.
+//!
+//! - **I17** The end of the sender is heard by a receiver that sleeps, and the end of the receiver by a
+//!   sender that sleeps.
+#![expect(unsafe_code, reason = "fills and empties slots in turn")]
+
+use super::blocking;
+use super::error::{
+    CapacityError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+};
+use super::seat::Seat;
+use super::slots::{Published, Slots};
+use crate::contain;
+use crate::coop;
+use crate::sync::{Arc, AtomicBool, Ordering, on, ord};
+use futures_core::Stream;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+struct Shared<T> {
+    slots: Slots<T>,
+    sender: Seat,
+    receiver: Seat,
+    sender_gone: AtomicBool,
+    /// The receiver is gone or closed. The sender looks early; what decides is the slot that ended.
+    closed: AtomicBool,
+}
+
+impl<T> Shared<T> {
+    fn after(&self, index: usize) -> usize {
+        if index + 1 == self.slots.count() { 0 } else { index + 1 }
+    }
+}
+
+/// A channel with room for `capacity` values.
+///
+/// # Panics
+/// Where [`try_channel`] returns an error.
+#[track_caller]
+pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    try_channel(capacity).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A channel with room for `capacity` values.
+///
+/// # Errors
+/// When `capacity` is zero, or more than the memory holds.
+pub fn try_channel<T>(capacity: usize) -> Result<(Sender<T>, Receiver<T>), CapacityError> {
+    let error = CapacityError { capacity };
+    if capacity == 0 {
+        return Err(error);
+    }
+    let shared = Arc::new(Shared {
+        slots: Slots::new(capacity).ok_or(error)?,
+        sender: Seat::new(),
+        receiver: Seat::new(),
+        sender_gone: AtomicBool::new(false),
+        closed: AtomicBool::new(false),
+    });
+    let sender = Sender { shared: Arc::clone(&shared), next: 0 };
+    Ok((sender, Receiver { shared, next: 0, ended: false }))
+}
+
+/// The sending end.
+pub struct Sender<T> {
+    shared: Arc<Shared<T>>,
+    next: usize,
+}
+
+impl<T> Sender<T> {
+    /// Sends `value`, waiting for room.
+    ///
+    /// # Errors
+    /// When the receiver is gone or closed; the value comes back.
+    ///
+    /// # Cancel safety
+    /// A send that is cancelled has sent nothing, and its value is dropped with it.
+    /// [`reserve`](Self::reserve) keeps the value.
+    pub async fn send(&mut self, value: T) -> Result<(), SendError<T>> {
+        match poll_fn(|cx| self.poll_room(cx)).await {
+            Ok(()) => self.post(value).map_err(SendError),
+            Err(()) => Err(SendError(value)),
+        }
+    }
+
+    /// Sends `value`, if there is room.
+    ///
+    /// # Errors
+    /// When there is no room, or no receiver; the value comes back.
+    #[inline]
+    pub fn try_send(&mut self, value: T) -> Result<(), TrySendError<T>> {
+        if self.is_closed() {
+            return Err(TrySendError::Closed(value));
+        }
+        if !self.shared.slots.is_free(self.next) {
+            return Err(TrySendError::Full(value));
+        }
+        self.post(value).map_err(TrySendError::Closed)
+    }
+
+    /// Waits for room for one value.
+    ///
+    /// # Errors
+    /// When the receiver is gone or closed.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn reserve(&mut self) -> Result<Permit<'_, T>, SendError<()>> {
+        match poll_fn(|cx| self.poll_room(cx)).await {
+            Ok(()) => Ok(Permit { sender: self }),
+            Err(()) => Err(SendError(())),
+        }
+    }
+
+    /// Sends `value` from a plain thread, which sleeps until there is room.
+    ///
+    /// # Errors
+    /// When the receiver is gone or closed; the value comes back.
+    ///
+    /// # Panics
+    /// On the thread of a runtime, while it has to wait.
+    pub fn send_blocking(&mut self, value: T) -> Result<(), SendError<T>> {
+        self.send_within(value, None).map_err(|error| SendError(error.into_inner()))
+    }
+
+    /// As [`send_blocking`](Self::send_blocking), for `timeout` at most.
+    ///
+    /// # Errors
+    /// When the time passed, or the receiver is gone or closed; the value comes back.
+    ///
+    /// # Panics
+    /// On the thread of a runtime, while it has to wait.
+    pub fn send_timeout_blocking(
+        &mut self,
+        value: T,
+        timeout: Duration,
+    ) -> Result<(), SendTimeoutError<T>> {
+        self.send_within(value, Some(timeout))
+    }
+
+    fn send_within(
+        &mut self,
+        value: T,
+        timeout: Option<Duration>,
+    ) -> Result<(), SendTimeoutError<T>> {
+        let value = match self.try_send(value) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Closed(value)) => return Err(SendTimeoutError::Closed(value)),
+            Err(TrySendError::Full(value)) => value,
+        };
+        match blocking::wait(timeout, |cx| self.poll_room(cx)) {
+            Some(Ok(())) => self.post(value).map_err(SendTimeoutError::Closed),
+            Some(Err(())) => Err(SendTimeoutError::Closed(value)),
+            None => Err(SendTimeoutError::TimedOut(value)),
+        }
+    }
+
+    /// Ready when the next slot is free, or the channel closed.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {
+        let progress = ready!(coop::poll_proceed(cx));
+        let (shared, next) = (&*self.shared, self.next);
+        if !shared.slots.is_free(next) && !self.is_closed() {
+            shared.sender.register(cx.waker());
+            if shared.slots.wait_for_room(next) && !self.is_closed() {
+                return Poll::Pending;
+            }
+        }
+        progress.made();
+        if self.is_closed() {
+            return Poll::Ready(Err(()));
+        }
+        // Whichever look said that the slot is free, this one acquires what its receiver did.
+        let free = shared.slots.is_free(next);
+        debug_assert!(free, "the receiver alone empties slots, and never fills one");
+        Poll::Ready(Ok(()))
+    }
+
+    /// Fills the next slot, which is free.
+    #[inline]
+    fn post(&mut self, value: T) -> Result<(), T> {
+        // SAFETY: there is one sender, and it has seen that the slot is free.
+        match unsafe { self.shared.slots.publish(self.next, value) } {
+            Published::Queued => {}
+            Published::MustWake => self.shared.receiver.wake(),
+            Published::Ended(value) => return Err(value),
+        }
+        self.next = self.shared.after(self.next);
+        Ok(())
+    }
+
+    /// Whether the receiver is gone or closed.
+    #[inline]
+    pub fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Relaxed)
+    }
+
+    /// Room for values, counted slot by slot.
+    pub fn room(&self) -> usize {
+        if self.is_closed() { 0 } else { self.shared.slots.free_from(self.next) }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        // ORDERING: pairs with the load of `Receiver::is_over`: what was sent is seen.
+        let order = ord("i17.sender_gone", Ordering::Release, Ordering::Relaxed);
+        self.shared.sender_gone.store(true, order);
+        if on("i17.wake_receiver") {
+            self.shared.receiver.wake();
+        }
+        self.shared.sender.clear();
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("closed", &self.is_closed()).finish()
+    }
+}
+
+/// Room for one value.
+#[must_use = "room that is dropped is not used"]
+pub struct Permit<'a, T> {
+    sender: &'a mut Sender<T>,
+}
+
+impl<T> Permit<'_, T> {
+    /// Sends `value`.
+    ///
+    /// # Errors
+    /// When the receiver has closed or gone in between; the value comes back.
+    pub fn send(self, value: T) -> Result<(), SendError<T>> {
+        self.sender.post(value).map_err(SendError)
+    }
+}
+
+impl<T> fmt::Debug for Permit<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").finish_non_exhaustive()
+    }
+}
+
+/// The receiving end, and a [`Stream`] of the values.
+pub struct Receiver<T> {
+    shared: Arc<Shared<T>>,
+    next: usize,
+    /// The next slot has ended.
+    ended: bool,
+}
+
+impl<T> Receiver<T> {
+    /// The next value; `None` when the sender is gone, or after [`close`](Self::close), and nothing is
+    /// left.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: no value is lost.
+    pub async fn recv(&mut self) -> Option<T> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// As [`recv`](Self::recv), for hand-written futures.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let progress = ready!(coop::poll_proceed(cx));
+        let mut value = self.pop();
+        if value.is_none() && !self.is_over() {
+            self.shared.receiver.register(cx.waker());
+            let waits = self.shared.slots.wait_for_value(self.next);
+            if waits && !self.is_over() {
+                return Poll::Pending;
+            }
+        }
+        if value.is_none() {
+            value = self.pop();
+        }
+        progress.made();
+        Poll::Ready(value)
+    }
+
+    /// The next value, if it is there.
+    ///
+    /// # Errors
+    /// When there is none now, or none will come.
+    #[inline]
+    pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
+        let value = match self.pop() {
+            None if self.is_over() => self.pop().ok_or(TryRecvError::Closed)?,
+            value => value.ok_or(TryRecvError::Empty)?,
+        };
+        coop::made_progress();
+        Ok(value)
+    }
+
+    /// The next value, for a plain thread, which sleeps until there is one; `None` as in
+    /// [`recv`](Self::recv).
+    ///
+    /// # Panics
+    /// On the thread of a runtime.
+    pub fn recv_blocking(&mut self) -> Option<T> {
+        blocking::wait(None, |cx| self.poll_recv(cx)).flatten()
+    }
+
+    /// As [`recv_blocking`](Self::recv_blocking), for `timeout` at most.
+    ///
+    /// # Errors
+    /// When the time passed, or no value will come.
+    ///
+    /// # Panics
+    /// On the thread of a runtime.
+    pub fn recv_timeout_blocking(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError> {
+        match blocking::wait(Some(timeout), |cx| self.poll_recv(cx)) {
+            Some(value) => value.ok_or(RecvTimeoutError::Closed),
+            None => Err(RecvTimeoutError::TimedOut),
+        }
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<T> {
+        if self.ended {
+            return None;
+        }
+        // SAFETY: there is one receiver; it frees each slot right after it took from it.
+        let value = unsafe { self.shared.slots.take(self.next) }?;
+        if self.shared.slots.free(self.next) {
+            self.shared.sender.wake();
+        }
+        self.next = self.shared.after(self.next);
+        Some(value)
+    }
+
+    /// Whether nothing will be sent any more; what was sent may still be there.
+    fn is_over(&mut self) -> bool {
+        if self.shared.closed.load(Ordering::Relaxed) && !self.ended {
+            self.ended = self.shared.slots.end(self.next);
+        }
+        // ORDERING: pairs with the store of the sender's end.
+        let order = ord("i17.no_sender", Ordering::Acquire, Ordering::Relaxed);
+        self.ended || self.shared.sender_gone.load(order)
+    }
+
+    /// Takes no more values; those sent before can still be received.
+    pub fn close(&mut self) {
+        self.shared.closed.store(true, Ordering::Relaxed);
+        if on("i17.wake_sender") {
+            self.shared.sender.wake();
+        }
+    }
+
+    /// Values that wait to be received, counted slot by slot.
+    pub fn len(&self) -> usize {
+        if self.ended { 0 } else { self.shared.slots.full_from(self.next) }
+    }
+
+    /// Whether no value waits to be received.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.close();
+        // Ends at the first slot without a value; a sender that fills slots meanwhile runs out of them.
+        while !self.ended {
+            while let Some(value) = self.pop() {
+                contain::discard(value);
+            }
+            self.ended = self.shared.slots.end(self.next);
+        }
+        self.shared.receiver.clear();
+    }
+}
+
+impl<T> Stream for Receiver<T> {
+    type Item = T;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        self.get_mut().poll_recv(cx)
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").field("len", &self.len()).finish()
+    }
+}

@@ -1,0 +1,237 @@
+//! Many senders, one receiver, on any threads, and room for everything: the list of nodes by which
+//! wake-ups reach a runtime, with values in the nodes. A send is one exchange, takes no lock, and
+//! never waits; what bounds the memory is the caller.
+//!
+//! The invariants are those of the inbox, and **I18**: the end of the last sender is heard by a
+//! receiver that sleeps.
+#![expect(unsafe_code, reason = "gives boxes to the inbox and takes them back")]
+
+use super::blocking;
+use super::error::{RecvTimeoutError, SendError, TryRecvError};
+use super::seat::Seat;
+use crate::contain;
+use crate::coop;
+use crate::inbox::{Batch, Inbox, Node, Pushed};
+use crate::sync::{Arc, AtomicPtr, AtomicUsize, Ordering, on, ord};
+use futures_core::Stream;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::ptr::{self, NonNull};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+struct Letter<T> {
+    next: AtomicPtr<Self>,
+    value: T,
+}
+
+// SAFETY: `next` is one field, which nothing else uses.
+unsafe impl<T> Node for Letter<T> {
+    fn next(&self) -> &AtomicPtr<Self> {
+        &self.next
+    }
+}
+
+/// A letter leaves the inbox, or was refused by it.
+fn open<T>(letter: NonNull<Letter<T>>) -> T {
+    // SAFETY: `send` made it from a box, and an inbox hands each node out once.
+    let letter = unsafe { Box::from_raw(letter.as_ptr()) };
+    letter.value
+}
+
+struct Shared<T> {
+    inbox: Inbox<Letter<T>>,
+    receiver: Seat,
+    senders: AtomicUsize,
+}
+
+/// A channel without a bound.
+pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
+    let (inbox, receiver) = (Inbox::new(), Seat::new());
+    let shared = Arc::new(Shared { inbox, receiver, senders: AtomicUsize::new(1) });
+    let sender = Sender { shared: Arc::clone(&shared) };
+    (sender, Receiver { shared, taken: Taken(Batch::EMPTY), last: None })
+}
+
+/// The sending end. Each clone is one.
+pub struct Sender<T> {
+    shared: Arc<Shared<T>>,
+}
+
+impl<T> Sender<T> {
+    /// Sends `value`, at once, from any thread.
+    ///
+    /// # Errors
+    /// When the receiver is gone or closed; the value comes back.
+    pub fn send(&self, value: T) -> Result<(), SendError<T>> {
+        let letter = Box::new(Letter { next: AtomicPtr::new(ptr::null_mut()), value });
+        // From here on the inbox has it; `open` makes it a box again.
+        let Some(letter) = NonNull::new(Box::into_raw(letter)) else { unreachable!("a box") };
+        // SAFETY: the letter is new, and lives until `open`.
+        match unsafe { self.shared.inbox.push(letter) } {
+            Pushed::Queued => Ok(()),
+            Pushed::MustUnpark => {
+                self.shared.receiver.wake();
+                Ok(())
+            }
+            Pushed::Closed => Err(SendError(open(letter))),
+        }
+    }
+
+    /// Whether the receiver is gone or closed.
+    pub fn is_closed(&self) -> bool {
+        self.shared.inbox.is_closed()
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        self.shared.senders.fetch_add(1, Ordering::Relaxed);
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        // ORDERING: pairs with the load of `Receiver::is_over`: what this sender sent is seen.
+        let order = ord("i18.last_sender", Ordering::Release, Ordering::Relaxed);
+        if self.shared.senders.fetch_sub(1, order) == 1 && on("i18.wake") {
+            self.shared.receiver.wake();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("closed", &self.is_closed()).finish()
+    }
+}
+
+/// Letters that were taken out of the inbox and not yet opened.
+struct Taken<T>(Batch<Letter<T>>);
+
+// SAFETY: a batch owns its letters, whose values may move between threads.
+unsafe impl<T: Send> Send for Taken<T> {}
+// SAFETY: nothing of a batch can be reached through a shared reference.
+unsafe impl<T: Send> Sync for Taken<T> {}
+
+/// The receiving end, and a [`Stream`] of the values.
+pub struct Receiver<T> {
+    shared: Arc<Shared<T>>,
+    taken: Taken<T>,
+    /// What came between the last look and the close.
+    last: Option<Taken<T>>,
+}
+
+impl<T> Receiver<T> {
+    /// The next value; `None` when every sender is gone, or after [`close`](Self::close), and nothing
+    /// is left.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: no value is lost.
+    pub async fn recv(&mut self) -> Option<T> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// As [`recv`](Self::recv), for hand-written futures.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let progress = ready!(coop::poll_proceed(cx));
+        let mut value = self.pop();
+        if value.is_none() && !self.is_over() {
+            self.shared.receiver.register(cx.waker());
+            if self.shared.inbox.park() && !self.is_over() {
+                return Poll::Pending;
+            }
+        }
+        if value.is_none() {
+            value = self.pop();
+        }
+        progress.made();
+        Poll::Ready(value)
+    }
+
+    /// The next value, if it is there.
+    ///
+    /// # Errors
+    /// When there is none now, or none will come.
+    pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
+        let value = match self.pop() {
+            None if self.is_over() => self.pop().ok_or(TryRecvError::Closed)?,
+            value => value.ok_or(TryRecvError::Empty)?,
+        };
+        coop::made_progress();
+        Ok(value)
+    }
+
+    /// The next value, for a plain thread, which sleeps until there is one; `None` as in
+    /// [`recv`](Self::recv).
+    ///
+    /// # Panics
+    /// On the thread of a runtime.
+    pub fn recv_blocking(&mut self) -> Option<T> {
+        blocking::wait(None, |cx| self.poll_recv(cx)).flatten()
+    }
+
+    /// As [`recv_blocking`](Self::recv_blocking), for `timeout` at most.
+    ///
+    /// # Errors
+    /// When the time passed, or no value will come.
+    ///
+    /// # Panics
+    /// On the thread of a runtime.
+    pub fn recv_timeout_blocking(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError> {
+        match blocking::wait(Some(timeout), |cx| self.poll_recv(cx)) {
+            Some(value) => value.ok_or(RecvTimeoutError::Closed),
+            None => Err(RecvTimeoutError::TimedOut),
+        }
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        if self.taken.0.is_empty() {
+            self.taken = match &mut self.last {
+                Some(last) => Taken(std::mem::replace(&mut last.0, Batch::EMPTY)),
+                None => Taken(self.shared.inbox.take_all()),
+            };
+        }
+        self.taken.0.pop().map(open)
+    }
+
+    /// Whether nothing will be sent any more.
+    fn is_over(&self) -> bool {
+        // ORDERING: pairs with the end of a sender.
+        let order = ord("i18.no_sender", Ordering::Acquire, Ordering::Relaxed);
+        self.last.is_some() || self.shared.senders.load(order) == 0
+    }
+
+    /// Takes no more values; those sent before can still be received.
+    pub fn close(&mut self) {
+        if self.last.is_none() {
+            self.last = Some(Taken(self.shared.inbox.close()));
+        }
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.close();
+        while let Some(value) = self.pop() {
+            contain::discard(value);
+        }
+        self.shared.receiver.clear();
+    }
+}
+
+impl<T> Stream for Receiver<T> {
+    type Item = T;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        self.get_mut().poll_recv(cx)
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,268 @@
+//! The latest value of something, on any threads: senders replace it, receivers look at it and wait
+//! for the next.
+//!
+//! A value is an `Arc`, so whoever looks at it holds no lock and delays nobody; a sender that replaces
+//! it does not wait either. A receiver that is slow sees the latest value, not each.
+
+use super::blocking;
+use super::error::{RecvError, SendError};
+use super::sleepers::{Key, Sleepers};
+use crate::contain;
+use crate::coop;
+use crate::sync::{Arc, Mutex, lock};
+use std::fmt;
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+struct State<T> {
+    value: Arc<T>,
+    version: u64,
+    receivers: Sleepers,
+    senders: usize,
+}
+
+type Shared<T> = Arc<Mutex<State<T>>>;
+
+/// A channel with its first value, which counts as seen.
+pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
+    let (value, receivers) = (Arc::new(value), Sleepers::default());
+    let state = State { value, version: 0, receivers, senders: 1 };
+    let sender = Sender { shared: Arc::new(Mutex::new(state)) };
+    let receiver = sender.subscribe();
+    (sender, receiver)
+}
+
+/// The sending end. Each clone is one.
+pub struct Sender<T> {
+    shared: Shared<T>,
+}
+
+impl<T> Sender<T> {
+    /// Replaces the value, and wakes every receiver that waits.
+    ///
+    /// # Errors
+    /// When there is no receiver; the value comes back, and the old one stays.
+    pub fn send(&self, value: T) -> Result<(), SendError<T>> {
+        if lock(&self.shared).receivers.count() == 0 {
+            return Err(SendError(value));
+        }
+        contain::discard(self.send_replace(value));
+        Ok(())
+    }
+
+    /// Replaces the value, whether there is a receiver or not; the one before.
+    pub fn send_replace(&self, value: T) -> Arc<T> {
+        let value = Arc::new(value);
+        let mut state = lock(&self.shared);
+        state.version += 1;
+        let before = std::mem::replace(&mut state.value, value);
+        let woken = state.receivers.take_all();
+        drop(state);
+        contain::wake_all(woken);
+        before
+    }
+
+    /// Replaces the value by what `next` makes of it; the one before. If another sender replaces the
+    /// value meanwhile, `next` is called again with that one.
+    pub fn update(&self, mut next: impl FnMut(&T) -> T) -> Arc<T> {
+        loop {
+            let (seen, version) = {
+                let state = lock(&self.shared);
+                (Arc::clone(&state.value), state.version)
+            };
+            let value = Arc::new(next(&seen));
+            let mut state = lock(&self.shared);
+            if state.version != version {
+                drop(state);
+                contain::discard(value);
+                continue;
+            }
+            state.version += 1;
+            // `seen` is another reference to it, so nothing of the user's is dropped here.
+            state.value = value;
+            let woken = state.receivers.take_all();
+            drop(state);
+            contain::wake_all(woken);
+            return seen;
+        }
+    }
+
+    /// The latest value.
+    pub fn borrow(&self) -> Arc<T> {
+        Arc::clone(&lock(&self.shared).value)
+    }
+
+    /// A receiver, for which the latest value counts as seen.
+    pub fn subscribe(&self) -> Receiver<T> {
+        let mut state = lock(&self.shared);
+        let (key, seen) = (state.receivers.add(), state.version);
+        Receiver { shared: Arc::clone(&self.shared), key, seen }
+    }
+
+    /// Receivers there are.
+    pub fn receiver_count(&self) -> usize {
+        lock(&self.shared).receivers.count()
+    }
+
+    /// Whether there is no receiver.
+    pub fn is_closed(&self) -> bool {
+        self.receiver_count() == 0
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        lock(&self.shared).senders += 1;
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.shared);
+        state.senders -= 1;
+        let woken = if state.senders == 0 { state.receivers.take_all() } else { Vec::new() };
+        drop(state);
+        contain::wake_all(woken);
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("receivers", &self.receiver_count()).finish()
+    }
+}
+
+/// The receiving end. A clone has seen what the original has seen.
+pub struct Receiver<T> {
+    shared: Shared<T>,
+    key: Key,
+    /// The version that was seen last.
+    seen: u64,
+}
+
+impl<T> Receiver<T> {
+    /// The latest value, which stays unseen if it was.
+    pub fn borrow(&self) -> Arc<T> {
+        Arc::clone(&lock(&self.shared).value)
+    }
+
+    /// The latest value, which is seen from here on.
+    pub fn borrow_and_update(&mut self) -> Arc<T> {
+        let state = lock(&self.shared);
+        self.seen = state.version;
+        Arc::clone(&state.value)
+    }
+
+    /// Whether there is a value that was not seen.
+    ///
+    /// # Errors
+    /// When there is none, and every sender is gone.
+    pub fn has_changed(&self) -> Result<bool, RecvError> {
+        let state = lock(&self.shared);
+        match state.version != self.seen {
+            false if state.senders == 0 => Err(RecvError),
+            changed => Ok(changed),
+        }
+    }
+
+    /// Waits for a value that was not seen, which is seen from here on.
+    ///
+    /// # Errors
+    /// When every sender is gone, and the last value was seen.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: what was not seen stays unseen.
+    pub async fn changed(&mut self) -> Result<(), RecvError> {
+        poll_fn(|cx| self.poll_changed(cx)).await
+    }
+
+    /// As [`changed`](Self::changed), for hand-written futures.
+    ///
+    /// # Errors
+    /// As [`changed`](Self::changed).
+    pub fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RecvError>> {
+        let progress = ready!(coop::poll_proceed(cx));
+        let shared = Arc::clone(&self.shared);
+        let mut state = lock(&shared);
+        if !self.is_ready(&state) {
+            if state.receivers.knows(self.key, cx.waker()) {
+                return Poll::Pending;
+            }
+            drop(state);
+            let waker = cx.waker().clone();
+            state = lock(&shared);
+            if !self.is_ready(&state) {
+                let before = state.receivers.register(self.key, waker);
+                drop(state);
+                contain::discard(before);
+                return Poll::Pending;
+            }
+        }
+        let changed = state.version != self.seen;
+        self.seen = state.version;
+        drop(state);
+        progress.made();
+        Poll::Ready(if changed { Ok(()) } else { Err(RecvError) })
+    }
+
+    fn is_ready(&self, state: &State<T>) -> bool {
+        state.version != self.seen || state.senders == 0
+    }
+
+    /// Waits until the latest value, seen or not, is as `wanted` says.
+    ///
+    /// # Errors
+    /// When every sender is gone, and the last value is not.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the values that were looked at count as seen.
+    pub async fn wait_for(
+        &mut self,
+        mut wanted: impl FnMut(&T) -> bool,
+    ) -> Result<Arc<T>, RecvError> {
+        loop {
+            let value = self.borrow_and_update();
+            if wanted(&value) {
+                return Ok(value);
+            }
+            self.changed().await?;
+        }
+    }
+
+    /// As [`changed`](Self::changed), for a plain thread, which sleeps until then, for `timeout` at
+    /// most if there is one; whether there is a new value.
+    ///
+    /// # Errors
+    /// As [`changed`](Self::changed).
+    ///
+    /// # Panics
+    /// On the thread of a runtime.
+    pub fn changed_blocking(&mut self, timeout: Option<Duration>) -> Result<bool, RecvError> {
+        match blocking::wait(timeout, |cx| self.poll_changed(cx)) {
+            Some(changed) => changed.map(|()| true),
+            None => Ok(false),
+        }
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Self {
+        let key = lock(&self.shared).receivers.add();
+        Self { shared: Arc::clone(&self.shared), key, seen: self.seen }
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        let own = lock(&self.shared).receivers.remove(self.key);
+        contain::discard(own);
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").field("seen", &self.seen).finish()
+    }
+}

@@ -4,7 +4,7 @@
 
 mod support;
 
-use lastout::supervisor::{Cause, Ending, Failure, Phase};
+use lastout::supervisor::{Cause, Ending, Failure, Phase, Thread};
 use lastout::{Report, Restart, Supervisor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -193,4 +193,43 @@ fn a_stop_does_not_wait_for_a_start_or_a_pause() {
         handle.stop();
         assert!(running.join().unwrap().is_clean());
     }
+}
+
+/// Runs one service of this policy whose body gives this, beside a member that runs.
+fn ends(policy: Restart, body: fn() -> Result<(), Failure>) -> Report {
+    let book = Book::default();
+    let start = move || async move { Ok(Thread::spawn("it", move |_| body())?) };
+    let supervisor = Supervisor::builder()
+        .last("other", Fake::new("other", &book))
+        .service("it", policy, start)
+        .build()
+        .unwrap();
+    supervisor.run_blocking()
+}
+
+#[test]
+fn one_that_ends_without_a_failure_is_done_and_all_done_is_the_end() {
+    for policy in [quick(2), Restart::once(), Restart::never()] {
+        let report = ends(policy, || Ok(()));
+        assert_eq!(report.cause, Cause::Done);
+        assert_eq!((report.members[0].restarts, report.exit_code()), (0, 0));
+        assert!(report.members[0].failures.is_empty());
+        assert_eq!(report.members[1].ending, Ending::Drained);
+    }
+}
+
+#[test]
+fn one_that_runs_always_is_started_again_also_after_an_end() {
+    let always = Restart::always().backoff(Duration::from_millis(1), Duration::from_millis(2));
+    let report = ends(always.limit(3, GENEROUS), || Ok(()));
+    assert_eq!(report.cause, Cause::Failed("it".into()));
+    assert_eq!(report.members[0].restarts, 3);
+}
+
+#[test]
+fn one_that_runs_once_fails_alone_and_the_report_says_so() {
+    let report = ends(Restart::once(), || Err("no".into()));
+    assert_eq!(report.cause, Cause::Done);
+    assert!(report.members[0].failed_for_good);
+    assert_eq!((report.members[0].failures.len(), report.exit_code()), (1, 2));
 }

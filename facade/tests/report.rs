@@ -46,7 +46,7 @@ fn the_table_has_a_line_for_each_member() {
     let text = report().to_string();
     let lines: Vec<_> = text.lines().collect();
     assert!(lines[0].starts_with("member  end      ended     forced      left behind  time"));
-    assert!(lines[1].starts_with("leaky   drained  2 jobs    1 browsers  -            "));
+    assert!(lines[1].starts_with("leaky   forced   2 jobs    1 browsers  -            "));
     assert!(lines[2].starts_with("fine    drained  5 things  -           -            "));
     assert_eq!(lines[3], "sum off: leaky: accepted = ended: 3 ≠ 2");
     assert_eq!(lines[4], "left behind: nothing");

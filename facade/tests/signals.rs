@@ -10,7 +10,7 @@ use lastout::supervisor::Cause;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
-use support::{Book, Does, Fake, GENEROUS};
+use support::{Book, Does, Fake, GENEROUS, wait_until};
 
 /// What the child does; not set in the parent.
 const CHILD: &str = "LASTOUT_TEST_CHILD";
@@ -21,6 +21,9 @@ fn child() {
     let Ok(does) = std::env::var(CHILD) else {
         return;
     };
+    if does == "early" {
+        return;
+    }
     let does = if does == "hangs" { Does::Hangs } else { Does::Ends };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let report = runtime.block_on(async {
@@ -58,6 +61,22 @@ fn child() {
     say(&format!("exit {}", report.exit_code()));
 }
 
+/// The child: signals that come after the build and before the run.
+#[test]
+fn early_child() {
+    if std::env::var(CHILD).as_deref() != Ok("early") {
+        return;
+    }
+    let book = Book::default();
+    let member = Fake::new("it", &book);
+    let supervisor = Supervisor::builder().until_signal().member("it", member).build().unwrap();
+    let handle = supervisor.handle();
+    say("built");
+    wait_until(|| handle.is_stopping(), |stopping| *stopping);
+    let report = supervisor.run_blocking();
+    say(&format!("{} cause {}", book.lines().join(" "), report.cause));
+}
+
 /// Past the capture of the test harness.
 fn say(line: &str) {
     let mut out = std::io::stdout();
@@ -73,7 +92,7 @@ struct Running {
 impl Running {
     fn start(does: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["child", "--exact", "--nocapture"])
+            .args([if does == "early" { "early_child" } else { "child" }, "--exact", "--nocapture"])
             .env(CHILD, does)
             .stdout(Stdio::piped())
             .spawn()
@@ -137,7 +156,16 @@ fn the_second_signal_forces_whichever_it_is() {
         child.expect(&format!("cause {name}"));
         child.expect("ending forced");
         child.expect("failures 0");
-        child.expect("exit 0");
+        child.expect("exit 3");
         child.finish();
     }
+}
+
+#[test]
+fn a_signal_before_the_run_ends_it_and_not_the_process() {
+    let mut child = Running::start("early");
+    child.expect("built");
+    child.send(Signal::TERM);
+    child.expect("drain it drop it cause SIGTERM came");
+    child.finish();
 }

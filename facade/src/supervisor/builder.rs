@@ -2,9 +2,13 @@
 
 use crate::supervisor::drain::{Drain, Failure};
 use crate::supervisor::error::{BuildError, BuildReason};
-use crate::supervisor::member::{Member, Service};
+use crate::supervisor::member::{Member, Service, Start};
 use crate::supervisor::owner::Supervisor;
 use crate::supervisor::restart::Restart;
+#[cfg(feature = "signals")]
+use crate::supervisor::signals::Signals;
+#[cfg(feature = "signals")]
+use crate::supervisor::stop::Stop;
 use crate::supervisor::{IntoDrain, Limits};
 use std::future::Future;
 use std::sync::Arc;
@@ -16,7 +20,11 @@ use std::time::Duration;
 pub struct Builder {
     members: Vec<Member>,
     deadline: Duration,
+    start_within: Duration,
+    group: Option<usize>,
     limits: Limits,
+    #[cfg(feature = "signals")]
+    until_signal: bool,
 }
 
 impl Default for Builder {
@@ -24,7 +32,11 @@ impl Default for Builder {
         Self {
             members: Vec::new(),
             deadline: Duration::from_secs(10),
+            start_within: Duration::from_secs(30),
+            group: None,
             limits: Limits { grace: Duration::from_secs(1), total: Duration::MAX },
+            #[cfg(feature = "signals")]
+            until_signal: false,
         }
     }
 }
@@ -36,6 +48,13 @@ impl Builder {
         self
     }
 
+    /// How long a start of each service that is added after this call may take. One that takes longer is
+    /// dropped, and counts as a failure. Default 30 s.
+    pub fn start_within(mut self, time: Duration) -> Self {
+        self.start_within = time;
+        self
+    }
+
     /// How long past its deadline a drain may return before it is dropped, and how long a forced end
     /// may take. Default 1 s.
     pub fn grace(mut self, grace: Duration) -> Self {
@@ -43,18 +62,61 @@ impl Builder {
         self
     }
 
-    /// Bounds all deadlines together: what an init system or an orchestrator gives before it kills.
-    /// Members whose turn comes after it are forced. Default: no bound.
+    /// Bounds the whole end: what an init system or an orchestrator gives before it kills. The report is
+    /// there when this time is over, whatever the members do. A quarter of it, and at most two graces, is
+    /// kept for force: members whose turn comes in that part are forced at once, and each gets its share
+    /// of what is left. Default: no bound.
     pub fn total(mut self, total: Duration) -> Self {
         self.limits.total = total;
         self
     }
 
-    /// Adds something that runs already. Should it fail, everything is ended.
+    /// Ends everything when SIGINT or SIGTERM comes, from the build on: a signal that comes before the run
+    /// ends the run at its start. A second signal forces, and at a third nothing is waited for.
+    ///
+    /// This changes the whole process: neither signal ends it any more.
+    #[cfg(feature = "signals")]
+    pub fn until_signal(mut self) -> Self {
+        self.until_signal = true;
+        self
+    }
+
+    /// Adds something that runs already. When it fails, everything is ended; when it ends without a
+    /// failure, it is done, and the others go on.
     pub fn member(mut self, name: impl Into<String>, member: impl IntoDrain) -> Self {
         let instance = Arc::from(member.into_drain());
-        self.members.push(Member::running(name.into(), self.deadline, instance));
+        let mut member = Member::running(name.into(), self.deadline, instance);
+        member.group = self.group;
+        self.members.push(member);
         self
+    }
+
+    /// Adds members that do not lean on each other: they end at the same time. Their services are started
+    /// one after the other all the same. A group inside of a group is part of it.
+    ///
+    /// ```
+    /// use lastout::Supervisor;
+    /// use lastout::supervisor::Thread;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wait = |stopping: lastout::supervisor::Stopping| {
+    ///     stopping.asked_blocking();
+    ///     Ok(())
+    /// };
+    /// let (mail, search) = (Thread::spawn("mail", wait)?, Thread::spawn("search", wait)?);
+    /// let supervisor = Supervisor::builder()
+    ///     .group(|group| group.member("mail", mail).member("search", search))
+    ///     .build()?;
+    /// assert!(supervisor.shutdown_blocking().is_clean());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn group(mut self, add: impl FnOnce(Self) -> Self) -> Self {
+        let outer = self.group;
+        self.group.get_or_insert(self.members.len());
+        let mut added = add(self);
+        added.group = outer;
+        added
     }
 
     /// Adds something that ends after all members, whenever they were added: what they need in order
@@ -69,9 +131,9 @@ impl Builder {
 
     /// Adds a service that the supervisor starts itself, and starts again by `policy` when it fails.
     ///
-    /// Services are started one after the other, in the order in which they were added. A start that
-    /// returns an error counts as a failure. A start is dropped when everything is to end: it must
-    /// leave nothing behind then.
+    /// Services are started one after the other, in the order in which they were added, each on a thread
+    /// of its own. A start that returns an error, panics or takes too long counts as a failure. A start is
+    /// dropped when everything is to end: it must leave nothing behind then.
     pub fn service<S, F, T>(self, name: impl Into<String>, policy: Restart, start: S) -> Self
     where
         S: Fn() -> F + Send + Sync + 'static,
@@ -85,25 +147,23 @@ impl Builder {
                 Ok(Arc::<dyn Drain>::from(started.into_drain()))
             })
         };
-        let service = Service { policy, start: Box::new(start) };
-        self.add(Member::service, name.into(), service)
+        self.push_service(name.into(), policy, Box::new(start))
     }
 
-    fn add(
-        mut self,
-        make: impl FnOnce(String, Duration, Service) -> Member,
-        name: String,
-        service: Service,
-    ) -> Self {
-        self.members.push(make(name, self.deadline, service));
+    fn push_service(mut self, name: String, policy: Restart, start: Box<Start>) -> Self {
+        let service = Service { policy, start, start_within: self.start_within };
+        let mut member = Member::service(name, self.deadline, service);
+        member.group = self.group;
+        self.members.push(member);
         self
     }
 
-    /// Checks the names.
+    /// Checks the names, and begins to listen for signals if it was asked to.
     ///
     /// # Errors
     ///
-    /// When two members have the same name, or one has none. The builder comes back.
+    /// When two members have the same name, one has none, or the system refuses to listen for signals. The
+    /// builder comes back.
     pub fn build(self) -> Result<Supervisor, BuildError> {
         let mut names: Vec<&str> = self.members.iter().map(|member| &*member.name).collect();
         names.sort_unstable();
@@ -115,7 +175,27 @@ impl Builder {
         };
         match reason {
             Some(reason) => Err(BuildError::new(reason, self)),
-            None => Ok(Supervisor::new(self.members, self.limits)),
+            None => self.listen(),
         }
+    }
+
+    #[cfg(feature = "signals")]
+    fn listen(self) -> Result<Supervisor, BuildError> {
+        let stop = Arc::<Stop>::default();
+        let signals = match self.until_signal {
+            true => match Signals::listen(Arc::clone(&stop)) {
+                Ok(signals) => Some(signals),
+                Err(error) => {
+                    return Err(BuildError::new(BuildReason::Signals(error.to_string()), self));
+                }
+            },
+            false => None,
+        };
+        Ok(Supervisor::new(self.members, self.limits, stop).hears(signals))
+    }
+
+    #[cfg(not(feature = "signals"))]
+    fn listen(self) -> Result<Supervisor, BuildError> {
+        Ok(Supervisor::new(self.members, self.limits, Arc::default()))
     }
 }

@@ -1,4 +1,4 @@
-//! Time and turns for the one body of code behind both forms: a parked thread, or tokio.
+//! Time and turns of the one thread on which a supervisor runs: parked until something happens.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,56 +6,45 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-/// Who wakes a wait for a time.
+/// The time of the thread on which the supervisor runs, and the runtime that its members use.
 #[derive(Debug, Clone)]
-pub(crate) enum Clock {
-    /// [`block_on`], on the thread that runs it.
-    Thread(Arc<Alarm>),
-    /// The timers of the tokio runtime that polls.
+pub(crate) struct Clock {
+    alarm: Arc<Alarm>,
     #[cfg(feature = "tokio")]
-    Tokio,
+    runtime: Option<tokio::runtime::Handle>,
 }
 
 impl Clock {
-    /// Whether the thread may be blocked by a member.
-    pub(crate) fn may_block(&self) -> bool {
-        match self {
-            Self::Thread(_) => true,
-            #[cfg(feature = "tokio")]
-            Self::Tokio => false,
-        }
-    }
-
     /// Resolves at `at`, never before.
     pub(crate) fn at(&self, at: Instant) -> Sleep {
-        match self {
-            Self::Thread(alarm) => Sleep::Thread(at, Arc::clone(alarm)),
-            #[cfg(feature = "tokio")]
-            Self::Tokio => Sleep::Tokio(Box::pin(tokio::time::sleep_until(at.into()))),
+        Sleep { at, alarm: Arc::clone(&self.alarm) }
+    }
+
+    /// Runs a future of a member on the thread at hand, inside of the runtime.
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
+        #[cfg(feature = "tokio")]
+        if let Some(runtime) = &self.runtime {
+            return runtime.block_on(future);
         }
+        run(&Arc::default(), future)
     }
 }
 
 /// A wait for a time.
-pub(crate) enum Sleep {
-    Thread(Instant, Arc<Alarm>),
-    #[cfg(feature = "tokio")]
-    Tokio(Pin<Box<tokio::time::Sleep>>),
+pub(crate) struct Sleep {
+    at: Instant,
+    alarm: Arc<Alarm>,
 }
 
 impl Future for Sleep {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<()> {
-        match &mut *self {
-            Self::Thread(at, _) if Instant::now() >= *at => Poll::Ready(()),
-            Self::Thread(at, alarm) => {
-                alarm.ask(*at);
-                Poll::Pending
-            }
-            #[cfg(feature = "tokio")]
-            Self::Tokio(sleep) => sleep.as_mut().poll(_cx),
+    fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<()> {
+        if Instant::now() >= self.at {
+            return Poll::Ready(());
         }
+        self.alarm.ask(self.at);
+        Poll::Pending
     }
 }
 
@@ -106,12 +95,24 @@ impl Wake for Alarm {
     }
 }
 
-/// Runs a future on this thread, without any runtime; its waits for time come from the clock it is given.
+/// Runs a future on this thread; its waits for time come from the clock it is given. Where there is a
+/// runtime, the future is polled inside of it, and does not depend on its turns.
 pub(crate) fn block_on<F: Future>(make: impl FnOnce(Clock) -> F) -> F::Output {
     let alarm = Arc::new(Alarm::default());
-    let waker = Waker::from(Arc::clone(&alarm));
+    #[cfg(feature = "tokio")]
+    let runtime = tokio::runtime::Handle::try_current().ok();
+    let clock = Clock {
+        alarm: Arc::clone(&alarm),
+        #[cfg(feature = "tokio")]
+        runtime,
+    };
+    run(&alarm, make(clock))
+}
+
+fn run<F: Future>(alarm: &Arc<Alarm>, future: F) -> F::Output {
+    let waker = Waker::from(Arc::clone(alarm));
     let mut cx = Context::from_waker(&waker);
-    let mut future = std::pin::pin!(make(Clock::Thread(Arc::clone(&alarm))));
+    let mut future = std::pin::pin!(future);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
             return output;

@@ -15,15 +15,17 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 /// The future of [`Drain::drain`] and [`Drain::force`].
 pub type DrainFuture<'a> = Pin<Box<dyn Future<Output = Drained> + Send + 'a>>;
 
-/// The future of [`Drain::failed`].
-pub type FailedFuture<'a> = Pin<Box<dyn Future<Output = Failure> + Send + 'a>>;
+/// The future of [`Drain::ended`].
+pub type EndedFuture<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>>;
 
 /// Something that ends by a deadline and says what became of it.
 ///
-/// Only [`drain`](Self::drain) is required. The supervisor may drop the future of a drain, when a
-/// second signal came or when it overran its deadline, and then calls [`force`](Self::force): a drain
-/// that was dropped half way must leave a state that `force` can end. Both may be called again after
-/// they have ended, and then find nothing left to do.
+/// Only [`drain`](Self::drain) is required. It is polled on a thread of its own, inside of the runtime of
+/// the supervisor if there is one, and so is the destructor: one that blocks holds up nobody. When a
+/// second signal comes, or when the drain overruns its deadline, its future is dropped, and
+/// [`force`](Self::force) is called: a drain that was dropped half way must leave a state that `force` can
+/// end. A drain that blocks its thread is not dropped; `force` is then called beside it. Both may be called
+/// again after they have ended, and then find nothing left to do.
 ///
 /// ```
 /// use lastout::supervisor::{Drained, DrainFuture, Until};
@@ -48,8 +50,9 @@ pub trait Drain: Send + Sync + 'static {
         self.drain(until)
     }
 
-    /// Resolves when the service has failed by itself. The default never does.
-    fn failed(&self) -> FailedFuture<'_> {
+    /// Resolves when it has ended by itself: with `Ok` when its work is done, with the failure when it
+    /// is not. The default never does. It is polled between those of the other members, and must not block.
+    fn ended(&self) -> EndedFuture<'_> {
         Box::pin(pending())
     }
 
@@ -68,8 +71,8 @@ impl<T: Drain + ?Sized> Drain for Arc<T> {
         (**self).force(until)
     }
 
-    fn failed(&self) -> FailedFuture<'_> {
-        (**self).failed()
+    fn ended(&self) -> EndedFuture<'_> {
+        (**self).ended()
     }
 
     fn stats(&self) -> Counters {
@@ -86,8 +89,8 @@ impl<T: Drain + ?Sized> Drain for Box<T> {
         (**self).force(until)
     }
 
-    fn failed(&self) -> FailedFuture<'_> {
-        (**self).failed()
+    fn ended(&self) -> EndedFuture<'_> {
+        (**self).ended()
     }
 
     fn stats(&self) -> Counters {
@@ -95,16 +98,15 @@ impl<T: Drain + ?Sized> Drain for Box<T> {
     }
 }
 
-/// How long an end may take, and whether it may block the thread that asks for it.
+/// How long an end may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Until {
     deadline: Instant,
-    may_block: bool,
 }
 
 impl Until {
-    pub(crate) fn new(deadline: Instant, may_block: bool) -> Self {
-        Self { deadline, may_block }
+    pub(crate) fn new(deadline: Instant) -> Self {
+        Self { deadline }
     }
 
     /// When the drain should have returned.
@@ -115,12 +117,6 @@ impl Until {
     /// The time from now to the deadline; zero after it.
     pub fn remaining(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
-    }
-
-    /// Whether nothing else runs on this thread: a blocking form of the supervisor is at work, there
-    /// may be no runtime, and a call that blocks until the deadline is the right one.
-    pub fn may_block(&self) -> bool {
-        self.may_block
     }
 }
 

@@ -1,6 +1,8 @@
 //! What can go wrong before a supervisor runs.
 
 use crate::supervisor::Builder;
+use crate::supervisor::contain::{call, discard};
+use crate::supervisor::drain::Failure;
 use std::error::Error;
 use std::fmt;
 
@@ -20,6 +22,8 @@ pub enum BuildReason {
     EmptyName,
     /// Two members have the same name.
     SameName(String),
+    /// The system refuses to listen for signals, with its reason.
+    Signals(String),
 }
 
 impl BuildError {
@@ -44,6 +48,9 @@ impl fmt::Display for BuildError {
             BuildReason::EmptyName => f.write_str("build the supervisor: a member has no name"),
             BuildReason::SameName(name) => {
                 write!(f, "build the supervisor: two members are called {name:?}")
+            }
+            BuildReason::Signals(reason) => {
+                write!(f, "build the supervisor: listening for SIGINT and SIGTERM failed: {reason}")
             }
         }
     }
@@ -84,6 +91,13 @@ impl Error for SignalError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.source)
     }
+}
+
+/// What a failure says. Its text and its destructor are code of a member.
+pub(crate) fn say(failure: Failure) -> String {
+    let said = call(|| chain(&*failure));
+    discard(failure);
+    said.unwrap_or_else(|panic| format!("an error whose text panicked: {panic}"))
 }
 
 /// An error and its sources, as one line.

@@ -26,10 +26,15 @@ impl Handle {
         self.shared.stop.raise(Level::Force);
     }
 
-    /// As a signal does: the first call stops, the next one forces. For programs that listen for
-    /// signals in their own way.
+    /// As a signal does: the first call stops, the next one forces, and after the third nothing is waited
+    /// for. For programs that listen for signals in their own way.
     pub fn stop_or_force(&self) {
         self.shared.stop.step();
+    }
+
+    /// Waits for nothing any more: the report is there at once, and names what has not ended.
+    pub fn abandon(&self) {
+        self.shared.stop.raise(Level::Abandon);
     }
 
     /// Whether everything is being ended, or has ended.

@@ -1,9 +1,10 @@
 //! One supervised thing: its present instance, what became of the earlier ones, what it counted.
 
-use crate::supervisor::contain::{Boxed, discard};
+use crate::supervisor::contain::{Boxed, call, discard};
 use crate::supervisor::drain::{Drain, Drained, Failure};
 use crate::supervisor::restart::Restart;
 use crate::supervisor::stats::{Counters, MemberStats, Phase};
+use crate::supervisor::stop::{Level, Stop};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,6 +21,8 @@ pub(crate) struct Member {
     pub(crate) deadline: Duration,
     /// Whether it ends after all others, whenever it was added.
     pub(crate) is_last: bool,
+    /// Neighbours with the same number end at the same time.
+    pub(crate) group: Option<usize>,
     pub(crate) service: Option<Service>,
     state: Mutex<State>,
 }
@@ -28,16 +31,30 @@ pub(crate) struct Member {
 pub(crate) struct Service {
     pub(crate) policy: Restart,
     pub(crate) start: Box<Start>,
+    /// How long a start may take.
+    pub(crate) start_within: Duration,
+}
+
+/// Held by a start until it is over, or was dropped.
+pub(crate) struct Starting(Arc<Stop>);
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.0.raise(Level::Drain);
+    }
 }
 
 struct State {
     phase: Phase,
     restarts: u32,
     instance: Option<Arc<dyn Drain>>,
+    /// The last start, which is over when this is raised.
+    start: Option<Arc<Stop>>,
     /// Of the instances that have ended.
     past: Counters,
     drained: Drained,
     failures: Vec<String>,
+    failed_for_good: bool,
 }
 
 impl Member {
@@ -60,11 +77,13 @@ impl Member {
             phase,
             restarts: 0,
             instance,
+            start: None,
             past: Counters::new(),
             drained: Drained::new(),
             failures: Vec::new(),
+            failed_for_good: false,
         };
-        Self { name, deadline, is_last: false, service, state: Mutex::new(state) }
+        Self { name, deadline, is_last: false, group: None, service, state: Mutex::new(state) }
     }
 
     pub(crate) fn enter(&self, phase: Phase) {
@@ -73,6 +92,21 @@ impl Member {
 
     pub(crate) fn instance(&self) -> Option<Arc<dyn Drain>> {
         self.lock().instance.clone()
+    }
+
+    /// A start begins.
+    pub(crate) fn starting(&self) -> Starting {
+        let over = Arc::new(Stop::default());
+        self.lock().start = Some(Arc::clone(&over));
+        Starting(over)
+    }
+
+    /// Resolves when no start is under way.
+    pub(crate) async fn start_is_over(&self) {
+        let start = self.lock().start.clone();
+        if let Some(start) = start {
+            start.reached(Level::Drain).await;
+        }
     }
 
     /// A new instance runs. `again` when there was one before.
@@ -92,20 +126,28 @@ impl Member {
         state.failures.push(failure);
     }
 
-    /// The present instance has ended: its counts and what it drained stay.
-    pub(crate) fn ended(&self, drained: Drained) {
-        let Some(instance) = self.instance() else {
-            return;
-        };
-        let counters = stats_of(&*instance);
-        let gone = {
-            let mut state = self.lock();
-            state.past = std::mem::take(&mut state.past).and(counters);
-            state.drained = std::mem::take(&mut state.drained).and(drained);
-            state.instance.take()
-        };
+    /// Whether there is an instance.
+    pub(crate) fn is_there(&self) -> bool {
+        self.lock().instance.is_some()
+    }
+
+    /// The instance has ended: its counts and what it drained stay.
+    pub(crate) fn ended(&self, drained: Drained, counters: Counters) {
+        let mut state = self.lock();
+        state.past = std::mem::take(&mut state.past).and(counters);
+        state.drained = std::mem::take(&mut state.drained).and(drained);
+    }
+
+    /// The member itself is left behind, and why.
+    pub(crate) fn left(&self, reason: impl fmt::Display) {
+        let mut state = self.lock();
+        state.drained = std::mem::take(&mut state.drained).left(&self.name, reason);
+    }
+
+    /// Drops its hold of the instance, on this thread.
+    pub(crate) fn release(&self) {
+        let gone = self.lock().instance.take();
         discard(gone);
-        discard(instance);
     }
 
     pub(crate) fn stats(&self) -> MemberStats {
@@ -114,33 +156,41 @@ impl Member {
             let state = self.lock();
             (state.instance.clone(), state.past.clone(), state.phase, state.restarts)
         };
-        let now = instance.map_or_else(Counters::new, |instance| stats_of(&*instance));
+        let now = instance.map_or_else(Counters::new, |instance| {
+            let now = call(|| instance.stats()).unwrap_or_default();
+            discard(instance);
+            now
+        });
         MemberStats { name: self.name.clone(), phase, restarts, counters: past.and(now) }
+    }
+
+    /// As [`stats`](Self::stats), of the instances that have ended.
+    pub(crate) fn past(&self) -> MemberStats {
+        let state = self.lock();
+        let (phase, restarts, counters) = (state.phase, state.restarts, state.past.clone());
+        MemberStats { name: self.name.clone(), phase, restarts, counters }
     }
 
     pub(crate) fn drained(&self) -> Drained {
         self.lock().drained.clone()
     }
 
-    pub(crate) fn failures(&self) -> Vec<String> {
-        self.lock().failures.clone()
+    /// It failed, and is not started again.
+    pub(crate) fn fails_for_good(&self) {
+        self.lock().failed_for_good = true;
     }
 
-    /// Drops the instance, on behalf of a supervisor that was dropped.
-    pub(crate) fn abandon(&self) {
-        let gone = self.lock().instance.take();
-        discard(gone);
+    pub(crate) fn failed_for_good(&self) -> bool {
+        self.lock().failed_for_good
+    }
+
+    pub(crate) fn failures(&self) -> Vec<String> {
+        self.lock().failures.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A panic in a member's `stats` counts nothing, and goes no further.
-fn stats_of(instance: &dyn Drain) -> Counters {
-    let ask = std::panic::AssertUnwindSafe(|| instance.stats());
-    std::panic::catch_unwind(ask).unwrap_or_default()
 }
 
 impl fmt::Debug for Member {

@@ -1,15 +1,17 @@
 //! The supervisor: owns what a program started, and ends it in order.
 //!
 //! ```text
-//!   builder ── build ──► running ── stop, signal, a member given up ──► draining ──► Report
-//!                                                  └── second signal, force ──┘
+//!   builder ── build ──► running ── stop, signal, a member given up, all done ──► draining ──► Report
+//!                                      second signal: force · third signal: nothing is waited for
 //! ```
 //!
-//! One future does everything: it starts the services, watches all members, and ends them. It knows no
-//! runtime; the two forms only lend it a thread and a clock. Members are code of somebody else's: their
-//! panics end where they are called, and no lock is held while they run.
+//! One future does everything: it starts the services, watches all members, and ends them. It is polled
+//! on a thread that only it uses, so that nothing else can keep it from a deadline. Members are code of
+//! others: their starts, ends and destructors run on threads of their own, which are left behind when they
+//! do not return; their panics end where they are called; no lock is held while they run.
 
 mod adapt;
+mod apart;
 mod builder;
 mod clock;
 mod contain;
@@ -21,7 +23,7 @@ mod member;
 pub(crate) mod owner;
 pub(crate) mod report;
 pub(crate) mod restart;
-#[cfg(feature = "tokio")]
+#[cfg(feature = "signals")]
 mod signals;
 mod stats;
 mod stop;
@@ -31,15 +33,17 @@ mod table;
 mod task;
 mod tend;
 mod thread;
+mod tracker;
+mod waiters;
 
 use member::Member;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use stop::Stop;
 
 pub use adapt::IntoDrain;
 pub use builder::Builder;
-pub use drain::{DrainFuture, Drained, FailedFuture, Failure, Left, Tally, Until};
+pub use drain::{DrainFuture, Drained, EndedFuture, Failure, Left, Tally, Until};
 #[cfg(feature = "tokio")]
 pub use error::SignalError;
 pub use error::{BuildError, BuildReason};
@@ -50,15 +54,14 @@ pub use stopping::Stopping;
 #[cfg(feature = "tokio")]
 pub use task::Task;
 pub use thread::Thread;
+pub use tracker::{Tracked, Tracker};
 
 /// What the supervisor and its handles share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) members: Vec<Member>,
     pub(crate) limits: Limits,
-    pub(crate) stop: Stop,
-    /// The first signal that came.
-    signal: Mutex<Option<String>>,
+    pub(crate) stop: Arc<Stop>,
 }
 
 /// What holds for all members.
@@ -74,18 +77,24 @@ impl Shared {
         Stats { members }
     }
 
-    /// A signal came: the first one drains, the next one forces.
-    #[cfg(feature = "tokio")]
-    fn signalled(&self, name: &str) {
-        self.signal
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert_with(|| name.to_owned());
-        self.stop.step();
+    /// The members by their places, in the order in which they end: those of one stage at the same time.
+    fn stages(&self) -> Vec<Vec<usize>> {
+        let places = (0..self.members.len()).rev();
+        let (last, others): (Vec<_>, Vec<_>) = places.partition(|at| self.members[*at].is_last);
+        let mut stages: Vec<Vec<usize>> = Vec::new();
+        for at in others.into_iter().chain(last) {
+            let group = self.members[at].group;
+            let same =
+                |stage: &Vec<usize>| group.is_some() && self.members[stage[0]].group == group;
+            match stages.last_mut().filter(|stage| same(stage)) {
+                Some(stage) => stage.push(at),
+                None => stages.push(vec![at]),
+            }
+        }
+        stages
     }
 
     fn cause(&self) -> Cause {
-        let signal = self.signal.lock().unwrap_or_else(PoisonError::into_inner);
-        signal.clone().map_or(Cause::Asked, Cause::Signal)
+        self.stop.signal().map_or(Cause::Asked, |name| Cause::Signal(name.to_owned()))
     }
 }

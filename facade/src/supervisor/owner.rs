@@ -3,22 +3,28 @@
 use crate::supervisor::clock::{self, Clock};
 use crate::supervisor::contain::{Either, race};
 use crate::supervisor::member::Member;
-use crate::supervisor::report::{Cause, Report};
+use crate::supervisor::report::Report;
+#[cfg(feature = "signals")]
+use crate::supervisor::signals::Signals;
 use crate::supervisor::stats::Stats;
 use crate::supervisor::stop::{Level, Stop};
 use crate::supervisor::{Builder, Handle, Limits, Shared, end, tend};
 #[cfg(feature = "tokio")]
-use crate::supervisor::{SignalError, signals};
+use crate::supervisor::{SignalError, apart::on_thread};
+#[cfg(feature = "tokio")]
+use std::sync::PoisonError;
 use std::sync::{Arc, Mutex};
 
 /// Owns what a program started and ends all of it, the last one first.
 ///
-/// A member gets its own deadline; one that fails, hangs or panics holds up nobody longer than that. A
-/// supervisor that is dropped before it has run ends nothing itself: its members are dropped, the last
-/// one first.
+/// A member gets its own deadline; one that fails, hangs, blocks or panics holds up the others no longer
+/// than that. A supervisor that is dropped before it has run ends nothing itself: its members are dropped,
+/// the last one first.
 #[must_use = "a supervisor does nothing until it is run"]
 pub struct Supervisor {
     shared: Arc<Shared>,
+    #[cfg(feature = "signals")]
+    signals: Option<Signals>,
 }
 
 impl Supervisor {
@@ -27,9 +33,13 @@ impl Supervisor {
         Builder::default()
     }
 
-    pub(crate) fn new(members: Vec<Member>, limits: Limits) -> Self {
-        let shared = Shared { members, limits, stop: Stop::default(), signal: Mutex::new(None) };
-        Self { shared: Arc::new(shared) }
+    pub(crate) fn new(members: Vec<Member>, limits: Limits, stop: Arc<Stop>) -> Self {
+        let shared = Shared { members, limits, stop };
+        Self {
+            shared: Arc::new(shared),
+            #[cfg(feature = "signals")]
+            signals: None,
+        }
     }
 
     /// Stops it, forces it and looks at it from elsewhere.
@@ -42,45 +52,54 @@ impl Supervisor {
         self.shared.stats()
     }
 
-    /// Starts the services and tends all members on this thread, until a [`Handle`] stops it or a member
-    /// fails for good; then ends everything. Needs no runtime; members that do need theirs to run on
-    /// other threads.
+    /// Starts the services and tends all members, until a [`Handle`] stops it, a member fails for good, or
+    /// all are done; then ends everything. Blocks the thread.
     ///
-    /// Nothing interrupts a member that blocks this thread longer than its deadline.
+    /// It needs no runtime. Where none is current, the feature `tokio` brings one for the members, which
+    /// ends with this.
     pub fn run_blocking(self) -> Report {
-        clock::block_on(|clock| self.tend_and_end(clock))
+        in_a_runtime(|| clock::block_on(|clock| self.tend_and_end(clock)))
     }
 
-    /// Ends everything now, on this thread. Services that were never started are not started for it.
+    /// Ends everything now. Services that were never started are not started for it. Blocks the thread.
     pub fn shutdown_blocking(self) -> Report {
-        clock::block_on(|clock| self.end(clock))
+        in_a_runtime(|| clock::block_on(|clock| self.end(clock)))
     }
 
-    /// As [`run_blocking`](Self::run_blocking), on a tokio runtime with timers.
+    /// As [`run_blocking`](Self::run_blocking), inside of the tokio runtime at hand. The supervisor itself
+    /// runs on a thread of its own: its deadlines hold even if a member blocks the runtime.
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: when the future is dropped, so are all members that have not ended yet, the
-    /// last one first. Stop it through a [`Handle`] instead.
+    /// Not cancel safe: when the future is dropped, everything is forced to end, and nothing waits for
+    /// that. Stop it through a [`Handle`] instead.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
     #[cfg(feature = "tokio")]
     pub async fn run(self) -> Report {
-        self.tend_and_end(Clock::Tokio).await
+        self.on_a_thread(|supervisor| clock::block_on(|clock| supervisor.tend_and_end(clock))).await
     }
 
-    /// Ends everything now, on a tokio runtime with timers.
+    /// Ends everything now, as [`run`](Self::run) does at its end.
     ///
     /// # Cancel safety
     ///
     /// As for [`run`](Self::run).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
     #[cfg(feature = "tokio")]
     pub async fn shutdown(self) -> Report {
-        self.end(Clock::Tokio).await
+        self.on_a_thread(|supervisor| clock::block_on(|clock| supervisor.end(clock))).await
     }
 
-    /// As [`run`](Self::run), and ends everything when SIGINT or SIGTERM comes; a second signal forces.
+    /// As [`run`](Self::run), and ends everything when SIGINT or SIGTERM comes; a second signal forces, and
+    /// at a third nothing is waited for.
     ///
-    /// This changes the whole process: from the first poll on both signals no longer end it, also after
-    /// this future has ended.
+    /// Signals count from this call on. [`Builder::until_signal`] counts them from the build on.
     ///
     /// # Errors
     ///
@@ -90,28 +109,58 @@ impl Supervisor {
     ///
     /// As for [`run`](Self::run).
     #[cfg(feature = "tokio")]
-    pub async fn run_until_signal(self) -> Result<Report, SignalError> {
-        let mut signals = match signals::Signals::listen() {
-            Ok(signals) => signals,
-            Err(source) => return Err(SignalError::new(source, self)),
-        };
-        let shared = Arc::clone(&self.shared);
-        let listen = async {
-            loop {
-                shared.signalled(signals.next().await);
+    pub fn run_until_signal(mut self) -> impl Future<Output = Result<Report, SignalError>> + Send {
+        let listening = self.listen();
+        async move {
+            match listening {
+                Ok(()) => Ok(self.run().await),
+                Err(source) => Err(SignalError::new(source, self)),
             }
-        };
-        match race(self.run(), listen).await {
-            Either::First(report) => Ok(report),
-            Either::Second(never) => never,
         }
+    }
+
+    /// From then on SIGINT and SIGTERM have stopped this.
+    #[cfg(feature = "signals")]
+    pub(crate) fn hears(mut self, signals: Option<Signals>) -> Self {
+        self.signals = signals;
+        self
+    }
+
+    /// From now on SIGINT and SIGTERM stop this, and no longer end the process.
+    #[cfg(feature = "tokio")]
+    fn listen(&mut self) -> std::io::Result<()> {
+        if self.signals.is_none() {
+            self.signals = Some(Signals::listen(Arc::clone(&self.shared.stop))?);
+        }
+        Ok(())
+    }
+
+    /// Runs on a thread of its own, inside of the runtime at hand.
+    #[cfg(feature = "tokio")]
+    async fn on_a_thread(self, work: impl FnOnce(Self) -> Report + Send + 'static) -> Report {
+        let runtime = tokio::runtime::Handle::current();
+        let shared = Arc::clone(&self.shared);
+        let all = Arc::new(Mutex::new(Some((self, work))));
+        let taken = Arc::clone(&all);
+        let waiting = on_thread("supervisor", move || {
+            let _inside = runtime.enter();
+            let (supervisor, work) = take(&taken).expect("one thread takes it");
+            work(supervisor)
+        });
+        let Some(waiting) = waiting else {
+            // No thread is to be had: this one is blocked instead.
+            let (supervisor, work) = take(&all).expect("no thread has taken it");
+            return work(supervisor);
+        };
+        let _dropped = ForceOnDrop(shared);
+        waiting.await
     }
 
     async fn tend_and_end(self, clock: Clock) -> Report {
         let stopped = self.shared.stop.reached(Level::Drain);
         let cause = match race(stopped, tend::all(&self.shared, &clock)).await {
             Either::First(()) => self.shared.cause(),
-            Either::Second(member) => Cause::Failed(member),
+            Either::Second(cause) => cause,
         };
         self.shared.stop.raise(Level::Drain);
         end::all(&self.shared, &clock, cause).await
@@ -123,13 +172,47 @@ impl Supervisor {
     }
 }
 
+/// Takes what one of two may take.
+#[cfg(feature = "tokio")]
+fn take<T>(all: &Mutex<Option<T>>) -> Option<T> {
+    all.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// The future of a supervisor was dropped: its thread goes on, and ends everything at once.
+#[cfg(feature = "tokio")]
+struct ForceOnDrop(Arc<Shared>);
+
+#[cfg(feature = "tokio")]
+impl Drop for ForceOnDrop {
+    fn drop(&mut self) {
+        self.0.stop.raise(Level::Force);
+    }
+}
+
+/// Runs inside of a runtime, if there can be one.
+fn in_a_runtime<T>(work: impl FnOnce() -> T) -> T {
+    #[cfg(feature = "tokio")]
+    if tokio::runtime::Handle::try_current().is_err()
+        && let Ok(runtime) =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+    {
+        let inside = runtime.enter();
+        let output = work();
+        drop(inside);
+        // Whoever blocks it was named in the report, and is not waited for.
+        runtime.shutdown_background();
+        return output;
+    }
+    work()
+}
+
 impl Drop for Supervisor {
     fn drop(&mut self) {
         // Handles may outlive it: the members must not.
         self.shared.stop.raise(Level::Force);
         let (last, others): (Vec<_>, Vec<_>) =
             self.shared.members.iter().rev().partition(|member| member.is_last);
-        others.into_iter().chain(last).for_each(Member::abandon);
+        others.into_iter().chain(last).for_each(Member::release);
     }
 }
 

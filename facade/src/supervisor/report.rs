@@ -31,6 +31,8 @@ pub enum Cause {
     Signal(String),
     /// A member failed, and its policy allows no further start.
     Failed(String),
+    /// Every member has ended by itself.
+    Done,
 }
 
 /// How a member ended.
@@ -38,13 +40,14 @@ pub enum Cause {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Ending {
-    /// Its drain returned.
+    /// Its drain returned, and ended nothing by force.
     Drained,
-    /// It was told to end at once: a second signal came, its drain overran its deadline, or panicked.
+    /// Something of it was ended by force: by its drain at the deadline, or because it was told to end at
+    /// once after a second signal, an overrun deadline, or a panic.
     Forced,
-    /// It did not return even when it was forced.
+    /// Something of it did not return: its end even when it was forced, its destructor, or its start.
     Stuck,
-    /// There was nothing to end: it was never started, or had failed before.
+    /// There was nothing to end: it was never started, or had ended before.
     Absent,
 }
 
@@ -63,6 +66,8 @@ pub struct MemberReport {
     pub counters: Counters,
     /// How often it was started again.
     pub restarts: u32,
+    /// Whether it failed and was not started again.
+    pub failed_for_good: bool,
     /// Its last failures, oldest first.
     pub failures: Vec<String>,
     /// How long its end took.
@@ -97,13 +102,21 @@ impl Report {
         parts.fold(Counters::new(), Counters::and)
     }
 
-    /// 0 when all is well; 1 when something is left behind or a sum is off; 2 when nothing is, but a
-    /// member had failed for good.
+    /// Whether something was ended by force.
+    pub fn was_forced(&self) -> bool {
+        self.members.iter().any(|member| member.ending == Ending::Forced)
+    }
+
+    /// 0 when all is well; 1 when something is left behind or a sum is off; else 2 when a member had failed
+    /// for good; else 3 when something was ended by force.
     pub fn exit_code(&self) -> u8 {
-        match (self.is_clean(), &self.cause) {
-            (false, _) => 1,
-            (true, Cause::Failed(_)) => 2,
-            (true, _) => 0,
+        let failed = matches!(self.cause, Cause::Failed(_))
+            || self.members.iter().any(|member| member.failed_for_good);
+        match (self.is_clean(), failed, self.was_forced()) {
+            (false, _, _) => 1,
+            (true, true, _) => 2,
+            (true, false, true) => 3,
+            (true, false, false) => 0,
         }
     }
 

@@ -1,12 +1,19 @@
-//! When a failed service is started again: pure, with `now` as an argument.
+//! When a service that has ended is started again: pure, with `now` as an argument.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Whether, when and how often a failed service is started again.
+/// Whether, when and how often a service is started again.
 ///
-/// The pause doubles with each failure inside the window and is forgotten with it. More than `limit`
-/// failures inside the window are given up: the supervisor then ends everything.
+/// | policy | after `Ok` | after a failure |
+/// |---|---|---|
+/// | [`always`](Self::always) | started again | started again |
+/// | [`on_failure`](Self::on_failure) | it is done | started again |
+/// | [`once`](Self::once) | it is done | it is done, and the report says that it failed |
+/// | [`never`](Self::never) | it is done | everything is ended |
+///
+/// The pause doubles with each start inside the window and is forgotten with it. More than `limit`
+/// starts inside the window are given up: the supervisor then ends everything.
 ///
 /// ```
 /// use lastout::Restart;
@@ -20,27 +27,47 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a policy does nothing by itself"]
 pub struct Restart {
+    kind: Kind,
     limit: u32,
     window: Duration,
     first: Duration,
     most: Duration,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Always,
+    OnFailure,
+    Once,
+    Never,
+}
+
 impl Restart {
-    /// A failure is final.
-    pub fn never() -> Self {
-        Self::on_failure().limit(0, Duration::ZERO)
+    /// Started again however it ended, with the pauses and the limit of [`on_failure`](Self::on_failure).
+    pub fn always() -> Self {
+        Self { kind: Kind::Always, ..Self::on_failure() }
     }
 
     /// Started again after 100 ms, doubled up to 10 s, and given up at the sixth failure within a
-    /// minute.
+    /// minute. A service that ends without a failure is done.
     pub fn on_failure() -> Self {
         Self {
+            kind: Kind::OnFailure,
             limit: 5,
             window: Duration::from_secs(60),
             first: Duration::from_millis(100),
             most: Duration::from_secs(10),
         }
+    }
+
+    /// Started once. The others go on, however it ends.
+    pub fn once() -> Self {
+        Self { kind: Kind::Once, ..Self::on_failure() }
+    }
+
+    /// Started once. A failure ends everything.
+    pub fn never() -> Self {
+        Self { kind: Kind::Never, ..Self::on_failure() }
     }
 
     /// The first pause, and the longest. A `most` below `first` counts as `first`.
@@ -50,15 +77,24 @@ impl Restart {
         self
     }
 
-    /// Restarts at most, within any window of this length.
+    /// Starts again at most so many times within any window of this length.
     pub fn limit(mut self, restarts: u32, window: Duration) -> Self {
         self.limit = restarts;
         self.window = window;
         self
     }
+
+    /// Never given up: for a service that outlives an outage of what it leans on.
+    pub fn unlimited(mut self) -> Self {
+        self.limit = u32::MAX;
+        self
+    }
 }
 
-/// The failures of one service that still count.
+/// More starts than these make no pause longer: older ones are forgotten when there is no limit.
+const REMEMBERED: usize = 64;
+
+/// The ends of one service that still count.
 #[derive(Debug, Clone)]
 pub(crate) struct History {
     policy: Restart,
@@ -66,12 +102,14 @@ pub(crate) struct History {
     recent: VecDeque<Instant>,
 }
 
-/// What a failure leads to.
+/// What an end leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// Start again after this pause.
     After(Duration),
-    /// The failures came too often.
+    /// It is not started again, and the others go on.
+    Done,
+    /// Everything is to end.
     GiveUp,
 }
 
@@ -80,12 +118,24 @@ impl History {
         Self { policy, recent: VecDeque::new() }
     }
 
-    /// A failure at `now`; calls come with an ascending `now`.
-    pub(crate) fn failed(&mut self, now: Instant) -> Decision {
+    /// An end at `now`, and whether it was a failure; calls come with an ascending `now`.
+    pub(crate) fn ended(&mut self, failed: bool, now: Instant) -> Decision {
+        match self.policy.kind {
+            Kind::OnFailure | Kind::Never if !failed => Decision::Done,
+            Kind::Once => Decision::Done,
+            Kind::Never => Decision::GiveUp,
+            Kind::Always | Kind::OnFailure => self.again(now),
+        }
+    }
+
+    fn again(&mut self, now: Instant) -> Decision {
         let window = self.policy.window;
         self.recent.retain(|at| now.saturating_duration_since(*at) < window);
         if self.recent.len() >= self.policy.limit as usize {
             return Decision::GiveUp;
+        }
+        if self.policy.limit == u32::MAX && self.recent.len() == REMEMBERED {
+            self.recent.pop_front();
         }
         let doublings = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
         self.recent.push_back(now);
@@ -130,7 +180,7 @@ mod tests {
             for gap in gaps {
                 now += Duration::from_millis(gap);
                 let expected = oracle(&policy, &granted, now);
-                prop_assert_eq!(history.failed(start + now), expected);
+                prop_assert_eq!(history.ended(true, start + now), expected);
                 if expected != Decision::GiveUp {
                     granted.push(now);
                 }
@@ -150,7 +200,7 @@ mod tests {
             let (mut now, mut restarts) = (Duration::ZERO, Vec::new());
             for gap in gaps {
                 now += Duration::from_millis(gap);
-                if let Decision::After(_) = history.failed(start + now) {
+                if let Decision::After(_) = history.ended(true, start + now) {
                     restarts.push(now);
                 }
             }
@@ -164,9 +214,33 @@ mod tests {
     }
 
     #[test]
+    fn each_policy_tells_an_end_from_a_failure() {
+        let decide = |policy: Restart, failed| History::new(policy).ended(failed, Instant::now());
+        let again = Decision::After(Duration::from_millis(100));
+        assert_eq!([false, true].map(|failed| decide(Restart::always(), failed)), [again, again]);
+        let on_failure = [false, true].map(|failed| decide(Restart::on_failure(), failed));
+        assert_eq!(on_failure, [Decision::Done, again]);
+        let once = [false, true].map(|failed| decide(Restart::once(), failed));
+        assert_eq!(once, [Decision::Done, Decision::Done]);
+        let never = [false, true].map(|failed| decide(Restart::never(), failed));
+        assert_eq!(never, [Decision::Done, Decision::GiveUp]);
+    }
+
+    #[test]
+    fn one_without_a_limit_is_never_given_up_and_remembers_little() {
+        let mut history = History::new(Restart::always().unlimited());
+        let now = Instant::now();
+        for _ in 0..1_000 {
+            assert!(matches!(history.ended(true, now), Decision::After(_)));
+        }
+        assert_eq!(history.recent.len(), REMEMBERED);
+        assert_eq!(history.ended(false, now), Decision::After(Duration::from_secs(10)));
+    }
+
+    #[test]
     fn never_gives_up_at_once() {
         let mut history = History::new(Restart::never());
-        assert_eq!(history.failed(Instant::now()), Decision::GiveUp);
+        assert_eq!(history.ended(true, Instant::now()), Decision::GiveUp);
     }
 
     #[test]
@@ -176,7 +250,7 @@ mod tests {
             .limit(u32::MAX, Duration::MAX);
         let (mut history, now) = (History::new(policy), Instant::now());
         for _ in 0..70 {
-            assert_eq!(history.failed(now), Decision::After(Duration::MAX));
+            assert_eq!(history.ended(true, now), Decision::After(Duration::MAX));
         }
     }
 }

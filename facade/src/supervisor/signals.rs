@@ -1,33 +1,37 @@
-//! SIGINT and SIGTERM through tokio.
+//! SIGINT and SIGTERM, heard by a thread that needs no runtime.
 
-use std::future::poll_fn;
+use crate::supervisor::stop::Stop;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals as Heard};
 use std::io;
-use std::task::Poll;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use std::sync::Arc;
 
-/// Listens for both signals.
+/// Listens until it is dropped. The process keeps its handlers: neither signal ends it any more.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
+    handle: Handle,
 }
 
 impl Signals {
-    pub(crate) fn listen() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    /// The name of the next signal. Signals of one kind that come before the next call are one.
-    pub(crate) async fn next(&mut self) -> &'static str {
-        poll_fn(|cx| {
-            if self.interrupt.poll_recv(cx).is_ready() {
-                return Poll::Ready("SIGINT");
+    /// Each signal is one step of `stop`. Signals of one kind that come at once may be one.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one thread that hears signals: it ends with this"
+    )]
+    pub(crate) fn listen(stop: Arc<Stop>) -> io::Result<Self> {
+        let mut signals = Heard::new([SIGINT, SIGTERM])?;
+        let handle = signals.handle();
+        std::thread::Builder::new().name("signals".into()).spawn(move || {
+            for signal in signals.forever() {
+                stop.signalled(if signal == SIGINT { "SIGINT" } else { "SIGTERM" });
             }
-            self.terminate.poll_recv(cx).map(|_| "SIGTERM")
-        })
-        .await
+        })?;
+        Ok(Self { handle })
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.handle.close();
     }
 }

@@ -154,6 +154,8 @@ pub enum Phase {
     BackingOff,
     /// It failed more often than its policy allows.
     GaveUp,
+    /// It has ended by itself, and is not started again.
+    Done,
     /// It is being drained.
     Draining,
     /// It has ended.
@@ -169,6 +171,7 @@ impl fmt::Display for Phase {
             Self::Failing => "failing",
             Self::BackingOff => "backing off",
             Self::GaveUp => "gave up",
+            Self::Done => "done",
             Self::Draining => "draining",
             Self::Ended => "ended",
         })

@@ -1,16 +1,23 @@
-//! The level of a stop: run, drain, force. It only rises.
+//! The level of a stop: run, drain, force, abandon. It only rises.
 
-use std::future::poll_fn;
+use crate::supervisor::contain;
+use crate::supervisor::waiters::{Place, Waiters};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll};
 
 /// How far a stop went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Level {
     #[default]
     Run,
+    /// Each member is asked, and has its deadline.
     Drain,
+    /// Each member is ended at once.
     Force,
+    /// Nothing is waited for any more: what has not ended is left behind.
+    Abandon,
 }
 
 /// The level, and who waits for it.
@@ -22,8 +29,9 @@ pub(crate) struct Stop {
 #[derive(Debug, Default)]
 struct State {
     level: Level,
-    /// Each waker once; woken outside of the lock when the level rises.
-    wakers: Vec<Waker>,
+    /// The first signal that came.
+    signal: Option<&'static str>,
+    waiters: Waiters,
 }
 
 impl Stop {
@@ -36,11 +44,24 @@ impl Stop {
         self.change(|_| level);
     }
 
-    /// One step: from running to draining, from draining to forcing.
+    /// A signal came: one step up.
+    #[cfg(feature = "signals")]
+    pub(crate) fn signalled(&self, name: &'static str) {
+        self.lock().signal.get_or_insert(name);
+        self.step();
+    }
+
+    /// The first signal that came.
+    pub(crate) fn signal(&self) -> Option<&'static str> {
+        self.lock().signal
+    }
+
+    /// One step up.
     pub(crate) fn step(&self) {
         self.change(|level| match level {
             Level::Run => Level::Drain,
-            Level::Drain | Level::Force => Level::Force,
+            Level::Drain => Level::Force,
+            Level::Force | Level::Abandon => Level::Abandon,
         });
     }
 
@@ -52,27 +73,56 @@ impl Stop {
                 return;
             }
             state.level = next;
-            std::mem::take(&mut state.wakers)
+            state.waiters.take()
         };
-        wakers.into_iter().for_each(Waker::wake);
+        contain::wake_all(wakers);
     }
 
-    /// Resolves when the level is at least `level`.
-    pub(crate) async fn reached(&self, level: Level) {
-        poll_fn(|cx| {
-            let mut state = self.lock();
-            if state.level >= level {
-                return Poll::Ready(());
-            }
-            if !state.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                state.wakers.push(cx.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
+    /// Resolves when the level is at least `level`. Dropped, it leaves nothing behind.
+    pub(crate) fn reached(&self, level: Level) -> Reached<'_> {
+        Reached { stop: self, level, place: None }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().waiters.len()
+    }
+}
+
+/// Waits for a level.
+#[derive(Debug)]
+pub(crate) struct Reached<'a> {
+    stop: &'a Stop,
+    level: Level,
+    place: Option<Place>,
+}
+
+impl Future for Reached<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { stop, level, place } = self.get_mut();
+        let waker = cx.waker().clone();
+        let mut state = stop.lock();
+        let (poll, unused) = match state.level >= *level {
+            true => (Poll::Ready(()), Some(waker)),
+            false => (Poll::Pending, state.waiters.wait(place, waker)),
+        };
+        drop(state);
+        drop(unused);
+        poll
+    }
+}
+
+impl Drop for Reached<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            let waker = self.stop.lock().waiters.leave(place);
+            drop(waker);
+        }
     }
 }

@@ -10,6 +10,7 @@ impl fmt::Display for Cause {
             Self::Asked => f.write_str("the program asked for it"),
             Self::Signal(name) => write!(f, "{name} came"),
             Self::Failed(member) => write!(f, "{member} failed"),
+            Self::Done => f.write_str("every member is done"),
         }
     }
 }

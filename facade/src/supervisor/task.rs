@@ -1,7 +1,7 @@
 //! A tokio task as a supervised service.
 
 use crate::supervisor::contain::contained;
-use crate::supervisor::drain::{Drain, DrainFuture, FailedFuture, Failure, Until};
+use crate::supervisor::drain::{Drain, DrainFuture, EndedFuture, Failure, Until};
 use crate::supervisor::stopping::{Body, Stopping, Witness};
 use std::fmt;
 use std::sync::Arc;
@@ -35,7 +35,8 @@ pub struct Task {
 }
 
 impl Task {
-    /// Spawns the future. It fails when it returns an error, panics, or returns without being asked to.
+    /// Spawns the future. It fails when it returns an error or panics; when it returns `Ok`, its work
+    /// is done.
     ///
     /// # Panics
     ///
@@ -71,8 +72,8 @@ impl Drain for Task {
         Box::pin(self.body.drained("tasks"))
     }
 
-    fn failed(&self) -> FailedFuture<'_> {
-        Box::pin(self.body.failed())
+    fn ended(&self) -> EndedFuture<'_> {
+        Box::pin(self.body.ended())
     }
 }
 

@@ -1,6 +1,7 @@
 //! A thread as a supervised service: for a loop that blocks, or a runtime of its own.
 
-use crate::supervisor::drain::{Drain, DrainFuture, FailedFuture, Failure, Until};
+use crate::supervisor::contain::call;
+use crate::supervisor::drain::{Drain, DrainFuture, EndedFuture, Failure, Until};
 use crate::supervisor::stopping::{Body, Stopping, Witness};
 use std::fmt;
 use std::io;
@@ -34,8 +35,8 @@ pub struct Thread {
 }
 
 impl Thread {
-    /// Starts the thread. It fails when the closure returns an error, panics, or returns without being
-    /// asked to.
+    /// Starts the thread. It fails when the closure returns an error or panics; when it returns `Ok`, its
+    /// work is done.
     ///
     /// # Errors
     ///
@@ -55,9 +56,7 @@ impl Thread {
         }
         let (witness, stopping) = (Witness(Arc::clone(&body)), body.stopping());
         std::thread::Builder::new().name(name.clone()).spawn(move || {
-            let ran = std::panic::AssertUnwindSafe(|| run(stopping));
-            let result = std::panic::catch_unwind(ran);
-            witness.0.end(result.map_err(|panic| crate::supervisor::contain::message(&*panic)));
+            witness.0.end(call(|| run(stopping)));
         })?;
         Ok(Self { name, body })
     }
@@ -69,8 +68,8 @@ impl Drain for Thread {
         Box::pin(self.body.drained("threads"))
     }
 
-    fn failed(&self) -> FailedFuture<'_> {
-        Box::pin(self.body.failed())
+    fn ended(&self) -> EndedFuture<'_> {
+        Box::pin(self.body.ended())
     }
 }
 

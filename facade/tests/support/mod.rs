@@ -10,9 +10,9 @@
 pub(crate) mod examples;
 
 use lastout::Drain;
-use lastout::supervisor::{Counters, DrainFuture, Drained, FailedFuture, Failure, Until};
+use lastout::supervisor::{Counters, DrainFuture, Drained, EndedFuture, Failure, Until};
 use std::future::pending;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -21,15 +21,32 @@ pub(crate) const GENEROUS: Duration = Duration::from_secs(60);
 
 /// What happened, in order.
 #[derive(Clone, Default)]
-pub(crate) struct Book(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Book(Arc<(Mutex<Pages>, Condvar)>);
+
+#[derive(Default)]
+struct Pages {
+    lines: Vec<String>,
+    is_open: bool,
+}
 
 impl Book {
     pub(crate) fn write(&self, line: impl Into<String>) {
-        self.0.lock().unwrap().push(line.into());
+        self.0.0.lock().unwrap().lines.push(line.into());
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.0.0.lock().unwrap().lines.clone()
+    }
+
+    /// Lets go of those who block.
+    pub(crate) fn open(&self) {
+        self.0.0.lock().unwrap().is_open = true;
+        self.0.1.notify_all();
+    }
+
+    pub(crate) fn wait_until_open(&self) {
+        let pages = self.0.0.lock().unwrap();
+        drop(self.0.1.wait_while(pages, |pages| !pages.is_open).unwrap());
     }
 }
 
@@ -44,6 +61,8 @@ pub(crate) enum Does {
     Panics,
     /// Leaves a process behind.
     Leaves,
+    /// Blocks its thread until the book is [opened](Book::open).
+    Blocks,
 }
 
 pub(crate) struct Fake {
@@ -94,6 +113,10 @@ impl Fake {
                 Does::Ends => Drained::new().ended("things", self.counted),
                 Does::Hangs => pending().await,
                 Does::Panics => panic!("the drain of {} is broken", self.name),
+                Does::Blocks => {
+                    self.book.wait_until_open();
+                    Drained::new()
+                }
                 Does::Leaves => Drained::new().left("process 42 (stuck)", "uninterruptible"),
             }
         })
@@ -110,7 +133,7 @@ impl Drain for Fake {
         self.act("force", self.force)
     }
 
-    fn failed(&self) -> FailedFuture<'_> {
+    fn ended(&self) -> EndedFuture<'_> {
         Box::pin(self.fault.struck())
     }
 
@@ -143,7 +166,7 @@ impl Fault {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    async fn struck(&self) -> Failure {
+    async fn struck(&self) -> Result<(), Failure> {
         std::future::poll_fn(|cx| {
             let mut state = self.0.lock().unwrap();
             if state.0 > 0 {
@@ -154,7 +177,7 @@ impl Fault {
             Poll::Pending
         })
         .await;
-        "struck".into()
+        Err("struck".into())
     }
 }
 

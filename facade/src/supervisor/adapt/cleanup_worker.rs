@@ -26,14 +26,11 @@ impl Member {
         self.worker.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    async fn close(&self, deadline: Duration, may_block: bool) -> Drained {
-        let Some(worker) = self.take() else {
-            return Drained::new();
-        };
-        drained(&match may_block {
-            true => worker.shutdown_blocking(deadline),
-            false => worker.shutdown(deadline).await,
-        })
+    async fn close(&self, deadline: Duration) -> Drained {
+        match self.take() {
+            Some(worker) => drained(&worker.shutdown(deadline).await),
+            None => Drained::new(),
+        }
     }
 }
 
@@ -42,18 +39,14 @@ impl Drain for Member {
         Box::pin(async move {
             // The flush can be dropped half way; the worker is then still here to be forced.
             let time = until.remaining() - until.remaining() / CLOSING;
-            let flushed = match until.may_block() {
-                true => self.handle.flush_blocking(time),
-                false => self.handle.flush(time).await,
-            };
             // Whatever is still missing is named by the shutdown.
-            let _ = flushed;
-            self.close(until.remaining(), until.may_block()).await
+            let _ = self.handle.flush(time).await;
+            self.close(until.remaining()).await
         })
     }
 
-    fn force(&self, until: Until) -> DrainFuture<'_> {
-        Box::pin(self.close(Duration::ZERO, until.may_block()))
+    fn force(&self, _until: Until) -> DrainFuture<'_> {
+        Box::pin(self.close(Duration::ZERO))
     }
 
     fn stats(&self) -> Counters {

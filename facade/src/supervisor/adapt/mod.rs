@@ -23,13 +23,13 @@ use crate::supervisor::drain::Drain;
 /// | feature | type | drained by | forced by |
 /// |---|---|---|---|
 /// | `cleanup-worker` | `CleanupWorker` | a flush, then its shutdown | a shutdown without time |
-/// | `proc-tree` | `Tree` | SIGTERM to its root, at the end the kill | the kill |
+/// | `proc-tree` | `Tree` | SIGTERM to all of it, at the end the kill | the kill |
 /// | `output-stream` | `Stream` | reading what is there | closing |
 /// | `process` | `Process` | as a tree, and reading the rest of its output | the kill, and closing its outputs |
 /// | `browser-pool` | `Pool` | waiting for its leases, then ending the browsers | revoking them |
 /// | `work-runner` | `(Running, DurableWorker)` | letting jobs end, giving back the rest | giving back |
 ///
-/// A process fails when it exits without being asked to. Its input is closed, unless it was taken
+/// A process that exits with 0 is done, and fails when it ends in another way. Its input is closed, unless it was taken
 /// before; a reader that does not read what it subscribed to holds up a forced end for half of its time.
 /// A pool, a process and a runner are given to a supervisor inside the tokio runtime that they run on; then
 /// the blocking forms of the supervisor can end them, too, from a thread outside of it.

@@ -3,7 +3,7 @@
 use crate::supervisor::drain::{Drain, DrainFuture, Drained, Until};
 use crate::supervisor::error::chain;
 use crate::supervisor::stats::Counters;
-use lastout_proc_tree::{KillError, Policy, Report, Tree};
+use lastout_proc_tree::{KillError, Policy, Report, Signal, Tree};
 
 /// The part of the deadline that is kept for the kill after the request.
 const KILL: u32 = 4;
@@ -11,24 +11,13 @@ const KILL: u32 = 4;
 impl Drain for Tree {
     fn drain(&self, until: Until) -> DrainFuture<'_> {
         Box::pin(async move {
-            let policy = policy(until);
-            let (root, result) = match until.may_block() {
-                true => (self.root(), self.terminate_blocking(&policy)),
-                false => (self.root(), self.terminate(&policy).await),
-            };
-            let name = root.map_or_else(|| "tree".to_owned(), |root| root.to_string());
-            drained(&name, result)
+            let name = self.root().map_or_else(|| "tree".to_owned(), |root| root.to_string());
+            drained(&name, self.terminate(&policy(until)).await)
         })
     }
 
     fn force(&self, until: Until) -> DrainFuture<'_> {
-        Box::pin(async move {
-            let result = match until.may_block() {
-                true => self.kill_blocking(until.deadline()),
-                false => self.kill(until.deadline()).await,
-            };
-            drained("tree", result)
-        })
+        Box::pin(async move { drained("tree", self.kill(until.deadline()).await) })
     }
 
     fn stats(&self) -> Counters {
@@ -37,10 +26,11 @@ impl Drain for Tree {
     }
 }
 
-/// SIGTERM to the root, and the kill in time.
+/// SIGTERM to the whole tree, and the kill in time. A shell passes no signal on: a server behind it must
+/// be asked itself.
 pub(super) fn policy(until: Until) -> Policy {
     let kill = until.remaining() / KILL;
-    Policy::term(until.remaining() - kill).kill_within(kill)
+    Policy::new().ask_all(Signal::TERM, until.remaining() - kill).kill_within(kill)
 }
 
 pub(super) fn drained(name: &str, result: Result<Report, KillError>) -> Drained {

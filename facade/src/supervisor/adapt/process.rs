@@ -3,7 +3,7 @@
 use super::runtime::Home;
 use super::{output_stream, proc_tree};
 use crate::supervisor::IntoDrain;
-use crate::supervisor::drain::{Drain, DrainFuture, Drained, FailedFuture, Until};
+use crate::supervisor::drain::{Drain, DrainFuture, Drained, EndedFuture, Until};
 use crate::supervisor::error::chain;
 use crate::supervisor::stats::Counters;
 use lastout_output_stream::{Process, Stream};
@@ -56,10 +56,7 @@ impl Drain for Member {
         Box::pin(async move {
             let mut process = self.process.lock().await;
             let policy = proc_tree::policy(until);
-            let ended = match until.may_block() {
-                true => process.tree().terminate_blocking(&policy),
-                false => process.terminate(&policy).await,
-            };
+            let ended = process.terminate(&policy).await;
             let drained = proc_tree::drained(process.program(), ended);
             drained.ended("streams", self.read(&mut process).await)
         })
@@ -68,21 +65,19 @@ impl Drain for Member {
     fn force(&self, until: Until) -> DrainFuture<'_> {
         self.home.inside(async move {
             let mut process = self.process.lock().await;
-            let killed = match until.may_block() {
-                true => process.tree().kill_blocking(until.deadline()),
-                false => process.kill(until.deadline()).await,
-            };
+            let killed = process.kill(until.deadline()).await;
             let drained = proc_tree::drained(process.program(), killed);
             drained.and(self.read_within(&mut process, until.remaining() / 2).await)
         })
     }
 
-    fn failed(&self) -> FailedFuture<'_> {
+    fn ended(&self) -> EndedFuture<'_> {
         Box::pin(async {
             let mut process = self.process.lock().await;
             match process.wait().await {
-                Ok(exit) => format!("{} ended: {}", process.program(), exit.status).into(),
-                Err(error) => chain(&error).into(),
+                Ok(exit) if exit.success() => Ok(()),
+                Ok(exit) => Err(format!("{} ended: {}", process.program(), exit.status).into()),
+                Err(error) => Err(chain(&error).into()),
             }
         })
     }

@@ -2,7 +2,7 @@
 
 use super::runtime::Home;
 use crate::supervisor::IntoDrain;
-use crate::supervisor::drain::{Drain, DrainFuture, Drained, FailedFuture, Until};
+use crate::supervisor::drain::{Drain, DrainFuture, Drained, EndedFuture, Until};
 use crate::supervisor::stats::Counters;
 use lastout_work_runner::{DurableWorker, LeftBehind, Running, StopReport};
 use std::future::poll_fn;
@@ -51,14 +51,14 @@ impl Drain for Member {
         self.stop(until.remaining() / 2)
     }
 
-    fn failed(&self) -> FailedFuture<'_> {
+    fn ended(&self) -> EndedFuture<'_> {
         let ended = poll_fn(|cx| match &mut *self.running() {
             Some(running) => Pin::new(running).poll(cx),
             None => Poll::Pending,
         });
         Box::pin(async move {
             ended.await;
-            "the loop of the runner ended by itself".into()
+            Err("the loop of the runner ended by itself".into())
         })
     }
 

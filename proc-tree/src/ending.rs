@@ -1,4 +1,14 @@
-//! [`Ending`]: one kill or one wait in progress, whatever holds the tree. It never waits itself.
+//! [`Ending`]: one kill or one wait in progress, through all layers. It never waits itself.
+//!
+//! ```text
+//!              empty, or no time            ended, or no answer
+//!   leaf ────────────────────────► link ────────────────────────► evidence ──────► done
+//!   the kernel kills,              the supervisor kills           one look by every other means;
+//!   each member by its pidfd       its children                   whoever it finds is stopped and killed
+//! ```
+//!
+//! A layer that holds the tree comes first, as far as the tree has it. None is trusted alone: the end is
+//! confirmed by what members carry, and by the layers before.
 
 use crate::contain::{LeafWait, Link};
 use crate::engine::{Engine, Outcome, Step};
@@ -6,29 +16,38 @@ use crate::guarantee::Level;
 use crate::inner::Inner;
 use crate::signal::Signal;
 use crate::sys::SystemTable;
-use crate::wait::ready;
+use crate::wait::{ready, wait_blocking};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a supervisor may take before the caller does its work: an honest one needs less for a thousand
+/// members, and one that a member has stopped never answers.
+const LINK_PATIENCE: Duration = Duration::from_millis(250);
+
+/// How long a supervisor that has nobody left may take to end.
+const RELEASE: Duration = Duration::from_millis(50);
 
 /// A kill, or a wait for the tree to be empty.
 pub(crate) struct Ending<'a> {
     inner: &'a Inner,
+    begin: Instant,
     deadline: Instant,
     kills: bool,
-    /// What the ways before the present one have done.
+    /// What the layers before the present one have done.
     sum: Outcome,
     /// The supervisor counts whom it kills, and tells at its end.
     is_counted: bool,
     way: Way<'a>,
 }
 
-/// The leaf comes first, then the supervisor, then the evidence: as far as the tree has them.
 enum Way<'a> {
-    Leaf(LeafWait<'a>),
+    Leaf(LeafWait<'a>, Option<Box<Engine<SystemTable>>>),
     Link(&'a Link),
     Engine(Box<Engine<SystemTable>>),
     Census(Box<Engine<SystemTable>>, Option<Instant>),
+    /// Nobody is left below the supervisor, and it does not end by itself.
+    Release(&'a Link, Box<Engine<SystemTable>>),
 }
 
 impl<'a> Ending<'a> {
@@ -47,75 +66,164 @@ impl<'a> Ending<'a> {
             inner.note_usage();
             inner.note_signal(Signal::KILL);
         }
-        let way = match (&inner.means.leaf, &inner.means.link) {
-            (Some(leaf), _) => Way::Leaf(LeafWait::new(leaf, kills)?),
-            (None, Some(link)) => Way::Link(link),
-            (None, None) => by_evidence(inner, deadline, kills)?,
+        let begin = Instant::now();
+        let mut ending = Self {
+            inner,
+            begin,
+            deadline,
+            kills,
+            sum: Outcome::default(),
+            is_counted: false,
+            way: match &inner.means.leaf {
+                Some(leaf) => Way::Leaf(LeafWait::new(leaf, kills, deadline)?, None),
+                None => match &inner.means.link {
+                    Some(link) => Way::Link(link),
+                    None => by_evidence(inner, deadline, kills)?,
+                },
+            },
         };
-        let mut sum = Outcome::default();
-        let mut is_counted = false;
-        if let (Way::Link(link), true) = (&way, kills) {
-            // The first process of a namespace ends at once, and the kernel does not count.
-            match inner.guarantee.level() {
-                Level::PidNamespace => sum.killed = crate::sys::count_descendants(link.id()),
-                _ => is_counted = !link.end().is_dead(),
+        match &ending.way {
+            // Members die meanwhile: most of the look that confirms it is had while nothing can be done.
+            Way::Leaf(wait, _) if kills => {
+                let mut engine = inner.engine(deadline)?.confirming();
+                engine.look_ahead(wait.seen());
+                if let Way::Leaf(_, ahead) = &mut ending.way {
+                    *ahead = Some(Box::new(engine));
+                }
             }
-            link.strike();
+            Way::Link(link) if kills => ending.strike_link(link),
+            _ => {}
         }
-        Ok(Self { inner, deadline, kills, sum, is_counted, way })
+        Ok(ending)
+    }
+
+    fn strike_link(&mut self, link: &Link) {
+        // The first process of a namespace ends at once, and the kernel does not count.
+        match self.inner.guarantee.level() {
+            Level::PidNamespace => self.sum.killed += crate::sys::count_descendants(link.id()),
+            Level::Cgroup => {}
+            _ => self.is_counted = !link.end().is_dead(),
+        }
+        link.strike();
     }
 
     /// Does what can be done without waiting. `Done` also when the deadline has come.
     pub(crate) fn step(&mut self, now: Instant) -> io::Result<Step> {
+        let is_late = now >= self.deadline;
         let step = match &mut self.way {
-            Way::Leaf(wait) => match wait.step(now)? {
-                Step::Done => self.after_leaf(),
+            Way::Leaf(wait, _) => match wait.step(now)? {
+                Step::Done => self.after_leaf()?,
+                _ if self.kills && now >= self.leaf_until() => self.after_leaf()?,
                 step => step,
             },
             Way::Link(link) => match link.conclude() {
-                None => Step::Wait(self.deadline),
-                Some(true) => Step::Done,
-                // It was killed: nobody waits for its children now, and they carry evidence.
-                Some(false) => {
-                    self.way = by_evidence(self.inner, self.deadline, self.kills)?;
+                None if self.kills && now >= self.link_until() => {
+                    self.way = by_evidence(self.inner, self.deadline, true)?;
                     Step::Again
                 }
+                None => Step::Wait(if self.kills { self.link_until() } else { self.deadline }),
+                Some(ended_well) => self.after_link(ended_well)?,
             },
-            Way::Engine(engine) => engine.step(now),
+            Way::Engine(engine) => match engine.step(now) {
+                Step::Done => self.after_engine(),
+                step => step,
+            },
             Way::Census(engine, looked) => engine.await_empty(looked, now),
+            Way::Release(link, _) => match link.conclude() {
+                Some(_) => Step::Done,
+                None if now >= self.begin + RELEASE => {
+                    // Nobody is left whom it could wait for: a member has stopped it.
+                    let _ = link.end().signal(Signal::KILL);
+                    Step::Wait(self.deadline)
+                }
+                None => Step::Wait(self.begin + RELEASE),
+            },
         };
         Ok(match step {
             // The engine heeds the deadline itself: it has to strike before it gives up.
-            Step::Wait(_) if now >= self.deadline && !matches!(self.way, Way::Engine(_)) => {
-                Step::Done
-            }
+            Step::Wait(_) if is_late && !matches!(self.way, Way::Engine(_)) => Step::Done,
             Step::Wait(until) => Step::Wait(until.min(self.deadline)),
             step => step,
         })
     }
 
-    /// Nobody is left in the leaf. A supervisor has to wait for the zombies, and ends then.
-    fn after_leaf(&mut self) -> Step {
-        let Some(link) = &self.inner.means.link else {
+    /// Until when the leaf is trusted to become empty.
+    fn leaf_until(&self) -> Instant {
+        self.begin + self.deadline.saturating_duration_since(self.begin) / 4 * 3
+    }
+
+    fn link_until(&self) -> Instant {
+        let all = self.deadline.saturating_duration_since(self.begin);
+        self.begin + LINK_PATIENCE.min(all / 4)
+    }
+
+    /// Nobody is left in the leaf, or it does not become empty. A supervisor has to wait for the zombies,
+    /// and ends then.
+    fn after_leaf(&mut self) -> io::Result<Step> {
+        let Way::Leaf(wait, ahead) = &mut self.way else {
+            return Ok(Step::Again);
+        };
+        if self.kills {
+            let left = self.inner.listed_in_leaf();
+            let ended = wait.seen().iter().filter(|pid| !left.contains(pid));
+            (self.sum.killed, self.sum.rounds) = (ended.count(), wait.rounds);
+        }
+        let ahead = ahead.take();
+        if let Some(link) = &self.inner.means.link {
+            self.begin = Instant::now();
+            if self.kills {
+                self.strike_link(link);
+            }
+            self.way = Way::Link(link);
+            return Ok(Step::Again);
+        }
+        self.way = match ahead {
+            Some(engine) => Way::Engine(engine),
+            None => by_evidence(self.inner, self.deadline, self.kills)?,
+        };
+        Ok(Step::Again)
+    }
+
+    /// The supervisor has ended: because nobody is left, or it was killed, and then nobody waits for its
+    /// children, who carry evidence.
+    fn after_link(&mut self, ended_well: bool) -> io::Result<Step> {
+        let counted = match &self.way {
+            Way::Link(link) if self.is_counted => link.killed(),
+            _ => 0,
+        };
+        self.sum.killed += counted;
+        self.is_counted = false;
+        self.way = match self.kills && ended_well {
+            true => Way::Engine(Box::new(self.inner.engine(self.deadline)?.confirming())),
+            false => by_evidence(self.inner, self.deadline, self.kills)?,
+        };
+        Ok(Step::Again)
+    }
+
+    /// The last layer is done. A supervisor that was passed over ends now, or is ended.
+    fn after_engine(&mut self) -> Step {
+        let Way::Engine(engine) = &mut self.way else {
             return Step::Done;
         };
-        if let Way::Leaf(wait) = &self.way {
-            self.sum.killed = wait.seen;
-            self.sum.rounds = wait.rounds;
+        let link = self.inner.means.link.as_ref();
+        let Some(link) = link.filter(|link| engine.is_clear() && link.conclude().is_none()) else {
+            return Step::Done;
+        };
+        let placeholder = Way::Link(link);
+        if let Way::Engine(engine) = std::mem::replace(&mut self.way, placeholder) {
+            self.begin = Instant::now();
+            self.way = Way::Release(link, engine);
         }
-        if self.kills {
-            link.strike();
-        }
-        self.way = Way::Link(link);
         Step::Again
     }
 
-    /// Readable when a step has something to do before the time that the last one asked for.
-    pub(crate) fn news(&self) -> BorrowedFd<'_> {
+    /// Readable when a step has something to do before the time that the last one asked for. Nothing
+    /// announces it when there was no descriptor for that: then steps have to look.
+    pub(crate) fn news(&self) -> Option<BorrowedFd<'_>> {
         match &self.way {
-            Way::Leaf(wait) => wait.news().as_fd(),
-            Way::Link(link) => link.end().as_fd(),
-            Way::Engine(engine) | Way::Census(engine, _) => engine.table().as_fd(),
+            Way::Leaf(wait, _) => wait.news(),
+            Way::Link(link) | Way::Release(link, _) => Some(link.end().as_fd()),
+            Way::Engine(engine) | Way::Census(engine, _) => engine.table().news(),
         }
     }
 
@@ -125,7 +233,7 @@ impl<'a> Ending<'a> {
             match self.step(Instant::now())? {
                 Step::Again => {}
                 Step::Wait(until) => {
-                    crate::sys::wait_readable(self.news(), until)?;
+                    wait_blocking(self.news(), until)?;
                 }
                 Step::Done => return Ok(()),
             }
@@ -145,43 +253,55 @@ impl<'a> Ending<'a> {
         }
     }
 
-    /// What has come of it. Whoever is alive now is a survivor.
-    pub(crate) fn outcome(self) -> io::Result<Outcome> {
-        let mut outcome = match self.way {
-            Way::Engine(engine) => engine.outcome(),
-            Way::Census(engine, _) => Outcome {
-                is_open: !engine.is_concluded(),
-                survivors: self.inner.survivors(engine.pids()),
-                ..Outcome::default()
-            },
-            Way::Leaf(wait) => {
-                let members = if wait.is_empty { Vec::new() } else { self.inner.member_pids()? };
-                let survivors = self.inner.survivors(members);
-                Outcome {
-                    killed: wait.seen.saturating_sub(survivors.len()),
-                    rounds: wait.rounds,
-                    is_open: !wait.is_empty,
-                    survivors,
-                    ..Outcome::default()
-                }
-            }
-            Way::Link(link) => {
-                let gone = link.conclude() == Some(true);
-                let members = if gone { Vec::new() } else { self.inner.member_pids()? };
-                let survivors = self.inner.survivors(members);
-                let counted = if self.is_counted { link.killed() } else { 0 };
-                Outcome {
-                    killed: (self.sum.killed + counted).saturating_sub(survivors.len()),
-                    is_open: !gone,
-                    survivors,
-                    ..self.sum
-                }
-            }
+    /// Whether it is known that nobody is left, without a word on who is.
+    pub(crate) fn conclude(mut self) -> bool {
+        let is_over = match &mut self.way {
+            Way::Engine(engine) | Way::Release(_, engine) => engine.is_clear(),
+            Way::Census(engine, _) => engine.is_concluded(),
+            Way::Leaf(..) | Way::Link(_) => false,
         };
-        if outcome.survivors.is_empty() && !outcome.is_open && self.kills {
+        let is_over = is_over && !self.inner.is_in_leaf();
+        if is_over {
             self.inner.after_the_end();
         }
-        outcome.rounds = outcome.rounds.max(1);
+        is_over
+    }
+
+    /// What has come of it. Whoever is alive now is a survivor.
+    pub(crate) fn outcome(self) -> io::Result<Outcome> {
+        let Self { inner, kills, sum, way, is_counted, .. } = self;
+        let mut outcome = match way {
+            Way::Engine(engine) | Way::Release(_, engine) => engine.outcome(),
+            Way::Census(engine, _) => Outcome {
+                is_open: !engine.is_concluded(),
+                survivors: inner.survivors(engine.pids()),
+                ..Outcome::default()
+            },
+            Way::Leaf(..) | Way::Link(_) => Outcome {
+                is_open: true,
+                survivors: inner.survivors(inner.member_pids()?),
+                ..Outcome::default()
+            },
+        };
+        if is_counted && let Some(link) = &inner.means.link {
+            outcome.killed += link.killed();
+        }
+        outcome.killed += sum.killed;
+        outcome.rounds = (outcome.rounds + sum.rounds).max(1);
+        // A member that shed everything it carried is still in the leaf, unless it left that, too.
+        if inner.is_in_leaf() {
+            let known = outcome.survivors.iter().map(|survivor| survivor.id.pid());
+            let known: Vec<_> = known.collect();
+            let others = inner.listed_in_leaf().into_iter().filter(|pid| !known.contains(pid));
+            outcome.survivors.extend(inner.survivors(others.collect()));
+            outcome.is_open = true;
+        }
+        if let Some(reserve) = &inner.reserve {
+            reserve.refill();
+        }
+        if outcome.survivors.is_empty() && !outcome.is_open && kills {
+            inner.after_the_end();
+        }
         Ok(outcome)
     }
 }

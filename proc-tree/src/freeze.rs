@@ -80,7 +80,7 @@ impl Tree {
         let mut freezing = Freezing::begin(inner, deadline.into().instant())?;
         while !freezing.step()? {
             let until = freezing.next_look();
-            crate::wait::ready(freezing.quiet.as_fd(), until).await;
+            crate::wait::ready(Some(freezing.quiet.as_fd()), until).await;
         }
         Ok(())
     }
@@ -119,7 +119,7 @@ struct Freezing<'a> {
 
 impl<'a> Freezing<'a> {
     fn begin(inner: &'a Inner, deadline: Instant) -> Result<Self, FreezeError> {
-        let quiet = WaitSet::new().map_err(FreezeError::Io)?;
+        let quiet = WaitSet::new().map_err(|error| FreezeError::Io(error.into()))?;
         let freezing = Self { inner, deadline, quiet };
         if let Some(leaf) = &inner.means.leaf {
             leaf.set_frozen(true).map_err(|error| freezing.give_up(error))?;

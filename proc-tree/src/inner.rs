@@ -11,7 +11,7 @@ use crate::guarantee::{Guarantee, Level};
 use crate::id::{Pid, ProcId};
 use crate::report::{Report, Survivor, SurvivorReason};
 use crate::signal::Signal;
-use crate::sys::{Account, Pidfd, SystemTable};
+use crate::sys::{Account, Pidfd, Reserve, SystemTable};
 use rustix::io::Errno;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -38,30 +38,33 @@ pub(crate) struct Inner {
     pub(crate) sent: SentSignals,
     /// The members that a freeze has stopped.
     pub(crate) stopped: Stopped,
+    /// What a kill needs when no descriptor is free. Missing when none was free at the spawn.
+    pub(crate) reserve: Option<Arc<Reserve>>,
 }
 
 impl Inner {
+    /// The engine that finds members by all that they carry, and below a supervisor that is alive.
     pub(crate) fn engine(&self, deadline: Instant) -> io::Result<Engine<SystemTable>> {
-        let table = SystemTable::open()?;
         let (evidence, root) = (self.evidence.clone(), self.pidfd.clone());
-        Ok(Engine::new(table, evidence, root, Instant::now(), deadline))
+        let engine = Engine::new(self.table()?, evidence, root, Instant::now(), deadline);
+        Ok(match &self.means.link {
+            Some(link) if !link.end().is_dead() => {
+                engine.keeping(link.id().pid(), link.end().clone())
+            }
+            _ => engine,
+        })
     }
 
-    /// A look at everybody there is. Under a supervisor that is whoever descends from it.
-    fn looking_engine(&self) -> io::Result<Engine<SystemTable>> {
-        let table = SystemTable::open()?;
-        let deadline = Instant::now() + LOOK;
-        let mut engine = match &self.means.link {
-            Some(link) if !link.end().is_dead() => {
-                let mut evidence = self.evidence.clone().process(link.id());
-                // The number of the root's group may be reused once the supervisor has waited for it.
-                evidence.groups.clear();
-                Engine::new(table, evidence, None, Instant::now(), deadline)
-                    .looking_only()
-                    .sparing(link.id().pid())
-            }
-            _ => self.engine(deadline)?.looking_only(),
-        };
+    fn table(&self) -> io::Result<SystemTable> {
+        match &self.reserve {
+            Some(reserve) => Ok(SystemTable::with_reserve(reserve)),
+            None => SystemTable::open(),
+        }
+    }
+
+    /// A look at everybody there is, by every means.
+    fn looking_engine(&self, known: &[Pid]) -> io::Result<Engine<SystemTable>> {
+        let mut engine = self.engine(Instant::now() + LOOK)?.looking_only().knowing(known);
         engine.look();
         match engine.saw_everybody() {
             true => Ok(engine),
@@ -70,9 +73,26 @@ impl Inner {
     }
 
     pub(crate) fn member_pids(&self) -> io::Result<Vec<Pid>> {
+        let mut members = match &self.means.leaf {
+            Some(leaf) => leaf.members()?,
+            None => Vec::new(),
+        };
+        let others = self.looking_engine(&members)?;
+        members.extend(others.pids());
+        Ok(members)
+    }
+
+    /// Whether a member is alive in the leaf. One that cannot be asked is not empty.
+    pub(crate) fn is_in_leaf(&self) -> bool {
+        let leaf = self.means.leaf.as_ref();
+        leaf.is_some_and(|leaf| leaf.is_populated().unwrap_or(true))
+    }
+
+    /// Who is in the leaf now, as far as that can be read.
+    pub(crate) fn listed_in_leaf(&self) -> Vec<Pid> {
         match &self.means.leaf {
-            Some(leaf) => leaf.members(),
-            None => Ok(self.looking_engine()?.pids()),
+            Some(leaf) if self.is_in_leaf() => leaf.members().unwrap_or_default(),
+            _ => Vec::new(),
         }
     }
 
@@ -86,9 +106,11 @@ impl Inner {
         };
         let named = pids.into_iter().filter_map(|pid| {
             let (id, stat, name) = table.look(pid)?;
-            let reason = match stat.state.is_uninterruptible() {
-                true => SurvivorReason::Uninterruptible,
-                false => SurvivorReason::Deadline,
+            let reason = match id.hold() {
+                Some(pidfd) if !pidfd.may_be_signalled() => SurvivorReason::Permission,
+                None => SurvivorReason::Descriptors,
+                _ if stat.state.is_uninterruptible() => SurvivorReason::Uninterruptible,
+                _ => SurvivorReason::Deadline,
             };
             let survivor = Survivor::new(id, &name, char::from(stat.state.0), reason);
             id.is_running().then_some(survivor)
@@ -113,13 +135,14 @@ impl Inner {
 
     pub(crate) fn signal_all(&self, signal: Signal) -> io::Result<usize> {
         self.note_signal(signal);
-        match &self.means.leaf {
-            Some(leaf) => {
-                let members = leaf.hold_members()?.into_iter();
-                Ok(members.filter(|(_, pidfd)| pidfd.signal(signal).is_ok()).count())
-            }
-            None => Ok(self.looking_engine()?.signal_all(signal)),
-        }
+        let held = match &self.means.leaf {
+            Some(leaf) => leaf.hold_members(Instant::now() + LOOK)?,
+            None => Vec::new(),
+        };
+        let known: Vec<Pid> = held.iter().map(|(pid, _)| *pid).collect();
+        let mut others = self.looking_engine(&known)?;
+        let reached = held.iter().filter(|(_, pidfd)| pidfd.signal(signal).is_ok()).count();
+        Ok(reached + others.signal_all(signal))
     }
 
     pub(crate) fn signal_member(&self, id: ProcId, signal: Signal) -> Result<(), SignalError> {

@@ -202,7 +202,7 @@ impl<'a> StaysDead<'a> {
         loop {
             match removing.step(Instant::now())? {
                 Next::Look(at) => {
-                    ready(nothing.as_fd(), at).await;
+                    ready(Some(nothing.as_fd()), at).await;
                 }
                 Next::Kill(tree) => {
                     let outcome = tree.kill(removing.order.patience).await;

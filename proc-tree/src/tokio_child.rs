@@ -64,7 +64,7 @@ impl Root {
                 return Ok(status);
             }
             if let Some(end) = self.end() {
-                ready(end, Instant::now() + Duration::from_secs(3600)).await;
+                ready(Some(end), Instant::now() + Duration::from_secs(3600)).await;
             }
         }
     }

@@ -4,7 +4,9 @@ use crate::child::Root;
 use crate::command::Spawn;
 use crate::contain::Means;
 use crate::containment::Containment;
+use crate::deadline::Deadline;
 use crate::end::SentSignals;
+use crate::ending::Ending;
 use crate::error::{AdoptError, SignalError, SpawnError};
 use crate::evidence::Evidence;
 use crate::freeze::Stopped;
@@ -13,7 +15,7 @@ use crate::id::{Pid, ProcId};
 use crate::inner::Inner;
 use crate::limits::LimitGuarantee;
 use crate::signal::Signal;
-use crate::sys::Pidfd;
+use crate::sys::{Pidfd, Reserve};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -131,6 +133,7 @@ impl Tree {
             before: Mutex::default(),
             sent: SentSignals::default(),
             stopped: Stopped::default(),
+            reserve: Reserve::share().ok(),
         };
         Self { inner: Arc::new(inner), armed: AtomicBool::new(true), drop_budget: DROP }
     }
@@ -218,7 +221,12 @@ impl Drop for Tree {
             return;
         }
         // Nobody is there to be told: whoever wants to know calls `kill`.
-        if self.kill_blocking(self.drop_budget).is_err() {
+        let deadline = Deadline::after(self.drop_budget).instant();
+        let killed = Ending::kill(&self.inner, deadline).and_then(|mut ending| {
+            ending.run()?;
+            Ok(ending.conclude())
+        });
+        if !killed.unwrap_or(false) {
             crate::rest::hand_over(&self.inner);
         }
     }

@@ -27,6 +27,7 @@ fn fixture() {
     match support::called().as_deref() {
         Some("few-descriptors") => be_short_of_descriptors(),
         Some("no-descriptors") => be_out_of_descriptors(),
+        Some("full-of-descriptors") => be_full_of_descriptors(),
         Some("unprivileged") => be_unprivileged(),
         Some(other) => panic!("no caller {other}"),
         None => {}
@@ -334,29 +335,59 @@ fn be_short_of_descriptors() {
     }
 }
 
-/// Kills trees while no descriptor at all is free. Who cannot look does not say that nobody is left.
+/// Kills trees while not even the descriptors that are kept for a kill can be used. Who cannot look does
+/// not say that nobody is left, and kills all the same whom it holds.
 fn be_out_of_descriptors() {
     // With 0 not even `poll` would work on the descriptors that are open.
     let none = Rlimit { current: Some(1), ..getrlimit(Resource::Nofile) };
     for level in levels() {
         let mut fixture = Fixture::ghost();
-        let (tree, _child) = Tree::spawn(fixture.command(), Containment::demand(level)).unwrap();
+        let (tree, mut child) = Tree::spawn(fixture.command(), Containment::demand(level)).unwrap();
         let members = fixture.ready_in(&tree);
         let before = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, none).unwrap();
         let waited = tree.wait_empty_blocking(Duration::from_millis(20));
-        let killed = tree.kill_blocking(LONG);
+        let killed = tree.kill_blocking(Duration::from_millis(500));
         setrlimit(Resource::Nofile, before).unwrap();
         assert!(waited.is_err(), "{level}");
-        match killed {
-            Ok(_) => assert!(members.iter().all(|member| !member.is_running()), "{level}"),
-            // The kernel was told by a file that was open already.
-            Err(_) if level == Level::Cgroup => support::await_gone(&members),
-            Err(_) => assert_eq!(level, Level::Evidence),
+        assert!(killed.is_err(), "{level}: {killed:?}");
+        if level == Level::Evidence {
+            // The root is held since the spawn, and with it its group.
+            assert!(!child.wait().unwrap().success());
+        } else {
+            // The kernel was told by a file that was open already, or the supervisor by its socket.
+            support::await_gone(&members);
         }
         tree.kill_blocking(LONG).unwrap();
         assert!(members.iter().all(|member| !member.is_running()), "{level}");
     }
+}
+
+/// Kills trees while every descriptor is in use: what a kill needs is kept from the spawn on.
+fn be_full_of_descriptors() {
+    let limit = Rlimit { current: Some(200), ..getrlimit(Resource::Nofile) };
+    setrlimit(Resource::Nofile, limit).unwrap();
+    for level in levels() {
+        let mut fixture = Fixture::ghost();
+        let (tree, _child) = Tree::spawn(fixture.command(), Containment::demand(level)).unwrap();
+        let members = fixture.ready_in(&tree);
+        let mut others = Vec::new();
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            others.push(file);
+        }
+        let report = tree.kill_blocking(LONG);
+        drop(others);
+        assert!(report.as_ref().is_ok_and(|report| report.is_clean()), "{level}: {report:?}");
+        assert!(members.iter().all(|member| !member.is_running()), "{level}");
+    }
+}
+
+#[test]
+fn a_kill_needs_no_descriptor_that_is_free() {
+    audited(|| {
+        let status = support::caller("full-of-descriptors").status().unwrap();
+        assert!(status.success());
+    });
 }
 
 #[test]

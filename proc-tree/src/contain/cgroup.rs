@@ -1,38 +1,45 @@
-//! A leaf of the cgroup v2 tree: found, made, emptied and removed through its files.
+//! A leaf of the cgroup v2 tree: made, emptied and removed through its files.
 //!
 //! The root joins from inside, between fork and exec: a join from outside comes too late for the
 //! children that it has by then.
 
+use super::below::Means;
 use super::mounts::own_v2;
-use crate::engine::Step;
 use crate::id::{Pid, ProcId};
-use crate::sys::{LeafFiles, Pidfd, WaitSet};
+use crate::signal::Signal;
+use crate::sys::{self, LeafFiles, Pidfd, Reserve, sparing};
+use rustix::io::Errno;
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What the names of all leaves begin with; pid, start and number of the owner follow.
+/// What the names of all leaves begin with; who made it, and its number, follow.
 const PREFIX: &str = "lastout-";
 
-/// How often the leaf is looked at when nothing announces a change: the kernel limits the rate of
-/// its notifications to one in 10 ms.
-const LOOK: Duration = Duration::from_millis(10);
+/// How long a drop goes on removing what members have made below the leaf.
+const REMOVAL: Duration = Duration::from_millis(250);
 
-/// Members may have made cgroups below the leaf, and below those. A deeper one is not looked for.
-const DEEPEST: usize = 32;
+/// How long members are listed.
+const LISTING: Duration = Duration::from_secs(2);
 
-/// A cgroup that belongs to one tree.
+/// A cgroup that belongs to one tree. What a kill needs of it is open from the start on.
 #[derive(Debug)]
 pub(crate) struct Leaf {
     path: PathBuf,
+    /// Its last component, which no other cgroup has.
+    name: String,
     procs: File,
+    /// Missing before Linux 5.14.
     kill: Option<File>,
+    events: File,
+    reserve: Option<Arc<Reserve>>,
 }
 
 impl Leaf {
@@ -49,15 +56,24 @@ impl Leaf {
             }
         };
         sweep_once(&parent);
-        let path = parent.join(new_name()?);
+        let name = new_name()?;
+        let path = parent.join(&name);
         std::fs::create_dir(&path).map_err(|error| format!("make {}: {error}", path.display()))?;
-        let procs = open_to_write(&path.join("cgroup.procs"));
-        let procs = procs.map_err(|error| {
+        Self::open(path.clone(), name).map_err(|error| {
             let _ = std::fs::remove_dir(&path);
-            format!("write {}: {error}", path.join("cgroup.procs").display())
-        })?;
-        let kill = open_to_write(&path.join("cgroup.kill")).ok();
-        Ok(Self { path, procs, kill })
+            format!("open the files of {}: {error}", path.display())
+        })
+    }
+
+    fn open(path: PathBuf, name: String) -> io::Result<Self> {
+        Ok(Self {
+            procs: open_to_write(&path.join("cgroup.procs"))?,
+            kill: open_to_write(&path.join("cgroup.kill")).ok(),
+            events: File::open(path.join("cgroup.events"))?,
+            reserve: Reserve::share().ok(),
+            path,
+            name,
+        })
     }
 
     #[cfg(test)]
@@ -83,20 +99,76 @@ impl Leaf {
         Some(LeafFiles { kill, path })
     }
 
-    /// The members now, those of nested cgroups too. Members of another PID namespace, which the
-    /// kernel lists as 0, are not in it.
+    fn means(&self, until: Instant) -> Means<'_> {
+        Means { reserve: self.reserve.as_ref(), until }
+    }
+
+    /// The members that `cgroup.procs` lists, here and below, in one quick look. It misses a process in a
+    /// threaded cgroup, and one whose first thread had ended before the others were moved here. Members of
+    /// another PID namespace, which the kernel lists as 0, are not in it.
+    pub(super) fn listed(&self, until: Instant) -> io::Result<Vec<Pid>> {
+        listed(&self.path, self.means(until))
+    }
+
+    /// The members that [`listed`](Self::listed) does not list, found by their threads and held.
+    fn held_by_threads(&self, listed: &[Pid], until: Instant) -> io::Result<Vec<(Pid, Pidfd)>> {
+        let mut known: HashSet<Pid> = listed.iter().copied().collect();
+        let mut threads = Vec::new();
+        let means = self.means(until);
+        means.each(&self.path, &mut |cgroup| {
+            match means.read(cgroup, "cgroup.threads") {
+                Ok(text) => threads.extend(numbers(&text)),
+                Err(error) if is_gone(error) => {}
+                Err(error) => return Err(error),
+            }
+            Ok(())
+        })?;
+        for pid in listed {
+            sys::each_thread(*pid, &mut |thread| {
+                known.insert(thread);
+            });
+        }
+        threads.retain(|thread| !known.contains(thread));
+        let mut held = Vec::new();
+        for thread in threads {
+            if Instant::now() >= until {
+                break;
+            }
+            if let Some((pid, pidfd)) = sys::hold_process_of(thread, &self.name)
+                && known.insert(pid)
+            {
+                held.push((pid, pidfd));
+            }
+        }
+        Ok(held)
+    }
+
+    /// Every member, those of nested and threaded cgroups too.
     pub(crate) fn members(&self) -> io::Result<Vec<Pid>> {
-        members(&self.path)
+        let until = Instant::now() + LISTING;
+        let mut members = self.listed(until)?;
+        let others = self.held_by_threads(&members, until)?;
+        members.extend(others.into_iter().map(|(pid, _)| pid));
+        members.sort_unstable();
+        members.dedup();
+        Ok(members)
     }
 
     /// The members, held, each certainly one: it was listed again after it was held.
-    pub(crate) fn hold_members(&self) -> io::Result<Vec<(Pid, Pidfd)>> {
-        let listed = self.members()?.into_iter();
-        let held = listed.filter_map(|pid| Some((pid, Pidfd::open(pid).ok()?)));
-        let held: Vec<_> = held.collect();
-        let again = self.members()?;
-        let is_member = |(pid, pidfd): &(Pid, Pidfd)| again.contains(pid) && !pidfd.is_dead();
-        Ok(held.into_iter().filter(is_member).collect())
+    pub(crate) fn hold_members(&self, until: Instant) -> io::Result<Vec<(Pid, Pidfd)>> {
+        let listed = self.listed(until)?;
+        let mut held = Vec::with_capacity(listed.len());
+        for pid in &listed {
+            match sparing(self.reserve.as_ref(), || Pidfd::open(*pid)) {
+                Ok(pidfd) => held.push((*pid, pidfd)),
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => break,
+                Err(_) => {}
+            }
+        }
+        let again: HashSet<Pid> = self.listed(until)?.into_iter().collect();
+        held.retain(|(pid, pidfd)| again.contains(pid) && !pidfd.is_dead());
+        held.extend(self.held_by_threads(&listed, until)?);
+        Ok(held)
     }
 
     /// Freezes or thaws the members. A leaf that is gone has none.
@@ -104,184 +176,130 @@ impl Leaf {
         let word = if frozen { b"1" } else { b"0" };
         let file = open_to_write(&self.path.join("cgroup.freeze"));
         match file.and_then(|mut file| file.write_all(word)) {
-            Err(error) if is_gone(&error) => Ok(()),
+            Err(error) if is_gone_io(&error) => Ok(()),
             outcome => outcome,
         }
     }
 
     /// Whether no member runs, as the kernel says.
     pub(crate) fn is_frozen(&self) -> io::Result<bool> {
-        match std::fs::read_to_string(self.path.join("cgroup.events")) {
-            Ok(text) => Ok(text.lines().any(|line| matches!(line, "frozen 1" | "populated 0"))),
-            Err(error) if is_gone(&error) => Ok(true),
+        let mut text = [0; 256];
+        match self.events.read_at(&mut text, 0) {
+            Ok(length) => {
+                let mut lines = text[..length].split(|byte| *byte == b'\n');
+                Ok(lines.any(|line| matches!(line, b"frozen 1" | b"populated 0")))
+            }
+            Err(error) if is_gone_io(&error) => Ok(true),
             Err(error) => Err(error),
         }
     }
 
-    /// Tells the kernel to kill everybody, and to let nobody be born.
-    fn strike(&self) -> io::Result<()> {
-        match &self.kill {
-            Some(file) => {
-                let mut file = file;
-                match file.write_all(b"1") {
-                    Err(error) if is_gone(&error) => Ok(()),
-                    outcome => outcome,
-                }
+    /// Tells the kernel to kill every member, and to let none be born.
+    pub(super) fn strike(&self, until: Instant) -> io::Result<()> {
+        let Some(mut file) = self.kill.as_ref() else {
+            return self.strike_frozen(until);
+        };
+        match file.write_all(b"1") {
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                // A member has made it threaded.
+                self.strike_frozen(until)
             }
-            None => self.strike_frozen(),
+            Err(error) if is_gone_io(&error) => Ok(()),
+            outcome => outcome,
         }
     }
 
-    /// The same on a kernel older than 5.14: nobody moves while everybody is signalled.
-    fn strike_frozen(&self) -> io::Result<()> {
-        let freezer = self.path.join("cgroup.freeze");
-        let frozen = std::fs::write(&freezer, "1").is_ok();
-        let struck = self.hold_members().map(|members| {
-            for (_, pidfd) in &members {
-                // One that is gone meanwhile needs no signal.
-                let _ = pidfd.signal(crate::signal::Signal::KILL);
-            }
-        });
+    /// Kills each member by its pidfd: also one whose first thread has ended, which the kernel's own kill
+    /// of a cgroup does not reach.
+    pub(super) fn strike_each(&self, until: Instant) -> io::Result<Vec<Pid>> {
+        let members = self.hold_members(until)?;
+        for (_, pidfd) in &members {
+            // One that is gone meanwhile needs no signal, and one that may not be signalled is named later.
+            let _ = pidfd.signal(Signal::KILL);
+        }
+        Ok(members.into_iter().map(|(pid, _)| pid).collect())
+    }
+
+    /// The same while no member moves.
+    pub(super) fn strike_frozen(&self, until: Instant) -> io::Result<()> {
+        let frozen = self.set_frozen(true).is_ok();
+        let struck = self.strike_each(until);
         if frozen {
-            let _ = std::fs::write(&freezer, "0");
+            let _ = self.set_frozen(false);
         }
-        struck
+        struck.map(drop)
     }
 
-    /// Removes the leaf and what is below it. It stays while somebody is in it.
-    pub(crate) fn remove(&self) -> io::Result<()> {
-        remove(&self.path)
+    /// Whether a member is alive in the leaf, or below. Reading the open file takes its notification.
+    pub(crate) fn is_populated(&self) -> io::Result<bool> {
+        let mut text = [0; 256];
+        match self.events.read_at(&mut text, 0) {
+            Ok(length) => Ok(text[..length].starts_with(b"populated 1")),
+            Err(error) if is_gone_io(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Announces a change of [`is_populated`](Self::is_populated).
+    pub(super) fn events(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+
+    /// The descriptors that are kept for a kill.
+    pub(super) fn reserve(&self) -> Option<&Arc<Reserve>> {
+        self.reserve.as_ref()
+    }
+
+    /// Removes the leaf and what is below it, deepest first. It stays while a member is in it.
+    pub(crate) fn remove(&self, until: Instant) -> io::Result<()> {
+        remove(&self.path, self.means(until))
     }
 }
 
 impl Drop for Leaf {
-    /// A leaf that is not empty stays: somebody let its members live.
+    /// A leaf that is not empty stays: its members were let live.
     fn drop(&mut self) {
-        let _ = self.remove();
+        let _ = self.remove(Instant::now() + REMOVAL);
     }
 }
 
-/// Waits for a leaf to be empty, after killing everybody in it when asked to.
-#[derive(Debug)]
-pub(crate) struct LeafWait<'a> {
-    leaf: &'a Leaf,
-    news: WaitSet,
-    /// Kept open: the kernel remembers in it what was told.
-    events: Option<File>,
-    /// The member whose end is awaited, so that a slow notification costs no time.
-    awaited: Option<Pidfd>,
-    strikes: bool,
-    pub(crate) seen: usize,
-    pub(crate) rounds: u32,
-    /// Nobody was left at the last step.
-    pub(crate) is_empty: bool,
-}
-
-impl<'a> LeafWait<'a> {
-    /// Strikes before it prepares to wait: members die meanwhile, and who has no descriptor left to wait
-    /// with can still kill.
-    pub(crate) fn new(leaf: &'a Leaf, strikes: bool) -> io::Result<Self> {
-        let mut members = Ok(Vec::new());
-        if strikes {
-            members = leaf.members();
-            leaf.strike()?;
-        }
-        let members = members?;
-        let news = WaitSet::new()?;
-        let events = match File::open(leaf.path.join("cgroup.events")) {
-            Ok(events) => Some(events),
-            Err(error) if is_gone(&error) => None,
-            Err(error) => return Err(error),
-        };
-        if let Some(events) = &events {
-            news.watch_notice(events.as_fd())?;
-        }
-        let (seen, rounds) = (members.len(), u32::from(strikes));
-        let mut wait =
-            Self { leaf, news, events, awaited: None, strikes, seen, rounds, is_empty: false };
-        wait.await_one_of(&members)?;
-        Ok(wait)
-    }
-
-    pub(crate) fn news(&self) -> &WaitSet {
-        &self.news
-    }
-
-    pub(crate) fn step(&mut self, now: Instant) -> io::Result<Step> {
-        self.news.take(&mut Vec::new());
-        if !self.is_populated()? {
-            self.is_empty = true;
-            return Ok(Step::Done);
-        }
-        if self.strikes && self.leaf.kill.is_none() {
-            self.rounds += 1;
-            self.leaf.strike()?;
-        }
-        if self.awaited.as_ref().is_none_or(Pidfd::is_dead) {
-            let members = self.leaf.members()?;
-            self.await_one_of(&members)?;
-        }
-        Ok(Step::Wait(now + LOOK))
-    }
-
-    /// Lets the end of the youngest member wake us: it was killed last. One whose pid means another
-    /// process by now costs a look too many, and nothing else.
-    fn await_one_of(&mut self, members: &[Pid]) -> io::Result<()> {
-        self.awaited = members.last().and_then(|pid| Pidfd::open(*pid).ok());
-        match &self.awaited {
-            Some(member) => self.news.watch_end(member, 0),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether a member is alive in the leaf, or below. Reading the open file takes its notification.
-    fn is_populated(&self) -> io::Result<bool> {
-        let Some(events) = &self.events else {
-            return Ok(false);
-        };
-        let mut text = [0; 256];
-        match events.read_at(&mut text, 0) {
-            Ok(length) => Ok(text[..length].starts_with(b"populated 1")),
-            Err(error) if is_gone(&error) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-fn members(leaf: &Path) -> io::Result<Vec<Pid>> {
-    let mut members = Vec::new();
-    each_below(leaf, DEEPEST, &mut |path| {
-        let text = match std::fs::read_to_string(path.join("cgroup.procs")) {
-            Err(error) if is_gone(&error) => return Ok(()),
-            text => text?,
-        };
-        let pids = text.lines().filter_map(|line| line.parse().ok());
-        members.extend(pids.filter(|pid: &Pid| *pid > 1));
-        Ok(())
-    })?;
-    Ok(members)
+/// Removes a leaf and what is below it, deepest first. It stays while a member is in it.
+pub(super) fn remove_now(leaf: &Path) -> io::Result<()> {
+    remove(leaf, Means { reserve: None, until: Instant::now() + REMOVAL })
 }
 
 /// Whether a member runs in a leaf, or below it, as far as can be seen.
 pub(super) fn has_members(leaf: &Path) -> bool {
     let alive = |pid: Pid| Pidfd::open(pid).map_or(true, |pidfd| !pidfd.is_dead());
-    members(leaf).is_ok_and(|members| members.into_iter().any(alive))
+    let means = Means { reserve: None, until: Instant::now() + LISTING };
+    listed(leaf, means).is_ok_and(|members| members.into_iter().any(alive))
 }
 
-/// Removes a leaf and what is below it, deepest first. It stays while somebody is in it.
-pub(super) fn remove(leaf: &Path) -> io::Result<()> {
-    let mut paths = Vec::new();
-    each_below(leaf, DEEPEST, &mut |path| {
-        paths.push(path.to_owned());
-        Ok(())
-    })?;
-    for path in paths.iter().rev() {
-        match std::fs::remove_dir(path) {
-            Err(error) if !is_gone(&error) => return Err(error),
-            _ => {}
+fn listed(leaf: &Path, means: Means<'_>) -> io::Result<Vec<Pid>> {
+    let mut members = Vec::new();
+    means.each(leaf, &mut |cgroup| match means.read(cgroup, "cgroup.procs") {
+        Ok(text) => {
+            members.extend(numbers(&text));
+            Ok(())
         }
+        Err(error) if is_gone(error) || error == Errno::OPNOTSUPP => Ok(()),
+        Err(error) => Err(error),
+    })?;
+    Ok(members)
+}
+
+fn remove(path: &Path, means: Means<'_>) -> io::Result<()> {
+    // Most leaves have nothing below them, and are gone with one call.
+    match std::fs::remove_dir(path) {
+        Err(error) if is_gone_io(&error) => return Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
+        outcome => return outcome,
     }
-    Ok(())
+    means.remove_below(path)?;
+    match std::fs::remove_dir(path) {
+        Err(error) if is_gone_io(&error) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 /// The directory that the caller has chosen, if it is a cgroup of v2: a leaf anywhere else would hold nobody.
@@ -297,12 +315,12 @@ fn check_parent(chosen: &Path) -> Result<PathBuf, String> {
     }
 }
 
-/// A name that no other leaf has: pid and start of the owner, and a number.
+/// A name that no other leaf has: who made it, and a number.
 pub(super) fn new_name() -> Result<String, String> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let me = ProcId::of(std::process::id()).ok_or("the process table cannot be read")?;
-    Ok(format!("{PREFIX}{}-{}-{number}", me.pid(), me.start()))
+    let owner = Owner::current().ok_or("the calling process cannot be looked at")?;
+    Ok(owner.leaf(number))
 }
 
 /// Sweeps that cgroup, once in a process.
@@ -316,27 +334,75 @@ pub(super) fn sweep_once(parent: &Path) {
     }
 }
 
+/// Who made a leaf. The numbers of another PID namespace say nothing here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Owner {
+    namespace: u64,
+    pid: Pid,
+    start: u64,
+    /// 0 where the kernel gives none.
+    inode: u64,
+}
+
+impl Owner {
+    fn current() -> Option<Self> {
+        let me = ProcId::of(std::process::id())?;
+        let namespace = sys::pid_namespace()?;
+        let inode = me.inode().map_or(0, std::num::NonZeroU64::get);
+        Some(Self { namespace, pid: me.pid(), start: me.start(), inode })
+    }
+
+    fn leaf(&self, number: u64) -> String {
+        let Self { namespace, pid, start, inode } = self;
+        format!("{PREFIX}{namespace}-{pid}-{start}-{inode}-{number}")
+    }
+
+    /// Whether it certainly does not live any more.
+    fn is_gone(&self) -> bool {
+        if sys::pid_namespace() != Some(self.namespace) {
+            return false;
+        }
+        match sys::identify(self.pid) {
+            sys::Identified::Nobody => true,
+            sys::Identified::Unknown => false,
+            // A start counts differently in another time namespace, so the inode tells where it is known.
+            sys::Identified::Process(now, ..) => match now.inode() {
+                Some(inode) if self.inode != 0 => inode.get() != self.inode,
+                _ => now.start() != self.start,
+            },
+        }
+    }
+}
+
 /// Removes the empty leaves of owners that are gone: those that were killed before they could, and
 /// those that let their trees live. A leaf with members cannot be removed, and nobody is signalled.
 fn sweep(parent: &Path) {
     let Ok(entries) = std::fs::read_dir(parent) else {
         return;
     };
+    let means = Means { reserve: None, until: Instant::now() + REMOVAL };
     for entry in entries.flatten() {
         let name = entry.file_name();
         let owner = name.to_str().and_then(owner_of);
-        if owner.is_some_and(|(pid, start)| !ProcId::new(pid, start).exists()) {
-            let _ = std::fs::remove_dir(entry.path());
+        if owner.is_some_and(|owner| owner.is_gone()) {
+            let _ = remove(&entry.path(), means);
         }
     }
 }
 
 /// Whose leaf has this name.
-fn owner_of(name: &str) -> Option<(Pid, u64)> {
-    let mut parts = name.strip_prefix(PREFIX)?.splitn(3, '-');
-    let owner = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    parts.next()?.parse::<u64>().ok()?;
-    Some(owner)
+fn owner_of(name: &str) -> Option<Owner> {
+    let mut parts = name.strip_prefix(PREFIX)?.splitn(5, '-');
+    let mut number = || parts.next()?.parse::<u64>().ok();
+    let (namespace, pid, start, inode) = (number()?, number()?, number()?, number()?);
+    number()?;
+    Some(Owner { namespace, pid: pid.try_into().ok()?, start, inode })
+}
+
+fn numbers(text: &[u8]) -> impl Iterator<Item = Pid> + '_ {
+    let lines = text.split(|byte| *byte == b'\n');
+    let numbers = lines.filter_map(|line| std::str::from_utf8(line).ok()?.parse().ok());
+    numbers.filter(|pid: &Pid| *pid > 1)
 }
 
 pub(super) fn open_to_write(path: &Path) -> io::Result<File> {
@@ -344,35 +410,12 @@ pub(super) fn open_to_write(path: &Path) -> io::Result<File> {
 }
 
 /// Whether a file of a cgroup says so because the cgroup was removed.
-fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
+fn is_gone(error: Errno) -> bool {
+    matches!(error, Errno::NOENT | Errno::NODEV)
 }
 
-/// Calls `visit` for `path` and every cgroup below it, parents first.
-fn each_below(
-    path: &Path,
-    depth: usize,
-    visit: &mut dyn FnMut(&Path) -> io::Result<()>,
-) -> io::Result<()> {
-    visit(path)?;
-    let Some(depth) = depth.checked_sub(1) else {
-        return Ok(());
-    };
-    // A directory of cgroups counts the ones below it: two links are its own.
-    if std::fs::metadata(path).is_ok_and(|metadata| metadata.nlink() == 2) {
-        return Ok(());
-    }
-    let entries = match std::fs::read_dir(path) {
-        Err(error) if is_gone(&error) => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let Ok(entry) = entry else { continue };
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            each_below(&entry.path(), depth, visit)?;
-        }
-    }
-    Ok(())
+fn is_gone_io(error: &io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(is_gone)
 }
 
 #[cfg(test)]
@@ -381,9 +424,20 @@ mod tests {
 
     #[test]
     fn only_names_of_leaves_have_owners() {
-        assert_eq!(owner_of("lastout-12-345-0"), Some((12, 345)));
-        for other in ["lastout-12-345", "lastout-12-345-x", "user.slice", "lastout--1-2-3"] {
+        let owner = Owner { namespace: 7, pid: 12, start: 345, inode: 99 };
+        assert_eq!(owner_of(&owner.leaf(3)), Some(owner));
+        for other in
+            ["lastout-7-12-345-99", "lastout-7-12-345-99-x", "user.slice", "lastout--1-2-3-4-5"]
+        {
             assert_eq!(owner_of(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_leaf_of_another_pid_namespace_or_of_a_living_owner_is_not_swept() {
+        let me = Owner::current().unwrap();
+        assert!(!me.is_gone());
+        assert!(!Owner { namespace: me.namespace + 1, inode: me.inode + 1, ..me }.is_gone());
+        assert!(Owner { start: me.start + 1, inode: me.inode + 1, ..me }.is_gone());
     }
 }

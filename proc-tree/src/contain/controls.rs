@@ -77,7 +77,7 @@ impl Drop for OldLeaf {
     /// A leaf that is not empty stays: somebody let its members live.
     fn drop(&mut self) {
         let until = Instant::now() + DYING;
-        while cgroup::remove(&self.path).is_err_and(|error| is_busy(&error))
+        while cgroup::remove_now(&self.path).is_err_and(|error| is_busy(&error))
             && !cgroup::has_members(&self.path)
             && Instant::now() < until
         {

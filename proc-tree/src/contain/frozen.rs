@@ -1,11 +1,11 @@
 //! A leaf on a kernel without `cgroup.kill`: frozen, signalled, thawed.
 #![allow(clippy::disallowed_methods, reason = "a test with real processes")]
 
-use super::cgroup::{Leaf, LeafWait};
+use super::cgroup::Leaf;
+use super::leaf_wait::LeafWait;
 use crate::engine::Step;
 use crate::sys::wait_readable;
 use std::io::Write;
-use std::os::fd::AsFd;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -21,17 +21,17 @@ fn a_leaf_without_its_kill_file_is_emptied_all_the_same() {
         child
     };
     let children: Vec<Child> = (0..3).map(start).collect();
-    let mut wait = LeafWait::new(&leaf, true).unwrap();
     let until = Instant::now() + Duration::from_secs(60);
+    let mut wait = LeafWait::new(&leaf, true, until).unwrap();
     while let Step::Wait(next) = wait.step(Instant::now()).unwrap() {
         assert!(Instant::now() < until, "members run");
-        wait_readable(wait.news().as_fd(), next).unwrap();
+        wait_readable(wait.news().unwrap(), next).unwrap();
     }
     assert!(wait.is_empty);
-    assert_eq!(wait.seen, 3);
+    assert_eq!(wait.seen().len(), 3);
     for mut child in children {
         use std::os::unix::process::ExitStatusExt;
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
     }
-    leaf.remove().unwrap();
+    leaf.remove(until).unwrap();
 }

@@ -1,14 +1,17 @@
 //! The means by which a tree is held together, one module each.
 
+mod below;
 mod cgroup;
 mod controls;
 #[cfg(test)]
 mod frozen;
+mod leaf_wait;
 mod mounts;
 mod supervisor;
 
-pub(crate) use cgroup::{Leaf, LeafWait};
+pub(crate) use cgroup::Leaf;
 pub(crate) use controls::Controls;
+pub(crate) use leaf_wait::LeafWait;
 pub(crate) use supervisor::Link;
 
 use std::sync::Arc;

@@ -17,9 +17,9 @@ impl<T: Table> Engine<T> {
         self
     }
 
-    /// Walks through this member, and does not count it as one.
-    pub(crate) fn sparing(mut self, keeper: Pid) -> Self {
-        self.keeper = Some(keeper);
+    /// These are members that are known already: it looks for others.
+    pub(crate) fn knowing(mut self, members: &[Pid]) -> Self {
+        self.known.extend(members);
         self
     }
 
@@ -38,7 +38,7 @@ impl<T: Table> Engine<T> {
             if self.members.len() == before {
                 return self.unmarked == 0 && !self.fell_short() && !self.is_blind;
             }
-            if Instant::now() >= self.deadline {
+            if self.table.now() >= self.deadline {
                 return false;
             }
         }
@@ -55,7 +55,9 @@ impl<T: Table> Engine<T> {
             member.walked &= member.hold == Hold::Dead;
         }
         self.admit_root();
-        while self.walk() + self.scan(true) > 0 && Instant::now() < self.deadline {}
+        self.is_cut_short = false;
+        self.bound_loops(self.deadline);
+        while self.walk() + self.scan(true) > 0 && self.table.now() < self.deadline {}
         for place in 0..self.members.len() {
             let member = &mut self.members[place];
             if let Some(handle) = member.handle.as_ref().filter(|_| !member.watched) {
@@ -115,7 +117,7 @@ impl<T: Table> Engine<T> {
         let mut reached = 0;
         for place in 0..self.members.len() {
             let member = &self.members[place];
-            if member.hold != Hold::Dead && Some(member.id.pid()) != self.keeper {
+            if member.hold != Hold::Dead {
                 reached += usize::from(self.signal_member(place, signal) == Sent::Delivered);
             }
         }
@@ -130,7 +132,6 @@ impl<T: Table> Engine<T> {
     /// The pids of the members that were alive at the last look.
     pub(crate) fn pids(&self) -> Vec<Pid> {
         let alive = self.members.iter().filter(|member| member.hold != Hold::Dead);
-        let counted = alive.filter(|member| Some(member.id.pid()) != self.keeper);
-        counted.map(|member| member.id.pid()).collect()
+        alive.map(|member| member.id.pid()).collect()
     }
 }

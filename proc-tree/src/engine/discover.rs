@@ -5,7 +5,7 @@ use super::{Engine, GroupSent, Hold, Member};
 use crate::id::{Pid, ProcId};
 use crate::signal::Signal;
 use std::collections::HashSet;
-use std::time::Instant;
+use std::time::Duration;
 
 /// Why a process may be a member. It is checked after the process is held.
 #[derive(Debug, Clone, Copy)]
@@ -14,12 +14,18 @@ enum Claim {
     Root(ProcId),
     /// Its parent is the member at this place.
     ChildOf(usize),
+    /// Its parent is the supervisor.
+    Kept,
     /// It carries evidence.
     Evidence,
 }
 
 /// From this many members on, one scan of the table may be cheaper than a walk from each.
 const MANY: usize = 64;
+
+/// How long nobody has to be looked at again who carried nothing. The pids of a machine do not come round
+/// in that time, so a number that was looked at does not mean a younger process.
+const CLEARED: Duration = Duration::from_millis(100);
 
 /// A walk from one process costs about as much as the scan of this many others.
 const SCAN_SHARE: usize = 5;
@@ -33,14 +39,22 @@ impl<T: Table> Engine<T> {
         if self.refusal.of_pid(root.pid()) || self.is_known_alive(root.pid()) {
             return false;
         }
-        let handle = match &self.root {
-            Some(handle) => handle.clone(),
-            None => match self.open_sparing(root.pid()) {
-                Opened::Held(handle) => handle,
-                _ => return false,
-            },
+        let Some(handle) = self.root.clone() else {
+            let Opened::Held(handle) = self.open_sparing(root.pid()) else {
+                return false;
+            };
+            return self.admit_held(root.pid(), handle, Claim::Root(root));
         };
-        self.admit_held(root.pid(), handle, Claim::Root(root))
+        // Who it is, was asked when it was taken hold of: not even a look at it is needed.
+        let was_stopped = self.table.stat(root.pid()).is_some_and(|stat| stat.state.is_stopped());
+        if !self.table.is_dead(&handle) {
+            return self.add(root, handle, was_stopped);
+        }
+        let is_known = self.index.contains_key(&root.pid());
+        if !is_known && self.counts_zombies && self.table.has_its_pid(&handle) {
+            self.note_dead(root);
+        }
+        false
     }
 
     /// Lists the children of every member that was not walked in its present state, and of those
@@ -48,10 +62,17 @@ impl<T: Table> Engine<T> {
     pub(super) fn walk(&mut self) -> usize {
         let before = self.members.len();
         let mut children = Vec::new();
+        if let Some(keeper) = self.keeper.as_ref().map(|(pid, _)| *pid) {
+            self.list_children(keeper, &mut children);
+            for child in children.drain(..) {
+                self.admit(child, Claim::Kept);
+            }
+        }
         let mut place = 0;
         while place < self.members.len() {
-            // Who is only looked at goes on forking, and is not followed for ever.
-            if !self.stops && place % MANY == MANY - 1 && Instant::now() >= self.deadline {
+            // Members that go on forking are not followed for ever.
+            if self.is_over_limit(place) {
+                self.is_cut_short = true;
                 break;
             }
             if self.scans_for_children || self.is_large_share(place) {
@@ -117,16 +138,23 @@ impl<T: Table> Engine<T> {
             self.table.all(&mut all);
             // Members whose present state is covered by this pass.
             let covered = before;
-            for pid in all {
+            for (place, pid) in all.into_iter().enumerate() {
+                if self.is_over_limit(place) {
+                    self.is_cut_short = true;
+                    return;
+                }
                 let known = self.is_known_alive(pid);
                 if known || self.refusal.of_pid(pid) {
                     continue;
                 }
                 let parent = self.table.stat(pid).map(|stat| stat.parent);
-                let Some(place) = parent.and_then(|parent| self.index.get(&parent).copied()) else {
-                    continue;
-                };
-                self.admit(pid, Claim::ChildOf(place));
+                if parent.is_some() && parent == self.keeper.as_ref().map(|(pid, _)| *pid) {
+                    self.admit(pid, Claim::Kept);
+                } else if let Some(place) =
+                    parent.and_then(|parent| self.index.get(&parent).copied())
+                {
+                    self.admit(pid, Claim::ChildOf(place));
+                }
             }
             for member in &mut self.members[..covered] {
                 member.walked = true;
@@ -138,6 +166,10 @@ impl<T: Table> Engine<T> {
     }
 
     fn is_known_alive(&self, pid: Pid) -> bool {
+        let is_keeper = self.keeper.as_ref().is_some_and(|(keeper, _)| *keeper == pid);
+        if is_keeper || self.known.contains(&pid) {
+            return true;
+        }
         let place = self.index.get(&pid);
         place.is_some_and(|place| self.members[*place].hold != Hold::Dead)
     }
@@ -157,7 +189,9 @@ impl<T: Table> Engine<T> {
             return 0;
         }
         // Kept only while nobody is found: in a storm of forks the pids come round.
-        let mut seen = HashSet::new();
+        let cleared = self.cleared.take();
+        let cleared = cleared.filter(|(at, _)| self.table.now() < *at + CLEARED);
+        let mut seen = cleared.map(|(_, seen)| seen).unwrap_or_default();
         let mut is_first = true;
         loop {
             let mut fresh = self.strangers();
@@ -165,14 +199,18 @@ impl<T: Table> Engine<T> {
             if fresh.is_empty() {
                 return 0;
             }
-            if !is_first && Instant::now() >= self.deadline {
+            if !is_first && self.table.now() >= self.limit {
                 self.is_cut_short = true;
                 return 0;
             }
             is_first = false;
             let mut found = self.catch_marked_of(&fresh, thorough);
             if found == 0 && (written || numbers) {
-                for pid in fresh {
+                for (place, pid) in fresh.into_iter().enumerate() {
+                    if self.is_over_limit(place) {
+                        self.is_cut_short = true;
+                        break;
+                    }
                     let claims = (written && self.table.carries(pid, &self.evidence))
                         || (numbers && self.has_number(pid));
                     found += usize::from(claims && self.admit(pid, Claim::Evidence));
@@ -182,6 +220,31 @@ impl<T: Table> Engine<T> {
                 return found;
             }
         }
+    }
+
+    /// Looks at everybody but `members`, who are dying, and remembers who carries nothing: the next scan
+    /// looks at the others alone. Whoever it finds is left to that scan.
+    pub(crate) fn look_ahead(&mut self, members: &HashSet<Pid>) {
+        let at = self.table.now();
+        let (written, numbers) = (self.evidence.is_written(), self.numbers_can_match());
+        let mut cleared = HashSet::new();
+        self.bound_loops(at + CLEARED / 2);
+        for (place, pid) in self.strangers().into_iter().enumerate() {
+            if self.is_over_limit(place) {
+                break;
+            }
+            let mark = self.evidence.mark;
+            let claims = members.contains(&pid)
+                || mark.is_some_and(|mark| self.table.is_marked(pid, mark, true))
+                || (written && self.table.carries(pid, &self.evidence))
+                || (numbers && self.has_number(pid));
+            if !claims {
+                cleared.insert(pid);
+            }
+        }
+        // Who could not be looked at was not cleared, and is looked at again.
+        self.fell_short();
+        self.cleared = Some((at, cleared));
     }
 
     /// One quick look for the mark alone, which keeps up with a storm of forks.
@@ -198,11 +261,12 @@ impl<T: Table> Engine<T> {
             return 0;
         };
         let mut found = 0;
-        for pid in pids {
-            // Zombies carry the mark as well, and there may be thousands that nobody waits for.
-            if self.table.is_marked(*pid, mark, thorough)
-                && self.table.stat(*pid).is_some_and(|stat| !stat.is_dead())
-            {
+        for (place, pid) in pids.iter().enumerate() {
+            if self.is_over_limit(place) {
+                self.is_cut_short = true;
+                break;
+            }
+            if self.table.is_marked(*pid, mark, thorough) {
                 found += usize::from(self.admit(*pid, Claim::Evidence));
             }
         }
@@ -271,6 +335,10 @@ impl<T: Table> Engine<T> {
     }
 
     fn admit_held(&mut self, pid: Pid, handle: T::Handle, claim: Claim) -> bool {
+        // Zombies carry the mark as well, and there may be thousands that nobody waits for.
+        if matches!(claim, Claim::Evidence) && self.table.is_dead(&handle) {
+            return false;
+        }
         let Some(stat) = self.table.stat(pid) else {
             return false;
         };
@@ -282,16 +350,22 @@ impl<T: Table> Engine<T> {
         let proven = match claim {
             Claim::Root(root) => id.is_same(&root),
             Claim::ChildOf(place) => self.is_child_of(&stat, place),
+            Claim::Kept => self.is_kept(&stat),
             Claim::Evidence => self.is_of_age(&stat) && self.has_evidence(&stat),
         };
         // The proof was read while the handle was held: it is of this process unless it died, and
         // then its pid may have been reused in between, and nothing is signalled.
         if !proven || !self.table.has_its_pid(&handle) || self.table.is_dead(&handle) {
-            if proven && stat.state.is_zombie() {
+            if proven && self.counts_zombies && stat.state.is_zombie() {
                 self.note_dead(id);
             }
             return false;
         }
+        self.add(id, handle, stat.state.is_stopped())
+    }
+
+    /// Makes a process a member: marks it and stops it, as far as the engine does that.
+    fn add(&mut self, id: ProcId, handle: T::Handle, was_stopped: bool) -> bool {
         let asked = self.stops.then(|| self.table.signal(&handle, Signal::STOP));
         let hold = match asked {
             None => Hold::Seen,
@@ -300,14 +374,14 @@ impl<T: Table> Engine<T> {
             Some(Sent::Gone | Sent::Unheld) => return false,
         };
         if let Some(mark) = self.marks {
-            self.unmarked += usize::from(!self.table.mark(&handle, pid, mark));
+            self.unmarked += usize::from(!self.table.mark(&handle, id.pid(), mark));
         }
-        self.index.insert(pid, self.members.len());
+        self.index.insert(id.pid(), self.members.len());
         self.members.push(Member {
             id,
             handle: Some(handle),
             hold,
-            was_stopped: stat.state.is_stopped() && !self.group_is_stopped,
+            was_stopped: was_stopped && !self.group_is_stopped,
             walked: false,
             watched: false,
             struck: false,
@@ -343,6 +417,12 @@ impl<T: Table> Engine<T> {
             && !self.member_is_dead(place)
     }
 
+    /// Whether the parent named in `stat` is the supervisor, which still is alive.
+    fn is_kept(&mut self, stat: &Stat) -> bool {
+        let keeper = self.keeper.as_ref().filter(|(pid, _)| stat.parent == *pid);
+        keeper.is_some_and(|(_, keeper)| !self.table.is_dead(keeper))
+    }
+
     fn is_of_age(&self, stat: &Stat) -> bool {
         let root = self.evidence.root;
         root.is_none_or(|root| stat.start >= root.start())
@@ -355,22 +435,26 @@ impl<T: Table> Engine<T> {
             || self.stat_is_evidence(stat)
     }
 
-    /// Opens a process, giving up handles of members when descriptors run short.
+    /// Opens a process, giving up handles of members when descriptors run short, and taking one that is
+    /// kept for this when there are no more handles to give up.
     pub(super) fn open_sparing(&mut self, pid: Pid) -> Opened<T::Handle> {
-        match self.table.open(pid) {
-            Opened::Exhausted if self.give_up_handles() => self.open_sparing(pid),
-            opened => {
-                self.ran_short |= matches!(opened, Opened::Exhausted);
-                self.is_blind |= matches!(opened, Opened::Refused);
-                opened
-            }
+        let mut opened = self.table.open(pid, false);
+        while matches!(opened, Opened::Exhausted) && self.give_up_handles() {
+            opened = self.table.open(pid, false);
         }
+        if matches!(opened, Opened::Exhausted) {
+            opened = self.table.open(pid, true);
+        }
+        self.ran_short |= matches!(opened, Opened::Exhausted);
+        self.is_blind |= matches!(opened, Opened::Refused);
+        opened
     }
 
     /// Whether somebody may have been missed since the last call because no descriptor was free: others
     /// in this process have them, and may give them back.
     pub(super) fn fell_short(&mut self) -> bool {
         let table_did = self.table.ran_short();
+        self.is_blind |= self.table.was_hidden();
         std::mem::take(&mut self.ran_short) || table_did
     }
 

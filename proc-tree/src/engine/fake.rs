@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 /// The pid of the caller in the fake world. Its parent is 50, whose parent is 1.
 pub(super) const CALLER: Pid = 100;
@@ -55,14 +56,18 @@ pub(super) enum Op {
 
 type Act = Box<dyn FnOnce(&mut World)>;
 
-#[derive(Default)]
 pub(super) struct World {
+    /// When the world began, and how long each operation takes.
+    pub(super) epoch: Instant,
+    pub(super) cost: Duration,
     pub(super) procs: BTreeMap<Pid, Proc>,
     pub(super) signals: Vec<(Pid, u64, Signal)>,
     /// Listed by `children` and `all` besides the real ones.
     pub(super) extra: Vec<Pid>,
     pub(super) handles: usize,
     pub(super) handle_limit: usize,
+    /// So many more may be held when it is urgent.
+    pub(super) handles_kept: usize,
     pub(super) hides_children: bool,
     /// No process can be held.
     pub(super) refuses: bool,
@@ -206,7 +211,26 @@ impl std::fmt::Debug for FakeTable {
 impl FakeTable {
     /// The caller with its line of ancestors, and nobody else.
     pub(super) fn new() -> Self {
-        let mut world = World { handle_limit: usize::MAX, ..World::default() };
+        let mut world = World {
+            epoch: Instant::now(),
+            cost: Duration::ZERO,
+            procs: BTreeMap::new(),
+            signals: Vec::new(),
+            extra: Vec::new(),
+            handles: 0,
+            handle_limit: usize::MAX,
+            handles_kept: 0,
+            hides_children: false,
+            refuses: false,
+            is_old: false,
+            blind: 0,
+            ran_short: false,
+            looks: 0,
+            acts: Vec::new(),
+            timed: None,
+            watched: Vec::new(),
+            clock: 0,
+        };
         world.spawn(1, 0);
         world.spawn(50, 1);
         world.spawn(CALLER, 50);
@@ -224,7 +248,7 @@ impl FakeTable {
     }
 
     pub(super) fn handle(&self, pid: Pid) -> Handle {
-        match self.clone().open(pid) {
+        match self.clone().open(pid, false) {
             Opened::Held(handle) => handle,
             other => panic!("{other:?}"),
         }
@@ -249,10 +273,11 @@ impl Table for FakeTable {
         CALLER
     }
 
-    fn open(&mut self, pid: Pid) -> Opened<Handle> {
+    fn open(&mut self, pid: Pid, urgently: bool) -> Opened<Handle> {
         let mut world = self.0.borrow_mut();
         world.enter(Op::Open(pid));
-        if world.handles >= world.handle_limit {
+        let kept = if urgently { world.handles_kept } else { 0 };
+        if world.handles >= world.handle_limit.saturating_add(kept) {
             return Opened::Exhausted;
         }
         let Some(serial) = world.procs.get(&pid).map(|p| p.serial) else {
@@ -263,6 +288,10 @@ impl Table for FakeTable {
         }
         world.handles += 1;
         Opened::Held(Handle(Rc::new(Held { pid, serial, world: self.clone() })))
+    }
+
+    fn now(&self) -> Instant {
+        self.with(|world| world.epoch + world.cost * u32::try_from(world.looks).unwrap_or(u32::MAX))
     }
 
     fn boot(&self) -> BootId {
@@ -332,6 +361,10 @@ impl Table for FakeTable {
 
     fn ran_short(&mut self) -> bool {
         self.with(|world| std::mem::take(&mut world.ran_short))
+    }
+
+    fn was_hidden(&mut self) -> bool {
+        false
     }
 
     fn mark(&mut self, process: &Handle, _pid: Pid, mark: u64) -> bool {

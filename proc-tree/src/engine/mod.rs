@@ -38,7 +38,7 @@ use crate::evidence::Evidence;
 use crate::id::{Pid, ProcId};
 use crate::report::Survivor;
 use crate::signal::Signal;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// How long members may take to stop before they are killed while they move.
@@ -46,6 +46,9 @@ use std::time::{Duration, Instant};
 /// A spinning process was seen stopped after 9 ms in the median and 88 ms at worst on a loaded machine.
 /// A parent inside `vfork` never stops while its stopped child exists: this bound ends that.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long a look that is due at the deadline may take beyond it.
+const LAST_LOOK: Duration = Duration::from_millis(10);
 
 /// The pauses between two looks at members that are about to stop. A look without a pause would take
 /// the processor that they need to get there.
@@ -134,8 +137,18 @@ pub(crate) struct Engine<T: Table> {
     marks: Option<u64>,
     /// How many members could not be marked.
     unmarked: usize,
-    /// A process that members descend from, and that is none: it is looked through.
-    keeper: Option<Pid>,
+    /// A supervisor of the tree: its children are members, and it is none.
+    keeper: Option<(Pid, T::Handle)>,
+    /// Members that another layer has named.
+    known: HashSet<Pid>,
+    /// Who was looked at while members were dying, and carried nothing; and when.
+    cleared: Option<(Instant, HashSet<Pid>)>,
+    /// Until when members are stopped before they are killed. The rest of the time is for their end.
+    freeze_until: Instant,
+    /// Where the loop that runs now ends.
+    limit: Instant,
+    /// Zombies are counted: they ended before the kill, and not by a layer before this one.
+    counts_zombies: bool,
     /// The deadline came before the last scan had seen everybody: it does not prove that nobody is left.
     is_cut_short: bool,
     /// No descriptor was free for a look at somebody, although every handle was given up.
@@ -180,6 +193,11 @@ impl<T: Table> Engine<T> {
             marks: None,
             unmarked: 0,
             keeper: None,
+            known: HashSet::new(),
+            cleared: None,
+            freeze_until: now + deadline.saturating_duration_since(now) / 2,
+            limit: deadline,
+            counts_zombies: true,
             is_cut_short: false,
             ran_short: false,
             is_blind: false,
@@ -188,6 +206,19 @@ impl<T: Table> Engine<T> {
             already_gone: 0,
             rounds: 0,
         }
+    }
+
+    /// Begins with the look that ends a kill: the layers before this one should have left nobody.
+    pub(crate) fn confirming(mut self) -> Self {
+        self.phase = Phase::Reap;
+        self.counts_zombies = false;
+        self
+    }
+
+    /// The children of this supervisor are members, whatever they carry. It is spared itself.
+    pub(crate) fn keeping(mut self, pid: Pid, keeper: T::Handle) -> Self {
+        self.keeper = Some((pid, keeper));
+        self
     }
 
     pub(crate) fn table(&self) -> &T {
@@ -207,7 +238,8 @@ impl<T: Table> Engine<T> {
         if looks == 0 {
             self.begin_round();
         }
-        let late = now >= self.deadline;
+        let late = now >= self.freeze_until;
+        self.bound_loops(self.freeze_until);
         let mut found = self.walk();
         let moving = self.settle();
         found += self.walk();
@@ -220,7 +252,7 @@ impl<T: Table> Engine<T> {
         if !late && found > 0 {
             return Step::Again;
         }
-        let patience = (since + PATIENCE).min(self.deadline);
+        let patience = (since + PATIENCE).min(self.freeze_until);
         if !late && moving > 0 && now < patience {
             let pause = PAUSES[usize::from(looks > 20)];
             return Step::Wait((now + pause).min(patience));
@@ -232,6 +264,16 @@ impl<T: Table> Engine<T> {
         self.strike();
         self.phase = Phase::Reap;
         Step::Again
+    }
+
+    /// Lets the loops run until then, and even a kill without time look once.
+    fn bound_loops(&mut self, until: Instant) {
+        self.limit = until.max(self.table.now() + LAST_LOOK);
+    }
+
+    /// Whether a loop that has come to its `place` has to end. Not every turn asks for the time.
+    fn is_over_limit(&self, place: usize) -> bool {
+        place % 16 == 15 && self.table.now() >= self.limit
     }
 
     fn begin_round(&mut self) {

@@ -45,7 +45,11 @@ fn a_last_look_that_the_deadline_cuts_short_is_no_success() {
                 });
             });
         }
-        let now = Instant::now();
+        // Each operation takes longer than a look may that is due at the deadline.
+        let now = table.with(|world| {
+            world.cost = super::LAST_LOOK;
+            world.epoch
+        });
         let mut engine = Engine::new(table.clone(), marked(&table), None, now, now);
         run(&mut engine, now);
         assert_all_dead(&table, 200..=203);

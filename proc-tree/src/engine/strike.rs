@@ -66,7 +66,8 @@ impl<T: Table> Engine<T> {
         }
         // Also a kill that is late ends with a look: whoever it finds is struck, and not overlooked.
         let is_late = now >= self.deadline;
-        if !(is_late && std::mem::replace(&mut self.was_late, is_late)) && self.scan(true) > 0 {
+        self.bound_loops(self.deadline);
+        if !(is_late && std::mem::replace(&mut self.was_late, is_late)) && self.find_anybody() > 0 {
             self.phase = Phase::Freeze { since: now, looks: 0 };
             return Step::Again;
         }
@@ -79,6 +80,24 @@ impl<T: Table> Engine<T> {
         }
         self.phase = Phase::Done;
         Step::Done
+    }
+
+    /// Looks for members by every means there is; returns how many were found.
+    fn find_anybody(&mut self) -> usize {
+        self.is_cut_short = false;
+        let found = usize::from(self.admit_root());
+        let found = if self.keeper.is_some() { found + self.walk() } else { found };
+        if found > 0 { found } else { self.scan(true) }
+    }
+
+    /// Whether nobody is left, as far as it can be known.
+    pub(crate) fn is_clear(&mut self) -> bool {
+        !self.is_cut_short
+            && !self.is_blind
+            && (0..self.members.len()).all(|place| match self.members[place].hold {
+                Hold::Dead => true,
+                _ => self.member_is_dead(place),
+            })
     }
 
     /// What was done. Meant for after [`Step::Done`]; before, everybody alive is a survivor.

@@ -7,6 +7,7 @@ use crate::evidence::Evidence;
 use crate::id::{BootId, Pid};
 use crate::signal::Signal;
 use std::num::NonZeroU64;
+use std::time::Instant;
 
 /// What one look at a process tells. All numbers are of the same moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,11 +105,15 @@ pub(crate) trait Table {
     /// The pid of the calling process.
     fn own_pid(&self) -> Pid;
 
+    /// The time, for loops that may take longer than they have.
+    fn now(&self) -> Instant;
+
     /// The boot that start times count from.
     fn boot(&self) -> BootId;
 
-    /// Takes hold of the process that has `pid` now.
-    fn open(&mut self, pid: Pid) -> Opened<Self::Handle>;
+    /// Takes hold of the process that has `pid` now. Urgently means with the last descriptor that there
+    /// is, and in the place of one that is kept for this; otherwise some are left free.
+    fn open(&mut self, pid: Pid, urgently: bool) -> Opened<Self::Handle>;
 
     /// The number that no other process of this boot has, where the system gives one.
     fn inode(&mut self, process: &Self::Handle) -> Option<NonZeroU64>;
@@ -131,6 +136,9 @@ pub(crate) trait Table {
     /// Whether a look since the last call failed for want of a descriptor: then somebody who is there
     /// may not have been seen.
     fn ran_short(&mut self) -> bool;
+
+    /// Whether a look since the last call was refused: then somebody is there who is not seen.
+    fn was_hidden(&mut self) -> bool;
 
     /// Whether the process that has `pid` now carries the mark. A thorough look also sees the marks of
     /// other users' processes.

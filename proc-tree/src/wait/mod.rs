@@ -8,6 +8,7 @@ mod thread;
 
 pub(crate) use thread::reap_later;
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -15,18 +16,34 @@ use std::time::{Duration, Instant};
 /// How long a future that has no thread to wait for it keeps the polling thread each time.
 const UNAIDED: Duration = Duration::from_millis(1);
 
-/// Completes when `fd` is readable, with `true`, or at `until`, with `false`.
-pub(crate) async fn ready(fd: BorrowedFd<'_>, until: Instant) -> bool {
+/// Completes when `fd` is readable, with `true`, or at `until`, with `false`. Without a descriptor it
+/// completes after a moment, so that the caller looks again.
+pub(crate) async fn ready(fd: Option<BorrowedFd<'_>>, until: Instant) -> bool {
+    let Some(fd) = fd else {
+        return unaided(None, until.min(Instant::now() + UNAIDED)).await;
+    };
     match thread::Watch::new(fd, until) {
         Ok(watch) => watch.await,
-        Err(_) => unaided(fd, until).await,
+        Err(_) => unaided(Some(fd), until).await,
     }
 }
 
-async fn unaided(fd: BorrowedFd<'_>, until: Instant) -> bool {
+/// [`ready`], blocking the calling thread.
+pub(crate) fn wait_blocking(fd: Option<BorrowedFd<'_>>, until: Instant) -> io::Result<bool> {
+    match fd {
+        Some(fd) => crate::sys::wait_readable(fd, until),
+        None => {
+            let now = Instant::now();
+            std::thread::park_timeout(until.saturating_duration_since(now).min(UNAIDED));
+            Ok(false)
+        }
+    }
+}
+
+async fn unaided(fd: Option<BorrowedFd<'_>>, until: Instant) -> bool {
     std::future::poll_fn(|context| {
         let now = Instant::now();
-        match crate::sys::wait_readable(fd, until.min(now + UNAIDED)) {
+        match wait_blocking(fd, until.min(now + UNAIDED)) {
             Ok(true) => Poll::Ready(true),
             // A descriptor that cannot be polled tells nothing before the time is over.
             Ok(false) | Err(_) if now >= until => Poll::Ready(false),
@@ -52,12 +69,12 @@ mod tests {
         let bell = Bell::new().unwrap();
         let long = Instant::now() + Duration::from_secs(60);
         let mut context = Context::from_waker(Waker::noop());
-        let mut rung = pin!(unaided(bell.as_fd(), long));
+        let mut rung = pin!(unaided(Some(bell.as_fd()), long));
         assert!(rung.as_mut().poll(&mut context).is_pending());
         bell.ring();
         assert_eq!(rung.as_mut().poll(&mut context), Poll::Ready(true));
         bell.silence();
-        let mut over = pin!(unaided(bell.as_fd(), Instant::now()));
+        let mut over = pin!(unaided(Some(bell.as_fd()), Instant::now()));
         assert_eq!(over.as_mut().poll(&mut context), Poll::Ready(false));
     }
 }

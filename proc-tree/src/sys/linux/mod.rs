@@ -11,6 +11,7 @@ mod pidfd;
 mod procfs;
 mod raw;
 mod recipe;
+mod reserve;
 mod stat;
 mod supervise;
 mod table;
@@ -26,6 +27,7 @@ pub(crate) use pidfd::{Bell, Pidfd, WaitSet, pid_of_pidfd, poll_all, wait_readab
 pub(crate) use procfs::{ProcFs, boot};
 pub(crate) use raw::children_are_ignored;
 pub(crate) use recipe::{Executable, Recipe, Strings, User};
+pub(crate) use reserve::{Reserve, sparing};
 pub(crate) use supervise::{LeafFiles, Supervise};
 pub(crate) use table::SystemTable;
 pub(crate) use told::ToldPage;
@@ -102,6 +104,30 @@ pub(crate) fn identify_held(pid: Pid, held: &Pidfd) -> ProcId {
     let stat = ProcFs::open().ok().and_then(|mut proc| proc.stat(pid));
     let start = stat.filter(|_| held.has_its_pid()).map_or(0, |stat| stat.start);
     ProcId::from_parts(boot(), pid, start, held.inode())
+}
+
+/// Calls `visit` with each thread of the process that has `pid`.
+pub(crate) fn each_thread(pid: Pid, visit: &mut dyn FnMut(Pid)) {
+    if let Ok(mut proc) = ProcFs::open() {
+        proc.each_thread(pid, visit);
+    }
+}
+
+/// Takes hold of the process of a thread that is in the cgroup of this name, or below it.
+///
+/// The directory of the thread is open all the while: what is read through it is of that very thread, which
+/// is alive after its process was taken hold of. So the process is the right one.
+pub(crate) fn hold_process_of(thread: Pid, cgroup: &str) -> Option<(Pid, Pidfd)> {
+    let thread = procfs::Entry::open(thread)?;
+    let pid = thread.process()?;
+    let pidfd = Pidfd::open(pid).ok()?;
+    (thread.process() == Some(pid) && thread.is_in(cgroup)).then_some((pid, pidfd))
+}
+
+/// Which PID namespace the calling process is in, by its inode number.
+pub(crate) fn pid_namespace() -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self/ns/pid").ok().map(|metadata| metadata.ino())
 }
 
 /// Occupies a descriptor number that is to be given to a child, when it is free here.

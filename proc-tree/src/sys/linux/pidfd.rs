@@ -70,6 +70,11 @@ impl Pidfd {
         !matches!(self.send(0, 0), Err(Errno::SRCH))
     }
 
+    /// Whether the caller is permitted to signal it.
+    pub(crate) fn may_be_signalled(&self) -> bool {
+        !matches!(self.send(0, 0), Err(Errno::PERM))
+    }
+
     /// The number that no other process of this boot has; `None` where the kernel gives no such number.
     pub(crate) fn inode(&self) -> Option<NonZeroU64> {
         static NUMBERED: OnceLock<bool> = OnceLock::new();
@@ -177,7 +182,7 @@ pub(crate) fn wait_readable(fd: BorrowedFd<'_>, until: Instant) -> io::Result<bo
 pub(crate) struct WaitSet(OwnedFd);
 
 impl WaitSet {
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> Result<Self, Errno> {
         Ok(Self(epoll::create(epoll::CreateFlags::CLOEXEC)?))
     }
 

@@ -1,22 +1,31 @@
 //! Reads `/proc` through one directory descriptor and one buffer.
 
+use super::reserve::{Reserve, is_shortage, open_proc, sparing};
 use super::stat::parse;
 use crate::engine::{Listing, Stat};
 use crate::id::{BootId, Pid};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 use rustix::io::Errno;
 use std::io;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
-use std::sync::OnceLock;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
 
 /// An open `/proc`, with the buffer that its files are read into.
 #[derive(Debug)]
 pub(crate) struct ProcFs {
-    root: OwnedFd,
+    root: Root,
     buffer: Vec<u8>,
     ran_short: bool,
+    is_hidden: bool,
+}
+
+/// The directory, open for this one alone or for all trees.
+#[derive(Debug)]
+enum Root {
+    Own(OwnedFd),
+    Shared(Arc<Reserve>),
 }
 
 /// The first size of the buffer. A longer file makes it grow: nothing is cut off.
@@ -24,12 +33,21 @@ const BUFFER: usize = 16 * 1024;
 
 impl ProcFs {
     pub(crate) fn open() -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self {
-            root: openat(CWD, "/proc", flags, Mode::empty())?,
-            buffer: Vec::with_capacity(BUFFER),
-            ran_short: false,
-        })
+        Ok(Self::new(Root::Own(open_proc()?)))
+    }
+
+    /// The same for a kill, which needs no free descriptor.
+    pub(crate) fn with_reserve(reserve: Arc<Reserve>) -> Self {
+        Self::new(Root::Shared(reserve))
+    }
+
+    fn new(root: Root) -> Self {
+        Self { root, buffer: Vec::with_capacity(BUFFER), ran_short: false, is_hidden: false }
+    }
+
+    /// Whether the state of a process that exists could not be read since the last call.
+    pub(crate) fn was_hidden(&mut self) -> bool {
+        std::mem::take(&mut self.is_hidden)
     }
 
     /// Whether something since the last call could not be opened although it may be there.
@@ -38,14 +56,20 @@ impl ProcFs {
     }
 
     fn open_below(&mut self, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let file = openat(&self.root, name, flags | OFlags::CLOEXEC, Mode::empty());
-        self.ran_short |= matches!(file, Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM));
+        let (root, reserve) = match &self.root {
+            Root::Own(root) => (root.as_fd(), None),
+            Root::Shared(reserve) => (reserve.proc(), Some(reserve)),
+        };
+        let file = sparing(reserve, || openat(root, name, flags | OFlags::CLOEXEC, Mode::empty()));
+        self.ran_short |= file.as_ref().is_err_and(|error| is_shortage(*error));
         file
     }
 
     /// The state of the process; `None` when it is gone or hidden.
     pub(crate) fn stat(&mut self, pid: Pid) -> Option<Stat> {
-        self.read(format_args!("{pid}/stat")).ok()?;
+        let read = self.read(format_args!("{pid}/stat"));
+        self.is_hidden |= matches!(read, Err(Errno::PERM | Errno::ACCESS));
+        read.ok()?;
         parse(&self.buffer).map(|(stat, _)| stat)
     }
 
@@ -121,6 +145,12 @@ impl ProcFs {
 
     fn thread_exists(&mut self, pid: Pid, thread: Pid) -> bool {
         self.read(format_args!("{pid}/task/{thread}/stat")).is_ok()
+    }
+
+    /// Calls `visit` with each thread of `pid`.
+    pub(crate) fn each_thread(&mut self, pid: Pid, visit: &mut dyn FnMut(Pid)) {
+        // Who is gone has none.
+        let _ = self.each(format_args!("{pid}/task"), visit);
     }
 
     /// Fills `out` with the threads and returns how many there are, which may be more than fit.
@@ -202,6 +232,40 @@ impl ProcFs {
     }
 }
 
+/// The directory of one process or thread, open: its files tell of that one alone.
+#[derive(Debug)]
+pub(crate) struct Entry(OwnedFd);
+
+impl Entry {
+    pub(crate) fn open(number: Pid) -> Option<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(CWD, format!("/proc/{number}"), flags, Mode::empty()).ok().map(Self)
+    }
+
+    /// The pid of the process, while the thread is alive.
+    pub(crate) fn process(&self) -> Option<Pid> {
+        let text = self.read("status")?;
+        let mut lines = text.split(|byte| *byte == b'\n');
+        decimal(lines.find_map(|line| line.strip_prefix(b"Tgid:"))?.trim_ascii())
+    }
+
+    /// Whether it is in the cgroup with this name, or below it.
+    pub(crate) fn is_in(&self, cgroup: &str) -> bool {
+        let text = self.read("cgroup").unwrap_or_default();
+        let mut lines = text.split(|byte| *byte == b'\n');
+        let path = lines.find_map(|line| line.strip_prefix(b"0::"));
+        path.is_some_and(|path| path.split(|byte| *byte == b'/').any(|n| n == cgroup.as_bytes()))
+    }
+
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = openat(&self.0, name, flags, Mode::empty()).ok()?;
+        let mut text = Vec::new();
+        std::fs::File::from(file).read_to_end(&mut text).ok()?;
+        Some(text)
+    }
+}
+
 /// Whether `marker` stands in `text` between NULs, spaces, or its ends.
 fn holds_word(text: &[u8], marker: &[u8]) -> bool {
     let ends = |byte: Option<&u8>| byte.is_none_or(|byte| matches!(byte, 0 | b' '));
@@ -261,9 +325,10 @@ mod tests {
         std::fs::write(thread.join("children"), list).unwrap();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let mut proc = ProcFs {
-            root: openat(CWD, &folder, flags, Mode::empty()).unwrap(),
+            root: Root::Own(openat(CWD, &folder, flags, Mode::empty()).unwrap()),
             buffer: Vec::new(),
             ran_short: false,
+            is_hidden: false,
         };
         let mut children = Vec::new();
         let listing = proc.children(77, &mut children);

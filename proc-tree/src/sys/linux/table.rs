@@ -3,6 +3,7 @@
 use super::mark;
 use super::pidfd::{Pidfd, WaitSet};
 use super::procfs::ProcFs;
+use super::reserve::{Reserve, is_shortage, sparing};
 use crate::engine::{GroupSent, Listing, Opened, Sent, Stat, Table};
 use crate::evidence::Evidence;
 use crate::id::{BootId, Pid};
@@ -12,6 +13,8 @@ use rustix::process::{Resource, getrlimit};
 use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Instant;
 
 /// Descriptors that are left free, so that `/proc` can still be read, also by other threads.
 const HEADROOM: u64 = 16;
@@ -20,25 +23,32 @@ const HEADROOM: u64 = 16;
 #[derive(Debug)]
 pub(crate) struct SystemTable {
     proc: ProcFs,
-    ends: WaitSet,
+    /// Missing when there was no descriptor for it: then ends are looked for.
+    ends: Option<WaitSet>,
+    reserve: Option<Arc<Reserve>>,
     /// Descriptors are numbered from the lowest free one, so a number near this means few are left.
     descriptor_limit: u64,
 }
 
 impl SystemTable {
     pub(crate) fn open() -> io::Result<Self> {
-        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        Ok(Self {
-            proc: ProcFs::open()?,
-            ends: WaitSet::new()?,
-            descriptor_limit: limit.saturating_sub(HEADROOM),
-        })
+        Ok(Self::new(ProcFs::open()?, None))
     }
-}
 
-impl AsFd for SystemTable {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ends.as_fd()
+    /// A table that needs no free descriptor.
+    pub(crate) fn with_reserve(reserve: &Arc<Reserve>) -> Self {
+        Self::new(ProcFs::with_reserve(Arc::clone(reserve)), Some(Arc::clone(reserve)))
+    }
+
+    fn new(proc: ProcFs, reserve: Option<Arc<Reserve>>) -> Self {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let ends = sparing(reserve.as_ref(), WaitSet::new).ok();
+        Self { proc, ends, reserve, descriptor_limit: limit.saturating_sub(HEADROOM) }
+    }
+
+    /// Readable when a watched process has ended.
+    pub(crate) fn news(&self) -> Option<BorrowedFd<'_>> {
+        self.ends.as_ref().map(AsFd::as_fd)
     }
 }
 
@@ -49,17 +59,22 @@ impl Table for SystemTable {
         std::process::id()
     }
 
-    fn open(&mut self, pid: Pid) -> Opened<Pidfd> {
-        match Pidfd::open(pid) {
-            Ok(pidfd) if pidfd.as_fd().as_raw_fd() as u64 >= self.descriptor_limit => {
+    fn open(&mut self, pid: Pid, urgently: bool) -> Opened<Pidfd> {
+        let reserve = self.reserve.as_ref().filter(|_| urgently);
+        match sparing(reserve, || Pidfd::open(pid)) {
+            Ok(pidfd) if !urgently && pidfd.as_fd().as_raw_fd() as u64 >= self.descriptor_limit => {
                 Opened::Exhausted
             }
             Ok(pidfd) => Opened::Held(pidfd),
-            Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => Opened::Exhausted,
+            Err(error) if is_shortage(error) => Opened::Exhausted,
             // Nobody, or a thread: the numbers of those are told apart by newer kernels.
             Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Opened::Gone,
             Err(_) => Opened::Refused,
         }
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
     }
 
     fn boot(&self) -> BootId {
@@ -93,6 +108,10 @@ impl Table for SystemTable {
 
     fn ran_short(&mut self) -> bool {
         self.proc.ran_short()
+    }
+
+    fn was_hidden(&mut self) -> bool {
+        self.proc.was_hidden()
     }
 
     fn is_marked(&mut self, pid: Pid, mark: u64, thorough: bool) -> bool {
@@ -141,12 +160,14 @@ impl Table for SystemTable {
     }
 
     fn watch(&mut self, process: &Pidfd, token: usize) -> bool {
-        self.ends.watch_end(process, token).is_ok()
+        self.ends.as_ref().is_some_and(|ends| ends.watch_end(process, token).is_ok())
     }
 
     fn ended(&mut self, out: &mut Vec<usize>) {
         let mut tokens = Vec::new();
-        self.ends.take(&mut tokens);
+        if let Some(ends) = &self.ends {
+            ends.take(&mut tokens);
+        }
         out.extend(tokens.into_iter().filter_map(|token| usize::try_from(token).ok()));
     }
 }

@@ -64,9 +64,7 @@ impl<T: Table> Engine<T> {
         let mut children = Vec::new();
         if let Some(keeper) = self.keeper.as_ref().map(|(pid, _)| *pid) {
             self.list_children(keeper, &mut children);
-            for child in children.drain(..) {
-                self.admit(child, Claim::Kept);
-            }
+            self.admit_all(&mut children, Claim::Kept);
         }
         let mut place = 0;
         while place < self.members.len() {
@@ -89,8 +87,8 @@ impl<T: Table> Engine<T> {
                     Listing::Exhausted => self.members[place].walked = false,
                     Listing::Whole | Listing::Gone => {}
                 }
-                for child in children.drain(..) {
-                    self.admit(child, Claim::ChildOf(place));
+                if !self.admit_all(&mut children, Claim::ChildOf(place)) {
+                    self.members[place].walked = false;
                 }
                 if self.scans_for_children {
                     continue;
@@ -99,6 +97,18 @@ impl<T: Table> Engine<T> {
             place += 1;
         }
         self.members.len() - before
+    }
+
+    /// Admits a list of children, as far as the time goes; whether all were looked at.
+    fn admit_all(&mut self, children: &mut Vec<Pid>, claim: Claim) -> bool {
+        for (place, child) in children.drain(..).enumerate() {
+            if self.is_over_limit(place) {
+                self.is_cut_short = true;
+                return false;
+            }
+            self.admit(child, claim);
+        }
+        true
     }
 
     fn list_children(&mut self, pid: Pid, children: &mut Vec<Pid>) -> Listing {

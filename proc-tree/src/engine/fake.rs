@@ -57,9 +57,11 @@ pub(super) enum Op {
 type Act = Box<dyn FnOnce(&mut World)>;
 
 pub(super) struct World {
-    /// When the world began, and how long each operation takes.
+    /// When the world began, how long each look takes, and how long all have taken. A signal takes no time
+    /// beside a look.
     pub(super) epoch: Instant,
     pub(super) cost: Duration,
+    spent: Duration,
     pub(super) procs: BTreeMap<Pid, Proc>,
     pub(super) signals: Vec<(Pid, u64, Signal)>,
     /// Listed by `children` and `all` besides the real ones.
@@ -145,6 +147,9 @@ impl World {
 
     fn enter(&mut self, op: Op) {
         self.looks += 1;
+        if !matches!(op, Op::Signal(..)) {
+            self.spent += self.cost;
+        }
         if self.timed.as_ref().is_some_and(|(at, _)| self.looks > *at) {
             let (_, act) = self.timed.take().unwrap();
             act(self);
@@ -214,6 +219,7 @@ impl FakeTable {
         let mut world = World {
             epoch: Instant::now(),
             cost: Duration::ZERO,
+            spent: Duration::ZERO,
             procs: BTreeMap::new(),
             signals: Vec::new(),
             extra: Vec::new(),
@@ -254,6 +260,13 @@ impl FakeTable {
         }
     }
 
+    /// Lets the time go on until then.
+    pub(super) fn wait_until(&self, until: Instant) {
+        self.with(|world| {
+            world.spent = world.spent.max(until.saturating_duration_since(world.epoch))
+        });
+    }
+
     pub(super) fn is_alive(&self, pid: Pid) -> bool {
         self.with(|world| world.procs.get(&pid).is_some_and(|p| !p.dead))
     }
@@ -291,7 +304,7 @@ impl Table for FakeTable {
     }
 
     fn now(&self) -> Instant {
-        self.with(|world| world.epoch + world.cost * u32::try_from(world.looks).unwrap_or(u32::MAX))
+        self.with(|world| world.epoch + world.spent)
     }
 
     fn boot(&self) -> BootId {

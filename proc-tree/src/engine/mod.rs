@@ -48,7 +48,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long a look that is due at the deadline may take beyond it.
-const LAST_LOOK: Duration = Duration::from_millis(10);
+const LAST_LOOK: Duration = Duration::from_millis(5);
 
 /// The pauses between two looks at members that are about to stop. A look without a pause would take
 /// the processor that they need to get there.
@@ -298,6 +298,9 @@ impl<T: Table> Engine<T> {
         for place in 0..self.members.len() {
             if self.members[place].hold != Hold::Stopping {
                 continue;
+            }
+            if self.is_over_limit(place) {
+                return moving + 1;
             }
             let id = self.members[place].id;
             let pid = id.pid();

@@ -1,10 +1,10 @@
 //! The engine when something is missing: descriptors, lists of children, or a small share of the table.
 
-use super::fake::Op;
+use super::fake::{FakeTable, Op};
 use super::races::{ROOT, assert_all_dead, engine, family, kill, marked, run};
-use super::{Engine, Step};
+use super::{Engine, Step, Table};
 use crate::signal::Signal;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[test]
 fn few_descriptors_are_enough_for_many_members() {
@@ -129,4 +129,45 @@ fn a_group_without_its_leader_tells_only_of_those_who_are_older_than_the_adoptio
     kill(&table, evidence);
     assert_all_dead(&table, 201..=203);
     assert!(table.is_alive(300));
+}
+
+/// Steps to the end, where operations and waits alike take time. Returns when the end came.
+fn run_in_time(table: &FakeTable, engine: &mut Engine<FakeTable>) -> Instant {
+    loop {
+        match engine.step(table.now()) {
+            Step::Again => {}
+            Step::Wait(until) => table.wait_until(until),
+            Step::Done => return table.now(),
+        }
+    }
+}
+
+#[test]
+fn a_kill_of_many_members_in_little_time_ends_in_time_and_says_that_it_did_not_see_all() {
+    let limits = [
+        // No time at all, some, and enough.
+        (Duration::ZERO, true),
+        (Duration::from_millis(250), true),
+        (Duration::from_secs(60), false),
+    ];
+    for (limit, is_open) in limits {
+        for hides_children in [false, true] {
+            let table = family();
+            let begin = table.with(|world| {
+                (1000..4000).for_each(|pid| world.fork(pid, 201));
+                world.hides_children = hides_children;
+                world.cost = Duration::from_micros(50);
+                world.epoch
+            });
+            let (evidence, now) = (marked(&table), table.now());
+            let mut engine = Engine::new(table.clone(), evidence, None, now, begin + limit);
+            let end = run_in_time(&table, &mut engine);
+            let late = end.saturating_duration_since(begin + limit);
+            // One look that is due at the end of the freeze, one at the end of all, and the signals to
+            // whom they have found.
+            assert!(late <= 5 * super::LAST_LOOK, "{limit:?}: {late:?} too late");
+            let outcome = engine.outcome();
+            assert_eq!(outcome.is_open || !outcome.survivors.is_empty(), is_open, "{limit:?}");
+        }
+    }
 }

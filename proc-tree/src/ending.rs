@@ -131,7 +131,7 @@ impl<'a> Ending<'a> {
             Way::Census(engine, looked) => engine.await_empty(looked, now),
             Way::Release(link, _) => match link.conclude() {
                 Some(_) => Step::Done,
-                None if now >= self.begin + RELEASE => {
+                None if is_late || now >= self.begin + RELEASE => {
                     // Nobody is left whom it could wait for: a member has stopped it.
                     let _ = link.end().signal(Signal::KILL);
                     Step::Wait(self.deadline)

@@ -80,12 +80,12 @@ impl fmt::Display for Culprit {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StaysDeadError {
-    /// It is no directory of its own: a root, or a path that ends in `..`.
+    /// It is no directory of its own: a root, or a path that ends in `.` or `..`.
     Refused {
         /// The path.
         path: PathBuf,
     },
-    /// The system does not remove it.
+    /// The system does not remove it, or does not say whether it is there.
     Remove {
         /// The path.
         path: PathBuf,
@@ -140,7 +140,8 @@ impl Error for StaysDeadError {
 }
 
 impl<'a> StaysDead<'a> {
-    /// The removal of `path` and everything below it. A symbolic link is removed, not followed.
+    /// The removal of `path` and everything below it. A symbolic link is removed, not followed, even if
+    /// the path ends in a slash.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), window: WINDOW, patience: Deadline::after(PATIENCE), tree: None }
     }
@@ -231,14 +232,15 @@ enum Next<'a> {
 
 impl<'a> Removing<'a> {
     fn new(order: StaysDead<'a>) -> Result<Self, StaysDeadError> {
-        if order.path.file_name().is_none() {
+        let Some(path) = without_slash(&order.path) else {
             return Err(StaysDeadError::Refused { path: order.path });
-        }
+        };
+        let order = StaysDead { path, ..order };
         Ok(Self { order, begin: Instant::now(), times: 0, killed: 0, absent_since: None })
     }
 
     fn step(&mut self, now: Instant) -> Result<Next<'a>, StaysDeadError> {
-        if self.order.path.symlink_metadata().is_err() {
+        if self.is_absent()? {
             let since = *self.absent_since.get_or_insert(now);
             let end = since + self.order.window;
             return Ok(if now >= end { Next::Done } else { Next::Look(end.min(now + LOOK)) });
@@ -260,6 +262,23 @@ impl<'a> Removing<'a> {
         }
         self.times += u32::from(came_back || self.times == 0);
         self.remove_once(now)
+    }
+
+    /// Whether the system says that nothing is there. What may not be looked at is not gone.
+    fn is_absent(&self) -> Result<bool, StaysDeadError> {
+        match self.order.path.symlink_metadata() {
+            Ok(_) => Ok(false),
+            // A component before the last one is no directory: then nothing is below it.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(true)
+            }
+            Err(source) => Err(StaysDeadError::Remove { path: self.order.path.clone(), source }),
+        }
     }
 
     fn remove_once(&mut self, now: Instant) -> Result<Next<'a>, StaysDeadError> {
@@ -292,6 +311,18 @@ impl<'a> Removing<'a> {
     fn removal(&self) -> Removal {
         Removal { times: self.times, killed: self.killed, elapsed: self.begin.elapsed() }
     }
+}
+
+/// The path without slashes at its end, through which the system would follow a link; `None` when its last
+/// component is no name.
+fn without_slash(path: &Path) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let bytes = path.as_os_str().as_bytes();
+    let end = bytes.iter().rposition(|byte| *byte != b'/')?;
+    let path = Path::new(std::ffi::OsStr::from_bytes(&bytes[..=end]));
+    // `file_name` passes over a dot at the end, and the system goes through a link before it.
+    let is_dot = path.as_os_str() == "." || path.as_os_str().as_bytes().ends_with(b"/.");
+    (!is_dot && path.file_name().is_some()).then(|| path.to_owned())
 }
 
 /// Whether an error of a removal means that somebody else works on the directory.

@@ -5,20 +5,11 @@
 mod support;
 
 use lastout_proc_tree::{Containment, Level, Tree};
-use std::path::PathBuf;
-use support::{Fixture, LONG, audited, levels};
+use support::{Fixture, LONG, audited, cgroup_of, levels};
 
 #[test]
 fn fixture() {
     support::fixture_main();
-}
-
-/// Where the process is, found without the crate: the only leaf that lists it.
-fn leaf_of(pid: u32) -> PathBuf {
-    let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap().to_owned();
-    let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(PathBuf::from);
-    roots.into_iter().map(|root| root.join(&own)).find(|path| path.exists()).unwrap()
 }
 
 #[test]
@@ -31,7 +22,7 @@ fn members_in_cgroups_of_their_own_below_the_leaf_are_killed_and_all_is_removed(
         let (tree, _child) =
             Tree::spawn(fixture.command(), Containment::demand(Level::Cgroup)).unwrap();
         let members = fixture.ready_in(&tree);
-        let leaf = leaf_of(members[0].pid());
+        let leaf = cgroup_of(members[0].pid());
         assert!(leaf.file_name().unwrap().to_str().unwrap().starts_with("lastout-"));
         let nested = leaf.join("inner/innermost");
         std::fs::create_dir_all(&nested).unwrap();
@@ -61,7 +52,7 @@ fn a_leaf_is_gone_with_its_tree_and_with_its_caller() {
         let containment = Containment::demand(Level::Cgroup).die_with_parent();
         let (tree, child) = Tree::spawn(fixture.command(), containment).unwrap();
         let members = fixture.ready_in(&tree);
-        let leaf = leaf_of(members[0].pid());
+        let leaf = cgroup_of(members[0].pid());
         drop((tree, child));
         assert!(members.iter().all(|member| !member.is_running()));
         assert!(!leaf.exists());

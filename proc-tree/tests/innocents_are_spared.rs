@@ -19,6 +19,7 @@ fn fixture() {
     support::fixture_main();
     match support::called().as_deref() {
         Some("reuses-a-pid") => reuse_a_pid(),
+        Some("sweeps") => sweep(),
         Some(other) => panic!("no caller {other}"),
         None => {}
     }
@@ -66,5 +67,37 @@ fn a_process_that_got_the_pid_of_the_root_within_the_same_tick_is_no_member() {
         let caller = support::caller("reuses-a-pid");
         let mut command = support::inside(&["--pid", "--fork", "--mount-proc"], &caller);
         assert!(command.status().unwrap().success());
+    });
+}
+
+/// The first leaf of a process sweeps those whose owners are gone.
+fn sweep() {
+    let containment = Containment::demand(Level::Cgroup);
+    let (tree, _child) = Tree::spawn(&mut Command::new("true"), containment).unwrap();
+    tree.kill_blocking(LONG).unwrap();
+}
+
+#[test]
+fn an_empty_leaf_of_a_living_owner_stays_when_another_pid_namespace_sweeps() {
+    if !rustix::process::geteuid().is_root() || !support::levels().contains(&Level::Cgroup) {
+        return; // Without privileges it cannot be shown.
+    }
+    audited(|| {
+        let mut command = Command::new("sleep");
+        let containment = Containment::demand(Level::Cgroup);
+        let (tree, mut child) = Tree::spawn(command.arg("600"), containment).unwrap();
+        let root = tree.root().unwrap();
+        let leaf = support::cgroup_of(root.pid());
+        let raw = rustix::process::Pid::from_raw(root.pid() as i32).unwrap();
+        rustix::process::kill_process(raw, rustix::process::Signal::KILL).unwrap();
+        child.wait().unwrap();
+        assert!(leaf.exists(), "it is empty, and its tree is there");
+        for namespaces in [&["--pid", "--fork", "--mount-proc"][..], &["--time", "--boottime=9"]] {
+            let mut command = support::inside(namespaces, &support::caller("sweeps"));
+            assert!(command.status().unwrap().success(), "{namespaces:?}");
+            assert!(leaf.exists(), "{namespaces:?}");
+        }
+        drop(tree);
+        assert!(!leaf.exists());
     });
 }

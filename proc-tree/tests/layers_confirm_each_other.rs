@@ -13,7 +13,7 @@ use lastout_proc_tree::{Containment, Level, ProcId, Tree};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use support::{LONG, audited, levels, read_line};
+use support::{LONG, audited, cgroup_of, levels, read_line};
 
 #[test]
 fn fixture() {
@@ -23,15 +23,6 @@ fn fixture() {
         Some(other) => panic!("no caller {other}"),
         None => {}
     }
-}
-
-/// Where the process is in the cgroup v2 tree, found without the crate.
-fn cgroup_of(pid: u32) -> PathBuf {
-    let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap().to_owned();
-    let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(PathBuf::from);
-    let mut paths = roots.into_iter().map(|root| root.join(&own));
-    paths.find(|path| path.join("cgroup.procs").exists()).unwrap()
 }
 
 fn spawn(level: Level, script: &str, word: &Path) -> (Tree, lastout_proc_tree::Child) {
@@ -99,8 +90,10 @@ fn a_process_whose_first_thread_has_ended_is_killed_at_every_level() {
             let mut command = support::caller("leaderless");
             command.stdout(Stdio::piped());
             let (tree, mut child) = Tree::spawn(&mut command, Containment::demand(level)).unwrap();
-            let mut lines = std::iter::repeat_with(|| read_line(child.stdout.as_mut().unwrap()));
+            let mut stdout = child.stdout.take().unwrap();
+            let mut lines = std::iter::repeat_with(|| read_line(&mut stdout));
             let line = lines.find(|line| line.starts_with("member ")).unwrap();
+            child.wait().unwrap();
             let begin = Instant::now();
             let members = tree.members().unwrap();
             assert_eq!(members.len(), 1, "{level}: {line}");

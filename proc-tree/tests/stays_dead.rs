@@ -94,14 +94,72 @@ fn a_stranger_who_brings_it_back_is_named_and_not_touched() {
 
 #[test]
 fn roots_are_refused_and_links_are_not_followed() {
-    for path in ["/", "..", "/tmp/..", ""] {
+    for path in ["/", "//", "..", "../", "/tmp/..", "", ".", "./", "/tmp/.", "/tmp/./", "a/.//"] {
         let error = StaysDead::new(path).remove_blocking().unwrap_err();
         assert!(matches!(error, StaysDeadError::Refused { .. }), "{path}: {error}");
     }
     let target = directory("target");
     let link = target.with_extension("link");
-    std::os::unix::fs::symlink(&target, &link).unwrap();
-    StaysDead::new(&link).window(Duration::ZERO).remove_blocking().unwrap();
-    assert!(target.join("a/b/file").exists() && link.symlink_metadata().is_err());
-    StaysDead::new(&target).window(Duration::ZERO).remove_blocking().unwrap();
+    for end in ["", "/", "//", "/."] {
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let path = format!("{}{end}", link.display());
+        let removed = StaysDead::new(path).window(Duration::ZERO).remove_blocking();
+        assert!(target.join("a/b/file").exists(), "{end}: {removed:?}");
+        match end {
+            "/." => {
+                assert!(matches!(removed, Err(StaysDeadError::Refused { .. })), "{removed:?}");
+                std::fs::remove_file(&link).unwrap();
+            }
+            _ => assert_eq!(removed.unwrap().times, 1, "{end}"),
+        }
+        assert!(link.symlink_metadata().is_err(), "{end}");
+    }
+    // A link among what is removed is removed, and what it leads to stays.
+    let holder = directory("holder");
+    std::os::unix::fs::symlink(&target, holder.join("link")).unwrap();
+    StaysDead::new(&holder).window(Duration::ZERO).remove_blocking().unwrap();
+    assert!(target.join("a/b/file").exists() && !holder.exists());
+    let with_slash = format!("{}/", target.display());
+    StaysDead::new(with_slash).window(Duration::ZERO).remove_blocking().unwrap();
+    assert!(!target.exists());
+}
+
+/// A caller that may not look into the directory above.
+fn be_shut_out() {
+    let path = PathBuf::from(std::env::var("LASTOUT_TARGET").unwrap());
+    let removed = StaysDead::new(&path).window(Duration::ZERO).remove_blocking();
+    match removed {
+        Err(StaysDeadError::Remove { source, .. }) => {
+            assert_eq!(source.kind(), std::io::ErrorKind::PermissionDenied);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn fixture() {
+    support::fixture_main();
+    if support::called().is_some() {
+        be_shut_out();
+    }
+}
+
+#[test]
+fn what_may_not_be_looked_at_is_not_gone() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    audited(|| {
+        let path = directory("shut");
+        let closed = std::fs::Permissions::from_mode(0o000);
+        std::fs::set_permissions(&path, closed).unwrap();
+        let mut caller = support::caller("shut-out");
+        caller.env("LASTOUT_TARGET", path.join("a"));
+        if rustix::process::geteuid().is_root() {
+            caller.uid(65534).gid(65534);
+        }
+        let status = caller.status().unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        StaysDead::new(&path).window(Duration::ZERO).remove_blocking().unwrap();
+        assert!(status.success());
+    });
 }

@@ -263,7 +263,7 @@ impl FakeTable {
     /// Lets the time go on until then.
     pub(super) fn wait_until(&self, until: Instant) {
         self.with(|world| {
-            world.spent = world.spent.max(until.saturating_duration_since(world.epoch))
+            world.spent = world.spent.max(until.saturating_duration_since(world.epoch));
         });
     }
 

@@ -11,6 +11,7 @@ use lastout_proc_tree::audit::Audit;
 use lastout_proc_tree::{Containment, Level, Pid, ProcId, Tree};
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -173,6 +174,15 @@ pub fn caller(name: &str) -> Command {
     let mut command = again("none");
     command.env_remove("LASTOUT_FIXTURE").env("LASTOUT_CALLER", name);
     command
+}
+
+/// Where the process is in the cgroup v2 tree, found without the crate.
+pub fn cgroup_of(pid: Pid) -> PathBuf {
+    let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap().to_owned();
+    let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(PathBuf::from);
+    let mut paths = roots.into_iter().map(|root| root.join(&own));
+    paths.find(|path| path.join("cgroup.procs").exists()).unwrap()
 }
 
 /// The same command inside of new namespaces, as options of `unshare` name them.

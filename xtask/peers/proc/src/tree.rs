@@ -16,11 +16,35 @@ const LIFELINE: RawFd = 31;
 /// What this binary does when it was started as the root of a tree.
 pub fn run_if_asked() {
     let words: Vec<_> = std::env::args().collect();
-    let Some(members) = words.iter().position(|word| word == "--tree") else {
-        return;
-    };
-    let members: usize = words[members + 1].parse().expect("a number of members");
-    grow(members)
+    let number = |place: usize| words[place].parse().expect("a number of members");
+    match words.get(1).map(String::as_str) {
+        Some("--tree") => grow(number(2)),
+        Some("--bomb") => explode(),
+        _ => {}
+    }
+}
+
+/// Forks until the limit, and goes on trying.
+fn explode() -> ! {
+    report();
+    loop {
+        // SAFETY: a process of one thread.
+        if unsafe { libc::fork() } == 0 {
+            report();
+        }
+        let mut lifeline = libc::pollfd { fd: LIFELINE, events: libc::POLLIN, revents: 0 };
+        // SAFETY: one live entry.
+        unsafe { libc::poll(&mut lifeline, 1, 0) };
+        if lifeline.revents != 0 {
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(0) }
+        }
+    }
+}
+
+fn report() {
+    // SAFETY: one byte of a literal is read.
+    unsafe { libc::write(ORACLE, c"!".as_ptr().cast(), 1) };
 }
 
 /// Forks the shares of two children, and sleeps.
@@ -40,8 +64,7 @@ fn grow(mut members: usize) -> ! {
             break;
         }
     }
-    // SAFETY: one byte of a literal is read.
-    unsafe { libc::write(ORACLE, c"!".as_ptr().cast(), 1) };
+    report();
     let mut lifeline = libc::pollfd { fd: LIFELINE, events: libc::POLLIN, revents: 0 };
     // SAFETY: one live entry.
     unsafe { libc::poll(&mut lifeline, 1, -1) };
@@ -52,7 +75,7 @@ fn grow(mut members: usize) -> ! {
 /// The ends of a tree that the measurement holds.
 pub struct Oracle {
     reports: PipeReader,
-    _lifeline: PipeWriter,
+    lifeline: PipeWriter,
 }
 
 impl Oracle {
@@ -78,14 +101,24 @@ impl Oracle {
     }
 }
 
+impl Oracle {
+    /// Cuts the lifeline, and waits until those have ended that were left.
+    pub fn end_the_rest(self) {
+        let Self { reports, lifeline } = self;
+        drop(lifeline);
+        let (_, unused) = std::io::pipe().expect("a pipe");
+        Self { reports, lifeline: unused }.await_end();
+    }
+}
+
 /// A command for a tree, and the ends that it will inherit.
-pub fn command(members: usize) -> (Command, Oracle, [(RawFd, std::os::fd::OwnedFd); 2]) {
+fn command(kind: &str, members: usize) -> (Command, Oracle, [(RawFd, std::os::fd::OwnedFd); 2]) {
     let (reports, theirs) = std::io::pipe().expect("a pipe");
     let (their_lifeline, lifeline) = std::io::pipe().expect("a pipe");
     let mut command = Command::new(std::env::current_exe().expect("the own path"));
-    command.args(["--tree", &members.to_string()]);
+    command.args([kind, &members.to_string()]);
     let ends = [(ORACLE, theirs.into()), (LIFELINE, their_lifeline.into())];
-    (command, Oracle { reports, _lifeline: lifeline }, ends)
+    (command, Oracle { reports, lifeline }, ends)
 }
 
 /// Makes a plain command inherit the ends, for peers that have no way to say so.
@@ -104,7 +137,16 @@ pub fn inherit(command: &mut Command, ends: &[(RawFd, std::os::fd::OwnedFd); 2])
 
 /// A tree of ours that stands.
 pub fn ours(members: usize, containment: Containment) -> (Tree, lastout_proc_tree::Child, Oracle) {
-    let (mut command, mut oracle, ends) = command(members);
+    started("--tree", members, containment)
+}
+
+/// A tree of ours of that kind, when so many members stand.
+pub fn started(
+    kind: &str,
+    members: usize,
+    containment: Containment,
+) -> (Tree, lastout_proc_tree::Child, Oracle) {
+    let (mut command, mut oracle, ends) = command(kind, members);
     let containment = ends.into_iter().fold(containment, |c, (to, from)| c.descriptor(to, from));
     let (tree, child) = Tree::spawn(&mut command, containment).expect("the tree starts");
     oracle.await_members(members);
@@ -113,7 +155,7 @@ pub fn ours(members: usize, containment: Containment) -> (Tree, lastout_proc_tre
 
 /// A tree of std that stands, prepared by `prepare`.
 pub fn plain(members: usize, prepare: impl FnOnce(&mut Command)) -> (Child, Oracle) {
-    let (mut command, mut oracle, ends) = command(members);
+    let (mut command, mut oracle, ends) = command("--tree", members);
     inherit(&mut command, &ends);
     prepare(&mut command);
     let child = command.spawn().expect("the tree starts");
@@ -124,7 +166,7 @@ pub fn plain(members: usize, prepare: impl FnOnce(&mut Command)) -> (Child, Orac
 
 /// A tree that stands, spawned by `spawn`.
 pub fn spawned<C>(members: usize, spawn: impl FnOnce(Command) -> C) -> (C, Oracle) {
-    let (mut command, mut oracle, ends) = command(members);
+    let (mut command, mut oracle, ends) = command("--tree", members);
     inherit(&mut command, &ends);
     let child = spawn(command);
     drop(ends);

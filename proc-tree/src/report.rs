@@ -24,7 +24,8 @@ pub struct Report {
     pub rounds: u32,
     /// How long it took.
     pub elapsed: Duration,
-    /// What the tree has used. In a box, so that an error with a report stays small.
+    /// What the tree has used: all that can be known of a tree that is
+    /// [measured](crate::Containment::measured) or limited, otherwise little more than its processor time.
     pub usage: Box<Usage>,
     /// What the word "gone" is worth here.
     pub guarantee: Guarantee,

@@ -5,6 +5,7 @@ use crate::sys::{Account, account_of, account_of_waited};
 use crate::tree::Tree;
 use std::fmt;
 use std::io;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 /// What a tree has used until now. A number that nothing counts is `None`, never 0.
@@ -175,7 +176,7 @@ impl Inner {
             return Ok(usage);
         }
         let mut account = self.account_of_members()?;
-        account.add(&self.account_of_the_ended());
+        self.account_of_the_ended().iter().for_each(|ended| account.add(ended));
         usage.fill(Usage::of_processes(&account));
         Ok(usage)
     }
@@ -194,27 +195,37 @@ impl Inner {
         Ok(sum)
     }
 
-    /// What those have used that were waited for, by the supervisor or by the tree itself.
-    fn account_of_the_ended(&self) -> Account {
+    /// What those have used that were waited for, by the supervisor or by the tree itself; `None` when
+    /// nothing is known of any.
+    fn account_of_the_ended(&self) -> Option<Account> {
         let by_link = self.means.link.as_ref().and_then(|link| match link.account() {
             Some(account) => Some(account),
             None => account_of_waited(link.id().pid()).filter(|_| !link.end().is_dead()),
         });
-        let root = self.process.as_ref().and_then(|root| root.account());
-        by_link.or(root).unwrap_or_default()
+        by_link.or_else(|| self.process.as_ref()?.account())
     }
 
     /// What the report of an end says. Members are not asked: nobody is left, or the time is over.
     pub(crate) fn usage_at_the_end(&self) -> Usage {
-        let mut usage = self.means.controls.usage();
-        let mut account = self.account_of_the_ended();
-        let before = *self.before.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if self.means.link.is_none() {
-            account.add(&before.unwrap_or_default());
+        let mut usage = self.means.controls.usage_at_the_end();
+        let before = *self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = self.account_of_the_ended();
+        let account = match (ended, before) {
+            // The supervisor has waited for all whom the members were.
+            (Some(ended), Some(before)) if self.means.link.is_some() => {
+                let peak_memory = ended.peak_memory.max(before.peak_memory);
+                Some(Account { peak_memory, ..ended })
+            }
+            (Some(mut ended), Some(before)) => {
+                ended.add(&before);
+                Some(ended)
+            }
+            (ended, before) => ended.or(before),
+        };
+        if let Some(account) = account {
+            // How many there are now is no matter of those that have ended.
+            usage.fill(Usage { tasks: None, ..Usage::of_processes(&account) });
         }
-        account.peak_memory = account.peak_memory.max(before.and_then(|it| it.peak_memory));
-        account.tasks = 0;
-        usage.fill(Usage::of_processes(&account));
         usage
     }
 
@@ -234,7 +245,7 @@ impl Inner {
             account.read = account.read.saturating_sub(own.read);
             account.written = account.written.saturating_sub(own.written);
         }
-        *self.before.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(account);
+        *self.before.lock().unwrap_or_else(PoisonError::into_inner) = Some(account);
     }
 }
 

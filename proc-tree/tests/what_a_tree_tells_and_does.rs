@@ -58,6 +58,19 @@ fn the_processor_time_of_members_that_ended_is_in_the_usage_and_in_the_report() 
     }
 }
 
+#[test]
+fn what_nothing_has_counted_is_missing_from_the_report_and_not_0() {
+    audited(|| {
+        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+        let tree = Tree::adopt(child.id()).unwrap();
+        assert!(tree.usage().unwrap().cpu().is_some(), "a living member can be asked");
+        let report = tree.kill_blocking(LONG).unwrap();
+        assert_eq!(report.usage.cpu(), None, "nobody asked it, and another one waits for it");
+        assert_eq!(report.usage.to_string(), "nothing is known");
+        child.wait().unwrap();
+    });
+}
+
 fn wait_for_line(reader: PipeReader) {
     let mut line = String::new();
     BufReader::new(reader).read_line(&mut line).unwrap();

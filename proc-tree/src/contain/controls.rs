@@ -57,6 +57,8 @@ pub(crate) struct Controls {
     /// The leaf of the tree, which its own means removes.
     v2: Option<PathBuf>,
     v1: Vec<OldLeaf>,
+    /// The usage of the tree was asked for at its spawn.
+    measured: bool,
     pub(crate) limits: Vec<LimitGuarantee>,
 }
 
@@ -97,7 +99,8 @@ impl Controls {
         limits: &Limits,
         measure: bool,
     ) -> Result<Self, LimitError> {
-        let mut controls = Self { v2: v2.map(Path::to_owned), ..Self::default() };
+        let v2 = v2.map(Path::to_owned);
+        let mut controls = Self { v2, measured: measure, ..Self::default() };
         for (resource, value) in limits.given() {
             if value == 0 {
                 return Err(LimitError::Zero(resource));
@@ -222,6 +225,16 @@ impl Controls {
         usage
     }
 
+    /// What costs a kill next to nothing: all of a tree that is measured or limited, and the processor time
+    /// of any other.
+    pub(crate) fn usage_at_the_end(&self) -> Usage {
+        match (&self.v2, self.measured || !self.limits.is_empty()) {
+            (_, true) => self.usage(),
+            (Some(leaf), false) => cpu_in_v2(leaf),
+            (None, false) => Usage::default(),
+        }
+    }
+
     fn usage_in_v1(&self) -> Usage {
         let text = |controller, file| self.read_old(controller, file);
         let number = |controller, file| text(controller, file)?.trim().parse().ok();
@@ -250,21 +263,29 @@ impl Controls {
     }
 }
 
-fn usage_in_v2(leaf: &Path) -> Usage {
-    let text = |file| std::fs::read_to_string(leaf.join(file)).ok();
-    let number = |file| text(file)?.trim().parse().ok();
-    let cpu = text("cpu.stat");
-    let micros = |key| parse::keyed(cpu.as_deref()?, key).map(Duration::from_micros);
-    let (read, written) = text("io.stat").map(|text| parse::io_stat(&text)).unzip();
-    let by = |value| Reading::new(value, Source::V2);
+/// The kernel counts processor time in every leaf, whatever is enabled for it.
+fn cpu_in_v2(leaf: &Path) -> Usage {
+    let text = std::fs::read_to_string(leaf.join("cpu.stat")).ok();
+    let micros = |key| parse::keyed(text.as_deref()?, key).map(Duration::from_micros);
     Usage {
         user: micros("user_usec").map(Reading::of(Source::V2)),
         system: micros("system_usec").map(Reading::of(Source::V2)),
+        ..Usage::default()
+    }
+}
+
+fn usage_in_v2(leaf: &Path) -> Usage {
+    let text = |file| std::fs::read_to_string(leaf.join(file)).ok();
+    let number = |file| text(file)?.trim().parse().ok();
+    let (read, written) = text("io.stat").map(|text| parse::io_stat(&text)).unzip();
+    let by = |value| Reading::new(value, Source::V2);
+    Usage {
         peak_memory: number("memory.peak").map(by),
         read: read.map(by),
         written: written.map(by),
         tasks: number("pids.current").map(by),
         peak_tasks: number("pids.peak").map(by),
+        ..cpu_in_v2(leaf)
     }
 }
 

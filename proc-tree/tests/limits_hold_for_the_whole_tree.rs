@@ -2,12 +2,17 @@
 //!
 //! On a hybrid machine they are enforced by leaves of cgroup v1, which go with the tree.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test with real processes")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test with real processes"
+)]
 
 mod support;
 
 use lastout_proc_tree::{
-    Containment, Hierarchy, Level, LimitError, Limits, Program, Resource, SpawnError, Tree,
+    Containment, Hierarchy, Level, LimitError, Limits, ProcId, Program, Resource, SpawnError, Tree,
 };
 use std::io::Read;
 use std::path::PathBuf;
@@ -17,7 +22,20 @@ use support::{LONG, audited, levels};
 
 #[test]
 fn fixture() {
-    support::fixture_main();
+    let limits = Containment::strongest().limits(Limits::new().tasks(50));
+    match support::called().as_deref() {
+        Some("leaver") => {
+            // The tree goes with the supervisor, and the leaf in v1 stays.
+            let spawned = Tree::spawn(&mut shell("sleep 600"), limits.die_with_parent()).unwrap();
+            println!("\nroot {}", spawned.0.root().unwrap().pid());
+            std::io::Write::flush(&mut std::io::stdout()).unwrap();
+            loop {
+                std::thread::park();
+            }
+        }
+        Some("sweeper") => drop(Tree::spawn(&mut shell("exit 0"), limits).unwrap()),
+        _ => support::fixture_main(),
+    }
 }
 
 fn shell(script: &str) -> Command {
@@ -197,6 +215,30 @@ fn a_limit_that_nothing_can_enforce_is_a_typed_error_and_nothing_runs() {
         let containment = Containment::demand(Level::Cgroup).below(&folder);
         let error = Tree::spawn(&mut shell("exit 0"), containment).unwrap_err();
         assert!(matches!(error, SpawnError::Unavailable { level: Level::Cgroup, .. }), "{error:?}");
+    });
+}
+
+#[test]
+fn the_leaves_of_a_caller_that_was_killed_are_removed_by_the_next_one() {
+    if !can_limit(Limits::new().tasks(50)) {
+        return; // No controller can be reached here.
+    }
+    audited(|| {
+        let mut caller = support::caller("leaver").stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = caller.stdout.as_mut().unwrap();
+        let root = loop {
+            let line = support::read_line(stdout);
+            if let Some(root) = line.strip_prefix("root ") {
+                break ProcId::of(root.parse().unwrap()).unwrap();
+            }
+        };
+        assert_ne!(leaves_of(caller.id()), Vec::<PathBuf>::new());
+        caller.kill().unwrap();
+        caller.wait().unwrap();
+        support::await_gone(&[root]);
+        let sweeper = support::caller("sweeper").stdout(Stdio::null()).status().unwrap();
+        assert!(sweeper.success());
+        assert_eq!(leaves_of(caller.id()), Vec::<PathBuf>::new());
     });
 }
 

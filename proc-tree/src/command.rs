@@ -14,6 +14,8 @@ mod sealed {
     impl Sealed for std::process::Command {}
     impl Sealed for crate::Program {}
     #[cfg(feature = "tokio")]
+    impl Sealed for crate::OnTokio<'_> {}
+    #[cfg(feature = "tokio")]
     impl Sealed for tokio::process::Command {}
 }
 

@@ -28,7 +28,7 @@ pub enum SpawnError {
         /// What is wrong.
         why: String,
     },
-    /// A command of tokio was spawned outside of a tokio runtime with its I/O enabled, which its pipes need.
+    /// Pipes for tokio were asked for outside of a tokio runtime with its I/O enabled.
     NoRuntime,
     /// The level that was demanded is not to be had here.
     Unavailable {
@@ -56,11 +56,13 @@ pub enum SpawnError {
 impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Command { program, step: SpawnStep::Process, .. } => write!(f, "start {program}"),
+            Self::Command { program, step: SpawnStep::Process | SpawnStep::Program, .. } => {
+                write!(f, "start {program}")
+            }
             Self::Command { program, step, .. } => write!(f, "start {program}: {step}"),
             Self::Invalid { program, why } => write!(f, "start {program}: {why}"),
             Self::NoRuntime => {
-                write!(f, "start a command of tokio: no runtime with its I/O enabled is current")
+                write!(f, "give the pipes to tokio: no runtime with its I/O enabled is current")
             }
             Self::Unavailable { level, why } => {
                 write!(f, "contain the tree by {level}: {why}")

@@ -74,7 +74,7 @@ pub use snapshot::{Process, Snapshot, snapshot};
 pub use stays_dead::{Culprit, Removal, StaysDead, StaysDeadError};
 #[cfg(feature = "tokio")]
 #[doc(inline)]
-pub use tokio_child::TokioChild;
+pub use tokio_child::{OnTokio, TokioChild};
 #[doc(inline)]
 pub use tree::Tree;
 #[doc(inline)]

@@ -98,6 +98,11 @@ impl Program {
         &self.name
     }
 
+    /// The directory that it starts in, if that is not the caller's.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
     /// Sets what the program is told to be called: its argument 0, otherwise the name.
     pub fn arg0(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
         self.first = Some(name.as_ref().to_owned());

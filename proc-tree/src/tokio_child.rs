@@ -1,10 +1,11 @@
-//! [`TokioChild`]: the root of a tree that was spawned from tokio's command.
+//! [`TokioChild`]: the root of a tree whose pipes are those of tokio.
 
 use crate::child::{Child, Root};
 use crate::command::{Spawn, TreeCommand};
 use crate::containment::Containment;
 use crate::error::SpawnError;
 use crate::id::ProcId;
+use crate::program::Program;
 use crate::tree::Tree;
 use crate::wait::ready;
 use std::io;
@@ -71,16 +72,7 @@ impl Root {
 }
 
 impl Child {
-    /// Gives its pipes to the tokio runtime that is current.
-    ///
-    /// # Errors
-    ///
-    /// When no runtime with its I/O enabled is current, or its reactor takes no more. Then the pipes are
-    /// closed; the root and its tree are as before.
-    pub fn on_tokio(mut self) -> io::Result<TokioChild> {
-        if !has_runtime() {
-            return Err(io::Error::other("no tokio runtime with its I/O enabled is current"));
-        }
+    fn on_tokio(mut self) -> io::Result<TokioChild> {
         Ok(TokioChild {
             stdin: self.stdin.take().map(ChildStdin::from_std).transpose()?,
             stdout: self.stdout.take().map(ChildStdout::from_std).transpose()?,
@@ -88,6 +80,54 @@ impl Child {
             root: self.root,
         })
     }
+}
+
+/// A [`Program`] whose pipes are those of tokio; see [`Program::on_tokio`].
+#[derive(Debug)]
+pub struct OnTokio<'a>(&'a mut Program);
+
+impl Program {
+    /// The program, to be spawned with pipes for the tokio runtime that is current.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use lastout_proc_tree::{Containment, Io, Program, Tree};
+    /// use tokio::io::AsyncReadExt;
+    ///
+    /// let mut program = Program::new("echo");
+    /// program.arg("hello").stdout(Io::Piped);
+    /// let (tree, mut child) = Tree::spawn(&mut program.on_tokio(), Containment::strongest())?;
+    /// let mut text = String::new();
+    /// child.stdout.take().expect("it is piped").read_to_string(&mut text).await?;
+    /// assert_eq!(text, "hello\n");
+    /// assert!(child.wait().await?.success());
+    /// # drop(tree);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_tokio(&mut self) -> OnTokio<'_> {
+        OnTokio(self)
+    }
+}
+
+impl Spawn for OnTokio<'_> {
+    type Child = TokioChild;
+
+    fn start(&mut self, containment: Containment) -> Result<(Tree, TokioChild), SpawnError> {
+        start_on_tokio(|| crate::spawn::start_program(self.0, containment))
+    }
+}
+
+fn start_on_tokio(
+    start: impl FnOnce() -> Result<(Tree, Child), SpawnError>,
+) -> Result<(Tree, TokioChild), SpawnError> {
+    // Asked before, so that nothing starts in vain.
+    if !has_runtime() {
+        return Err(SpawnError::NoRuntime);
+    }
+    let (tree, child) = start()?;
+    Ok((tree, child.on_tokio().map_err(|source| SpawnError::Lost { source })?))
 }
 
 /// Whether pipes can be given to the runtime that is current. Tokio has no question for its I/O, and panics.
@@ -106,11 +146,7 @@ impl Spawn for Command {
     type Child = TokioChild;
 
     fn start(&mut self, containment: Containment) -> Result<(Tree, TokioChild), SpawnError> {
-        if !has_runtime() {
-            return Err(SpawnError::NoRuntime);
-        }
-        let (tree, child) = crate::spawn::start_command(self.as_std_mut(), containment)?;
-        Ok((tree, child.on_tokio().map_err(|source| SpawnError::Lost { source })?))
+        start_on_tokio(|| crate::spawn::start_command(self.as_std_mut(), containment))
     }
 }
 

@@ -240,9 +240,10 @@ impl Plan {
             }
         };
         let id = crate::sys::identify_held(pid, &pidfd);
-        if self.socket.is_none() {
+        let Some(news) = &self.socket else {
             return Ok(Hold { id, pidfd: Some(pidfd), supervisor: None });
-        }
+        };
+        crate::sys::await_ready(news.as_fd(), &pidfd);
         let (root, start) = self.launch.told.root();
         let root = Pid::try_from(root).unwrap_or(0);
         // It may have ended already, and its pid may have been reused; a child of the supervisor is a member

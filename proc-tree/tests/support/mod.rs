@@ -203,6 +203,16 @@ pub fn called() -> Option<String> {
     std::env::var("LASTOUT_CALLER").ok()
 }
 
+/// Waits until the condition holds.
+pub fn await_that(mut condition: impl FnMut() -> bool) {
+    let until = std::time::Instant::now() + LONG;
+    while !condition() {
+        assert!(std::time::Instant::now() < until, "the condition does not hold");
+        // SLEEP: between two looks at the condition.
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// Waits until none of them runs.
 pub fn await_gone(members: &[ProcId]) {
     let until = std::time::Instant::now() + LONG;

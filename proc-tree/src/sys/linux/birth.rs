@@ -9,14 +9,15 @@
 //!   caller ── clone ── root: join, take place, exec
 //!
 //!   caller ── clone ── supervisor ── clone ── root: join, take place, exec
-//!                          └─ exec of the helper, once the root has called exec
+//!     └── waits for its message ──── exec of the helper, once the root has called exec
 //! ```
 //!
-//! Without the helper program the supervisor is a copy of the caller: the same steps without `CLONE_VM`, and
-//! a message instead of the exec.
+//! The root may stop its supervisor as soon as it runs. So the caller is not suspended for that one: it waits
+//! for a message and lets it go on meanwhile. Neither uses what threads of libc share but `errno`, and the
+//! caller does not use that while it waits. Without the helper program the supervisor is a copy of the
+//! caller: the same steps without `CLONE_VM`.
 #![expect(unsafe_code, reason = "a child that borrows memory, and what it calls before its exec")]
 
-use super::direct;
 use super::launch::{Fault, Launch, errno, unless_negative};
 use super::pidfd::{Pidfd, wait_readable};
 use super::raw::{
@@ -78,7 +79,10 @@ pub(crate) fn start(
         flags |= libc::CLONE_NEWPID;
     }
     if !is_copy {
-        flags |= libc::CLONE_VM | libc::CLONE_VFORK;
+        flags |= libc::CLONE_VM;
+    }
+    if supervise.is_none() {
+        flags |= libc::CLONE_VFORK;
     }
     let changes_user = recipe.user.user.is_some() || recipe.user.group.is_some();
     let dumpable = changes_user.then(|| prctl(libc::PR_GET_DUMPABLE, 0));
@@ -95,7 +99,7 @@ pub(crate) fn start(
     let born = clone(entry, stacks.top(), flags, &order);
     let outcome = born.map_err(|errno| Fault { step: SpawnStep::Process, errno });
     let outcome = outcome.and_then(|(pid, pidfd)| match news {
-        Some(news) => await_supervised(launch, pid, pidfd, news.as_fd(), is_copy),
+        Some(news) => await_supervised(launch, pid, pidfd, news.as_fd()),
         None => Ok(Born { root: pid, pidfd, supervisor: None }),
     });
     set_mask(mask);
@@ -124,8 +128,8 @@ impl Born {
 
 /// How long a process takes to end that has called exit.
 const FAREWELL: Duration = Duration::from_secs(10);
-/// How often a supervisor that is stopped before its first message is let go on.
-const NUDGE: Duration = Duration::from_millis(20);
+/// How often a supervisor is let go on that has not sent its first message.
+const NUDGE: Duration = Duration::from_millis(5);
 
 /// Takes hold of the root once the supervisor has started it.
 fn await_supervised(
@@ -133,14 +137,9 @@ fn await_supervised(
     pid: libc::pid_t,
     supervisor: Pidfd,
     news: BorrowedFd<'_>,
-    is_copy: bool,
 ) -> Result<Born, Fault> {
     let told = &launch.told;
-    // A copy says that it is ready by a message. Its root may have stopped it before.
-    while is_copy && !is_ready(news) && !supervisor.is_dead() {
-        let _ = wait_readable(news, Instant::now() + NUDGE);
-        let _ = supervisor.signal(crate::signal::Signal::CONT);
-    }
+    await_ready(news, &supervisor);
     // SAFETY: the kernel has put the descriptor into this table, for this call alone.
     let root = told.root_pidfd().map(|fd| unsafe { Pidfd::from_owned(OwnedFd::from_raw_fd(fd)) });
     match root {
@@ -165,10 +164,15 @@ fn await_supervised(
     }
 }
 
-/// Takes the first message of a copy. What follows it is for the owner of the socket.
-fn is_ready(news: BorrowedFd<'_>) -> bool {
+/// Waits until a supervisor has sent its first message or has ended. Its root may have stopped it before.
+pub(crate) fn await_ready(news: BorrowedFd<'_>, supervisor: &Pidfd) {
     use rustix::net::{RecvFlags, recv};
-    matches!(recv(news, &mut [0; 1][..], RecvFlags::DONTWAIT), Ok((1, _)))
+    let is_ready = || matches!(recv(news, &mut [0; 1][..], RecvFlags::DONTWAIT), Ok((1, _)));
+    while !is_ready() && !supervisor.is_dead() {
+        if !wait_readable(news, Instant::now() + NUDGE).unwrap_or(false) {
+            let _ = supervisor.signal(crate::signal::Signal::CONT);
+        }
+    }
 }
 
 type Entry = extern "C" fn(*mut libc::c_void) -> libc::c_int;
@@ -183,7 +187,7 @@ fn clone(
     let mut pidfd: RawFd = -1;
     let order = ptr::from_ref(order).cast_mut().cast();
     // SAFETY: the stack is large enough and in use by nobody else, and with a shared memory this thread
-    // waits until the child has left it. `entry` returns nowhere: it ends the process.
+    // waits until the child has left it, in here or for its message. `entry` returns nowhere: it ends the process.
     let pid = unsafe { libc::clone(entry, top, flags, order, &raw mut pidfd) };
     if pid < 0 {
         return Err(errno());
@@ -227,9 +231,6 @@ fn run_supervisor(order: &Order<'_>, supervise: &Supervise) -> ! {
     }
     told.set_root(root, 0);
     told.set_root_runs();
-    if order.is_copy {
-        direct::send(supervise.control, b"R");
-    }
     supervise.go_on(told, root, !order.is_copy)
 }
 

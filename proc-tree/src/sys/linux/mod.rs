@@ -19,7 +19,7 @@ mod told;
 mod watch;
 
 pub(crate) use account::{Account, account_of, account_of_ended, account_of_waited};
-pub(crate) use birth::{Born, start};
+pub(crate) use birth::{Born, await_ready, start};
 pub(crate) use helper::helper;
 pub(crate) use launch::{Launch, MOST_DESCRIPTORS, Place, enter_new_pid_namespace};
 pub(crate) use mark::mark_of;

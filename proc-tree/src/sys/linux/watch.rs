@@ -22,6 +22,9 @@ pub(crate) const KILL: u8 = b'K';
 /// Live on without the caller.
 pub(crate) const LET_LIVE: u8 = b'L';
 
+/// The first message to the caller, of this one byte: the supervisor has left the memory of the caller and
+/// waits for orders.
+pub(crate) const READY: u8 = b'R';
 /// A message to the caller: a tag, four bytes and eight. How the root has ended.
 pub(crate) const EXITED: u8 = b'X';
 /// The last message: how many members the supervisor has killed.
@@ -62,6 +65,7 @@ pub(crate) fn watch(order: Order<'_>) -> ! {
     direct::set_name(NAME);
     direct::go_to_root();
     direct::raise_descriptors();
+    direct::send(order.control, &[READY]);
     Watch {
         order,
         signals: direct::watch_children(SIGCHLD),

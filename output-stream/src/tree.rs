@@ -19,6 +19,6 @@
 //! ```
 
 pub use lastout_proc_tree::{
-    Containment, Deadline, Guarantee, KillError, Level, Pid, Policy, ProcId, Report, Signal,
-    SpawnError, Survivor, SurvivorReason, Tree, WaitError,
+    Containment, Deadline, Guarantee, Io, KillError, Level, Pid, Policy, ProcId, Program, Report,
+    Signal, SpawnError, SpawnStep, Survivor, SurvivorReason, Tree, WaitError,
 };

@@ -4,7 +4,7 @@
 use crate::error::WriteError;
 use crate::runner::{Job, JobError, StopCause, WorkerBuilder};
 use lastout_output_stream::{Exit, Keep, Process};
-use lastout_proc_tree::{Containment, Deadline, Pid, Policy, ProcId, Tree};
+use lastout_proc_tree::{Containment, Deadline, Pid, Policy, ProcId, Program, Tree};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -131,25 +131,25 @@ impl ProcessSpec {
         self
     }
 
-    fn command(&self) -> tokio::process::Command {
+    fn start_from(&self) -> Program {
         let limits = self.limits.in_shell();
-        let mut command = if limits.is_empty() {
-            tokio::process::Command::new(&self.program)
+        let mut program = if limits.is_empty() {
+            Program::new(&self.program)
         } else {
             // A shell sets them and becomes the program: no limit of the worker is ever changed.
-            let mut shell = tokio::process::Command::new("/bin/sh");
+            let mut shell = Program::new("/bin/sh");
             shell.args(["-c", &format!("{limits}exec \"$0\" \"$@\""), &self.program]);
             shell
         };
-        command.args(&self.args);
+        program.args(&self.args);
         if self.clear_env {
-            command.env_clear();
+            program.env_clear();
         }
-        command.envs(&self.env);
+        program.envs(&self.env);
         if let Some(directory) = &self.current_dir {
-            command.current_dir(directory);
+            program.current_dir(directory);
         }
-        command
+        program
     }
 }
 
@@ -225,7 +225,7 @@ async fn run(job: Job<ProcessSpec>, watch: Arc<Watch>) -> Result<ProcessResult, 
     end_earlier(&job).await?;
     let keep = Keep::head_tail(job.keep_bytes, job.keep_bytes);
     let containment = Containment::strongest().die_with_parent();
-    let builder = Process::builder(job.command()).contain(containment);
+    let builder = Process::builder(job.start_from()).contain(containment);
     let mut process = match job.stdin.is_empty() {
         true => builder.spawn(),
         false => builder.stdin(job.stdin.clone().into_bytes()).spawn(),

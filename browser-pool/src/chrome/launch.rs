@@ -10,14 +10,12 @@ use crate::driver::{Driver, IN_A_DROP, Launch, Launched};
 use crate::error::{LaunchError, Loss};
 use chromiumoxide::browser::Browser;
 use chromiumoxide::handler::HandlerConfig;
-use lastout_proc_tree::{Containment, TokioChild, Tree};
+use lastout_proc_tree::{Containment, Io, Program, TokioChild, Tree};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::unix::pipe;
-use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -122,15 +120,15 @@ fn spawn(chrome: &Inner, launch: &Launch, dir: &BrowserDir) -> Result<Spawned, S
         profile: &launch.profile,
     };
     let args = arguments(parts, &chrome.args).map_err(SpawnFailed::Args)?;
-    let mut command = Command::new(chrome.executable.path());
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    command.current_dir(dir.path()).env_clear();
+    let mut program = Program::new(chrome.executable.path());
+    program.args(args).stdin(Io::Null).stdout(Io::Null).stderr(Io::Piped);
+    program.current_dir(dir.path()).env_clear();
     for name in PASSED_ON {
-        command.envs(std::env::var_os(name).map(|value| (name, value)));
+        program.envs(std::env::var_os(name).map(|value| (name, value)));
     }
     let fonts =
         std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FONTCONFIG_"));
-    command.envs(fonts);
+    program.envs(fonts);
     let own = [
         ("TMPDIR", "t"),
         ("HOME", "h"),
@@ -140,8 +138,8 @@ fn spawn(chrome: &Inner, launch: &Launch, dir: &BrowserDir) -> Result<Spawned, S
         ("XDG_RUNTIME_DIR", "t"),
         ("BREAKPAD_DUMP_LOCATION", "k"),
     ];
-    command.envs(own.map(|(name, letter)| (name, dir.part(letter))));
-    command.envs(chrome.env.iter().map(|(name, value)| (name, value)));
+    program.envs(own.map(|(name, letter)| (name, dir.part(letter))));
+    program.envs(chrome.env.iter().map(|(name, value)| (name, value)));
     let failed = |error: std::io::Error| SpawnFailed::Io(Box::new(error));
     let (its_in, our_out) = std::io::pipe().map_err(failed)?;
     let (our_in, its_out) = std::io::pipe().map_err(failed)?;
@@ -150,7 +148,7 @@ fn spawn(chrome: &Inner, launch: &Launch, dir: &BrowserDir) -> Result<Spawned, S
         pipe::Sender::from_owned_fd(OwnedFd::from(our_out)).map_err(failed)?,
     );
     let containment = Containment::strongest().descriptor(3, its_in).descriptor(4, its_out);
-    let spawned = Tree::spawn(&mut command, containment);
+    let spawned = Tree::spawn(&mut program.on_tokio(), containment);
     let (tree, child) = spawned.map_err(|error| SpawnFailed::Io(Box::new(error)))?;
     Ok((tree, child, ours))
 }

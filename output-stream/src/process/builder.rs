@@ -1,5 +1,6 @@
 //! How a process is to be started.
 
+use super::command::Origin;
 use super::outlet::{Inlet, Outlet};
 use super::output::{Limits, Output};
 use super::watcher::Ending;
@@ -11,7 +12,6 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
-use tokio::process::Command;
 
 /// What is called with every line of a running process.
 pub(super) type Hook = Box<dyn FnMut(Channel, LineRef<'_>) + Send>;
@@ -19,7 +19,7 @@ pub(super) type Hook = Box<dyn FnMut(Channel, LineRef<'_>) + Send>;
 /// Builds a [`Process`], see [`Process::builder`].
 #[must_use = "a builder does nothing until it is spawned"]
 pub struct ProcessBuilder {
-    pub(super) command: Command,
+    pub(super) origin: Origin,
     pub(super) stdin: Inlet,
     pub(super) stdout: Outlet,
     pub(super) stderr: Outlet,
@@ -32,7 +32,7 @@ pub struct ProcessBuilder {
 
 impl fmt::Debug for ProcessBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the command: arguments and environment may hold secrets.
+        // Not the origin: arguments and environment may hold secrets.
         f.debug_struct("ProcessBuilder")
             .field("program", &self.program())
             .field("stdout", &self.stdout)
@@ -43,9 +43,9 @@ impl fmt::Debug for ProcessBuilder {
 }
 
 impl ProcessBuilder {
-    pub(super) fn new(command: Command) -> Self {
+    pub(super) fn new(origin: Origin) -> Self {
         Self {
-            command,
+            origin,
             stdin: Inlet::Null,
             stdout: Outlet::default(),
             stderr: Outlet::default(),
@@ -59,19 +59,19 @@ impl ProcessBuilder {
 
     /// Adds an argument. After [`Process::shell`] these are `$0`, `$1` and so on of the line.
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
-        self.command.arg(arg);
+        self.origin.args([arg]);
         self
     }
 
     /// Adds arguments.
     pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        self.command.args(args);
+        self.origin.args(args);
         self
     }
 
     /// Sets a variable of its environment.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.command.env(name, value);
+        self.origin.envs([(name, value)]);
         self
     }
 
@@ -80,26 +80,26 @@ impl ProcessBuilder {
         mut self,
         variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
     ) -> Self {
-        self.command.envs(variables);
+        self.origin.envs(variables);
         self
     }
 
     /// Does not hand on this variable of ours.
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
-        self.command.env_remove(name);
+        self.origin.env_remove(name);
         self
     }
 
     /// Hands on no variable of ours. What is set afterwards is its whole environment, beside the mark
     /// by which its tree may be found.
     pub fn env_clear(mut self) -> Self {
-        self.command.env_clear();
+        self.origin.env_clear();
         self
     }
 
     /// Starts it in this directory.
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
-        self.command.current_dir(directory);
+        self.origin.current_dir(directory);
         self
     }
 
@@ -229,6 +229,6 @@ impl ProcessBuilder {
     }
 
     pub(super) fn program(&self) -> String {
-        self.command.as_std().get_program().to_string_lossy().into_owned()
+        self.origin.name().to_string_lossy().into_owned()
     }
 }

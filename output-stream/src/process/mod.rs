@@ -31,7 +31,6 @@ use crate::wait::WaitError;
 use lastout_proc_tree::{Deadline, KillError, ProcId, Report, Tree};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::process::Command;
 use tokio::sync::watch;
 
 /// What ending the rest of a tree may take after its root has exited.
@@ -82,7 +81,7 @@ impl Shown {
 }
 
 impl Process {
-    /// Prepares a process: the program, or a command of std or of tokio.
+    /// Prepares a process: a program by its name, or a command of std or of tokio, which starts slower.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -102,14 +101,12 @@ impl Process {
     /// # }
     /// ```
     pub fn builder(command: impl IntoCommand) -> ProcessBuilder {
-        ProcessBuilder::new(command.into_command())
+        ProcessBuilder::new(command.into_origin())
     }
 
     /// Prepares a line for `sh -c`.
     pub fn shell(line: impl AsRef<std::ffi::OsStr>) -> ProcessBuilder {
-        let mut command = Command::new("sh");
-        command.arg("-c").arg(line);
-        ProcessBuilder::new(command)
+        Self::builder("sh").arg("-c").arg(line)
     }
 
     /// Which process the root is.

@@ -1,6 +1,7 @@
 //! Starts what a builder describes: the tree first, then its readers, then the pumps.
 
 use super::builder::{Hook, ProcessBuilder};
+use super::command::{Lead, Origin};
 use super::outlet::{Inlet, Outlet};
 use super::source::Pipe;
 use super::watcher::Watcher;
@@ -14,12 +15,10 @@ use crate::prepared::Prepared;
 use crate::sequence::Sequence;
 use crate::stream::Stream;
 use bytes::Bytes;
-use lastout_proc_tree::{SpawnError, TokioChild, Tree};
+use lastout_proc_tree::{SpawnError, SpawnStep, TokioChild};
 use std::io;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -34,21 +33,20 @@ impl ProcessBuilder {
         let begin = Instant::now();
         let program = self.program();
         if program.is_empty() {
-            let source = io::Error::new(io::ErrorKind::InvalidInput, "the program has no name");
-            return Err(SpawnError::Command { program: "\"\"".into(), source });
+            let program = "\"\"".into();
+            return Err(SpawnError::Invalid { program, why: "the program has no name".into() });
         }
-        self.command.stdin(match self.stdin {
-            Inlet::Null => Stdio::null(),
-            Inlet::Inherit => Stdio::inherit(),
-            Inlet::Bytes(_) | Inlet::Piped => Stdio::piped(),
-        });
-        self.command.stdout(stdio(&self.stdout));
-        self.command.stderr(stdio(&self.stderr));
+        let stdin = match self.stdin {
+            Inlet::Null => Lead::Null,
+            Inlet::Inherit => Lead::Inherit,
+            Inlet::Bytes(_) | Inlet::Piped => Lead::Piped,
+        };
+        self.origin.lead([stdin, lead(&self.stdout), lead(&self.stderr)]);
         let sequence = Sequence::new();
         let (stdout, idle_out) = stream(self.stdout, &sequence);
         let (stderr, idle_err) = stream(self.stderr, &sequence);
-        let (tree, mut child) = Tree::spawn(&mut self.command, self.containment)
-            .map_err(|error| blame(error, &self.command))?;
+        let (tree, mut child) =
+            self.origin.spawn(self.containment).map_err(|error| blame(error, &self.origin))?;
         let attached = attach(&stdout, &stderr);
         let hook = self.hook.map(|hook| call(hook, &stdout, &stderr));
         let (stdin, writer) = feed(&mut child, self.stdin);
@@ -80,23 +78,23 @@ impl ProcessBuilder {
     }
 }
 
-/// A directory that is not there is no fault of the program.
-fn blame(error: SpawnError, command: &Command) -> SpawnError {
-    let directory = command.as_std().get_current_dir();
-    match (error, directory) {
-        (SpawnError::Command { program, source }, Some(directory)) if !directory.is_dir() => {
-            let why = format!("its directory {} is not there: {source}", directory.display());
-            SpawnError::Command { program, source: io::Error::new(source.kind(), why) }
+/// A directory that is not there is no fault of the program. Std does not tell one from the other.
+fn blame(error: SpawnError, origin: &Origin) -> SpawnError {
+    match (error, origin.directory()) {
+        (SpawnError::Command { program, source, .. }, Some(directory)) if !directory.is_dir() => {
+            let named = format!("{}: {source}", directory.display());
+            let source = io::Error::new(source.kind(), named);
+            SpawnError::Command { program, step: SpawnStep::Directory, source }
         }
         (error, _) => error,
     }
 }
 
-fn stdio(outlet: &Outlet) -> Stdio {
+fn lead(outlet: &Outlet) -> Lead {
     match outlet {
-        Outlet::Stream(_) | Outlet::Prepared(_) => Stdio::piped(),
-        Outlet::Discard => Stdio::null(),
-        Outlet::Inherit => Stdio::inherit(),
+        Outlet::Stream(_) | Outlet::Prepared(_) => Lead::Piped,
+        Outlet::Discard => Lead::Null,
+        Outlet::Inherit => Lead::Inherit,
     }
 }
 

@@ -108,6 +108,13 @@ impl Origin {
         }
     }
 
+    pub(super) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Program(program) => program.directory(),
+            Self::Command(command) => command.as_std().get_current_dir(),
+        }
+    }
+
     pub(super) fn spawn(
         &mut self,
         containment: Containment,

@@ -1,5 +1,7 @@
 //! `Backoff`: how long to wait before the next attempt, and when to give up.
 
+use crate::handle::Handle;
+use crate::random;
 use crate::time::{clock::whole_nanos, sleep};
 use std::error::Error;
 use std::fmt;
@@ -49,7 +51,7 @@ impl Backoff {
             deadline: None,
             jitter: 0.0,
             retries: 0,
-            seed: 0x9e37_79b9_7f4a_7c15 ^ whole_nanos(initial),
+            seed: whole_nanos(initial),
         }
     }
 
@@ -79,7 +81,7 @@ impl Backoff {
     #[must_use]
     pub fn jitter(mut self, share: f64, seed: u64) -> Self {
         self.jitter = share.clamp(0.0, 1.0);
-        self.seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        self.seed = seed;
         self
     }
 
@@ -105,10 +107,7 @@ impl Backoff {
 
     /// A number in 0 to 1.
     fn random(&mut self) -> f64 {
-        self.seed ^= self.seed << 13;
-        self.seed ^= self.seed >> 7;
-        self.seed ^= self.seed << 17;
-        (self.seed >> 11) as f64 / (1_u64 << 53) as f64
+        (random::next(&mut self.seed) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Waits before the next retry; hands `error` back when there is none.
@@ -122,7 +121,9 @@ impl Backoff {
     /// # Panics
     /// Outside a runtime.
     pub async fn wait<E>(&mut self, error: E) -> Result<(), Exhausted<E>> {
-        match self.advance(Instant::now()) {
+        // The clock of the runtime, which may be virtual, as that of `sleep`.
+        let now = Handle::current().owner.clock.instant_now();
+        match self.advance(now) {
             Some(delay) => {
                 sleep(delay).await;
                 Ok(())
@@ -159,7 +160,7 @@ pub struct Exhausted<E> {
 
 impl<E> fmt::Display for Exhausted<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "succeed within {} retries", self.retries)
+        write!(f, "gave up after {} retries", self.retries)
     }
 }
 
@@ -205,6 +206,7 @@ mod tests {
         assert!(
             delays.iter().all(|d| *d <= Duration::from_secs(1) && *d >= Duration::from_millis(500))
         );
-        assert!(delays.iter().any(|d| *d != delays[0]));
+        let different: std::collections::HashSet<_> = delays.iter().collect();
+        assert_eq!(different.len(), delays.len(), "every seed has delays of its own");
     }
 }

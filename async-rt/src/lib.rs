@@ -27,6 +27,7 @@ mod model;
 pub mod net;
 mod notify;
 mod owner;
+mod random;
 mod reactor;
 mod remote;
 mod report;

@@ -3,7 +3,11 @@
 //! Each descriptor has two directions with a readiness bit and waiters of their own. Watching is
 //! edge triggered: a bit is set by an event and cleared by the operation that would have blocked.
 //! A token carries a generation, so an event that was under way when a descriptor was closed does
-//! not reach its successor. Wakers run only after every borrow here has ended.
+//! not reach its successor.
+//!
+//! Foreign code runs here in one form, wakers that are cloned, woken and dropped: in `poll_for`,
+//! `wait_for`, `forget`, `remove`, `turn` and `end`, each after every borrow has ended. The waiters of a
+//! direction are taken before they are woken, so a waker may close the descriptor that it wakes for.
 
 use crate::sys::{Event, Events, Poller, SIGNAL, WAKE, signal};
 use crate::task::raw::WakerSlot;
@@ -58,7 +62,7 @@ struct Source {
     sides: [Side; 2],
 }
 
-/// See the module.
+/// The watched descriptors of a runtime, and their waiters.
 pub(crate) struct Reactor {
     poller: Poller,
     events: RefCell<Events>,
@@ -74,6 +78,11 @@ pub(crate) struct Reactor {
 
 fn ended() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, "the runtime of this descriptor has ended")
+}
+
+fn forked() -> io::Error {
+    let what = "a runtime does not survive `fork`: its epoll instance is the parent's";
+    io::Error::new(io::ErrorKind::Unsupported, what)
 }
 
 impl Reactor {
@@ -111,6 +120,9 @@ impl Reactor {
     pub(crate) fn add(&self, fd: BorrowedFd<'_>) -> io::Result<Token> {
         if self.ended.get() {
             return Err(ended());
+        }
+        if !self.is_ours() {
+            return Err(forked());
         }
         let generation = self.generation.get().wrapping_add(1) & 0x7fff_ffff;
         self.generation.set(generation);
@@ -281,11 +293,9 @@ impl Reactor {
     pub(crate) fn end(&self) {
         self.ended.set(true);
         let sources = self.sources.take();
-        for (_, source) in sources {
-            for side in source.sides {
-                side.poller.wake();
-                side.waiters.into_iter().for_each(|(_, waiter)| waiter.wake());
-            }
+        for side in sources.into_iter().flat_map(|(_, source)| source.sides) {
+            side.poller.wake();
+            side.waiters.into_iter().for_each(|(_, waiter)| waiter.wake());
         }
     }
 }

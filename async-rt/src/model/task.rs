@@ -3,7 +3,7 @@
 use super::{Sleeper, model};
 use crate::sys::Unpark;
 use crate::task::raw::{Engine, RawJoin};
-use crate::task::{EngineConfig, Origin, SlabConfig};
+use crate::task::{EngineConfig, Origin, SlabConfig, Visibility};
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use std::cell::{Cell, RefCell};
@@ -56,7 +56,7 @@ impl World {
             give.borrow_mut().get_or_insert_with(|| cx.waker().clone());
             std::pin::Pin::new(&mut future).poll(cx)
         });
-        let join = self.engine.spawn(task, Origin::here(None));
+        let join = self.engine.spawn(task, Origin::here(None), Visibility::Counted);
         self.engine.enter(|| self.engine.run(1, &Cell::new(false)));
         let waker = waker.borrow_mut().take().unwrap();
         (join, waker)

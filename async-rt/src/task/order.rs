@@ -1,5 +1,6 @@
 //! An order of tasks that a seed decides.
 
+use crate::random;
 use std::cell::Cell;
 
 /// Chooses which ready task goes next; each seed gives a sequence of its own.
@@ -15,16 +16,10 @@ impl Order {
 
     /// An index below `len`, which is not zero.
     pub(crate) fn pick(&self, len: usize) -> usize {
-        (self.next() % len as u64) as usize
-    }
-
-    /// A Weyl sequence, mixed: every seed starts a cycle of its own place, zero too.
-    fn next(&self) -> u64 {
-        let state = self.state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut state = self.state.get();
+        let number = random::next(&mut state);
         self.state.set(state);
-        let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
+        (number % len as u64) as usize
     }
 }
 

@@ -74,6 +74,11 @@ impl Clock {
         self.base + Duration::from_nanos(nanos)
     }
 
+    /// The time as an instant; under a virtual clock, virtual time.
+    pub(crate) fn instant_now(&self) -> Instant {
+        self.instant(self.now())
+    }
+
     /// When `instant` is; what is before the base is zero, the farthest future never.
     pub(crate) fn nanos(&self, instant: Instant) -> Nanos {
         whole_nanos(instant.saturating_duration_since(self.base))

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 /// Ready at its deadline, never before. Dropping it disarms its timer, in constant time.
 ///
+/// It outlives its runtime: polled in another runtime it goes on there; polled by another executor it
+/// asks to be polled again until its deadline has passed.
+///
 /// # Cancel safety
 /// Cancel safe: a deadline stays where it is.
 #[must_use = "futures do nothing unless awaited"]
@@ -41,7 +44,7 @@ impl Sleep {
         self.elapsed || self.owner.clock.now() >= self.deadline
     }
 
-    /// Sets another deadline; who waits goes on waiting.
+    /// Sets another deadline. A task that waits goes on waiting.
     pub fn reset(&mut self, deadline: Instant) {
         self.reset_to(self.owner.clock.nanos(deadline));
     }
@@ -71,12 +74,32 @@ impl Sleep {
         }
     }
 
+    /// The runtime has ended: the runtime that polls takes the timer over.
+    #[cold]
+    fn poll_orphaned(&mut self, cx: &Context<'_>) -> Poll<()> {
+        self.disarm();
+        if let Some(owner) = Owner::current().filter(|owner| !owner.ended.get()) {
+            self.deadline = owner.clock.nanos(self.owner.clock.instant(self.deadline));
+            self.owner = owner;
+            return self.poll_elapsed(cx);
+        }
+        // A virtual clock that has ended does not move any more: every deadline has passed.
+        if self.owner.clock.is_virtual() || self.owner.clock.now() >= self.deadline {
+            self.elapsed = true;
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     /// As `poll`, without spending the task's budget.
     pub(crate) fn poll_elapsed(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.elapsed {
             return Poll::Ready(());
         }
-        assert!(!self.owner.ended.get(), "a timer was polled after its runtime had ended");
+        if self.owner.ended.get() {
+            return self.poll_orphaned(cx);
+        }
         if let Some(timer) = self.timer {
             let mut wheel = self.owner.wheel.borrow_mut();
             if wheel.has_fired(timer) {
@@ -107,8 +130,6 @@ impl Sleep {
 impl Future for Sleep {
     type Output = ();
 
-    /// # Panics
-    /// After the runtime's end, when the deadline had not passed before.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         match self.poll_elapsed(cx) {
             Poll::Ready(()) => coop::poll_proceed(cx).map(coop::Progress::made),

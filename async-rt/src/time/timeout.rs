@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 /// The deadline came first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Elapsed;
+pub struct Elapsed {
+    /// How long the future had, from the call to the deadline.
+    pub limit: Duration,
+}
 
 impl fmt::Display for Elapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("finish before the deadline")
+        write!(f, "deadline of {:?} passed", self.limit)
     }
 }
 
@@ -38,10 +41,10 @@ pub fn timeout<F: Future>(
     duration: Duration,
     future: F,
 ) -> impl Future<Output = Result<F::Output, Elapsed>> {
-    race(sleep(duration), future)
+    race(sleep(duration), duration, future)
 }
 
-/// The output of `future`, if it is ready before `deadline`. See [`timeout`].
+/// The output of `future`, if it is ready before `deadline`; polled as by [`timeout`].
 ///
 /// # Errors
 /// [`Elapsed`] when the deadline came first; `future` is dropped.
@@ -56,17 +59,23 @@ pub fn timeout_at<F: Future>(
     deadline: Instant,
     future: F,
 ) -> impl Future<Output = Result<F::Output, Elapsed>> {
-    race(sleep_until(deadline), future)
+    let sleep = sleep_until(deadline);
+    let limit = deadline.saturating_duration_since(sleep.owner().clock.instant_now());
+    race(sleep, limit, future)
 }
 
-async fn race<F: Future>(mut sleep: Sleep, future: F) -> Result<F::Output, Elapsed> {
+async fn race<F: Future>(
+    mut sleep: Sleep,
+    limit: Duration,
+    future: F,
+) -> Result<F::Output, Elapsed> {
     let mut future = pin!(future);
     poll_fn(|cx| {
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));
         }
         // Not the budgeted poll: a future that has spent the budget must not outlive its deadline.
-        sleep.poll_elapsed(cx).map(|()| Err(Elapsed))
+        sleep.poll_elapsed(cx).map(|()| Err(Elapsed { limit }))
     })
     .await
 }

@@ -249,8 +249,8 @@ async fn waker() -> Waker {
 #[cfg(feature = "tracing")]
 mod events {
     use super::*;
-    use tracing::span::{Attributes, Id, Record};
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use tracing::span::{Attributes, Id, Record};
     use tracing::{Event, Metadata, Subscriber};
 
     struct ReEnters;

@@ -227,6 +227,8 @@ impl Builder {
             let too_large = BuildError::TooLarge { option: "slots", value: slab.count };
             let slot = raw::slot_bytes(slab.slot_size)
                 .ok_or(BuildError::TooLarge { option: "slot_size", value: slab.slot_size })?;
+            reserve(1, slot)
+                .ok_or(BuildError::TooLarge { option: "slot_size", value: slab.slot_size })?;
             reserve(slab.count, slot).ok_or(too_large)?;
         }
         Ok(())

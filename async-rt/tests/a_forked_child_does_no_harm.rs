@@ -1,5 +1,5 @@
 //! A forked child cannot run its parent's runtime, and dropping it there does not disturb the parent.
-#![cfg(feature = "net")]
+#![cfg(all(feature = "net", feature = "testing"))]
 #![allow(clippy::unwrap_used, unsafe_code, reason = "a test that forks")]
 
 use lastout_async_rt::Runtime;
@@ -7,6 +7,25 @@ use lastout_async_rt::net::UnixStream;
 use lastout_async_rt::time::timeout;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
+
+/// Every entry of the runtime refuses the child, which would take the parent's events; the number of
+/// the entry that does not.
+fn refused(runtime: &Runtime) -> Result<(), i32> {
+    let moment = Duration::from_millis(1);
+    let entries: [&dyn Fn(); 5] = [
+        &|| runtime.block_on(async {}),
+        &|| runtime.block_on_busy(async {}),
+        &|| runtime.scope(|_| async {}),
+        &|| drop(runtime.shutdown_quiesce(moment)),
+        &|| runtime.run_until_stalled(),
+    ];
+    for (place, entry) in (1..).zip(entries) {
+        if catch_unwind(AssertUnwindSafe(entry)).is_ok() {
+            return Err(place);
+        }
+    }
+    Ok(())
+}
 
 /// The only test of its binary. The child ends by `_exit`, and the parent reaps it by its pid.
 #[test]
@@ -18,11 +37,11 @@ fn the_child_is_told_and_the_parent_goes_on() {
     assert!(child >= 0);
     if child == 0 {
         std::panic::set_hook(Box::new(|_| {}));
-        let refused = catch_unwind(AssertUnwindSafe(|| runtime.block_on(async {}))).is_err();
+        let refused = refused(&runtime);
         drop((reader, writer));
         drop(runtime);
         // SAFETY: it does not return.
-        unsafe { libc::_exit(i32::from(!refused)) };
+        unsafe { libc::_exit(refused.map_or_else(|place| place, |()| 0)) };
     }
     let mut status = 0;
     // SAFETY: `status` is alive; the child is ours, and not reaped yet.

@@ -10,10 +10,13 @@ use lastout_async_rt::time::{
     MissedTickBehavior, after, after_delay, event_time, interval, interval_at, sleep, sleep_until,
     timeout, timeout_at, yield_now,
 };
-use lastout_async_rt::{Handle, spawn_boxed};
+use lastout_async_rt::{Backoff, Handle, spawn_boxed};
 use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
 const MS: Duration = Duration::from_millis(1);
@@ -134,5 +137,62 @@ on_both_cores! {
             within("a sleep beside a channel that is always ready", sleep(MS)).await;
             assert!(!greedy.is_finished());
         });
+    }
+
+    fn an_interval_may_start_before_its_runtime(core) {
+        let start = Instant::now().checked_sub(Duration::from_millis(1_030)).unwrap();
+        let runtime = core.builder().virtual_clock().build().unwrap();
+        runtime.block_on(async {
+            let mut ticks = interval_at(start, 100 * MS);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            assert_eq!(ticks.tick().await, start, "the first tick is due at its start");
+            let second = ticks.tick().await;
+            assert_eq!((second - start).as_nanos() % (100 * MS).as_nanos(), 0, "in the rhythm of its start");
+            assert!(second - start >= Duration::from_millis(1_030));
+        });
+    }
+
+    fn a_back_off_asks_the_clock_of_its_runtime(core) {
+        core.builder().virtual_clock().build().unwrap().block_on(async {
+            advance(Duration::from_secs(100)).await;
+            let late = event_time() + 2 * MS;
+            let mut backoff = Backoff::new(MS).deadline(late);
+            backoff.wait("one").await.unwrap();
+            assert_eq!(event_time(), late - MS);
+            backoff.wait("two").await.unwrap_err();
+        });
+    }
+
+    fn a_timer_outlives_its_runtime(core) {
+        let first = core.runtime();
+        let (mut armed, fresh, far) = first.block_on(async {
+            let mut armed = Box::pin(sleep(20 * MS));
+            assert!(timeout(Duration::ZERO, &mut armed).await.is_err());
+            (armed, sleep(20 * MS), sleep(Duration::from_secs(3600)))
+        });
+        // Another executor holds it: the end of the runtime must reach that waker.
+        let (woken, due) = (Arc::new(Woken::default()), armed.deadline());
+        let waker = Waker::from(Arc::clone(&woken));
+        assert!(armed.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(first);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1, "told of the end");
+        let mut polls = 0;
+        while armed.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() { polls += 1; }
+        assert!(Instant::now() >= due, "never early");
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1 + polls, "it asks to be polled again");
+        core.runtime().block_on(async move {
+            within("a timer of another runtime", fresh).await;
+            let error = timeout(MS, far).await.unwrap_err();
+            assert_eq!(error.to_string(), "deadline of 1ms passed");
+        });
+    }
+}
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }

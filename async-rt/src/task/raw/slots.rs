@@ -42,25 +42,31 @@ impl Slots {
         let units = slot_size.div_ceil(SLOT_ALIGN).max(1);
         let next_chunk = unbounded.then_some(count.max(16));
         let mut slots = Self { free: Vec::new(), units, next_chunk, capacity: 0 };
-        let chunk = slots.chunk(count);
+        let chunk = slots.chunk(count).expect("the builder has found memory for it");
         (slots, chunk)
     }
 
-    fn chunk(&mut self, count: usize) -> Chunk {
+    /// Memory for `count` more slots; `None` when there is none.
+    fn chunk(&mut self, count: usize) -> Option<Chunk> {
+        let units = count.checked_mul(self.units)?;
         let mut chunk = Chunk::new();
-        chunk.resize_with(count * self.units, MaybeUninit::uninit);
-        self.capacity += count;
-        self.free.reserve(self.capacity);
+        chunk.try_reserve_exact(units).ok()?;
+        chunk.resize_with(units, MaybeUninit::uninit);
+        // A slot that comes back must find room: it may be a destructor that gives it back.
+        let capacity = self.capacity.checked_add(count)?;
+        self.free.try_reserve(capacity).ok()?;
+        self.capacity = capacity;
         let slots = chunk.chunks_exact_mut(self.units);
         self.free.extend(slots.rev().map(|slot| NonNull::from(slot).cast()));
-        chunk
+        Some(chunk)
     }
 
-    /// A chunk to keep, when no slot is free and there may be more.
+    /// A chunk to keep, when no slot is free, there may be more, and there is memory.
     pub(super) fn grow(&mut self) -> Option<Chunk> {
         let count = self.next_chunk?;
-        self.next_chunk = Some(count * 2);
-        Some(self.chunk(count))
+        let chunk = self.chunk(count)?;
+        self.next_chunk = Some(count.saturating_mul(2));
+        Some(chunk)
     }
 
     /// Bytes of each slot.

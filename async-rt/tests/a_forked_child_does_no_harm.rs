@@ -16,7 +16,7 @@ fn refused(runtime: &Runtime) -> Result<(), i32> {
         &|| runtime.block_on(async {}),
         &|| runtime.block_on_busy(async {}),
         &|| runtime.scope(|_| async {}),
-        &|| drop(runtime.shutdown_quiesce(moment)),
+        &|| assert!(runtime.shutdown_quiesce(moment).is_ok()),
         &|| runtime.run_until_stalled(),
     ];
     for (place, entry) in (1..).zip(entries) {

@@ -57,7 +57,7 @@ on_both_cores! {
         struct Again;
         impl Drop for Again {
             fn drop(&mut self) {
-                spawn_boxed(async { let _again = Again; pending::<()>().await }).detach();
+                spawn_boxed(async { let _again = Self; pending::<()>().await }).detach();
             }
         }
         let runtime = core.runtime();

@@ -43,7 +43,7 @@ on_both_cores! {
             for _ in 0..10_000 {
                 timeout(Duration::from_secs(3600), yield_now()).await.unwrap();
             }
-            let (mut kept, mut cx) = (sleep(Duration::from_secs(9)), std::task::Context::from_waker(std::task::Waker::noop()));
+            let (mut kept, mut cx) = (sleep(Duration::from_secs(9)), Context::from_waker(Waker::noop()));
             assert!(std::pin::Pin::new(&mut kept).poll(&mut cx).is_pending());
             assert_eq!(Handle::current().stats().timers, 1);
         });

@@ -41,6 +41,21 @@ pub struct AsyncFd<T: AsFd> {
     inner: Option<T>,
 }
 
+/// What the system says is told without decoding the kind, which every wait pays for.
+fn would_block(error: &io::Error) -> bool {
+    match error.raw_os_error() {
+        Some(code) => code == libc::EAGAIN || code == libc::EWOULDBLOCK,
+        None => error.kind() == io::ErrorKind::WouldBlock,
+    }
+}
+
+fn interrupted(error: &io::Error) -> bool {
+    match error.raw_os_error() {
+        Some(code) => code == libc::EINTR,
+        None => error.kind() == io::ErrorKind::Interrupted,
+    }
+}
+
 impl<T: AsFd> AsyncFd<T> {
     /// Watches `inner` on the runtime of this thread.
     ///
@@ -193,8 +208,8 @@ impl<T: AsFd> AsyncFd<T> {
         }
         loop {
             match operation(self.get_ref()) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(error) if interrupted(&error) => {}
+                Err(error) if would_block(&error) => {
                     self.owner.reactor.clear(self.token, direction);
                     return Err(error);
                 }
@@ -213,7 +228,7 @@ impl<T: AsFd> AsyncFd<T> {
             let progress = ready!(coop::poll_proceed(cx));
             let outcome = loop {
                 match self.try_io(direction, &mut operation) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    Err(error) if would_block(&error) => {
                         ready!(Pin::new(&mut waiting).poll(cx))?;
                     }
                     outcome => break outcome,
@@ -232,29 +247,16 @@ impl<T: AsFd> AsyncFd<T> {
         mut operation: impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         let progress = ready!(coop::poll_proceed(cx));
-        let outcome = loop {
-            match self.try_io(direction, &mut operation) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.poll_ready(direction, cx))?;
-                }
-                outcome => break outcome,
+        match self.try_io(direction, &mut operation) {
+            Err(error) if would_block(&error) => {
+                self.owner.reactor.poll_for(self.token, direction, cx.waker())?;
+                Poll::Pending
             }
-        };
-        progress.made();
-        Poll::Ready(outcome)
-    }
-
-    /// Readiness for the one task that polls this direction.
-    pub(crate) fn poll_ready(
-        &self,
-        direction: Direction,
-        cx: &Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.owner.reactor.is_ready(self.token, direction)? {
-            return Poll::Ready(Ok(()));
+            outcome => {
+                progress.made();
+                Poll::Ready(outcome)
+            }
         }
-        self.owner.reactor.poll_for(self.token, direction, cx.waker())?;
-        Poll::Pending
     }
 
     /// An error when the runtime has ended.

@@ -26,15 +26,27 @@ macro_rules! peers {
     };
 }
 
-fn dispatch_case<'a>(name: &str, ready: u64, max_ns: f64) -> Case<'a> {
+/// Adds the peers with sockets, each with a stream of its own.
+macro_rules! echo_peers {
+    ($case:expr, $measure:ident) => {
+        $case
+            .peer("tokio LocalSet", net::$measure::<TokioLocalSet, tokio::net::TcpStream>)
+            .peer("nexus-async-rt", net::$measure::<Nexus, nexus_async_rt::TcpStream>)
+            .peer("async-io", net::$measure::<Smol, async_io::Async<std::net::TcpStream>>)
+            .peer("monoio", net::$measure::<Monoio, monoio::net::TcpStream>)
+            .peer("compio", net::$measure::<Compio, compio::net::TcpStream>)
+    };
+}
+
+fn dispatch_case<'a>(name: &str, ready: u64, of_best_peer: f64) -> Case<'a> {
     let case = Case::lower(name, "ns").ours(move || tasks::dispatch::<Ours>(ready));
     peers!(
         case,
         [Nexus, TokioLocalSet, TokioLocalRuntime, Smol, Monoio, Compio],
         tasks::dispatch(ready)
     )
-    .bar(Bar::absolute().max(max_ns))
-    .bar(Bar::best_peer().max(0.25))
+    .bar(Bar::absolute().max(7.0))
+    .bar(Bar::best_peer().max(of_best_peer))
 }
 
 fn main() -> std::process::ExitCode {
@@ -47,7 +59,7 @@ fn main() -> std::process::ExitCode {
     let spawn =
         peers!(spawn, [Nexus, TokioLocalSet, TokioLocalRuntime, Smol, Monoio], tasks::spawn_join())
             .bar(Bar::absolute().max(80.0))
-            .bar(Bar::best_peer().max(0.5));
+            .bar(Bar::best_peer().max(0.42));
 
     let ping_pong = Case::lower("local ping-pong", "ns").ours(tasks::ping_pong::<Ours>);
     let ping_pong = peers!(
@@ -65,7 +77,7 @@ fn main() -> std::process::ExitCode {
         tasks::foreign_wakes()
     )
     .bar(Bar::absolute().max(40.0))
-    .bar(Bar::best_peer().max(1.0));
+    .bar(Bar::best_peer().max(0.6));
 
     let spinning = Case::lower("cross-thread wake, spinning, p50", "us")
         .ours(move || tasks::wake_latency::<OursSpinning>(4000, spin_pause));
@@ -81,7 +93,7 @@ fn main() -> std::process::ExitCode {
         tasks::wake_latency(4000, spin_pause)
     )
     .bar(Bar::absolute().max(0.6))
-    .bar(Bar::best_peer().max(1.0));
+    .bar(Bar::best_peer().max(0.75));
 
     let parked = Case::lower("cross-thread wake, parked, p50", "us")
         .floor(move || tasks::raw_parked_wake(1500, park_pause))
@@ -92,20 +104,57 @@ fn main() -> std::process::ExitCode {
     let heap = Case::lower("heap of an idle task, 16-byte state", "B")
         .isolated()
         .rounds(3)
-        .ours(tasks::heap_per_task::<Ours>);
-    let heap = peers!(heap, [Nexus, TokioLocalSet, Smol, Monoio, Compio], tasks::heap_per_task())
-        .bar(Bar::absolute().max(140.0));
+        .ours(|| tasks::heap_per_task::<Ours>(100_000));
+    let heap =
+        peers!(heap, [Nexus, TokioLocalSet, Smol, Monoio, Compio], tasks::heap_per_task(100_000))
+            .bar(Bar::absolute().max(133.0));
+    let heap_million = Case::lower("heap of one of 10^6 idle tasks", "B")
+        .isolated()
+        .rounds(3)
+        .ours(|| tasks::heap_per_task::<Ours>(1_000_000));
+    let heap_million = peers!(
+        heap_million,
+        [Nexus, TokioLocalSet, Smol, Monoio, Compio],
+        tasks::heap_per_task(1_000_000)
+    )
+    .bar(Bar::absolute().max(133.0));
+
+    let beside = Case::lower("wake of 1000 tasks, 10^6 alive, each", "ns")
+        .isolated()
+        .rounds(5)
+        // The floor is the same with nothing but the 1000 alive.
+        .floor(|| tasks::wake_among::<Ours>(1_000, 1_000))
+        .ours(|| tasks::wake_among::<Ours>(1_000_000, 1_000));
+    let beside = peers!(
+        beside,
+        [Nexus, TokioLocalSet, TokioLocalRuntime, Smol, Monoio],
+        tasks::wake_among(1_000_000, 1_000)
+    )
+    .bar(Bar::floor().max(1.2));
+    // Here each task comes from memory, whose latency is most of it, for everybody.
+    let million = Case::lower("wake of each of 10^6 tasks", "ns")
+        .isolated()
+        .rounds(5)
+        .ours(|| tasks::wake_among::<Ours>(1_000_000, 1_000_000));
+    let million = peers!(
+        million,
+        [Nexus, TokioLocalSet, TokioLocalRuntime, Smol, Monoio],
+        tasks::wake_among(1_000_000, 1_000_000)
+    )
+    .bar(Bar::best_peer().max(1.0));
 
     let create = Case::lower("timer create, 100 k alive", "ns")
         .ours(|| timers::ours().0)
         .peer("tokio", || timers::tokio().0)
         .peer("async-io", || timers::smol().0)
-        .bar(Bar::absolute().max(80.0));
+        .bar(Bar::absolute().max(50.0))
+        .bar(Bar::best_peer().max(0.5));
     let cancel = Case::lower("timer cancel, 100 k alive", "ns")
         .ours(|| timers::ours().1)
         .peer("tokio", || timers::tokio().1)
         .peer("async-io", || timers::smol().1)
-        .bar(Bar::absolute().max(30.0));
+        .bar(Bar::absolute().max(10.0))
+        .bar(Bar::best_peer().max(0.5));
     let late = Case::lower("sleep 250 us, late beyond a raw epoll_pwait2, p50", "us")
         .ours(|| timers::late_ours() - timers::late_raw())
         .peer("tokio", || timers::late_tokio() - timers::late_raw())
@@ -114,20 +163,25 @@ fn main() -> std::process::ExitCode {
 
     let echo = Case::lower("TCP echo, both ends in one runtime", "us")
         .floor(net::raw_pair)
-        .ours(|| net::ours_pair())
-        .peer("tokio", || net::tokio_pair())
-        // 4.8 us where the four system calls take 3.6: the second bar is the same for any machine.
-        .bar(Bar::absolute().max(4.8))
-        .bar(Bar::floor().max(4.8 / 3.6));
+        .ours(net::one_pair::<Ours, lastout_async_rt::net::TcpStream>);
+    let echo = echo_peers!(echo, one_pair)
+        .bar(Bar::best_peer().max(1.0))
+        // Half of what lay between the four system calls and the whole: 3.6 us beside 9.4.
+        .bar(Bar::floor().max(1.19));
+    // What is left when the system calls of an edge-triggered loop are taken away: a wait on each side,
+    // and a read on each side that finds out that nothing is left.
+    let edge = Case::lower("TCP echo, beside a bare edge-triggered loop", "us")
+        .floor(net::raw_edge)
+        .ours(net::one_pair::<Ours, lastout_async_rt::net::TcpStream>)
+        .bar(Bar::floor().max(1.15));
     let many = Case::lower("TCP echo, 64 connections, each message", "us")
         .floor(net::raw_many)
-        .ours(|| net::ours_many())
-        .peer("tokio", || net::tokio_many())
-        .bar(Bar::floor().max(1.03));
+        .ours(net::many::<Ours, lastout_async_rt::net::TcpStream>);
+    let many = echo_peers!(many, many).bar(Bar::best_peer().max(1.0)).bar(Bar::floor().max(1.05));
 
     Bench::new("rt")
-        .case(dispatch_case("dispatch, 64 ready", 64, 8.0))
-        .case(dispatch_case("dispatch, 1 ready", 1, 10.0))
+        .case(dispatch_case("dispatch, 64 ready", 64, 0.5))
+        .case(dispatch_case("dispatch, 1 ready", 1, 0.5))
         .case(spawn)
         .case(ping_pong)
         .case(foreign)
@@ -138,6 +192,10 @@ fn main() -> std::process::ExitCode {
         .case(late)
         .case(echo)
         .case(many)
+        .case(edge)
         .case(heap)
+        .case(heap_million)
+        .case(beside)
+        .case(million)
         .run()
 }

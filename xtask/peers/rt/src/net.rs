@@ -1,7 +1,9 @@
 //! TCP echo over loopback, with both ends in one thread.
 
+use crate::contender::Contender;
 use crate::stopwatch::Stopwatch;
 use futures::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
@@ -35,14 +37,14 @@ pub fn raw_pair() -> f64 {
     start.elapsed().as_nanos() as f64 / 1000.0 / ROUNDS as f64
 }
 
-/// The floor: the system calls of 64 connections, in the order in which a fair loop makes them,
-/// with one `epoll_wait` for each batch of each side.
-pub fn raw_many() -> f64 {
-    let mut pairs: Vec<_> = (0..CONNECTIONS).map(|_| pair()).collect();
-    // SAFETY: a system call without pointers.
-    let epoll = unsafe { libc::epoll_create1(0) };
-    for (client, server) in &pairs {
-        for stream in [client, server] {
+/// An epoll instance that watches both ends, edge triggered, in both directions.
+struct Watch(i32);
+
+impl Watch {
+    fn new<'a>(streams: impl IntoIterator<Item = &'a TcpStream>) -> Self {
+        // SAFETY: a system call without pointers.
+        let epoll = unsafe { libc::epoll_create1(0) };
+        for stream in streams {
             use std::os::fd::AsRawFd;
             let events = (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET) as u32;
             let mut interest = libc::epoll_event { events, u64: 0 };
@@ -51,111 +53,203 @@ pub fn raw_many() -> f64 {
                 libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, stream.as_raw_fd(), &mut interest)
             };
         }
+        Self(epoll)
     }
-    let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; 256];
-    let mut wait = || {
+
+    fn wait(&self, events: &mut [libc::epoll_event]) {
         // SAFETY: room for that many events.
-        unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), 256, 0) };
-    };
+        unsafe { libc::epoll_wait(self.0, events.as_mut_ptr(), events.len() as i32, 0) };
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // SAFETY: it is ours.
+        unsafe { libc::close(self.0) };
+    }
+}
+
+fn events() -> Vec<libc::epoll_event> {
+    vec![libc::epoll_event { events: 0, u64: 0 }; 256]
+}
+
+/// The system calls of a round in a loop that is edge triggered: besides those of [`raw_pair`], a
+/// wait on each side, and a read on each side that finds nothing, because the one before filled its
+/// buffer and so did not say that it was the last.
+pub fn raw_edge() -> f64 {
+    let (mut client, mut server) = pair();
+    let (watch, mut events, mut buffer) = (Watch::new([&client, &server]), events(), [7; MESSAGE]);
+    let start = Stopwatch::start();
+    for _ in 0..ROUNDS {
+        client.write_all(&buffer).expect("write");
+        client.read(&mut buffer).expect_err("nothing is there");
+        watch.wait(&mut events);
+        server.read_exact(&mut buffer).expect("read");
+        server.write_all(&buffer).expect("write");
+        server.read(&mut buffer).expect_err("nothing is there");
+        watch.wait(&mut events);
+        client.read_exact(&mut buffer).expect("read");
+    }
+    start.elapsed().as_nanos() as f64 / 1000.0 / ROUNDS as f64
+}
+
+/// The floor: the system calls of 64 connections, in the order in which a fair loop makes them,
+/// with one `epoll_wait` for each batch of each side.
+pub fn raw_many() -> f64 {
+    let mut pairs: Vec<_> = (0..CONNECTIONS).map(|_| pair()).collect();
+    let watch = Watch::new(pairs.iter().flat_map(|(client, server)| [client, server]));
+    let mut events = events();
     let mut buffer = [7; MESSAGE];
     let start = Stopwatch::start();
     for _ in 0..EACH {
         pairs.iter_mut().for_each(|(client, _)| client.write_all(&buffer).expect("write"));
-        wait();
+        watch.wait(&mut events);
         for (_, server) in &mut pairs {
             server.read_exact(&mut buffer).expect("read");
             server.write_all(&buffer).expect("write");
         }
-        wait();
+        watch.wait(&mut events);
         pairs.iter_mut().for_each(|(client, _)| client.read_exact(&mut buffer).expect("read"));
     }
-    let each = start.elapsed().as_nanos() as f64 / 1000.0 / (CONNECTIONS * EACH) as f64;
-    // SAFETY: it is ours.
-    unsafe { libc::close(epoll) };
-    each
+    start.elapsed().as_nanos() as f64 / 1000.0 / (CONNECTIONS * EACH) as f64
 }
 
-async fn ours_client(mut stream: lastout_async_rt::net::TcpStream, rounds: usize) {
-    let mut buffer = [7; MESSAGE];
-    for _ in 0..rounds {
-        stream.write_all(&buffer).await.expect("write");
-        stream.read_exact(&mut buffer).await.expect("read");
-    }
+/// A stream of a peer. Buffers go in and come back, because io_uring needs to own them.
+pub trait Stream: Sized + 'static {
+    /// Takes over a connected, non-blocking stream, inside the runtime.
+    fn adopt(stream: TcpStream) -> Self;
+    fn write(&mut self, buffer: Vec<u8>) -> impl Future<Output = Vec<u8>>;
+    /// Fills the buffer.
+    fn read(&mut self, buffer: Vec<u8>) -> impl Future<Output = Vec<u8>>;
 }
 
-async fn ours_server(mut stream: lastout_async_rt::net::TcpStream, rounds: usize) {
-    let mut buffer = [0; MESSAGE];
-    for _ in 0..rounds {
-        stream.read_exact(&mut buffer).await.expect("read");
-        stream.write_all(&buffer).await.expect("write");
-    }
-}
-
-fn ours(connections: usize, rounds: usize) -> f64 {
-    use lastout_async_rt::{net, spawn_boxed};
-    let runtime = lastout_async_rt::Runtime::new().expect("build ours");
-    runtime.block_on(async {
+/// Microseconds for each message there and back.
+pub fn echo<C: Contender, S: Stream>(connections: usize, rounds: usize) -> f64 {
+    C::run(async move {
         let pairs: Vec<_> = (0..connections).map(|_| pair()).collect();
         let start = Stopwatch::start();
         let mut tasks = Vec::new();
         for (client, server) in pairs {
-            let (client, server) =
-                (net::TcpStream::from_std(client), net::TcpStream::from_std(server));
-            tasks.push(spawn_boxed(ours_server(server.expect("watch"), rounds)));
-            tasks.push(spawn_boxed(ours_client(client.expect("watch"), rounds)));
+            let (mut client, mut server) = (S::adopt(client), S::adopt(server));
+            tasks.push(C::spawn(async move {
+                let mut buffer = vec![0; MESSAGE];
+                for _ in 0..rounds {
+                    buffer = server.read(buffer).await;
+                    buffer = server.write(buffer).await;
+                }
+            }));
+            tasks.push(C::spawn(async move {
+                let mut buffer = vec![7; MESSAGE];
+                for _ in 0..rounds {
+                    buffer = client.write(buffer).await;
+                    buffer = client.read(buffer).await;
+                }
+            }));
         }
         for task in tasks {
-            task.await.expect("no panic");
+            task.await;
         }
         start.elapsed().as_nanos() as f64 / 1000.0 / (connections * rounds) as f64
     })
 }
 
-pub fn ours_pair() -> f64 {
-    ours(1, ROUNDS)
+pub fn one_pair<C: Contender, S: Stream>() -> f64 {
+    echo::<C, S>(1, ROUNDS)
 }
 
-pub fn ours_many() -> f64 {
-    ours(CONNECTIONS, EACH)
+pub fn many<C: Contender, S: Stream>() -> f64 {
+    echo::<C, S>(CONNECTIONS, EACH)
 }
 
-fn tokio(connections: usize, rounds: usize) -> f64 {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("build tokio");
-    tokio::task::LocalSet::new().block_on(&runtime, async {
-        let pairs: Vec<_> = (0..connections).map(|_| pair()).collect();
-        let start = Stopwatch::start();
-        let mut tasks = Vec::new();
-        for (client, server) in pairs {
-            let mut client = tokio::net::TcpStream::from_std(client).expect("watch");
-            let mut server = tokio::net::TcpStream::from_std(server).expect("watch");
-            tasks.push(tokio::task::spawn_local(async move {
-                let mut buffer = [0; MESSAGE];
-                for _ in 0..rounds {
-                    server.read_exact(&mut buffer).await.expect("read");
-                    server.write_all(&buffer).await.expect("write");
-                }
-            }));
-            tasks.push(tokio::task::spawn_local(async move {
-                let mut buffer = [7; MESSAGE];
-                for _ in 0..rounds {
-                    client.write_all(&buffer).await.expect("write");
-                    client.read_exact(&mut buffer).await.expect("read");
-                }
-            }));
+impl Stream for lastout_async_rt::net::TcpStream {
+    fn adopt(stream: TcpStream) -> Self {
+        Self::from_std(stream).expect("watch")
+    }
+    async fn write(&mut self, buffer: Vec<u8>) -> Vec<u8> {
+        self.write_all(&buffer).await.expect("write");
+        buffer
+    }
+    async fn read(&mut self, mut buffer: Vec<u8>) -> Vec<u8> {
+        self.read_exact(&mut buffer).await.expect("read");
+        buffer
+    }
+}
+
+impl Stream for async_io::Async<TcpStream> {
+    fn adopt(stream: TcpStream) -> Self {
+        Self::new(stream).expect("watch")
+    }
+    async fn write(&mut self, buffer: Vec<u8>) -> Vec<u8> {
+        self.write_all(&buffer).await.expect("write");
+        buffer
+    }
+    async fn read(&mut self, mut buffer: Vec<u8>) -> Vec<u8> {
+        self.read_exact(&mut buffer).await.expect("read");
+        buffer
+    }
+}
+
+impl Stream for tokio::net::TcpStream {
+    fn adopt(stream: TcpStream) -> Self {
+        Self::from_std(stream).expect("watch")
+    }
+    async fn write(&mut self, buffer: Vec<u8>) -> Vec<u8> {
+        tokio::io::AsyncWriteExt::write_all(self, &buffer).await.expect("write");
+        buffer
+    }
+    async fn read(&mut self, mut buffer: Vec<u8>) -> Vec<u8> {
+        tokio::io::AsyncReadExt::read_exact(self, &mut buffer).await.expect("read");
+        buffer
+    }
+}
+
+impl Stream for nexus_async_rt::TcpStream {
+    fn adopt(stream: TcpStream) -> Self {
+        Self::from_std(stream).expect("watch")
+    }
+    async fn write(&mut self, buffer: Vec<u8>) -> Vec<u8> {
+        self.write_all(&buffer).await.expect("write");
+        buffer
+    }
+    async fn read(&mut self, mut buffer: Vec<u8>) -> Vec<u8> {
+        let mut done = 0;
+        while done < buffer.len() {
+            done += nexus_async_rt::TcpStream::read(self, &mut buffer[done..]).await.expect("read");
         }
-        for task in tasks {
-            task.await.expect("no panic");
-        }
-        start.elapsed().as_nanos() as f64 / 1000.0 / (connections * rounds) as f64
-    })
+        buffer
+    }
 }
 
-pub fn tokio_pair() -> f64 {
-    tokio(1, ROUNDS)
+impl Stream for monoio::net::TcpStream {
+    fn adopt(stream: TcpStream) -> Self {
+        Self::from_std(stream).expect("watch")
+    }
+    async fn write(&mut self, buffer: Vec<u8>) -> Vec<u8> {
+        let (written, buffer) = monoio::io::AsyncWriteRentExt::write_all(self, buffer).await;
+        written.expect("write");
+        buffer
+    }
+    async fn read(&mut self, buffer: Vec<u8>) -> Vec<u8> {
+        let (read, buffer) = monoio::io::AsyncReadRentExt::read_exact(self, buffer).await;
+        read.expect("read");
+        buffer
+    }
 }
 
-pub fn tokio_many() -> f64 {
-    tokio(CONNECTIONS, EACH)
+impl Stream for compio::net::TcpStream {
+    fn adopt(stream: TcpStream) -> Self {
+        Self::from_std(stream).expect("watch")
+    }
+    async fn write(&mut self, buffer: Vec<u8>) -> Vec<u8> {
+        let compio::BufResult(written, buffer) =
+            compio::io::AsyncWriteExt::write_all(self, buffer).await;
+        written.expect("write");
+        buffer
+    }
+    async fn read(&mut self, buffer: Vec<u8>) -> Vec<u8> {
+        let compio::BufResult(read, buffer) =
+            compio::io::AsyncReadExt::read_exact(self, buffer).await;
+        read.expect("read");
+        buffer
+    }
 }

@@ -238,22 +238,68 @@ pub fn raw_parked_wake(samples: usize, pause: Duration) -> f64 {
     median_us(latencies)
 }
 
+/// Nanoseconds for each wake, poll included, of `busy` tasks among `alive` ones; the busy ones lie
+/// evenly among the others, and each round wakes every one of them once.
+pub fn wake_among<C: Contender>(alive: usize, busy: usize) -> f64 {
+    const WAKES: usize = 2_000_000;
+    C::run(async move {
+        let wakers: Rc<RefCell<Vec<Waker>>> = Rc::default();
+        let polls = Rc::new(Cell::new(0_usize));
+        let joins: Vec<_> = (0..alive)
+            .map(|n| {
+                let (wakers, polls) = (Rc::clone(&wakers), Rc::clone(&polls));
+                let wakes = n % (alive / busy) == 0;
+                let mut known = !wakes;
+                C::spawn(poll_fn(move |cx| {
+                    if !std::mem::replace(&mut known, true) {
+                        wakers.borrow_mut().push(cx.waker().clone());
+                    }
+                    polls.set(polls.get() + 1);
+                    Poll::<()>::Pending
+                }))
+            })
+            .collect();
+        while polls.get() < alive {
+            self_waking(1).await;
+        }
+        let wakers = wakers.take();
+        let round = |expected: usize| {
+            wakers.iter().for_each(Waker::wake_by_ref);
+            let polls = Rc::clone(&polls);
+            async move {
+                while polls.get() < expected {
+                    self_waking(1).await;
+                }
+            }
+        };
+        // The first round brings the busy tasks into the caches.
+        round(alive + wakers.len()).await;
+        let rounds = WAKES / wakers.len();
+        let start = Stopwatch::start();
+        for n in 0..rounds {
+            round(alive + (n + 2) * wakers.len()).await;
+        }
+        let each = start.elapsed().as_nanos() as f64 / (rounds * wakers.len()) as f64;
+        std::hint::black_box(&joins);
+        each
+    })
+}
+
 /// Bytes of heap for each of many tasks that wait, with 16 bytes of state.
-pub fn heap_per_task<C: Contender>() -> f64 {
-    const TASKS: usize = 100_000;
+pub fn heap_per_task<C: Contender>(tasks: usize) -> f64 {
     // SAFETY: it takes nothing and returns numbers.
     let in_use = || unsafe { libc::mallinfo2() }.uordblks + unsafe { libc::mallinfo2() }.hblkhd;
     C::run(async move {
-        let mut joins = Vec::with_capacity(TASKS);
+        let mut joins = Vec::with_capacity(tasks);
         let before = in_use();
-        for n in 0..TASKS {
+        for n in 0..tasks {
             let state = std::hint::black_box([n, n]);
             joins.push(C::spawn(poll_fn(move |_| {
                 if state[0] == usize::MAX { Poll::Ready(()) } else { Poll::Pending }
             })));
         }
         self_waking(4).await;
-        let each = (in_use() - before) as f64 / TASKS as f64;
+        let each = (in_use() - before) as f64 / tasks as f64;
         std::hint::black_box(&joins);
         each
     })

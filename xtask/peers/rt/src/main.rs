@@ -174,6 +174,11 @@ fn main() -> std::process::ExitCode {
         .floor(net::raw_edge)
         .ours(net::one_pair::<Ours, lastout_async_rt::net::TcpStream>)
         .bar(Bar::floor().max(1.15));
+    let many_edge =
+        Case::lower("TCP echo, 64 connections, beside a bare edge-triggered loop", "us")
+            .floor(net::raw_many_edge)
+            .ours(net::many::<Ours, lastout_async_rt::net::TcpStream>)
+            .bar(Bar::floor().max(1.1));
     let many = Case::lower("TCP echo, 64 connections, each message", "us")
         .floor(net::raw_many)
         .ours(net::many::<Ours, lastout_async_rt::net::TcpStream>);
@@ -193,6 +198,7 @@ fn main() -> std::process::ExitCode {
         .case(echo)
         .case(many)
         .case(edge)
+        .case(many_edge)
         .case(heap)
         .case(heap_million)
         .case(beside)

@@ -6,6 +6,7 @@ use lastout_async_rt::Runtime;
 use lastout_async_rt::net::UnixStream;
 use lastout_async_rt::time::timeout;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 /// Every entry of the runtime refuses the child, which would take the parent's events; the number of
@@ -30,15 +31,29 @@ fn refused(runtime: &Runtime) -> Result<(), i32> {
 /// The only test of its binary. The child ends by `_exit`, and the parent reaps it by its pid.
 #[test]
 fn the_child_is_told_and_the_parent_goes_on() {
-    let runtime = Runtime::new().unwrap();
+    let runtime = Runtime::builder().blocking_threads(1).build().unwrap();
     let (reader, writer) = runtime.block_on(async { UnixStream::pair().unwrap() });
+    let (begun, runs) = channel();
+    let (release, blocks) = channel::<()>();
+    let running = runtime.handle().spawn_blocking(move || {
+        begun.send(()).unwrap();
+        let _ = blocks.recv();
+    });
+    let running = running.unwrap();
+    runs.recv().unwrap();
+    let waiting = runtime.handle().spawn_blocking(|| 7).unwrap();
     // SAFETY: the child calls only what this test is about, and then `_exit`.
     let child = unsafe { libc::fork() };
     assert!(child >= 0);
     if child == 0 {
         std::panic::set_hook(Box::new(|_| {}));
-        let refused = refused(&runtime);
-        drop((reader, writer));
+        let mut refused = refused(&runtime);
+        // The threads of the pool are the parent's.
+        if runtime.handle().spawn_blocking(|| ()).is_ok() {
+            refused = Err(9);
+        }
+        waiting.abort();
+        drop((reader, writer, running, waiting));
         drop(runtime);
         // SAFETY: it does not return.
         unsafe { libc::_exit(refused.map_or_else(|place| place, |()| 0)) };
@@ -47,7 +62,10 @@ fn the_child_is_told_and_the_parent_goes_on() {
     // SAFETY: `status` is alive; the child is ours, and not reaped yet.
     assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
     assert_eq!(status, 0, "the child was refused, and ended by itself");
+    drop(release);
     runtime.block_on(async {
+        timeout(Duration::from_secs(60), running).await.unwrap().unwrap();
+        assert_eq!(timeout(Duration::from_secs(60), waiting).await.unwrap().unwrap(), 7);
         assert_eq!(writer.try_write(b"x").unwrap(), 1);
         timeout(Duration::from_secs(60), reader.readable()).await.unwrap().unwrap();
         assert_eq!(reader.try_read(&mut [0; 2]).unwrap(), 1);

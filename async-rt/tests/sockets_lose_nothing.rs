@@ -13,7 +13,7 @@ use lastout_async_rt::time::{sleep, timeout, yield_now};
 use lastout_async_rt::{AsyncFd, Handle, spawn_boxed};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 fn local() -> SocketAddr {
@@ -135,6 +135,25 @@ on_both_cores! {
             one.write_all(b"x").await.unwrap();
             let mut byte = [0];
             within("a pair", two.read_exact(&mut byte)).await.unwrap();
+        });
+    }
+
+    /// The system says neither when the backlog of a Unix listener is full, nor when it is not.
+    fn a_connect_waits_for_room_in_the_backlog(core) {
+        core.runtime().block_on(async {
+            let path = std::env::temp_dir().join(format!("async-rt-backlog-{}-{core:?}", std::process::id()));
+            let _ = std::fs::remove_file(&path);
+            let listener = UnixListener::bind(&path).unwrap();
+            #[expect(unsafe_code, reason = "std chooses the backlog")]
+            // SAFETY: a system call without pointers, on a socket that is alive.
+            let listens = unsafe { libc::listen(listener.as_fd().as_raw_fd(), 0) };
+            assert_eq!(listens, 0);
+            let mut clients: Vec<_> = (0..4).map(|_| spawn_boxed(UnixStream::connect(path.clone()))).collect();
+            sleep(Duration::from_millis(1)).await;
+            assert!(clients.iter().any(|client| !client.is_finished()), "the backlog holds one");
+            for _ in 0..4 { within("accept", listener.accept()).await.unwrap(); }
+            for client in &mut clients { within("connect", client).await.unwrap().unwrap(); }
+            std::fs::remove_file(&path).unwrap();
         });
     }
 

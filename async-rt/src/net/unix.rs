@@ -5,6 +5,7 @@ use super::listener::Accepting;
 use super::{PeerCredentials, current, duplex};
 use crate::async_fd::AsyncFd;
 use crate::coop;
+use crate::owner::Owner;
 use crate::time::Sleep;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::future::poll_fn;
@@ -16,8 +17,14 @@ use std::rc::Rc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-/// How long a datagram for a full queue waits before the next try.
+/// How long an operation waits before the next try when the queue of another socket is full, and the
+/// system tells nobody when it is not.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+fn look_again(owner: Rc<Owner>) -> Sleep {
+    let deadline = owner.clock.after(LOOK_AGAIN);
+    Sleep::new(owner, deadline)
+}
 
 /// A connection between processes of one machine.
 #[derive(Debug)]
@@ -28,11 +35,11 @@ pub struct UnixStream {
 duplex!(UnixStream);
 
 impl UnixStream {
-    /// Connects to the socket at `path`.
+    /// Connects to the socket at `path`. While the listener's backlog is full, which the system offers
+    /// no way to wait for, this tries again every few milliseconds.
     ///
     /// # Errors
-    /// Those of the connection; `WouldBlock` when the listener's backlog is full, which the system
-    /// offers no way to wait for.
+    /// Those of the connection.
     ///
     /// # Cancel safety
     /// A connect that is cancelled closes the socket.
@@ -40,12 +47,19 @@ impl UnixStream {
     /// # Panics
     /// Outside a runtime.
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        let (socket, path) =
+            (Socket::new(Domain::UNIX, Type::STREAM, None)?, SockAddr::unix(path)?);
         socket.set_nonblocking(true)?;
-        match socket.connect(&SockAddr::unix(path)?) {
-            Ok(()) => {}
-            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
-            Err(error) => return Err(error),
+        loop {
+            match socket.connect(&path) {
+                Ok(()) => break,
+                Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    look_again(current()).await;
+                }
+                Err(error) => return Err(error),
+            }
         }
         let stream = net::UnixStream::from(OwnedFd::from(socket));
         let stream = Self { io: AsyncFd::watch(current(), stream)? };
@@ -230,9 +244,7 @@ impl UnixDatagram {
             });
             match sent.await {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let owner = Rc::clone(self.io.owner());
-                    let again = owner.clock.after(LOOK_AGAIN);
-                    Sleep::new(owner, again).await;
+                    look_again(Rc::clone(self.io.owner())).await;
                 }
                 outcome => return outcome,
             }

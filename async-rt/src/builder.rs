@@ -179,7 +179,7 @@ impl Builder {
         #[cfg(not(feature = "testing"))]
         let clock = Clock::real();
         let unpark = reactor.unpark();
-        let blocking = Pool::new(self.blocking, clock.is_virtual().then(|| reactor.unpark()));
+        let blocking = Pool::new(self.blocking, reactor.unpark());
         #[cfg(feature = "testing")]
         let engine = if self.testing.reference {
             Engine::reference(engine, unpark)

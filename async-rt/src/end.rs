@@ -45,17 +45,22 @@ impl fmt::Display for QuiesceTimeout {
 
 impl Error for QuiesceTimeout {}
 
-/// Runs the tasks until none is left, or `end`; whether none is left.
-fn run_down(owner: &Owner, end: Nanos, mut after_each_cycle: impl FnMut()) -> bool {
-    let never = Cell::new(false);
-    while owner.live() > 0 || owner.has_work() {
+/// Runs the tasks until none is left and nothing `else_is_left`, or until `end`; whether nothing is.
+fn run_down(
+    owner: &Owner,
+    end: Nanos,
+    else_is_left: impl Fn() -> bool,
+    mut after_each_cycle: impl FnMut(),
+) -> bool {
+    let (never, is_left) = (Cell::new(false), || owner.live() > 0 || else_is_left());
+    while is_left() || owner.has_work() {
         if owner.clock.now() >= end {
             return false;
         }
         owner.cycle(&never, false);
         after_each_cycle();
         // The last task may just have ended: then there is nothing to sleep for.
-        if owner.live() > 0 && !owner.has_work() {
+        if is_left() && !owner.has_work() {
             owner.idle(Some(end));
         }
     }
@@ -65,7 +70,8 @@ fn run_down(owner: &Owner, end: Nanos, mut after_each_cycle: impl FnMut()) -> bo
 impl Runtime {
     /// Ends the runtime: triggers the [`shutdown_handle`](Self::shutdown_handle), runs the tasks until
     /// each has ended or `deadline` has passed, drops those that are left, and says what became of
-    /// all. Closures on the blocking pool have the same time; those that run on are left behind.
+    /// all. Closures on the blocking pool have the same time: those that still wait for a thread are
+    /// dropped then, and those that still run are left behind.
     ///
     /// # Panics
     /// As [`block_on`](Self::block_on). A panic of a task goes to its handle or into the count, under
@@ -76,13 +82,17 @@ impl Runtime {
         let (began, start) = (Instant::now(), owner.clock.now());
         let last = began.checked_add(deadline).unwrap_or(began + AGES);
         let end = start.saturating_add(whole_nanos(deadline));
-        let ended_before = owner.engine.counts().ended();
+        let ended = || owner.engine.counts().ended() + owner.blocking.stats().ended();
+        let ended_before = ended();
         owner.shutdown.trigger();
+        // The pool unparks the runtime when no closure is left.
+        let closures_are_left = || owner.blocking.is_busy();
         // A panic that would leave `block_on` has no way out of here.
-        owner.enter(|| run_down(&owner, end, || contain::discard(owner.engine.take_escaped())));
-        let finished = owner.engine.counts().ended() - ended_before;
-        let counts = self.end(|| owner.clock.now() >= end);
-        let mut report = Report { finished, forced: counts.cancelled as u64, ..Report::default() };
+        let discard = || contain::discard(owner.engine.take_escaped());
+        owner.enter(|| run_down(&owner, end, closures_are_left, discard));
+        let finished = ended() - ended_before;
+        let mut report = Report { finished, ..Report::default() };
+        let counts = self.end(&mut report, || owner.clock.now() >= end);
         name_tasks(&counts, &mut report.left_behind);
         name_threads(&owner, last, &mut report.left_behind);
         report.elapsed = began.elapsed();
@@ -105,7 +115,7 @@ impl Runtime {
         owner.assert_may_run("shutdown_quiesce");
         let start = owner.clock.now();
         let end = start.saturating_add(whole_nanos(timeout));
-        if owner.enter(|| run_down(owner, end, || owner.raise_escaped())) {
+        if owner.enter(|| run_down(owner, end, || false, || owner.raise_escaped())) {
             return Ok(());
         }
         Err(QuiesceTimeout {
@@ -117,12 +127,12 @@ impl Runtime {
     }
 
     /// The last steps, once.
-    fn end(&mut self, time_is_up: impl FnMut() -> bool) -> ShutdownCounts {
+    fn end(&mut self, report: &mut Report, time_is_up: impl FnMut() -> bool) -> ShutdownCounts {
         let owner = &self.owner;
         self.root.end();
         let counts = owner.enter(|| {
             let counts = owner.engine.shutdown(time_is_up);
-            owner.blocking.close();
+            report.forced = counts.cancelled as u64 + owner.blocking.close();
             contain::discard_all(owner.worlds.take().into_values());
             owner.ended.set(true);
             owner.reactor.end();
@@ -176,8 +186,8 @@ impl Drop for Runtime {
             return;
         }
         let begun = Instant::now();
-        let counts = self.end(|| begun.elapsed() >= LAST_CALL);
-        let mut report = Report { forced: counts.cancelled as u64, ..Report::default() };
+        let mut report = Report::default();
+        let counts = self.end(&mut report, || begun.elapsed() >= LAST_CALL);
         name_tasks(&counts, &mut report.left_behind);
         name_threads(&self.owner, begun, &mut report.left_behind);
         report.elapsed = begun.elapsed();

@@ -295,7 +295,7 @@ impl Owner {
             return;
         }
         if self.blocking.is_busy() {
-            // The pool unparks a runtime with a virtual clock.
+            // The pool unparks the runtime when it is not.
             return self.park(deadline);
         }
         #[cfg(feature = "testing")]

@@ -14,12 +14,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// Tasks that ended by themselves while the runtime was ending.
+    /// Tasks and blocking closures that ended by themselves while the runtime was ending.
     pub fn finished(&self) -> u64 {
         self.finished
     }
 
-    /// Tasks that had not ended by the deadline, and whose futures were dropped.
+    /// Tasks that had not ended by the deadline, and whose futures were dropped; and blocking closures
+    /// that were dropped before a thread took them.
     pub fn forced(&self) -> u64 {
         self.forced
     }

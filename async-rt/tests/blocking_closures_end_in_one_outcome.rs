@@ -140,6 +140,45 @@ on_both_cores! {
         assert_balanced(stats);
     }
 
+    /// Closures have until the deadline, also those that still wait for a thread and have no reader.
+    fn a_shutdown_gives_closures_their_time(core) {
+        let runtime = core.builder().blocking_threads(1).build().unwrap();
+        let (ran, drops) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        for n in 0..20 {
+            let ran = Arc::clone(&ran);
+            runtime.handle().spawn_blocking(move || { ran.fetch_add(1, Ordering::SeqCst); assert!(n != 7, "as told"); }).unwrap().detach();
+        }
+        let report = runtime.shutdown_blocking(common::DEADLINE);
+        assert!(report.is_clean(), "{report:?}");
+        assert_eq!((ran.load(Ordering::SeqCst), report.forced()), (20, 0));
+
+        let runtime = core.builder().blocking_threads(1).build().unwrap();
+        let (work, runs, release) = blocker();
+        runtime.handle().spawn_blocking(work).unwrap().detach();
+        runs.recv().unwrap();
+        let bomb = Bomb(Arc::clone(&drops));
+        runtime.handle().spawn_blocking(move || drop(bomb)).unwrap().detach();
+        let report = runtime.shutdown_blocking(Duration::from_millis(20));
+        assert_eq!((report.finished(), report.forced(), report.left_behind().len()), (0, 1, 1));
+        let left = &report.left_behind()[0];
+        assert!(left.name().unwrap().starts_with(file!()), "{left}");
+        assert_eq!(drops.load(Ordering::SeqCst), 2, "the one that waited is dropped, with its payload");
+        drop(release);
+    }
+
+    /// A closure that needs the runtime is served while the runtime waits for it.
+    fn a_closure_may_ask_the_runtime_until_the_end(core) {
+        let runtime = core.runtime();
+        let (remote, here) = (runtime.remote_handle(), std::thread::current().id());
+        runtime.handle().spawn_blocking(move || {
+            let other = Runtime::new().unwrap();
+            let asked = other.block_on(remote.run(move || std::thread::current().id() == here));
+            assert!(asked.unwrap());
+        }).unwrap().detach();
+        let report = runtime.shutdown_blocking(common::DEADLINE);
+        assert!(report.is_clean() && report.elapsed() < common::DEADLINE, "{report:?}");
+    }
+
     /// Destructors of outputs and payloads, and closures that spawn, run outside the pool's lock.
     fn hostile_closures_do_not_hurt_the_pool(core) {
         let runtime = core.runtime();

@@ -93,14 +93,15 @@ pub(crate) struct Pool {
     /// Signalled when the last running closure has ended, and when the last thread has.
     quiet: Condvar,
     limits: Limits,
-    /// Unparked when no closure is left, if the runtime has a virtual clock, which must not jump before.
-    runtime: Option<Arc<dyn Unpark>>,
+    /// Unparked when no closure is left: a runtime that is ending waits for that, and a virtual clock
+    /// must not jump before.
+    runtime: Arc<dyn Unpark>,
     /// The process whose threads these are; a forked child has none of them.
     process: u32,
 }
 
 impl Pool {
-    pub(crate) fn new(limits: Limits, runtime: Option<Arc<dyn Unpark>>) -> Arc<Self> {
+    pub(crate) fn new(limits: Limits, runtime: Arc<dyn Unpark>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             work: Condvar::new(),
@@ -215,9 +216,7 @@ impl Pool {
 
     fn say_quiet(&self) {
         self.quiet.notify_all();
-        if let Some(runtime) = &self.runtime {
-            runtime.unpark();
-        }
+        self.runtime.unpark();
     }
 
     /// Cancels the closure with this number if it still waits.
@@ -234,19 +233,22 @@ impl Pool {
         contain::discard(job);
     }
 
-    /// Takes nothing new, cancels what waits, and lets the threads end. What runs goes on.
-    pub(crate) fn close(&self) {
+    /// Takes nothing new, cancels what waits, and lets the threads end. What runs goes on. Returns how
+    /// many closures it has cancelled.
+    pub(crate) fn close(&self) -> u64 {
         if !self.is_ours() {
             // The lock may be held by a thread that this process does not have.
-            return;
+            return 0;
         }
         let mut state = self.lock();
         state.closed = true;
         let cancelled = std::mem::take(&mut state.waiting);
-        state.cancelled += cancelled.len() as u64;
+        let count = cancelled.len() as u64;
+        state.cancelled += count;
         drop(state);
         self.work.notify_all();
         cancelled.into_iter().for_each(contain::discard);
+        count
     }
 
     /// Blocks the thread until no closure waits, runs or has its output on the way, or `deadline`; `true` when none does.
@@ -327,9 +329,15 @@ mod tests {
         fn tell(self: Box<Self>) {}
     }
 
+    struct Nobody;
+
+    impl Unpark for Nobody {
+        fn unpark(&self) {}
+    }
+
     #[test]
     fn the_end_waits_until_the_deadline_and_names_what_runs() {
-        let pool = Pool::new(Limits::default(), None);
+        let pool = Pool::new(Limits::default(), Arc::new(Nobody));
         let (release, blocks) = channel();
         let here = Location::caller();
         assert!(pool.submit(here, blocks, |blocks| Box::new(Blocks(blocks))).is_ok());

@@ -25,6 +25,13 @@ pub struct BlockingStats {
     pub threads: u64,
 }
 
+impl BlockingStats {
+    /// Closures that have run to their end.
+    pub(crate) fn ended(self) -> u64 {
+        self.completed + self.panicked
+    }
+}
+
 /// A closure that runs on a thread of the blocking pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

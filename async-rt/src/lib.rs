@@ -21,6 +21,7 @@ mod inbox;
 pub mod insight;
 mod join;
 mod join_set;
+pub mod lock;
 #[cfg(all(test, lastout_loom))]
 mod model;
 #[cfg(feature = "net")]

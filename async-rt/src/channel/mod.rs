@@ -23,6 +23,8 @@ pub mod local;
 pub mod mpsc;
 pub mod oneshot;
 pub(crate) mod permits;
+mod queue;
+mod records;
 mod room;
 mod seat;
 mod sleepers;

@@ -12,7 +12,7 @@ use super::seat::Seat;
 use crate::contain;
 use crate::coop;
 use crate::inbox::{Batch, Inbox, Node, Pushed};
-use crate::sync::{Arc, AtomicPtr, AtomicUsize, Ordering, on, ord};
+use crate::sync::{Arc, AtomicPtr, AtomicUsize, Ordering, on};
 use futures_core::Stream;
 use std::fmt;
 use std::future::poll_fn;
@@ -94,9 +94,9 @@ impl<T> Clone for Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        // ORDERING: pairs with the load of `Receiver::is_over`: what this sender sent is seen.
-        let order = ord("i18.last_sender", Ordering::Release, Ordering::Relaxed);
-        if self.shared.senders.fetch_sub(1, order) == 1 && on("i18.wake") {
+        // ORDERING: pairs with the load of `Receiver::is_over`: what this sender sent is seen. Models
+        // have no mutant for the pair: there an exchange, such as `take_all`, is never early.
+        if self.shared.senders.fetch_sub(1, Ordering::Release) == 1 && on("i18.wake") {
             self.shared.receiver.wake();
         }
     }
@@ -200,8 +200,7 @@ impl<T> Receiver<T> {
     /// Whether nothing will be sent any more.
     fn is_over(&self) -> bool {
         // ORDERING: pairs with the end of a sender.
-        let order = ord("i18.no_sender", Ordering::Acquire, Ordering::Relaxed);
-        self.last.is_some() || self.shared.senders.load(order) == 0
+        self.last.is_some() || self.shared.senders.load(Ordering::Acquire) == 0
     }
 
     /// Takes no more values; those sent before can still be received.

@@ -1,0 +1,495 @@
+//! What each kind of channel promises, on plain threads and under any executor: the behaviour that
+//! users of tokio's channels rely on, and the ends.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use lastout_async_rt::Runtime;
+use lastout_async_rt::channel::{
+    RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError, broadcast, local, mpsc,
+    mpsc_bytes, spsc, spsc_bytes, unbounded, watch,
+};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+/// Generous: the machine is slow and shared.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts its drops.
+#[derive(Clone)]
+struct Counts(Arc<AtomicUsize>);
+
+impl Drop for Counts {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn plain_threads_send_and_receive_everything_in_order() {
+    let (send, mut recv) = mpsc::channel(3);
+    let (mut one, mut other) = spsc::channel(5);
+    let senders: Vec<_> = (0..3)
+        .map(|sender| {
+            let send = send.clone();
+            thread::spawn(move || {
+                for n in 0..2000 {
+                    send.send_blocking((sender, n)).unwrap();
+                }
+            })
+        })
+        .collect();
+    drop(send);
+    let relay = thread::spawn(move || {
+        while let Some(value) = recv.recv_blocking() {
+            one.send_timeout_blocking(value, DEADLINE).unwrap();
+        }
+    });
+    let mut next = [0; 3];
+    while let Ok((sender, n)) = other.recv_timeout_blocking(DEADLINE) {
+        assert_eq!(n, next[sender]);
+        next[sender] += 1;
+    }
+    assert_eq!(next, [2000; 3]);
+    senders.into_iter().for_each(|sender| sender.join().unwrap());
+    relay.join().unwrap();
+}
+
+#[test]
+fn a_wait_of_a_plain_thread_ends_with_its_time_and_loses_nothing() {
+    let (send, mut recv) = mpsc::channel(1);
+    assert_eq!(recv.recv_timeout_blocking(Duration::ZERO), Err(RecvTimeoutError::TimedOut));
+    assert_eq!(send.send_timeout_blocking(1, Duration::ZERO), Ok(()));
+    let late = send.send_timeout_blocking(2, Duration::from_millis(1));
+    assert_eq!(late, Err(SendTimeoutError::TimedOut(2)));
+    // The wait that timed out left its turn.
+    assert_eq!(recv.recv_timeout_blocking(Duration::MAX), Ok(1));
+    send.try_send(3).unwrap();
+    assert_eq!(recv.recv_blocking(), Some(3));
+    drop(send);
+    assert_eq!(recv.recv_timeout_blocking(Duration::MAX), Err(RecvTimeoutError::Closed));
+    assert_eq!(recv.recv_blocking(), None);
+    let (mut send, recv) = spsc::channel(1);
+    assert_eq!(send.send_blocking(1), Ok(()));
+    assert_eq!(send.send_timeout_blocking(2, Duration::ZERO), Err(SendTimeoutError::TimedOut(2)));
+    drop(recv);
+    assert_eq!(send.send_timeout_blocking(2, DEADLINE), Err(SendTimeoutError::Closed(2)));
+}
+
+#[test]
+fn a_blocking_call_on_the_thread_of_a_runtime_panics_instead_of_hanging() {
+    let (_send, mut recv) = mpsc::channel::<u8>(1);
+    Runtime::new().unwrap().block_on(async {
+        assert!(catch_unwind(AssertUnwindSafe(|| recv.recv_blocking())).is_err());
+    });
+}
+
+#[test]
+fn reserved_room_is_used_given_back_and_outlives_the_close() {
+    let (send, mut recv) = mpsc::channel(1);
+    let permit = send.try_reserve().unwrap();
+    assert_eq!(send.try_send(0), Err(TrySendError::Full(0)));
+    assert_eq!(send.room(), 0);
+    drop(permit);
+    assert_eq!(send.room(), 1);
+    let permit = send.try_reserve().unwrap();
+    recv.close();
+    assert_eq!(send.try_send(0), Err(TrySendError::Closed(0)));
+    assert_eq!(recv.try_recv(), Err(TryRecvError::Empty), "a permit is out");
+    assert!(poll(pin!(recv.recv())).is_pending());
+    permit.send(7).unwrap();
+    assert_eq!(poll(pin!(recv.recv())), Poll::Ready(Some(7)));
+    assert_eq!(recv.try_recv(), Err(TryRecvError::Closed));
+    // A permit that comes back after the close ends a receiver that sleeps.
+    let (send, mut recv) = mpsc::channel::<u8>(1);
+    let permit = send.try_reserve().unwrap();
+    recv.close();
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut end = pin!(recv.recv());
+    assert!(end.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(permit);
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+    assert_eq!(poll(end), Poll::Ready(None));
+    let (send, recv) = mpsc::channel(1);
+    let permit = send.try_reserve().unwrap();
+    drop(recv);
+    assert_eq!(permit.send(3).unwrap_err().0, 3);
+    let (mut send, mut recv) = spsc::channel(1);
+    let Poll::Ready(Ok(permit)) = poll(pin!(send.reserve())) else { panic!("there is room") };
+    permit.send(1).unwrap();
+    assert!(poll(pin!(send.reserve())).is_pending());
+    assert_eq!(recv.try_recv(), Ok(1));
+    let (send, mut recv) = local::channel(1);
+    let Poll::Ready(Ok(permit)) = poll(pin!(send.reserve())) else { panic!("there is room") };
+    permit.send(1).unwrap();
+    assert_eq!(recv.try_recv(), Ok(1));
+}
+
+/// A value that holds a sender of the channel in which it is sent.
+struct Holds(
+    #[expect(dead_code, reason = "dropped")] Counts,
+    #[expect(dead_code, reason = "dropped")] mpsc::Sender<Self>,
+);
+
+#[test]
+fn the_end_of_a_receiver_drops_each_value_once() {
+    let drops = Arc::new(AtomicUsize::new(0));
+    let (send, recv) = mpsc::channel(8);
+    // A value that holds a sender of its own channel is no cycle that keeps itself.
+    let value = |send: &mpsc::Sender<Holds>| Holds(Counts(Arc::clone(&drops)), send.clone());
+    (0..5).for_each(|_| send.try_send(value(&send)).unwrap());
+    drop(recv);
+    assert_eq!(drops.load(Ordering::Relaxed), 5);
+    assert!(send.try_send(value(&send)).is_err());
+    assert_eq!(drops.load(Ordering::Relaxed), 6);
+    let (mut send, recv) = spsc::channel(3);
+    (0..3).for_each(|_| send.try_send(Counts(Arc::clone(&drops))).unwrap());
+    drop(recv);
+    assert_eq!(drops.load(Ordering::Relaxed), 9);
+    let (send, recv) = unbounded::channel();
+    (0..3).for_each(|_| send.send(Counts(Arc::clone(&drops))).unwrap());
+    drop(recv);
+    assert_eq!(drops.load(Ordering::Relaxed), 12);
+    assert!(send.send(Counts(Arc::clone(&drops))).is_err() && send.is_closed());
+}
+
+struct Bomb(Arc<AtomicUsize>);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        panic!("a destructor");
+    }
+}
+
+#[test]
+fn values_whose_destructors_panic_do_not_keep_the_others() {
+    let drops = Arc::new(AtomicUsize::new(0));
+    let bomb = || Bomb(Arc::clone(&drops));
+    let (send, recv) = mpsc::channel(4);
+    (0..3).for_each(|_| assert!(send.try_send(bomb()).is_ok()));
+    drop(recv);
+    let (mut send, recv) = spsc::channel(4);
+    (0..3).for_each(|_| assert!(send.try_send(bomb()).is_ok()));
+    drop(recv);
+    let (send, recv) = unbounded::channel();
+    (0..3).for_each(|_| assert!(send.send(bomb()).is_ok()));
+    drop(recv);
+    let (send, recv) = local::channel(4);
+    (0..3).for_each(|_| assert!(send.try_send(bomb()).is_ok()));
+    drop(recv);
+    assert_eq!(drops.load(Ordering::Relaxed), 12);
+}
+
+#[test]
+fn every_capacity_works_or_is_refused() {
+    assert_eq!(mpsc::try_channel::<u8>(0).unwrap_err().capacity, 0);
+    assert_eq!(spsc::try_channel::<u8>(0).unwrap_err().capacity, 0);
+    assert!(mpsc_bytes::try_channel(0).is_err() && broadcast::try_channel::<u8>(0).is_err());
+    for capacity in [usize::MAX, usize::MAX / 2 + 1, usize::MAX / 4, isize::MAX as usize / 16] {
+        assert_eq!(mpsc::try_channel::<u64>(capacity).unwrap_err().capacity, capacity);
+        assert_eq!(spsc::try_channel::<u64>(capacity).unwrap_err().capacity, capacity);
+    }
+    // A large channel takes memory as it is used.
+    let (send, mut recv) = mpsc::channel::<[u64; 7]>(1 << 20);
+    send.try_send([1; 7]).unwrap();
+    assert_eq!(recv.try_recv(), Ok([1; 7]));
+    let (send, mut recv) = local::channel(usize::MAX);
+    send.try_send(1).unwrap();
+    assert_eq!(recv.try_recv(), Ok(1));
+    let (send, mut recv) = broadcast::channel(usize::MAX);
+    send.send(1).unwrap();
+    assert_eq!(recv.try_recv(), Ok(1));
+    for capacity in [1, 2, 3, 5, 8, 13] {
+        let (send, mut recv) = mpsc::channel(capacity);
+        let (mut one, mut other) = spsc::channel(capacity);
+        for _ in 0..3 {
+            assert!((0..capacity).all(|n| send.try_send(n).is_ok() && one.try_send(n).is_ok()));
+            assert!(send.try_send(0).is_err() && one.try_send(0).is_err());
+            assert_eq!((recv.len(), other.len()), (capacity, capacity));
+            assert!((0..capacity).all(|n| recv.try_recv() == Ok(n) && other.try_recv() == Ok(n)));
+        }
+        assert!(recv.is_empty() && other.is_empty() && one.room() == capacity);
+    }
+}
+
+#[test]
+fn zero_sized_and_aligned_values_pass() {
+    #[repr(align(256))]
+    #[derive(Debug, PartialEq)]
+    struct Wide(u8);
+    let (send, mut recv) = mpsc::channel(3);
+    (0..3).for_each(|n| send.try_send(Wide(n)).unwrap());
+    (0..3).for_each(|n| assert_eq!(recv.try_recv(), Ok(Wide(n))));
+    let (mut send, mut recv) = spsc::channel(3);
+    (0..3).for_each(|_| send.try_send(()).unwrap());
+    assert!((0..3).all(|_| recv.try_recv().is_ok()) && recv.try_recv().is_err());
+}
+
+#[test]
+fn every_receiver_is_a_stream() {
+    futures_util::FutureExt::now_or_never(async {
+        let (send, recv) = mpsc::channel(4);
+        let (mut one, other) = spsc::channel(4);
+        let (many, all) = unbounded::channel();
+        let (near, here) = local::channel(4);
+        for n in 0..3 {
+            send.try_send(n).unwrap();
+            one.try_send(n).unwrap();
+            many.send(n).unwrap();
+            near.try_send(n).unwrap();
+        }
+        drop((send, one, many, near));
+        assert_eq!(recv.collect::<Vec<_>>().await, [0, 1, 2]);
+        assert_eq!(other.collect::<Vec<_>>().await, [0, 1, 2]);
+        assert_eq!(all.collect::<Vec<_>>().await, [0, 1, 2]);
+        assert_eq!(here.collect::<Vec<_>>().await, [0, 1, 2]);
+    })
+    .unwrap();
+}
+
+#[test]
+fn an_unbounded_channel_keeps_order_and_ends() {
+    let (send, mut recv) = unbounded::channel();
+    let threads: Vec<_> = (0..3)
+        .map(|sender| {
+            let send = send.clone();
+            thread::spawn(move || (0..5000).for_each(|n| send.send((sender, n)).unwrap()))
+        })
+        .collect();
+    drop(send);
+    let mut next = [0; 3];
+    while let Some((sender, n)) = recv.recv_blocking() {
+        assert_eq!(n, next[sender]);
+        next[sender] += 1;
+    }
+    assert_eq!(next, [5000; 3]);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    let (send, mut recv) = unbounded::channel();
+    send.send(1).unwrap();
+    assert_eq!(recv.try_recv(), Ok(1));
+    send.send(2).unwrap();
+    recv.close();
+    assert_eq!(send.send(3).unwrap_err().0, 3);
+    assert_eq!(recv.try_recv(), Ok(2));
+    assert_eq!(recv.try_recv(), Err(TryRecvError::Closed));
+}
+
+#[test]
+fn empty_records_pass_and_order_is_kept() {
+    let (send, mut recv) = spsc_bytes::channel(4);
+    let sent = [&b""[..], b"ab", b"", b"cd", b""];
+    sent.iter().for_each(|record| send.try_send(record).unwrap());
+    assert!(send.try_send(b"x").is_err(), "four bytes wait");
+    sent.iter().for_each(|record| assert_eq!(&*recv.try_recv().unwrap(), *record));
+    send.try_claim(0).unwrap().commit().unwrap();
+    drop(send);
+    assert_eq!(recv.recv_blocking(None).unwrap().len(), 0);
+    assert_eq!(recv.recv_blocking(None).unwrap_err(), RecvTimeoutError::Closed);
+    let (send, mut recv) = mpsc_bytes::channel(4);
+    let claim = send.try_claim(3).unwrap();
+    assert!(send.send_blocking(b"xy", Some(Duration::from_millis(1))).is_err());
+    drop(claim);
+    send.send_blocking(b"xyzw", None).unwrap();
+    recv.close();
+    assert!(send.try_send(b"").is_err() && send.is_closed());
+    assert_eq!(&*recv.try_recv().unwrap(), b"xyzw");
+    assert_eq!(recv.try_recv().unwrap_err(), TryRecvError::Closed);
+}
+
+#[test]
+fn buffers_of_a_byte_channel_are_bounded_by_its_capacity() {
+    const CAPACITY: usize = 8 << 20;
+    let resident = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+    };
+    let before = resident();
+    let (send, mut recv) = mpsc_bytes::channel(CAPACITY);
+    let full = vec![1; CAPACITY];
+    for round in 0..200 {
+        // Large ones, and small ones in the buffers of large ones.
+        send.try_send(&full).unwrap();
+        drop(recv.try_recv().unwrap());
+        let size = 1 << (round % 23);
+        while send.try_send(&full[..size]).is_ok() {}
+        while recv.try_recv().is_ok() {}
+    }
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 5 * CAPACITY, "{} MiB for a channel of 8 MiB", grown >> 20);
+}
+
+#[test]
+fn a_broadcast_reaches_every_receiver_or_counts_what_was_lost() {
+    let (send, mut first) = broadcast::channel(2);
+    let mut second = send.subscribe();
+    assert_eq!(send.send(1).unwrap(), 2);
+    assert_eq!(first.try_recv(), Ok(1));
+    let mut third = send.subscribe();
+    assert_eq!(send.send(2).unwrap(), 3);
+    assert_eq!(send.send(3).unwrap(), 3);
+    assert_eq!(second.try_recv(), Err(broadcast::RecvError::Lagged(1)));
+    assert_eq!((second.try_recv(), second.try_recv()), (Ok(2), Ok(3)));
+    assert_eq!((first.try_recv(), third.try_recv()), (Ok(2), Ok(2)));
+    assert_eq!(send.len(), 1, "what every receiver has received is gone");
+    drop(third);
+    assert_eq!(first.len(), 1);
+    drop(first);
+    assert!(send.is_empty(), "a receiver that ends holds nothing back");
+    drop(send);
+    assert_eq!(second.try_recv(), Err(broadcast::RecvError::Closed));
+    let (send, recv) = broadcast::channel(1);
+    drop(recv);
+    assert_eq!(send.send(5).unwrap_err().0, 5);
+    assert_eq!(send.subscribe().try_recv(), Err(broadcast::RecvError::Empty));
+}
+
+#[test]
+fn a_broadcast_wakes_each_receiver_and_ends_them() {
+    let (send, first) = broadcast::channel(64);
+    let mut receivers: Vec<_> = (0..3).map(|_| first.resubscribe()).collect();
+    receivers.push(first);
+    let threads: Vec<_> = receivers
+        .into_iter()
+        .map(|mut recv| {
+            thread::spawn(move || {
+                let mut sum = 0;
+                loop {
+                    match recv.recv_blocking(None) {
+                        Ok(n) => sum += n,
+                        Err(broadcast::RecvError::Lagged(lost)) => panic!("lost {lost}"),
+                        Err(_) => return sum,
+                    }
+                }
+            })
+        })
+        .collect();
+    (1..=50).for_each(|n| assert_eq!(send.send(n).unwrap(), 4));
+    drop(send);
+    threads.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), 1275));
+    // The last receiver of a value has the value itself; the others have clones.
+    let drops = Arc::new(AtomicUsize::new(0));
+    let (send, mut recv) = broadcast::channel(4);
+    let mut other = recv.resubscribe();
+    assert_eq!(send.send(Counts(Arc::clone(&drops))).unwrap(), 2);
+    drop((recv.try_recv().ok(), other.try_recv().ok()));
+    assert_eq!(drops.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_watch_shows_the_latest_value_and_each_change() {
+    let (send, mut recv) = watch::channel(0);
+    assert_eq!(recv.has_changed(), Ok(false));
+    let mut clone = recv.clone();
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    {
+        let mut changed = pin!(recv.changed());
+        assert!(changed.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        send.send(1).unwrap();
+        send.send(2).unwrap();
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert_eq!(poll(changed), Poll::Ready(Ok(())));
+    }
+    assert_eq!((*recv.borrow(), recv.has_changed()), (2, Ok(false)));
+    assert_eq!((*clone.borrow(), clone.has_changed()), (2, Ok(true)));
+    assert_eq!((*clone.borrow_and_update(), clone.has_changed()), (2, Ok(false)));
+    assert_eq!(*send.update(|n| n + 40), 2);
+    let Poll::Ready(Ok(value)) = poll(pin!(recv.wait_for(|n| *n > 40))) else {
+        panic!("the value is there")
+    };
+    assert_eq!(*value, 42);
+    assert_eq!(*send.send_replace(43), 42);
+    drop(send);
+    assert_eq!(recv.has_changed(), Ok(true), "the last value is seen before the end");
+    assert_eq!(recv.changed_blocking(None), Ok(true));
+    assert!(recv.changed_blocking(None).is_err() && recv.has_changed().is_err());
+    let (send, recv) = watch::channel(0);
+    drop(recv);
+    assert_eq!(send.send(1).unwrap_err().0, 1);
+    assert_eq!((*send.borrow(), send.is_closed()), (0, true));
+    send.send_replace(2);
+    assert_eq!(*send.subscribe().borrow(), 2);
+}
+
+#[test]
+fn concurrent_updates_of_a_watch_are_all_made() {
+    let (send, mut recv) = watch::channel(0_u32);
+    let threads: Vec<_> = (0..3)
+        .map(|_| {
+            let send = send.clone();
+            thread::spawn(move || (0..500).for_each(|_| drop(send.update(|n| n + 1))))
+        })
+        .collect();
+    drop(send);
+    let mut last = 0;
+    while recv.changed_blocking(Some(DEADLINE)) == Ok(true) {
+        assert!(*recv.borrow() >= last);
+        last = *recv.borrow();
+    }
+    assert_eq!(last, 1500);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// Re-enters the channel from a waker and from a destructor.
+#[test]
+fn a_waker_and_a_destructor_may_use_the_channel() {
+    struct Reenters(mpsc::Sender<u8>, broadcast::Sender<u8>, watch::Sender<u8>);
+    impl Wake for Reenters {
+        fn wake(self: Arc<Self>) {
+            let _ = self.0.try_send(9);
+            let _ = self.1.send(9);
+            let _ = self.2.send(9);
+        }
+    }
+    let (send, mut recv) = mpsc::channel(4);
+    let (cast, mut heard) = broadcast::channel(8);
+    let (set, mut seen) = watch::channel(0);
+    let waker = Waker::from(Arc::new(Reenters(send.clone(), cast.clone(), set.clone())));
+    let mut cx = Context::from_waker(&waker);
+    assert!(recv.poll_recv(&mut cx).is_pending());
+    assert!(heard.poll_recv(&mut cx).is_pending() && seen.poll_changed(&mut cx).is_pending());
+    send.try_send(1).unwrap();
+    assert_eq!((recv.try_recv(), recv.try_recv()), (Ok(1), Ok(9)));
+    cast.send(1).unwrap();
+    set.send(1).unwrap();
+    assert!(heard.try_recv().is_ok() && *seen.borrow() > 0);
+}
+
+#[test]
+fn many_futures_over_one_channel_all_end() {
+    let (send, mut recv) = mpsc::channel(2);
+    let sums = thread::spawn(move || {
+        let mut sum = 0;
+        while let Some(n) = recv.recv_blocking() {
+            sum += n;
+        }
+        sum
+    });
+    Runtime::new().unwrap().block_on(async {
+        let all = join_all((0..100).map(|n| send.send(n))).await;
+        assert!(all.into_iter().all(|sent| sent.is_ok()));
+    });
+    drop(send);
+    assert_eq!(sums.join().unwrap(), 4950);
+}

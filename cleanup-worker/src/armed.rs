@@ -2,10 +2,15 @@
 //!
 //! The node is taken out exactly once, by `disarm` or by the drop. No `Option` says which: the drop
 //! would have to write it, and the swap waits for every store before it.
-#![expect(unsafe_code, reason = "moves the node out without a flag")]
+#![expect(
+    unsafe_code,
+    reason = "moves the node out without a flag, and pushes it without a reference"
+)]
 
-use crate::node::TypedNode;
+use crate::inbox::{Half, Inbox};
 use crate::shared::Shared;
+use crate::submit::{self, Task, TypedTask};
+use crate::sync::Arc;
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
@@ -55,11 +60,11 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 #[must_use = "dropping the guard hands the task over"]
 pub struct Armed<T: 'static> {
     /// There, until `disarm` or the drop takes it.
-    node: ManuallyDrop<TypedNode<T>>,
+    node: ManuallyDrop<TypedTask<T>>,
 }
 
 impl<T: 'static> Armed<T> {
-    pub(crate) fn new(node: TypedNode<T>) -> Self {
+    pub(crate) fn new(node: TypedTask<T>) -> Self {
         let node = ManuallyDrop::new(node);
         Self { node }
     }
@@ -69,7 +74,7 @@ impl<T: 'static> Armed<T> {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: the guard is given up here, and its drop does not run.
         let node = unsafe { ManuallyDrop::take(&mut this.node) };
-        Shared::disarm(node)
+        submit::disarm(node)
     }
 
     /// Hands the task over now: the same as dropping the guard, for the reader.
@@ -95,7 +100,7 @@ impl<T: 'static> Drop for Armed<T> {
     fn drop(&mut self) {
         // SAFETY: a drop runs once, and not after `disarm`.
         let node = unsafe { ManuallyDrop::take(&mut self.node) };
-        Shared::push_armed(node.erase());
+        push(node.erase());
     }
 }
 
@@ -108,4 +113,28 @@ impl<T: 'static> fmt::Debug for Armed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Armed").finish_non_exhaustive()
     }
+}
+
+/// Hands over an armed node, which itself keeps alive the queue it is pushed to. The usual case needs no
+/// stack frame: a swap waits for every store before it.
+#[inline]
+pub(crate) fn push(node: Task) {
+    let keep = node.header().keep.as_ref();
+    let Some(shared) = keep.filter(|shared| shared.is_settled()).map(Arc::as_ptr) else {
+        return submit::push_unsettled(node);
+    };
+    // SAFETY: the node's reference is dropped by the taker, and it can take the node only once it is
+    // linked, which is the last thing that a push does with the queue.
+    let inbox = unsafe { (*shared).inbox() };
+    let half = inbox.swap_in(node);
+    if half.is_special() {
+        return push_special(inbox, half);
+    }
+    let _ = inbox.link(half);
+}
+
+#[cold]
+#[inline(never)]
+fn push_special(inbox: &Inbox<Arc<Shared>>, half: Half<Arc<Shared>>) {
+    submit::after(inbox.link(half), None);
 }

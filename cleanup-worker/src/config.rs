@@ -1,10 +1,10 @@
 //! How a worker is built: the builder, its limits and their reasons.
 
 use crate::clock::{Clock, ManualClock};
+use crate::driver::ensure_running;
 use crate::error::BuildError;
 use crate::event::{Event, Hook};
 use crate::gate::MAX_CAPACITY;
-use crate::launch::Placement;
 use crate::shared::Shared;
 use crate::worker::CleanupWorker;
 use std::fmt;
@@ -24,6 +24,29 @@ pub(crate) struct Config {
     pub(crate) clock: Clock,
     pub(crate) on_event: Option<Arc<Hook>>,
     pub(crate) placement: Placement,
+}
+
+/// Where a worker is to run.
+#[derive(Clone)]
+pub(crate) enum Placement {
+    Dedicated,
+    #[cfg(feature = "tokio")]
+    CurrentTokio,
+    #[cfg(feature = "tokio")]
+    Tokio(tokio::runtime::Handle),
+}
+
+impl Placement {
+    /// Turns "the current runtime" into that one.
+    fn resolve(self) -> Result<Self, BuildError> {
+        match self {
+            #[cfg(feature = "tokio")]
+            Self::CurrentTokio => tokio::runtime::Handle::try_current()
+                .map(Self::Tokio)
+                .map_err(|_| BuildError::NoRuntime),
+            placed => Ok(placed),
+        }
+    }
 }
 
 impl Default for Config {
@@ -153,7 +176,7 @@ impl Builder {
         }
         self.config.placement = self.config.placement.resolve()?;
         let shared = Shared::new(self.config);
-        Shared::ensure_running(&shared);
+        ensure_running(&shared);
         Ok(CleanupWorker::new(shared))
     }
 }

@@ -6,7 +6,7 @@ use crate::handle::CleanupHandle;
 use crate::shared::Shared;
 use crate::sync::Arc;
 use crate::timers::Key;
-use crate::wait::Inside;
+use crate::waiting::Inside;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -102,7 +102,7 @@ impl Future for Sleep {
 impl Sleep {
     fn cancel(&mut self) {
         if let Some(key) = self.key.take() {
-            let old = self.shared.state().timers.remove(key);
+            let old = self.shared.state().cancel(key);
             drop(old);
         }
     }

@@ -5,8 +5,8 @@
 //!   closed     armed weight      submitted weight (on its way in, queued, in flight)
 //! ```
 //!
-//! Every transition is one read-modify-write, so the one who brings the submitted weight to zero
-//! behind a closed gate knows it from the value it replaced, and tells ([`Quiet`]).
+//! Every transition is one read-modify-write, so the thread that brings the submitted weight to zero
+//! behind a closed gate knows it from the value it replaced ([`Drained`]).
 //!
 //! - **I5** Armed weight becomes submitted weight when the armed node is taken, in one step: between
 //!   the drop of a guard and the end of its task the room is never free.
@@ -21,8 +21,6 @@ const ARMED: u64 = (u32::MAX as u64 >> 1) << ARMED_SHIFT;
 
 /// The largest capacity: leaves room in each half for what refused producers hold for a moment.
 pub(crate) const MAX_CAPACITY: u32 = 1 << 30;
-/// The largest weight that counts, for the same reason.
-pub(crate) const MAX_WEIGHT: u32 = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -37,10 +35,17 @@ pub(crate) enum NoRoom {
     Closed,
 }
 
-/// The submitted weight came to zero behind a closed gate: whoever waits for that is to be told.
+/// Whether this transition brought the submitted weight to zero behind a closed gate: then the waiters
+/// for that are to be nudged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub(crate) struct Quiet(pub(crate) bool);
+pub(crate) struct Drained(bool);
+
+impl Drained {
+    pub(crate) fn is_so(self) -> bool {
+        self.0
+    }
+}
 
 /// What the word says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,27 +81,27 @@ impl Gate {
 
     /// Takes room for a submit. May refuse as full while a larger task is being refused.
     #[inline]
-    pub(crate) fn submit(&self, weight: u32) -> Result<(), (NoRoom, Quiet)> {
+    pub(crate) fn submit(&self, weight: u32) -> Result<(), (NoRoom, Drained)> {
         self.reserve(u64::from(weight), u64::from(weight))
     }
 
     /// Takes room for an armed guard.
-    pub(crate) fn arm(&self, weight: u32) -> Result<(), (NoRoom, Quiet)> {
+    pub(crate) fn arm(&self, weight: u32) -> Result<(), (NoRoom, Drained)> {
         let weight = u64::from(weight);
         self.reserve(weight, weight << ARMED_SHIFT)
     }
 
     #[inline]
-    fn reserve(&self, weight: u64, bits: u64) -> Result<(), (NoRoom, Quiet)> {
+    fn reserve(&self, weight: u64, bits: u64) -> Result<(), (NoRoom, Drained)> {
         if weight > self.capacity {
-            return Err((self.reason(NoRoom::Full), Quiet(false)));
+            return Err((self.reason(NoRoom::Full), Drained(false)));
         }
         let before = Snapshot(self.word.fetch_add(bits, Relaxed));
         let closed = before.is_closed() && on("i2.closed");
         if closed || before.used() + weight > self.capacity {
-            let quiet = self.subtract(bits);
+            let drained = self.subtract(bits);
             let reason = if closed { NoRoom::Closed } else { NoRoom::Full };
-            return Err((reason, quiet));
+            return Err((reason, drained));
         }
         Ok(())
     }
@@ -114,20 +119,26 @@ impl Gate {
         }
     }
 
+    /// A guard that came over a fork was dropped in this process, which has reserved nothing for it: it
+    /// takes its room whether there is some or not, as a guard cannot be refused.
+    pub(crate) fn inherited_to_submitted(&self, weight: u32) {
+        self.word.fetch_add(u64::from(weight), Relaxed);
+    }
+
     /// A submitted task has ended.
-    pub(crate) fn release(&self, weight: u32) -> Quiet {
+    pub(crate) fn release(&self, weight: u32) -> Drained {
         self.subtract(u64::from(weight))
     }
 
     /// A guard was disarmed.
-    pub(crate) fn disarm(&self, weight: u32) -> Quiet {
+    pub(crate) fn disarm(&self, weight: u32) -> Drained {
         self.subtract(u64::from(weight) << ARMED_SHIFT)
     }
 
-    fn subtract(&self, bits: u64) -> Quiet {
+    fn subtract(&self, bits: u64) -> Drained {
         // ORDERING: releases what the task did to whoever reads "drained" in `snapshot`.
         let before = self.word.fetch_sub(bits, AcqRel);
-        Quiet(Snapshot(before - bits).is_drained())
+        Drained(Snapshot(before - bits).is_drained())
     }
 
     pub(crate) fn close(&self) {
@@ -140,10 +151,12 @@ impl Gate {
         Snapshot(self.word.load(Acquire))
     }
 
-    /// In a forked child, where the tasks of the parent do not exist: everything is free again.
-    pub(crate) fn reset(&self) {
-        let closed = self.word.load(Relaxed) & CLOSED;
-        self.word.store(closed, Relaxed);
+    /// In a forked child, where the tasks of the parent do not exist: everything is free again. Gives the
+    /// weight of the guards that were armed at the fork.
+    pub(crate) fn reset(&self) -> u64 {
+        let before = self.snapshot();
+        self.word.store(before.0 & CLOSED, Relaxed);
+        before.armed()
     }
 
     pub(crate) fn capacity(&self) -> u64 {
@@ -154,6 +167,7 @@ impl Gate {
 #[cfg(all(test, not(lastout_loom)))]
 mod tests {
     use super::*;
+    use crate::options::MAX_WEIGHT;
 
     #[test]
     fn room_is_exact_and_comes_back() {
@@ -164,7 +178,7 @@ mod tests {
         assert_eq!(gate.submit(1).unwrap_err().0, NoRoom::Full);
         gate.armed_to_submitted(1);
         assert_eq!((gate.snapshot().submitted(), gate.snapshot().armed()), (3, 0));
-        assert_eq!(gate.release(3), Quiet(false));
+        assert_eq!(gate.release(3), Drained(false));
         gate.submit(3).unwrap();
     }
 
@@ -176,8 +190,8 @@ mod tests {
         gate.arm(2).unwrap();
         gate.close();
         assert_eq!(gate.submit(1).unwrap_err().0, NoRoom::Closed);
-        assert_eq!(gate.release(1), Quiet(false));
-        assert_eq!(gate.release(4), Quiet(true));
+        assert_eq!(gate.release(1), Drained(false));
+        assert_eq!(gate.release(4), Drained(true));
         assert!(gate.snapshot().is_drained());
         assert_eq!(gate.snapshot().armed(), 2);
     }

@@ -1,11 +1,12 @@
 //! The worker that every process has: made on first use, on a thread of its own, never dropped.
 
 use crate::config::Config;
+use crate::driver::ensure_running;
 use crate::error::{FlushError, Rejected};
-use crate::flush::{Flush, FlushGuard};
 use crate::handle::CleanupHandle;
 use crate::shared::Shared;
 use crate::task::Cleanup;
+use crate::waiting::{Flush, FlushGuard};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ pub fn handle() -> CleanupHandle {
 pub fn init_worker() {
     let shared = global().shared();
     shared.check_process();
-    Shared::ensure_running(shared);
+    ensure_running(shared);
 }
 
 /// Whether the process-wide worker has a thread. It gets one with the first submit.

@@ -1,13 +1,15 @@
 //! The way to submit: cheap to clone, usable on any thread at any time.
 
 use crate::armed::Armed;
+use crate::driver::ensure_running;
 use crate::error::{FlushError, Rejected};
-use crate::flush::{Flush, FlushGuard};
+use crate::options::Options;
 use crate::shared::Shared;
 use crate::stats::Stats;
+use crate::submit;
 use crate::sync::Arc;
-use crate::task::{Cleanup, Options};
-use crate::wait::Goal;
+use crate::task::Cleanup;
+use crate::waiting::{Flush, FlushGuard, Goal};
 use std::fmt;
 use std::time::Duration;
 
@@ -46,7 +48,7 @@ impl CleanupHandle {
     /// As [`submit`](Self::submit).
     #[inline]
     pub fn submit_with<T: Cleanup>(&self, task: T, options: Options) -> Result<(), Rejected<T>> {
-        Shared::submit(&self.shared, task, options, self.lazy)
+        submit::submit(&self.shared, task, options, self.lazy)
     }
 
     /// Reserves all that is needed to hand the task over later: dropping the guard then submits it
@@ -65,7 +67,7 @@ impl CleanupHandle {
     /// # Errors
     /// As [`arm`](Self::arm).
     pub fn arm_with<T: Cleanup>(&self, task: T, options: Options) -> Result<Armed<T>, Rejected<T>> {
-        Shared::arm(&self.shared, task, options, self.lazy).map(Armed::new)
+        submit::arm(&self.shared, task, options, self.lazy).map(Armed::new)
     }
 
     /// A handle for latency-critical threads: what it submits wakes nobody. While there is such a
@@ -74,7 +76,7 @@ impl CleanupHandle {
     #[must_use]
     pub fn lazy(&self) -> Self {
         self.shared.check_process();
-        Shared::ensure_running(&self.shared);
+        ensure_running(&self.shared);
         self.shared.lazy_begins();
         Self { shared: Arc::clone(&self.shared), lazy: true }
     }
@@ -84,7 +86,7 @@ impl CleanupHandle {
     /// From inside a cleanup it does not wait for that cleanup, nor for others that are themselves
     /// waiting. The timeout is real time.
     pub fn flush(&self, timeout: Duration) -> Flush {
-        Flush::new(&self.shared, Goal::Line(None), timeout)
+        Flush::new(&self.shared, Goal::Unlined, timeout)
     }
 
     /// The same, blocking this thread.

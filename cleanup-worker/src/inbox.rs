@@ -3,67 +3,91 @@
 //! `head` holds the newest node, or one of three words when there is none:
 //!
 //! ```text
-//!            push: wake nobody                 push: wake the worker
+//!            push: nothing to do               push: wake the worker
 //!   EMPTY ───────────────────► node … ◄─────────────────── ASLEEP
 //!     ▲ ▲                      │   │                          ▲
 //!     │ └──────── take ────────┘   └─ seal_by_force ► SEALED  │
 //!     └──────────────────────────── doze ─────────────────────┘
 //! ```
 //!
-//! Whoever takes turns the chain around, so tasks come out in the order of each producer. There is
-//! one taker at a time: taking needs `&mut` [`Taker`], which lives under the lock of the worker.
+//! A lazy node wakes nobody. It is pushed with a tag in its word, and a plain push that finds the tag looks
+//! whether the worker sleeps below it. A taker other than the worker puts `ASLEEP` back when it empties the
+//! stack of a sleeping worker.
+//!
+//! A taker turns the chain around, so tasks come out in the order of each producer. There is one
+//! taker at a time: taking needs `&mut` [`Taker`], which lives under the lock of the worker.
 //!
 //! Invariants:
 //!
 //! - **I1** A taken node is whole and its producer has let go of it: the swap publishes the content,
 //!   the link is the last thing that a producer does to a node. A taker that meets a node not yet
 //!   linked keeps its place and comes back ([`Taken::Stalled`]); it never waits there.
-//! - **I2** Nothing is stranded: a node pushed before the seal is taken by whoever seals, and a
-//!   producer that finds `SEALED` knows that it is late and takes the stack itself.
-//! - **I3** No wake is lost and none is spent in vain: the worker says that it sleeps in the word
-//!   that the push swaps, so exactly one producer sees it, and only from an empty inbox.
-//! - **I4** The waker belongs to the worker, except from the swap that finds `ASLEEP` until that
-//!   producer has linked its node; nobody dozes before the link is seen.
+//! - **I2** Nothing is stranded: a node pushed before the seal is taken by the thread that seals, and a
+//!   producer that finds `SEALED` knows that it is late.
+//! - **I3** No wake is lost and none is spent in vain: a plain push over a sleeping worker wakes it, also
+//!   when lazy pushes came between, and exactly one push of a burst does.
+//! - **I4** The waker belongs to the worker, except from the moment a producer takes `asleep` until it has
+//!   linked its node; the worker does not doze before it has seen the link.
 #![expect(unsafe_code, reason = "an intrusive lock-free stack")]
 
-use crate::node::{Header, Node};
-use crate::shared::Shared;
-use crate::sync::{Arc, AtomicPtr, UnsafeCell, on, ord, process, spin_loop, write_owned};
+use crate::node::{Header, Keep, Node};
+use crate::sync::{AtomicPtr, AtomicU32, UnsafeCell, on, ord, process, spin_loop, write_owned};
 use std::ptr::{NonNull, null_mut, without_provenance_mut};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::task::Waker;
 
-const EMPTY: *mut Header = null_mut();
-const ASLEEP: *mut Header = without_provenance_mut(2);
-const SEALED: *mut Header = without_provenance_mut(3);
+/// The words that are no node, and the tag, fit below the alignment of a node.
+const WORDS: usize = 8;
+const LAZY: usize = 1;
+const ASLEEP: usize = 2;
+const SEALED: usize = 4;
+const UNLINKED: usize = 6;
+
+const fn word<K: Keep>(word: usize) -> *mut Header<K> {
+    const { assert!(align_of::<Header<K>>() >= WORDS) };
+    without_provenance_mut(word)
+}
+
+/// What stands in the link of a node until its producer has linked it; it says whether the node is lazy, so
+/// that a push reads no other line of it.
+pub(crate) const fn unlinked<K: Keep>(lazy: bool) -> *mut Header<K> {
+    word(if lazy { UNLINKED | LAZY } else { UNLINKED })
+}
+
+fn is_node<K: Keep>(word: *mut Header<K>) -> bool {
+    word.addr() >= WORDS
+}
 
 /// How often a taker looks again at a node that its producer has not linked yet, before it leaves.
 /// The producer is two instructions away unless it was interrupted.
 const PATIENCE: usize = if cfg!(lastout_loom) { 1 } else { 64 };
 
 /// The shared end: producers push here.
-pub(crate) struct Inbox {
-    head: AtomicPtr<Header>,
+pub(crate) struct Inbox<K: Keep> {
+    head: AtomicPtr<Header<K>>,
+    /// 1 while the worker sleeps and nobody has taken its waker (I4). Read by a push that finds `ASLEEP`
+    /// or the tag, so the usual push does not touch it.
+    asleep: AtomicU32,
     /// The sleeping worker's waker (I4).
     waker: UnsafeCell<Option<Waker>>,
     wakes: process::AtomicU64,
 }
 
 // SAFETY: nodes are `Send`; the waker cell is handed from thread to thread by I4.
-unsafe impl Send for Inbox {}
+unsafe impl<K: Keep> Send for Inbox<K> {}
 // SAFETY: as above.
-unsafe impl Sync for Inbox {}
+unsafe impl<K: Keep> Sync for Inbox<K> {}
 
 /// What a push has to do next.
 #[must_use]
-pub(crate) enum Pushed {
-    /// Nothing: the worker is awake, or another producer woke it.
+pub(crate) enum Pushed<K> {
+    /// Nothing: the worker is awake, or another producer wakes it, or the node is lazy.
     Joined,
     /// Wake the worker.
-    Edge(Waker),
-    /// Nobody will come: take the stack and count what is in it as abandoned. Holds what keeps the
-    /// queue alive meanwhile, if the node was the one to hold it.
-    Late(Option<Arc<Shared>>),
+    Wake(Waker),
+    /// The inbox is sealed: take the stack and give up what is in it. Holds what keeps the queue alive
+    /// meanwhile, if the node was the one to hold it.
+    Late(Option<K>),
 }
 
 /// What a take found.
@@ -76,39 +100,42 @@ pub(crate) enum Taken {
     Stalled,
 }
 
-impl Inbox {
+impl<K: Keep> Inbox<K> {
     pub(crate) fn new() -> Self {
         Self {
-            head: AtomicPtr::new(EMPTY),
+            head: AtomicPtr::new(null_mut()),
+            asleep: AtomicU32::new(0),
             waker: UnsafeCell::new(None),
             wakes: process::AtomicU64::new(0),
         }
     }
 
-    /// Pushes: one swap, one store. A lazy node leaves a sleeping worker to its timer.
+    /// Pushes: one swap, one store.
     #[inline]
-    pub(crate) fn push(&self, node: Node) -> Pushed {
+    pub(crate) fn push(&self, node: Node<K>) -> Pushed<K> {
         let half = self.swap_in(node);
         self.link(half)
     }
 
     /// The first of the two stores of a push. A test stops a producer here.
     #[inline]
-    pub(crate) fn swap_in(&self, node: Node) -> Half {
+    pub(crate) fn swap_in(&self, node: Node<K>) -> Half<K> {
         let node = node.into_raw();
+        // SAFETY: the node is still this producer's.
+        let tag = unsafe { node.as_ref() }.next.load(Relaxed).addr() & LAZY;
         // ORDERING: releases the node's content to `Taker::take`, through all later swaps (I1);
         // acquires the waker that `doze` left (I4).
         let order = ord("i1.publish", AcqRel, Relaxed);
-        let previous = self.head.swap(node.as_ptr(), order);
+        let previous = self.head.swap(node.as_ptr().map_addr(|addr| addr | tag), order);
         Half { node, previous }
     }
 
     /// The second store; the node is not touched afterwards.
     #[inline]
-    pub(crate) fn link(&self, half: Half) -> Pushed {
+    pub(crate) fn link(&self, half: Half<K>) -> Pushed<K> {
         let (node, previous) = (half.node, half.previous);
-        if half.is_first() {
-            return self.link_first(node, previous);
+        if half.is_special() {
+            return self.link_special(node, previous);
         }
         // SAFETY: no taker owns the node before it sees the link that is stored below.
         let header = unsafe { node.as_ref() };
@@ -119,22 +146,33 @@ impl Inbox {
 
     #[cold]
     #[inline(never)]
-    fn link_first(&self, node: NonNull<Header>, previous: *mut Header) -> Pushed {
+    fn link_special(&self, node: NonNull<Header<K>>, previous: *mut Header<K>) -> Pushed<K> {
         // SAFETY: as in `link`.
         let header = unsafe { node.as_ref() };
-        let pushed = if previous == SEALED {
+        let lazy = header.next.load(Relaxed).addr() & LAZY != 0;
+        let behind_lazy = is_node(previous);
+        let pushed = if previous.addr() == SEALED {
             Pushed::Late(header.keep.clone())
-        } else if header.meta.origin.lazy {
+        } else if lazy || (behind_lazy && !on("i3.behind_lazy")) {
             Pushed::Joined
         } else {
-            // SAFETY: by I4 the waker is this producer's until it links.
-            let waker = self.waker.with_mut(|waker| unsafe { (*waker).take() });
-            self.wakes.fetch_add(1, Relaxed);
-            waker.map_or(Pushed::Joined, Pushed::Edge)
+            self.take_waker().map_or(Pushed::Joined, Pushed::Wake)
         };
+        let below = if behind_lazy { previous } else { null_mut() };
         // ORDERING: as in `link`; also gives the waker's cell back to `doze` (I4).
-        header.next.store(EMPTY, ord("i4.return", Release, Relaxed));
+        header.next.store(below, ord("i4.return", Release, Relaxed));
         pushed
+    }
+
+    /// Takes the waker of a worker that sleeps; one caller gets it.
+    fn take_waker(&self) -> Option<Waker> {
+        // ORDERING: acquires the waker from `doze`; releases this push to the worker that finds it taken.
+        if self.asleep.swap(0, ord("i4.take", AcqRel, Relaxed)) == 0 {
+            return None;
+        }
+        self.wakes.fetch_add(1, Relaxed);
+        // SAFETY: by I4 the waker is this producer's until it links.
+        self.waker.with_mut(|waker| unsafe { (*waker).take() })
     }
 
     /// How often a push found the worker asleep and woke it.
@@ -145,7 +183,8 @@ impl Inbox {
     /// In a forked child: the tasks of the parent are the parent's. They are neither run nor
     /// dropped here, as their destructors would act a second time on what the parent still has.
     pub(crate) fn abandon_inherited(&self) {
-        self.head.store(EMPTY, Relaxed);
+        self.head.store(null_mut(), Relaxed);
+        self.asleep.store(0, Relaxed);
         self.wakes.store(0, Relaxed);
     }
 
@@ -155,74 +194,39 @@ impl Inbox {
     }
 }
 
-/// Pushes an armed node, which itself keeps alive the queue it is pushed to, and does what is to be
-/// done next. The usual case needs no stack frame: a swap waits for every store before it.
-#[inline]
-pub(crate) fn push_kept(node: Node) {
-    let Some(shared) = node.header().keep.as_ref().map(Arc::as_ptr) else {
-        return drop_unqueued(node);
-    };
-    // SAFETY: the node's reference is dropped by the taker, and it can take the node only once it is
-    // linked, which is the last thing that a push does with the queue.
-    let inbox = unsafe { (*shared).inbox() };
-    let half = inbox.swap_in(node);
-    if half.is_first() {
-        return push_kept_first(inbox, half);
-    }
-    let _ = inbox.link(half);
-}
-
-#[cold]
-#[inline(never)]
-fn push_kept_first(inbox: &Inbox, half: Half) {
-    Shared::after_first(inbox.link(half));
-}
-
-/// An armed node has its queue from `arm` until it is taken, so this is for the compiler.
-#[cold]
-#[inline(never)]
-fn drop_unqueued(node: Node) {
-    drop(node);
-}
-
 /// A push between its two stores.
-pub(crate) struct Half {
-    node: NonNull<Header>,
-    previous: *mut Header,
+pub(crate) struct Half<K: Keep> {
+    node: NonNull<Header<K>>,
+    previous: *mut Header<K>,
 }
 
-impl Half {
-    /// Whether the inbox was empty and the worker has to be woken, or will not come.
+impl<K: Keep> Half<K> {
+    /// Whether the worker may sleep below this node, or will not come.
     #[inline]
-    fn is_first(&self) -> bool {
-        self.previous == ASLEEP || self.previous == SEALED
+    pub(crate) fn is_special(&self) -> bool {
+        self.previous.addr() & (WORDS - 1) != 0
     }
-}
-
-fn is_node(word: *mut Header) -> bool {
-    word != EMPTY && word != ASLEEP && word != SEALED
 }
 
 /// The one taker's end.
-pub(crate) struct Taker {
+pub(crate) struct Taker<K: Keep> {
     /// A chain that was taken but could not be walked to its end yet.
-    walk: Walk,
+    walk: Walk<K>,
     sealed: bool,
 }
 
 /// A chain being turned around: `rest` from the newest node down, `done` from the oldest walked up.
-struct Walk {
-    rest: *mut Header,
-    done: *mut Header,
+struct Walk<K: Keep> {
+    rest: *mut Header<K>,
+    done: *mut Header<K>,
 }
 
 // SAFETY: the chain holds nodes, which are `Send`, and the walk is their only owner.
-unsafe impl Send for Walk {}
+unsafe impl<K: Keep> Send for Walk<K> {}
 
-impl Taker {
+impl<K: Keep> Taker<K> {
     pub(crate) fn new() -> Self {
-        let (rest, done) = (EMPTY, EMPTY);
-        Self { walk: Walk { rest, done }, sealed: false }
+        Self { walk: Walk { rest: null_mut(), done: null_mut() }, sealed: false }
     }
 
     pub(crate) fn is_stalled(&self) -> bool {
@@ -234,93 +238,116 @@ impl Taker {
     }
 
     /// The worker, awake, takes all there is: `ASLEEP` becomes `EMPTY`.
-    pub(crate) fn take_awake(&mut self, inbox: &Inbox, mut sink: impl FnMut(Node)) -> Taken {
+    pub(crate) fn take_awake(&mut self, inbox: &Inbox<K>, mut sink: impl FnMut(Node<K>)) -> Taken {
+        Self::wake_up(inbox);
         if self.finish(&mut sink) == Taken::Stalled {
             return Taken::Stalled;
         }
-        if !self.sealed && inbox.head.load(Relaxed) == ASLEEP {
-            self.start(inbox, EMPTY);
+        if !self.sealed && inbox.head.load(Relaxed).addr() == ASLEEP {
+            self.start(inbox, null_mut());
         }
         self.take(inbox, sink)
     }
 
-    /// Anybody else takes all there is, and leaves alone what the worker said about its sleep.
-    pub(crate) fn take(&mut self, inbox: &Inbox, mut sink: impl FnMut(Node)) -> Taken {
-        // First the rest of the chain that was taken before, then what came after it.
+    /// The worker has its waker back, or it is with a producer whose node is on the stack already.
+    fn wake_up(inbox: &Inbox<K>) {
+        // ORDERING: acquires the push of the producer that took it, so that its node is seen.
+        if inbox.asleep.load(Acquire) != 0 {
+            // ORDERING: as above, for a producer that takes it in between.
+            inbox.asleep.swap(0, AcqRel);
+        }
+    }
+
+    /// Any other thread takes all there is, and leaves a sleeping worker asleep.
+    pub(crate) fn take(&mut self, inbox: &Inbox<K>, mut sink: impl FnMut(Node<K>)) -> Taken {
+        // First the rest of the chain from before.
         if self.finish(&mut sink) == Taken::Stalled {
             return Taken::Stalled;
         }
-        // Once a node is on the stack, only a taker removes it, and that is us.
+        // Once a node is on the stack, only a taker removes it, and that is this one.
         if inbox.is_occupied() {
-            self.start(inbox, if self.sealed { SEALED } else { EMPTY });
+            // A producer that takes it meanwhile wakes the worker, whatever is left here.
+            let asleep = inbox.asleep.load(Relaxed) != 0 && on("i3.leave_asleep");
+            let leave = if asleep { word(ASLEEP) } else { null_mut() };
+            self.start(inbox, if self.sealed { word(SEALED) } else { leave });
         }
         self.finish(sink)
     }
 
     /// Goes to sleep, unless something came in: then `false`, and the worker looks again.
-    pub(crate) fn doze(&mut self, inbox: &Inbox, waker: &Waker) -> bool {
+    pub(crate) fn doze(&mut self, inbox: &Inbox<K>, waker: &Waker) -> bool {
         if self.is_stalled() || self.sealed {
             return false;
         }
         inbox.waker.with_mut(|slot| {
-            // SAFETY: every link was seen (not stalled), and `ASLEEP` is not up: I4 gives us the cell.
+            // SAFETY: every link was seen (not stalled), and `asleep` is not set: I4 gives us the cell.
             let slot = unsafe { &mut *slot };
             if slot.as_ref().is_none_or(|old| !old.will_wake(waker)) {
                 *slot = Some(waker.clone());
             }
         });
+        // ORDERING: releases the waker to the producer that takes it (I4). Before the word goes up, so that
+        // no producer finds the word and not the waker.
+        inbox.asleep.store(1, ord("i4.waker", Release, Relaxed));
         if !on("i3.recheck") {
-            inbox.head.store(ASLEEP, Release);
+            inbox.head.store(word(ASLEEP), Release);
             return true;
         }
-        // ORDERING: releases the waker to the producer whose swap finds it (I4).
-        let order = ord("i4.waker", Release, Relaxed);
-        inbox.head.compare_exchange(EMPTY, ASLEEP, order, Relaxed).is_ok()
+        // ORDERING: releases `asleep` to the producer whose swap finds the word (I3).
+        let slept = inbox.head.compare_exchange(null_mut(), word(ASLEEP), Release, Relaxed).is_ok();
+        if !slept {
+            Self::wake_up(inbox);
+        }
+        slept
     }
 
     /// Seals an inbox that is empty; `false` when it is not. Afterwards every push is late.
-    pub(crate) fn try_seal(&mut self, inbox: &Inbox) -> bool {
+    pub(crate) fn try_seal(&mut self, inbox: &Inbox<K>) -> bool {
         if self.is_stalled() {
             return false;
         }
         while !self.sealed {
-            let word = inbox.head.load(Relaxed);
-            if is_node(word) && on("i2.seal") {
+            let present = inbox.head.load(Relaxed);
+            if is_node(present) && on("i2.seal") {
                 return false;
             }
             // ORDERING: nothing is published; producers that find the word act under the lock.
-            self.sealed = inbox.head.compare_exchange(word, SEALED, Relaxed, Relaxed).is_ok();
+            let sealed = inbox.head.compare_exchange(present, word(SEALED), Relaxed, Relaxed);
+            self.sealed = sealed.is_ok();
         }
         true
     }
 
-    /// Takes what is there and seals in the same step. Under a stalled walk nothing newer may be
-    /// taken, so it is not sealed then, and the caller comes back.
-    pub(crate) fn seal_by_force(&mut self, inbox: &Inbox, mut sink: impl FnMut(Node)) -> Taken {
-        if self.finish(&mut sink) == Taken::Stalled {
+    /// Takes what is there and seals in one step; not under a stalled walk, and the caller comes back.
+    pub(crate) fn seal_by_force(
+        &mut self,
+        inbox: &Inbox<K>,
+        sink: &mut impl FnMut(Node<K>),
+    ) -> Taken {
+        if self.finish(&mut *sink) == Taken::Stalled {
             return Taken::Stalled;
         }
         if !self.sealed {
-            self.start(inbox, SEALED);
+            self.start(inbox, word(SEALED));
             self.sealed = true;
         }
         self.finish(sink)
     }
 
-    fn start(&mut self, inbox: &Inbox, leave: *mut Header) {
+    fn start(&mut self, inbox: &Inbox<K>, leave: *mut Header<K>) {
         // ORDERING: acquires the content of every node in the chain (I1).
         let order = ord("i1.take", Acquire, Relaxed);
         let newest = inbox.head.swap(leave, order);
-        self.walk.rest = if is_node(newest) { newest } else { EMPTY };
+        self.walk.rest = untagged(newest);
     }
 
-    fn finish(&mut self, mut sink: impl FnMut(Node)) -> Taken {
+    fn finish(&mut self, mut sink: impl FnMut(Node<K>)) -> Taken {
         while is_node(self.walk.rest) {
             if !self.walk.step() {
                 return Taken::Stalled;
             }
         }
-        let mut oldest = std::mem::replace(&mut self.walk.done, EMPTY);
+        let mut oldest = std::mem::replace(&mut self.walk.done, null_mut());
         while let Some(header) = NonNull::new(oldest) {
             // SAFETY: walked, so its producer let go of it and the chain owned it.
             let node = unsafe { Node::from_raw(header) };
@@ -331,7 +358,12 @@ impl Taker {
     }
 }
 
-impl Walk {
+/// The node of a word, or null.
+fn untagged<K: Keep>(word: *mut Header<K>) -> *mut Header<K> {
+    if is_node(word) { word.map_addr(|addr| addr & !LAZY) } else { null_mut() }
+}
+
+impl<K: Keep> Walk<K> {
     /// Moves one node from `rest` to `done`; `false` when its producer has not linked it.
     fn step(&mut self) -> bool {
         let Some(mut header) = NonNull::new(self.rest) else {
@@ -341,11 +373,11 @@ impl Walk {
             // ORDERING: acquires the producer's last use of the node (I1) and of the waker (I4).
             // SAFETY: nodes of the chain are live until they are handed to the sink.
             let next = unsafe { header.as_ref() }.next.load(Acquire);
-            if next != Header::PENDING {
+            if next.addr() & !LAZY != UNLINKED {
                 // SAFETY: linked, so the chain is the only owner.
                 write_owned(unsafe { &mut header.as_mut().next }, self.done);
                 self.done = header.as_ptr();
-                self.rest = next;
+                self.rest = untagged(next);
                 return true;
             }
             spin_loop();
@@ -354,18 +386,15 @@ impl Walk {
     }
 }
 
-impl Drop for Inbox {
+impl<K: Keep> Drop for Inbox<K> {
     fn drop(&mut self) {
-        // Nobody pushes any more, so every node on the stack is linked.
+        // No push is left, so every node on the stack is linked.
         let _ = Taker::new().take(self, crate::contain::drop_quietly);
     }
 }
 
-impl Drop for Taker {
+impl<K: Keep> Drop for Taker<K> {
     fn drop(&mut self) {
         let _ = self.finish(crate::contain::drop_quietly);
     }
 }
-
-#[cfg(all(test, not(lastout_loom)))]
-mod tests;

@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(lastout_docsrs, feature(doc_cfg))]
 
-mod alarm;
 mod armed;
 mod blocking;
 mod clock;
@@ -11,29 +10,26 @@ mod context;
 mod driver;
 mod error;
 mod event;
-mod flush;
 mod fork;
 mod gate;
 mod global;
 mod handle;
 mod inbox;
-mod launch;
-mod ledger;
 mod node;
-mod pool;
+mod options;
+mod queue;
 mod ready;
 mod report;
 mod shared;
 mod shutdown;
-mod side;
-mod slots;
 mod state;
 mod stats;
+mod submit;
 mod sync;
 mod task;
 mod tasks;
 mod timers;
-mod wait;
+mod waiting;
 mod worker;
 
 #[cfg(all(test, lastout_loom))]
@@ -48,14 +44,15 @@ pub use {
     context::CleanupContext,
     error::{BlockingError, BuildError, FlushError, RejectReason, Rejected},
     event::Event,
-    flush::{Flush, FlushGuard},
     global::{flush, flush_blocking, flush_guard, handle, init_worker, is_running, submit},
     handle::CleanupHandle,
-    report::{LeftBehind, LeftReason, ShutdownReport},
+    options::Options,
+    report::{LeftBehind, LeftReason, Report},
     stats::Stats,
-    task::{Cleanup, Finish, Options, Outcome},
+    task::{Cleanup, Finish, Outcome},
     tasks::RemoveDirAll,
     tasks::RemoveFile,
+    waiting::{Flush, FlushGuard},
     worker::CleanupWorker,
 };
 

@@ -8,32 +8,39 @@
 //! - A future, once in the body, is not moved until it is dropped there.
 #![expect(unsafe_code, reason = "type erasure behind a thin pointer, and pinning in place")]
 
-use crate::context::CleanupContext;
-use crate::shared::Shared;
-use crate::sync::{Arc, AtomicPtr, UnsafeCell};
-use crate::task::{Cleanup, Finish, Options, Outcome};
+use crate::options::Options;
+use crate::sync::{AtomicPtr, UnsafeCell};
 use std::alloc::{Layout, alloc, dealloc};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
-use std::ptr::{NonNull, without_provenance_mut};
+use std::ptr::NonNull;
 use std::task::{Context, Poll};
+
+/// What a queue is made of: what an armed node keeps alive, how a task starts and how it ends.
+pub(crate) trait Keep: Clone + Send + Sync + 'static {
+    /// What a task is started with.
+    type Context: Clone;
+    /// How a task ends.
+    type Outcome;
+}
 
 /// What every node begins with, whatever its task.
 #[repr(C)]
-pub(crate) struct Header {
+pub(crate) struct Header<K: Keep> {
     /// The link of the inbox; see there for who may write it when.
     pub(crate) next: AtomicPtr<Self>,
     /// Keeps the queue alive that an armed node was dropped into: its guard held the only reference
     /// that is certain to exist. Plain submits go through a handle, which outlives the call. Beside
     /// `next`, so that an armed drop touches one cache line.
-    pub(crate) keep: Option<Arc<Shared>>,
-    vtable: &'static VTable,
+    pub(crate) keep: Option<K>,
+    vtable: &'static VTable<K>,
     pub(crate) meta: Meta,
 }
 
 /// What is known about a task without its type.
+#[derive(Clone, Copy)]
 pub(crate) struct Meta {
     pub(crate) options: Options,
     /// The process that reserved its room; in another one (after a fork) there is nothing to release.
@@ -48,20 +55,19 @@ pub(crate) struct Origin {
     pub(crate) lazy: bool,
 }
 
-impl Header {
-    /// The value of `next` from the moment a node is made until its producer has linked it.
-    pub(crate) const PENDING: *mut Self = without_provenance_mut(1);
-}
+type Raw<K> = NonNull<Header<K>>;
+type PollBody<K> =
+    unsafe fn(Raw<K>, &mut Context<'_>, &<K as Keep>::Context) -> Poll<<K as Keep>::Outcome>;
 
-struct VTable {
-    poll: unsafe fn(NonNull<Header>, &mut Context<'_>, &CleanupContext) -> Poll<Outcome>,
-    drop_body: unsafe fn(NonNull<Header>),
+struct VTable<K: Keep> {
+    poll: PollBody<K>,
+    drop_body: unsafe fn(Raw<K>),
     layout: Layout,
 }
 
 #[repr(C)]
-struct Whole<T, F, R> {
-    header: Header,
+struct Whole<K: Keep, T, F, R> {
+    header: Header<K>,
     /// The function that turns the task into its future: a zero-sized function item.
     run: R,
     body: UnsafeCell<Body<T, F>>,
@@ -73,22 +79,23 @@ enum Body<T, F> {
     Empty,
 }
 
-impl<T, F, R> Whole<T, F, R>
+impl<K, T, F, R> Whole<K, T, F, R>
 where
+    K: Keep,
     T: Send + 'static,
-    F: Future<Output = Outcome> + Send + 'static,
-    R: FnOnce(T, CleanupContext) -> F + Copy + Send + 'static,
+    F: Future<Output = K::Outcome> + Send + 'static,
+    R: FnOnce(T, K::Context) -> F + Copy + Send + 'static,
 {
-    const VTABLE: &'static VTable =
+    const VTABLE: &'static VTable<K> =
         &VTable { poll: Self::poll, drop_body: Self::drop_body, layout: Layout::new::<Self>() };
 
     /// # Safety
     /// `header` is of a live node of this very type, owned by the caller.
     unsafe fn poll(
-        header: NonNull<Header>,
+        header: NonNull<Header<K>>,
         waker: &mut Context<'_>,
-        cx: &CleanupContext,
-    ) -> Poll<Outcome> {
+        cx: &K::Context,
+    ) -> Poll<K::Outcome> {
         // SAFETY: by contract a live `Whole` of this type begins at `header`.
         let whole = unsafe { header.cast::<Self>().as_ref() };
         whole.body.with_mut(|body| {
@@ -105,14 +112,15 @@ where
                     // SAFETY: the future stays in this allocation until `drop_body` drops it there.
                     unsafe { Pin::new_unchecked(future) }.poll(waker)
                 }
-                Body::Waiting(_) | Body::Empty => Poll::Ready(Ok(())),
+                // The start panicked: the owner drops such a node and does not poll it.
+                Body::Waiting(_) | Body::Empty => Poll::Pending,
             }
         })
     }
 
     /// # Safety
     /// As for `poll`; and the body is not used afterwards.
-    unsafe fn drop_body(header: NonNull<Header>) {
+    unsafe fn drop_body(header: NonNull<Header<K>>) {
         // SAFETY: by contract a live `Whole` of this type begins at `header`.
         let whole = unsafe { header.cast::<Self>().as_ref() };
         whole.body.with_mut(|body| {
@@ -122,7 +130,7 @@ where
     }
 
     /// Fails when the allocator does, and then gives everything back.
-    fn allocate(task: T, meta: Meta, keep: Option<Arc<Shared>>, run: R) -> Result<TypedNode<T>, T> {
+    fn allocate(task: T, run: R, meta: Meta, keep: Option<K>) -> Result<TypedNode<K, T>, T> {
         let layout = Layout::new::<Self>();
         // SAFETY: the layout is not empty, it holds a header.
         let memory = unsafe { alloc(layout) }.cast::<Self>();
@@ -131,7 +139,7 @@ where
         };
         let value = Self {
             header: Header {
-                next: AtomicPtr::new(Header::PENDING),
+                next: AtomicPtr::new(crate::inbox::unlinked(meta.origin.lazy)),
                 keep,
                 vtable: Self::VTABLE,
                 meta,
@@ -155,37 +163,37 @@ where
 }
 
 /// The only owner of a task of unknown type.
-pub(crate) struct Node(NonNull<Header>);
+pub(crate) struct Node<K: Keep>(NonNull<Header<K>>);
 
 // SAFETY: `Node::allocate` takes only tasks and futures that are `Send`, and the header is `Send`.
-unsafe impl Send for Node {}
+unsafe impl<K: Keep> Send for Node<K> {}
 
-impl Node {
-    pub(crate) fn header(&self) -> &Header {
+impl<K: Keep> Node<K> {
+    pub(crate) fn header(&self) -> &Header<K> {
         // SAFETY: the node is live as long as its owner.
         unsafe { self.0.as_ref() }
     }
 
-    pub(crate) fn header_mut(&mut self) -> &mut Header {
+    pub(crate) fn header_mut(&mut self) -> &mut Header<K> {
         // SAFETY: the node is live as long as its owner, and the owner is borrowed mutably.
         unsafe { self.0.as_mut() }
     }
 
     /// Polls the future of the task, after making it if this is the first time.
-    pub(crate) fn poll(&mut self, waker: &mut Context<'_>, cx: &CleanupContext) -> Poll<Outcome> {
+    pub(crate) fn poll(&mut self, waker: &mut Context<'_>, cx: &K::Context) -> Poll<K::Outcome> {
         let poll = self.header().vtable.poll;
         // SAFETY: the table was made for the type of this node, which `self` owns.
         unsafe { poll(self.0, waker, cx) }
     }
 
     /// Gives the ownership to whoever holds the pointer.
-    pub(crate) fn into_raw(self) -> NonNull<Header> {
+    pub(crate) fn into_raw(self) -> NonNull<Header<K>> {
         ManuallyDrop::new(self).0
     }
 
     /// # Safety
     /// The pointer comes from `into_raw`, and its ownership comes with it.
-    pub(crate) unsafe fn from_raw(header: NonNull<Header>) -> Self {
+    pub(crate) unsafe fn from_raw(header: NonNull<Header<K>>) -> Self {
         Self(header)
     }
 
@@ -200,11 +208,11 @@ impl Node {
     }
 }
 
-impl Drop for Node {
+impl<K: Keep> Drop for Node<K> {
     fn drop(&mut self) {
         /// Frees the memory also when the destructor of the body panics.
-        struct Shell(NonNull<Header>);
-        impl Drop for Shell {
+        struct Shell<K: Keep>(NonNull<Header<K>>);
+        impl<K: Keep> Drop for Shell<K> {
             fn drop(&mut self) {
                 Node(self.0).free();
             }
@@ -217,8 +225,8 @@ impl Drop for Node {
 }
 
 /// A node whose task is still of known type and has not started.
-pub(crate) struct TypedNode<T> {
-    node: Node,
+pub(crate) struct TypedNode<K: Keep, T> {
+    node: Node<K>,
     /// Into the body of `node`, valid until the node is erased.
     task: NonNull<T>,
     /// Invariant: the table of the node was made for this very `T`, and for no subtype of it.
@@ -226,18 +234,23 @@ pub(crate) struct TypedNode<T> {
 }
 
 // SAFETY: it owns a `T` and a node, which is `Send`.
-unsafe impl<T: Send> Send for TypedNode<T> {}
+unsafe impl<K: Keep, T: Send> Send for TypedNode<K, T> {}
 // SAFETY: a shared reference gives nothing but `&T` and `&Meta`.
-unsafe impl<T: Sync> Sync for TypedNode<T> {}
+unsafe impl<K: Keep, T: Sync> Sync for TypedNode<K, T> {}
 
-impl<T: Cleanup> TypedNode<T> {
-    /// Allocates a node for the task, which comes back when the allocator fails.
-    pub(crate) fn new(task: T, meta: Meta, keep: Option<Arc<Shared>>) -> Result<Self, T> {
-        Whole::allocate(task, meta, keep, T::run)
+impl<K: Keep, T: Send + 'static> TypedNode<K, T> {
+    /// Allocates a node for the task, which comes back when the allocator fails. `run` makes the task
+    /// its future when it starts.
+    pub(crate) fn new<F, R>(task: T, run: R, meta: Meta, keep: Option<K>) -> Result<Self, T>
+    where
+        F: Future<Output = K::Outcome> + Send + 'static,
+        R: FnOnce(T, K::Context) -> F + Copy + Send + 'static,
+    {
+        Whole::allocate(task, run, meta, keep)
     }
 }
 
-impl<T> TypedNode<T> {
+impl<K: Keep, T> TypedNode<K, T> {
     pub(crate) fn task(&self) -> &T {
         // SAFETY: the task is in the body until `self` is gone, and `self` is borrowed.
         unsafe { self.task.as_ref() }
@@ -248,7 +261,7 @@ impl<T> TypedNode<T> {
         unsafe { self.task.as_mut() }
     }
 
-    pub(crate) fn header_mut(&mut self) -> &mut Header {
+    pub(crate) fn header_mut(&mut self) -> &mut Header<K> {
         self.node.header_mut()
     }
 
@@ -261,31 +274,7 @@ impl<T> TypedNode<T> {
     }
 
     /// Forgets the type, for the queue.
-    pub(crate) fn erase(self) -> Node {
+    pub(crate) fn erase(self) -> Node<K> {
         self.node
-    }
-}
-
-/// A plain future as the future of a cleanup, without a second copy of its state.
-pub(crate) struct Settle<F>(F);
-
-impl<F> Settle<F> {
-    pub(crate) fn new(future: F) -> Self {
-        Self(future)
-    }
-}
-
-impl<F> Future for Settle<F>
-where
-    F: Future,
-    F::Output: Finish,
-{
-    type Output = Outcome;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        // SAFETY: the field is pinned with its wrapper: it is never moved out, `Settle` has no
-        // destructor of its own and is `Unpin` only if the field is.
-        let future = unsafe { self.map_unchecked_mut(|settle| &mut settle.0) };
-        future.poll(cx).map(Finish::finish)
     }
 }

@@ -1,23 +1,24 @@
-//! What a shutdown says when it is over.
+//! What a worker says at its end.
 
 use crate::stats::Stats;
+use std::fmt;
 use std::time::Duration;
 
-/// How a shutdown went. [`is_clean`](Self::is_clean) is what a test asserts.
+/// How a worker ended. [`is_clean`](Self::is_clean) is what a test asserts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "it says what was left behind"]
-pub struct ShutdownReport {
+pub struct Report {
     pub(crate) stats: Stats,
     pub(crate) left_behind: Vec<LeftBehind>,
 }
 
-impl ShutdownReport {
+impl Report {
     /// The numbers at the end.
     pub fn stats(&self) -> Stats {
         self.stats
     }
 
-    /// All that did not come to its own end, oldest first within each reason.
+    /// All that did not come to its own end.
     pub fn left_behind(&self) -> &[LeftBehind] {
         &self.left_behind
     }
@@ -28,23 +29,60 @@ impl ShutdownReport {
     }
 }
 
-/// One thing that a shutdown left behind.
+/// One thing that was left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct LeftBehind {
-    /// The label of the task, empty if it has none or if it is not a task.
-    pub label: &'static str,
-    /// From when the worker first saw the task.
-    pub age: Duration,
-    /// What became of it.
-    pub reason: LeftReason,
+    pub(crate) name: &'static str,
+    pub(crate) age: Duration,
+    pub(crate) reason: LeftReason,
+}
+
+impl LeftBehind {
+    /// What kind of thing it is: `"task"`, `"guard"`, `"closure"`, `"submit"` or `"thread"`.
+    pub fn what(&self) -> &'static str {
+        match self.reason {
+            LeftReason::Abandoned | LeftReason::StillPolled | LeftReason::Unattended { .. } => {
+                "task"
+            }
+            LeftReason::BlockingClosures { .. } => "closure",
+            LeftReason::Armed { .. } | LeftReason::Inherited { .. } => "guard",
+            LeftReason::StalledProducer => "submit",
+            LeftReason::Thread => "thread",
+        }
+    }
+
+    /// The label of the task; empty if it has none, or if it is not one task.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The time since the worker first saw the task; zero if it is not one task.
+    pub fn age(&self) -> Duration {
+        self.age
+    }
+
+    /// Why it was left behind.
+    pub fn reason(&self) -> LeftReason {
+        self.reason
+    }
+}
+
+impl fmt::Display for LeftBehind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.reason, self.name) {
+            (LeftReason::Abandoned | LeftReason::StillPolled, "") => write!(f, "a task")?,
+            (LeftReason::Abandoned | LeftReason::StillPolled, name) => write!(f, "task {name:?}")?,
+            (reason, _) => return reason.fmt(f),
+        }
+        write!(f, " of age {:.1?}: {}", self.age, self.reason)
+    }
 }
 
 /// Why something was left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LeftReason {
-    /// The time ran out: the task was dropped, before or in the middle of its work.
+    /// The time ran out: the task was given up and dropped, before or in the middle of its work.
     Abandoned,
     /// The time ran out while the task was being polled: it holds the worker's thread, and is
     /// dropped when that poll returns. Counted as abandoned.
@@ -59,14 +97,41 @@ pub enum LeftReason {
         /// The sum of their weights.
         weight: u64,
     },
+    /// This process is a forked child, and guards that were armed at the fork have not been dropped in it.
+    /// Those that other threads of the parent held do not exist here, and cannot be told from the rest.
+    Inherited {
+        /// The sum of their weights.
+        weight: u64,
+    },
     /// A producer stopped in the middle of its submit. The worker's thread stays until it goes on.
     StalledProducer,
     /// The worker's thread did not come to its end in the time that was left.
     Thread,
-    /// The owner was shut down from a place where waiting would have kept the worker from running: it
+    /// The worker was ended from a place where waiting would have kept it from running: it
     /// goes on with all tasks that it accepted, and ends by itself.
     Unattended {
         /// How many tasks had not ended.
         pending: u64,
     },
+}
+
+impl fmt::Display for LeftReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Abandoned => f.write_str("given up at the deadline"),
+            Self::StillPolled => f.write_str("given up at the deadline while it holds the thread"),
+            Self::BlockingClosures { count } => {
+                write!(f, "{count} blocking closures go on after the end of their tasks")
+            }
+            Self::Armed { weight } => write!(f, "guards of weight {weight} are still armed"),
+            Self::Inherited { weight } => {
+                write!(f, "guards of weight {weight} were inherited by a fork and not dropped")
+            }
+            Self::StalledProducer => f.write_str("a submit stopped in the middle"),
+            Self::Thread => f.write_str("the thread of the worker has not ended"),
+            Self::Unattended { pending } => {
+                write!(f, "the worker goes on with {pending} tasks and without an owner")
+            }
+        }
+    }
 }

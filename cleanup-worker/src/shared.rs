@@ -1,31 +1,33 @@
 //! What all ends of a worker share: the way in, the gate, and the side that only the worker works at.
 //!
 //! The submit path reads three words that hardly ever change (which process this is, whether a
-//! worker runs), takes room (a plain submit) and swaps. It takes no lock, calls no user code and
-//! touches no thread-local; locks come in only once the worker has ended or is to be started.
+//! worker runs), takes room (a plain submit) and swaps. Everything else is on the [`Side`], which a
+//! forked child gets anew, because a lock of the parent may be held for ever there. The parent's stays where
+//! it is, behind the new one, and is neither used nor dropped.
 
-mod life;
-
+use crate::blocking::Pool;
 use crate::config::Config;
-use crate::error::{RejectReason, Rejected};
+use crate::contain::drop_quietly;
+use crate::driver::Placed;
 use crate::event::Event;
 use crate::fork;
-use crate::gate::{Gate, NoRoom, Quiet};
-use crate::inbox::{Inbox, Pushed, push_kept};
-use crate::node::{Meta, Node, Origin, TypedNode};
-use crate::side::{Side, Sides};
+use crate::gate::{Drained, Gate};
+use crate::inbox::Inbox;
+use crate::ready::Ready;
 use crate::state::{Doomed, Intake, State};
 use crate::stats::Stats;
-use crate::sync::{Arc, AtomicU32, AtomicU64, Padded, lock, on};
-use crate::task::{Cleanup, Options};
-use std::sync::atomic::Ordering::Relaxed;
-use std::task::Waker;
+use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, MutexGuard, Padded, lock, on, yield_now};
+use crate::waiting::Alarm;
+use std::mem::ManuallyDrop;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::{Arc as StdArc, OnceLock};
+use std::thread::JoinHandle;
 
 /// The number of no process: see [`fork`].
 const STOPPED: u32 = u32::MAX;
 
 pub(crate) struct Shared {
-    inbox: Padded<Inbox>,
+    inbox: Padded<Inbox<Arc<Self>>>,
     gate: Gate,
     /// The process in which a driver runs, or is being started; [`STOPPED`] when there is none.
     live: AtomicU32,
@@ -37,11 +39,13 @@ pub(crate) struct Shared {
     beginning: AtomicU32,
     /// Lazy handles, and guards that they armed: while there are any, the driver looks by its timer.
     lazy: AtomicU64,
+    /// In a forked child, the weight of the guards that were armed at the fork and are not gone here.
+    inherited: AtomicU64,
     pub(crate) config: Config,
     sides: Sides,
     refused: AtomicU64,
     pub(crate) starts: AtomicU64,
-    start_failures: AtomicU64,
+    pub(crate) start_failures: AtomicU64,
 }
 
 // Each critical section leaves its data whole, and no code of a user runs inside one: what a caught panic
@@ -49,9 +53,57 @@ pub(crate) struct Shared {
 impl std::panic::UnwindSafe for Shared {}
 impl std::panic::RefUnwindSafe for Shared {}
 
+/// What producers never touch: the lock, the threads, the timers.
+pub(crate) struct Side {
+    pub(crate) state: Mutex<State<Arc<Shared>>>,
+    pub(crate) ready: StdArc<Ready>,
+    pub(crate) pool: StdArc<Pool>,
+    pub(crate) alarm: StdArc<Alarm>,
+    /// The thread or runtime task that drives, to be joined.
+    pub(crate) placed: Mutex<Option<Placed>>,
+    /// The thread that drops what was given up while a task holds the driver, to be joined.
+    pub(crate) sweeper: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Side {
+    fn new(config: &Config) -> Self {
+        let ready = Ready::new();
+        config.clock.follow(&ready);
+        Self {
+            state: Mutex::new(State::new(config.concurrency)),
+            ready,
+            pool: Pool::new(config.blocking_threads, &config.name),
+            alarm: Alarm::new(),
+            placed: Mutex::new(None),
+            sweeper: Mutex::new(None),
+        }
+    }
+}
+
+/// The sides of this process and of those it was forked from; the last one is in use.
+struct Sides {
+    side: Side,
+    next: OnceLock<Box<ManuallyDrop<Self>>>,
+}
+
+impl Sides {
+    fn of(side: Side) -> Self {
+        Self { side, next: OnceLock::new() }
+    }
+
+    #[inline]
+    fn last(&self) -> &Self {
+        let mut sides = self;
+        while let Some(next) = sides.next.get() {
+            sides = next;
+        }
+        sides
+    }
+}
+
 impl Shared {
     pub(crate) fn new(config: Config) -> Arc<Self> {
-        let sides = Sides::new(&config);
+        let sides = Sides::of(Side::new(&config));
         Arc::new(Self {
             inbox: Padded(Inbox::new()),
             gate: Gate::new(config.capacity),
@@ -61,6 +113,7 @@ impl Shared {
             built_in: fork::generation(),
             beginning: AtomicU32::new(fork::generation()),
             lazy: AtomicU64::new(0),
+            inherited: AtomicU64::new(0),
             sides,
             refused: AtomicU64::new(0),
             starts: AtomicU64::new(0),
@@ -73,83 +126,49 @@ impl Shared {
     #[cfg(test)]
     pub(crate) fn for_model(config: Config) -> Arc<Self> {
         let shared = Self::new(config);
-        shared.live.store(shared.generation(), Relaxed);
+        assert!(shared.begin_start() && shared.state().take_seat());
         shared
     }
 
-    /// Submits: an allocation, a room and a swap.
-    #[inline]
-    pub(crate) fn submit<T: Cleanup>(
-        this: &Arc<Self>,
-        task: T,
-        options: Options,
-        lazy: bool,
-    ) -> Result<(), Rejected<T>> {
-        let settled = this.is_settled();
-        if !settled {
-            this.check_process();
-        }
-        if let Err((reason, quiet)) = this.gate.submit(options.weight) {
-            return Err(this.refuse(reason, quiet, options, task));
-        }
-        let origin = Origin { armed: false, lazy };
-        match TypedNode::new(task, this.meta(options, origin), None) {
-            Ok(node) => {
-                Self::push(this, node.erase());
-                if !settled {
-                    Self::ensure_running(this);
-                }
-                Ok(())
-            }
-            Err(task) => {
-                let quiet = this.gate.release(options.weight);
-                Err(this.out_of_memory(options, task, quiet))
-            }
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    pub(crate) fn inbox(&self) -> &Inbox<Arc<Self>> {
+        &self.inbox
+    }
+
+    pub(crate) fn intake(&self) -> Intake<'_, Arc<Self>> {
+        Intake {
+            inbox: &self.inbox,
+            gate: &self.gate,
+            generation: self.generation(),
+            lazy: &self.lazy,
+            inherited: &self.inherited,
         }
     }
 
-    /// Reserves and allocates all that the drop of the guard will need.
-    pub(crate) fn arm<T: Cleanup>(
-        this: &Arc<Self>,
-        task: T,
-        options: Options,
-        lazy: bool,
-    ) -> Result<TypedNode<T>, Rejected<T>> {
-        this.check_process();
-        if let Err((reason, quiet)) = this.gate.arm(options.weight) {
-            return Err(this.refuse(reason, quiet, options, task));
-        }
-        Self::ensure_running(this);
-        let origin = Origin { armed: true, lazy };
-        let keep = Some(Arc::clone(this));
-        let node = TypedNode::new(task, this.meta(options, origin), keep).map_err(|task| {
-            let quiet = this.gate.disarm(options.weight);
-            this.out_of_memory(options, task, quiet)
-        })?;
-        if lazy {
-            this.lazy_begins();
-        }
-        Ok(node)
+    pub(crate) fn side(&self) -> &Side {
+        &self.sides.last().side
     }
 
-    /// The task of a guard goes back to its owner, and the room is free again.
-    pub(crate) fn disarm<T>(mut node: TypedNode<T>) -> T {
-        let header = node.header_mut();
-        let shared = header.keep.take();
-        let (weight, generation) = (header.meta.options.weight, header.meta.generation);
-        let lazy = header.meta.origin.lazy;
-        let task = node.into_task();
-        if let Some(shared) = shared {
-            shared.check_process();
-            if generation == shared.generation() {
-                let quiet = shared.gate.disarm(weight);
-                shared.tell(quiet);
-                if lazy {
-                    shared.lazy_ends();
-                }
-            }
-        }
-        task
+    pub(crate) fn state(&self) -> MutexGuard<'_, State<Arc<Self>>> {
+        lock(&self.side().state)
+    }
+
+    /// What a thread is told apart by that runs a task of this worker.
+    pub(crate) fn address(this: &Arc<Self>) -> usize {
+        Arc::as_ptr(this).addr()
+    }
+
+    /// Takes `since` by the clock of the worker.
+    pub(crate) fn age(&self, since: std::time::Instant) -> std::time::Duration {
+        self.config.clock.now().saturating_duration_since(since)
+    }
+
+    /// Tells the event hook, and `tracing`.
+    pub(crate) fn report(&self, event: &Event<'_>) {
+        crate::event::emit(event, self.config.on_event.as_deref());
     }
 
     /// A lazy handle or guard was made.
@@ -170,173 +189,166 @@ impl Shared {
         self.lazy.load(Relaxed) > 0
     }
 
-    /// Drops a guard: the node holds everything, this thread needs nothing but the swap.
-    #[inline]
-    pub(crate) fn push_armed(node: Node) {
-        let settled = node.header().keep.as_ref().is_some_and(|shared| shared.is_settled());
-        if !settled {
-            return Self::push_unsettled(node);
-        }
-        push_kept(node);
+    pub(crate) fn count_refused(&self) {
+        self.refused.fetch_add(1, Relaxed);
     }
 
-    #[cold]
-    #[inline(never)]
-    fn push_unsettled(node: Node) {
-        // An armed node has its queue from `arm` until it is taken.
-        if let Some(shared) = node.header().keep.clone() {
-            shared.check_process();
-            Self::push(&shared, node);
-            Self::ensure_running(&shared);
-        }
+    /// A guard that was armed before the fork is gone in this process.
+    pub(crate) fn disinherit(&self, weight: u32) {
+        crate::state::disinherit(&self.inherited, weight);
     }
 
-    /// What the first push into an empty inbox has to do.
-    pub(crate) fn after_first(pushed: Pushed) {
-        match pushed {
-            Pushed::Joined | Pushed::Late(None) => {}
-            Pushed::Edge(waker) => wake(waker),
-            Pushed::Late(Some(shared)) => Self::sweep(&shared),
-        }
+    pub(crate) fn inherited(&self) -> u64 {
+        self.inherited.load(Relaxed)
     }
 
-    fn meta(&self, options: Options, origin: Origin) -> Meta {
-        Meta { options, generation: self.generation(), origin }
-    }
-
-    #[inline]
-    fn push(this: &Arc<Self>, node: Node) {
-        match this.inbox.push(node) {
-            Pushed::Joined => {}
-            Pushed::Edge(waker) => wake(waker),
-            Pushed::Late(_) => Self::sweep(this),
-        }
-    }
-
-    /// The worker has ended and this node came too late: what is in the inbox is abandoned here.
-    #[cold]
-    fn sweep(this: &Arc<Self>) {
-        if on("i2.late") {
-            let doomed = this.state().take_late(this.intake(), this.config.clock.now());
-            this.doom(doomed);
-        }
-    }
-
-    /// Drops tasks that were given up, and counted as such, and tells about them.
-    pub(crate) fn doom(&self, doomed: Vec<Doomed>) {
-        for Doomed { node, info } in doomed {
-            if let Some(node) = node {
-                crate::contain::drop_quietly(node);
-                if info.charged {
-                    let quiet = self.gate.release(info.weight);
-                    self.tell(quiet);
-                }
-            }
-            let age = self.age(info.since);
-            self.report(&Event::Abandoned { label: info.label, age });
-        }
-        self.tell(Quiet(true));
-    }
-
-    /// Wakes those who wait for something that may have come true.
-    pub(crate) fn tell(&self, quiet: Quiet) {
-        if quiet.0 {
-            let (wakers, unattended) = {
+    /// The gate is drained: whoever waits for that hears of it.
+    pub(crate) fn tell(&self, drained: Drained) {
+        if drained.is_so() {
+            let (nudge, unattended) = {
                 let mut state = self.state();
-                (state.satisfied(&self.gate), state.unattended)
+                (state.nudge(self.intake()), state.unattended)
             };
-            wakers.into_iter().for_each(wake);
+            nudge.wake();
             if unattended {
                 self.side().ready.kick.wake();
             }
         }
     }
 
-    #[cold]
-    fn refuse<T>(&self, reason: NoRoom, quiet: Quiet, options: Options, task: T) -> Rejected<T> {
-        self.tell(quiet);
-        let reason = match reason {
-            NoRoom::Full => RejectReason::Full,
-            NoRoom::Closed => RejectReason::Closed,
-        };
-        self.rejected(reason, options, task)
-    }
-
-    #[cold]
-    fn out_of_memory<T>(&self, options: Options, task: T, quiet: Quiet) -> Rejected<T> {
-        self.tell(quiet);
-        self.rejected(RejectReason::OutOfMemory, options, task)
-    }
-
-    fn rejected<T>(&self, reason: RejectReason, options: Options, task: T) -> Rejected<T> {
-        self.refused.fetch_add(1, Relaxed);
-        self.report(&Event::Refused { label: options.label, reason });
-        Rejected::new(reason, task)
-    }
-
-    /// Tells the event hook, and `tracing`.
-    pub(crate) fn report(&self, event: &Event<'_>) {
-        crate::event::emit(event, self.config.on_event.as_deref());
-    }
-
-    pub(crate) fn gate(&self) -> &Gate {
-        &self.gate
-    }
-
-    pub(crate) fn inbox(&self) -> &Inbox {
-        &self.inbox
-    }
-
-    pub(crate) fn intake(&self) -> Intake<'_> {
-        Intake {
-            inbox: &self.inbox,
-            gate: &self.gate,
-            generation: self.generation(),
-            lazy: &self.lazy,
+    /// Drops what was given up and tells about it, unless a thread is at it: then that one does. `most`
+    /// bounds how many, for a caller that comes back.
+    pub(crate) fn sweep(&self, most: usize) {
+        if !self.state().begin_sweep() {
+            return;
         }
+        for _ in 0..most {
+            let next = self.state().next_doomed();
+            let Some(Doomed { node, info }) = next else {
+                let mut state = self.state();
+                if !on("i7.hand_over") {
+                    state.end_sweep();
+                }
+                let nudge = state.nudge(self.intake());
+                drop(state);
+                return nudge.wake();
+            };
+            // A node that the driver has is dropped there, and its room is free then.
+            let room = node.map(|node| {
+                drop_quietly(node);
+                self.gate.release(info.weight)
+            });
+            let age = self.age(info.since);
+            self.report(&Event::Abandoned { label: info.label, age });
+            if let Some(drained) = room {
+                self.tell(drained);
+            }
+        }
+        self.state().end_sweep();
     }
 
-    pub(crate) fn side(&self) -> &Side {
-        self.sides.last()
-    }
-
-    pub(crate) fn state(&self) -> crate::sync::MutexGuard<'_, State> {
-        lock(&self.side().state)
-    }
-
-    /// Takes `since` by the clock of the worker.
-    pub(crate) fn age(&self, since: std::time::Instant) -> std::time::Duration {
-        self.config.clock.now().saturating_duration_since(since)
+    /// Takes what came in after the end, on the thread that brought it. `true` when another producer stands in
+    /// the way and there is no driver to stay for it.
+    #[cold]
+    pub(crate) fn sweep_late(&self) -> bool {
+        let reopened = {
+            let mut state = self.state();
+            state.look(self.intake(), self.config.clock.now());
+            state.reopen()
+        };
+        self.sweep(usize::MAX);
+        reopened
     }
 
     pub(crate) fn stats(&self) -> Stats {
         self.check_process();
         let now = self.config.clock.now();
         let mut state = self.state();
-        let late = state.take_late(self.intake(), now);
+        state.look(self.intake(), now);
         let room = self.gate.snapshot();
-        let unended = state.unended();
+        let (pool, alarm) = (&self.side().pool, &self.side().alarm);
         let stats = Stats {
             refused: self.refused.load(Relaxed),
-            queued: state.queued(),
-            in_flight: unended - state.queued(),
-            oldest: state.oldest().map(|since| now.saturating_duration_since(since)),
             armed: room.armed(),
             used: room.armed() + room.submitted(),
             capacity: self.gate.capacity(),
             wakes: self.inbox.wakes(),
             starts: self.starts.load(Relaxed),
-            start_failures: self.start_failures.load(Relaxed),
-            stuck_blocking: self.side().pool.stuck(),
-            ..state.ledger.counts()
+            start_failures: self.start_failures.load(Relaxed) + pool.refusals() + alarm.refusals(),
+            stuck_blocking: pool.stuck(),
+            ..state.stats(now)
         };
+        let sweep = state.must_sweep_here();
         drop(state);
-        self.doom(late);
+        if sweep {
+            self.sweep(usize::MAX);
+        }
         stats
     }
-}
 
-fn wake(waker: Waker) {
-    // Wakers of other runtimes are not ours to trust.
-    let _ = crate::contain::contain(move || waker.wake());
+    /// Claims the start of a driver; `false` when there is one, or another caller starts it.
+    pub(crate) fn begin_start(&self) -> bool {
+        // ORDERING: one caller wins and starts; nothing else is published by it.
+        self.live.compare_exchange(STOPPED, self.generation(), AcqRel, Relaxed).is_ok()
+    }
+
+    pub(crate) fn set_stopped(&self) {
+        // ORDERING: pairs with the exchange in `begin_start`.
+        self.live.store(STOPPED, Release);
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        // ORDERING: pairs with `set_stopped`.
+        self.live.load(Acquire) != STOPPED
+    }
+
+    /// Whether this is the process it was, and a driver runs: then a push needs nothing more. In a
+    /// forked child the mark is another one, and without a driver there is no such process.
+    #[inline]
+    pub(crate) fn is_settled(&self) -> bool {
+        fork::is_marked(self.live.load(Relaxed))
+    }
+
+    /// Whether this is the process that the worker was built in, and not a forked child of it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_first_process(&self) -> bool {
+        self.generation() == self.built_in
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        // ORDERING: pairs with the store in `begin_anew`.
+        self.generation.load(Acquire)
+    }
+
+    /// In a forked child, once: leaves everything of the parent's alone and begins anew.
+    #[inline]
+    pub(crate) fn check_process(&self) {
+        if !fork::is_generation(self.generation()) {
+            self.begin_anew();
+        }
+    }
+
+    #[cold]
+    fn begin_anew(&self) {
+        let now = fork::generation();
+        let before = self.beginning.load(Relaxed);
+        let turn = self.beginning.compare_exchange(before, now, Relaxed, Relaxed);
+        if before == now || turn.is_err() {
+            // Another thread of this child is at it: a few stores and two allocations.
+            while self.generation() != now {
+                yield_now();
+            }
+            return;
+        }
+        self.inbox.abandon_inherited();
+        self.inherited.fetch_add(self.gate.reset(), Relaxed);
+        let next = Sides::of(Side::new(&self.config));
+        let _ = self.sides.last().next.set(Box::new(ManuallyDrop::new(next)));
+        for counter in [&self.refused, &self.starts, &self.start_failures] {
+            counter.store(0, Relaxed);
+        }
+        self.live.store(STOPPED, Relaxed);
+        // ORDERING: publishes the new side to threads of this child that read the generation.
+        self.generation.store(now, Release);
+    }
 }

@@ -1,86 +1,105 @@
-//! The end of a worker: close, drain, give up the rest, say what was left behind.
-//!
-//! ```text
-//!   open ── close ──► draining ── all ended ──► sealed ── driver gone ──► ended
-//!                         └─── deadline: condemn ───┘
-//! ```
+//! The end of a worker as its owner sees it: close, wait, give up the rest, say what was left behind.
+//! What happens inside meanwhile is in [`state::ending`](crate::state).
 
-use crate::flush::Wait;
-use crate::launch;
-use crate::report::{LeftBehind, LeftReason, ShutdownReport};
+use crate::driver::{self, ensure_running};
+use crate::report::{LeftBehind, LeftReason, Report};
 use crate::shared::Shared;
-use crate::state::Doomed;
+use crate::state::Sweeper;
 use crate::sync::Arc;
-use crate::wait::{Goal, inside};
+use crate::waiting::{Goal, Inside, Wait, inside};
 use std::time::{Duration, Instant};
 
-/// How long past the deadline the driver gets to see that all is over. It has nothing left to do.
+/// How long past the deadline the worker gets to drop what was given up, and to see that all is over.
 const GRACE: Duration = Duration::from_millis(200);
+
+/// Whether what was accepted gets the time to finish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    Drain,
+    Kill,
+}
 
 pub(crate) struct Shutdown {
     shared: Arc<Shared>,
+    patience: Patience,
     deadline: Instant,
     left: Vec<LeftBehind>,
+    /// Where the caller is, if that is in code that the worker runs.
+    inside: Option<Inside>,
+    /// Whether a task or a producer holds the driver for as long as it likes.
+    held: bool,
 }
 
 impl Shutdown {
     /// Closes: from here on every submit is refused.
-    pub(crate) fn begin(shared: &Arc<Shared>, deadline: Duration) -> Self {
+    pub(crate) fn begin(shared: &Arc<Shared>, patience: Patience, deadline: Duration) -> Self {
         shared.check_process();
         shared.gate().close();
-        shared.state().paused = false;
-        if shared.gate().snapshot().submitted() > 0 {
-            Shared::ensure_running(shared);
+        let unended = {
+            let now = shared.config.clock.now();
+            let mut state = shared.state();
+            state.paused = false;
+            state.look(shared.intake(), now);
+            state.unended()
+        };
+        if unended > 0 || shared.gate().snapshot().submitted() > 0 {
+            ensure_running(shared);
         }
         shared.side().ready.kick.wake();
         Self {
             shared: Arc::clone(shared),
+            patience,
             deadline: crate::clock::after(Instant::now(), deadline),
             left: Vec::new(),
+            inside: inside(Shared::address(shared)),
+            held: false,
         }
     }
 
-    /// Runs on a future: the waits give way.
-    pub(crate) async fn run(mut self) -> ShutdownReport {
-        while !self.is_sealed() {
+    /// Runs as a future: the waits give way.
+    pub(crate) async fn run(mut self) -> Report {
+        while self.patience == Patience::Drain && !self.is_sealed() {
             let drained = Wait::new(&self.shared, Goal::Drained, self.deadline);
             if drained.await.is_err() {
-                self.condemn();
                 break;
             }
         }
-        if let Some(wait) = self.wait_for_driver()
-            && wait.await.is_err()
-        {
-            self.driver_remains();
+        self.give_up();
+        for goal in self.goals() {
+            let wait = Wait::new(&self.shared, goal, self.last_moment());
+            if wait.await.is_err() {
+                self.note(LeftReason::Thread);
+                break;
+            }
         }
         self.report()
     }
 
     /// Runs on this thread, or leaves the worker to itself where that would be a deadlock.
-    pub(crate) fn run_blocking(mut self) -> ShutdownReport {
+    pub(crate) fn run_blocking(mut self) -> Report {
         if self.would_deadlock() {
             return self.leave_unattended();
         }
-        while !self.is_sealed() {
+        while self.patience == Patience::Drain && !self.is_sealed() {
             let drained = Wait::new(&self.shared, Goal::Drained, self.deadline);
-            if self.block(drained).is_err() {
-                self.condemn();
+            if !self.block(drained) {
                 break;
             }
         }
-        if let Some(wait) = self.wait_for_driver()
-            && self.block(wait).is_err()
-        {
-            self.driver_remains();
+        self.give_up();
+        for goal in self.goals() {
+            let wait = Wait::new(&self.shared, goal, self.last_moment());
+            if !self.block(wait) {
+                self.note(LeftReason::Thread);
+                break;
+            }
         }
         self.report()
     }
 
     /// Waits on this thread; at once in vain where that cannot be.
-    fn block(&self, wait: Wait) -> Result<(), u64> {
-        let pending = wait.pending();
-        launch::block(&self.shared, move || wait.block()).unwrap_or(Err(pending))
+    fn block(&self, wait: Wait) -> bool {
+        driver::block(&self.shared, move || wait.block()).is_some_and(|ended| ended.is_ok())
     }
 
     fn is_sealed(&self) -> bool {
@@ -91,100 +110,84 @@ impl Shutdown {
     }
 
     fn would_deadlock(&self) -> bool {
-        let inside = inside(Shared::address(&self.shared));
         let pending = !self.shared.gate().snapshot().is_drained();
-        let needed = launch::is_needed(&self.shared) && self.shared.is_running();
-        inside.is_some() || (pending && needed)
+        let needed = driver::is_needed(&self.shared) && self.shared.is_running();
+        self.inside.is_some() || (pending && needed)
     }
 
-    fn leave_unattended(mut self) -> ShutdownReport {
+    fn leave_unattended(mut self) -> Report {
         let pending = {
-            let now = self.shared.config.clock.now();
             let mut state = self.shared.state();
-            state.collect(self.shared.intake(), false, now);
             state.unattended = true;
             state.unended()
         };
         self.shared.side().ready.kick.wake();
-        self.note("", Duration::ZERO, LeftReason::Unattended { pending });
-        ShutdownReport { stats: self.shared.stats(), left_behind: self.left }
+        self.note(LeftReason::Unattended { pending });
+        Report { stats: self.shared.stats(), left_behind: self.left }
     }
 
-    /// The time is up: gives up what is left.
-    fn condemn(&mut self) {
+    /// Gives up what is left, if there is anything, and sees that some thread drops it.
+    fn give_up(&mut self) {
+        if self.is_sealed() {
+            return;
+        }
         let shared = Arc::clone(&self.shared);
         let now = shared.config.clock.now();
-        let (doomed, stalled) = {
-            let mut state = shared.state();
-            (state.condemn(shared.intake(), now), state.is_stalled())
-        };
-        for Doomed { node, info } in &doomed {
+        let given_up = shared.state().condemn(shared.intake(), now);
+        given_up.nudge.wake();
+        for (info, reason) in &given_up.left {
+            self.held |= *reason == LeftReason::StillPolled;
             let age = now.saturating_duration_since(info.since);
-            let reason = match node {
-                Some(_) => LeftReason::Abandoned,
-                None => LeftReason::StillPolled,
-            };
-            self.note(info.label, age, reason);
+            self.left.push(LeftBehind { name: info.label, age, reason: *reason });
         }
-        if stalled {
-            self.note("", Duration::ZERO, LeftReason::StalledProducer);
+        if given_up.stalled {
+            self.held = true;
+            self.note(LeftReason::StalledProducer);
         }
-        // A destructor that blocks must not hold up the one who ends the worker.
-        let held = stalled || doomed.iter().any(|doomed| doomed.node.is_none());
-        if held || !self.has_other_driver() {
-            return shared.doom(doomed);
+        match given_up.sweeper {
+            Sweeper::Driver => shared.side().ready.kick.wake(),
+            Sweeper::Other => driver::sweep_elsewhere(&shared),
+            Sweeper::Caller => shared.sweep(usize::MAX),
         }
-        shared.state().leave_to_driver(doomed);
-        shared.side().ready.kick.wake();
     }
 
-    /// Whether there is a driver that goes on while this thread waits.
-    fn has_other_driver(&self) -> bool {
-        let shared = &self.shared;
-        let own = launch::is_own_runtime(shared) || inside(Shared::address(shared)).is_some();
-        !own && shared.is_running()
-    }
-
-    /// The driver sees that all is over and ends; `None` when there is none, or it cannot.
-    fn wait_for_driver(&self) -> Option<Wait> {
+    /// What the end waits for after everything was counted: not for itself, and for nothing that is held.
+    fn goals(&self) -> Vec<Goal> {
         let shared = &self.shared;
         shared.side().ready.kick.wake();
-        let held = self.left.iter().any(|left| {
-            matches!(left.reason, LeftReason::StillPolled | LeftReason::StalledProducer)
-        });
-        if held || !self.has_other_driver() {
-            return None;
-        }
-        let grace = Instant::now() + GRACE;
-        let deadline = self.deadline.max(grace);
-        Some(Wait::new(shared, Goal::Finished, deadline))
+        let driven = shared.is_running() && !self.held && self.inside.is_none();
+        let finished = driven && !driver::is_needed(shared);
+        let swept = self.inside.is_none() && !driver::is_needed(shared);
+        let goals = [(Goal::Finished, finished), (Goal::Swept, swept)];
+        goals.into_iter().filter_map(|(goal, wanted)| wanted.then_some(goal)).collect()
     }
 
-    fn driver_remains(&mut self) {
-        self.note("", Duration::ZERO, LeftReason::Thread);
+    fn last_moment(&self) -> Instant {
+        self.deadline.max(Instant::now() + GRACE)
     }
 
-    fn note(&mut self, label: &'static str, age: Duration, reason: LeftReason) {
-        self.left.push(LeftBehind { label, age, reason });
+    fn note(&mut self, reason: LeftReason) {
+        self.left.push(LeftBehind { name: "", age: Duration::ZERO, reason });
     }
 
-    fn report(mut self) -> ShutdownReport {
+    fn report(mut self) -> Report {
         let shared = Arc::clone(&self.shared);
         let side = shared.side();
-        if shared.state().waiters.finished {
-            launch::join(&shared);
+        if shared.state().is_over() {
+            driver::join(&shared);
         }
         side.pool.stop();
         side.alarm.stop();
         let stats = shared.stats();
         if stats.stuck_blocking > 0 {
-            let count = stats.stuck_blocking;
-            self.note("", Duration::ZERO, LeftReason::BlockingClosures { count });
+            self.note(LeftReason::BlockingClosures { count: stats.stuck_blocking });
         }
         if stats.armed > 0 {
-            let weight = stats.armed;
-            self.note("", Duration::ZERO, LeftReason::Armed { weight });
+            self.note(LeftReason::Armed { weight: stats.armed });
         }
-        ShutdownReport { stats, left_behind: self.left }
+        if shared.inherited() > 0 {
+            self.note(LeftReason::Inherited { weight: shared.inherited() });
+        }
+        Report { stats, left_behind: self.left }
     }
 }

@@ -1,13 +1,12 @@
-//! What a cleanup is: the trait that the set of tasks is open through, and what a task may say about
-//! itself.
+//! What a cleanup is: the trait that the set of tasks is open through, and how it ends.
+#![expect(unsafe_code, reason = "pins a field with its wrapper")]
 
 use crate::context::CleanupContext;
-use crate::gate::MAX_WEIGHT;
-use crate::node::Settle;
+use crate::options::Options;
 use std::error::Error;
-use std::fmt;
 use std::future::Future;
-use std::time::Duration;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// How a cleanup ended, in its own words. An error is counted as failed and goes to the event hook.
 pub type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
@@ -117,100 +116,26 @@ mod sealed {
     impl<T, E> Sealed for Result<T, E> {}
 }
 
-/// Label, timeout and weight of one task. What is not set comes from the worker's configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    pub(crate) label: &'static str,
-    pub(crate) timeout: Timeout,
-    pub(crate) weight: u32,
-}
+/// A plain future as the future of a cleanup, without a second copy of its state.
+struct Settle<F>(F);
 
-impl Options {
-    /// No label, the worker's timeout, weight 1.
-    pub const fn new() -> Self {
-        Self { label: "", timeout: Timeout::DEFAULT, weight: 1 }
-    }
-
-    /// Names the task in reports and events. Static, so that naming never allocates.
-    #[must_use]
-    pub const fn label(mut self, label: &'static str) -> Self {
-        self.label = label;
-        self
-    }
-
-    /// Bounds how long the task may run, counted from its start. Kept in whole milliseconds, rounded
-    /// up; above 49 days it is 49 days.
-    #[must_use]
-    pub const fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Timeout::of(timeout);
-        self
-    }
-
-    /// How much of the worker's capacity the task takes until it has ended; 0 counts as 1,
-    /// and more than 1 048 576 as that.
-    #[must_use]
-    pub const fn weight(mut self, weight: u32) -> Self {
-        self.weight = if weight == 0 {
-            1
-        } else if weight > MAX_WEIGHT {
-            MAX_WEIGHT
-        } else {
-            weight
-        };
-        self
+impl<F> Settle<F> {
+    fn new(future: F) -> Self {
+        Self(future)
     }
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+impl<F> Future for Settle<F>
+where
+    F: Future,
+    F::Output: Finish,
+{
+    type Output = Outcome;
 
-/// A timeout in four bytes, because each queued task carries one.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Timeout(u32);
-
-impl fmt::Debug for Timeout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::DEFAULT => f.write_str("the worker's"),
-            Self(ms) => Duration::from_millis(u64::from(ms)).fmt(f),
-        }
-    }
-}
-
-impl Timeout {
-    const DEFAULT: Self = Self(u32::MAX);
-
-    const fn of(timeout: Duration) -> Self {
-        let ms = timeout.as_nanos().div_ceil(1_000_000);
-        Self(if ms < u32::MAX as u128 { ms as u32 } else { u32::MAX - 1 })
-    }
-
-    /// The duration, where `default` stands in for a task that did not say.
-    pub(crate) fn resolve(self, default: Duration) -> Duration {
-        if self == Self::DEFAULT { default } else { Duration::from_millis(u64::from(self.0)) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_timeout_is_rounded_up_and_never_becomes_the_default() {
-        let default = Duration::from_secs(30);
-        let of = |timeout| Timeout::of(timeout).resolve(default);
-        assert_eq!(of(Duration::ZERO), Duration::ZERO);
-        assert_eq!(of(Duration::from_nanos(1)), Duration::from_millis(1));
-        assert_eq!(of(Duration::from_millis(7)), Duration::from_millis(7));
-        assert_eq!(of(Duration::MAX), Duration::from_millis(u64::from(u32::MAX) - 1));
-        assert_eq!(Timeout::DEFAULT.resolve(default), default);
-    }
-
-    #[test]
-    fn a_weight_of_zero_still_takes_room() {
-        assert_eq!(Options::new().weight(0).weight, 1);
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        // SAFETY: the field is pinned with its wrapper: it is never moved out, `Settle` has no
+        // destructor of its own and is `Unpin` only if the field is.
+        let future = unsafe { self.map_unchecked_mut(|settle| &mut settle.0) };
+        future.poll(cx).map(Finish::finish)
     }
 }

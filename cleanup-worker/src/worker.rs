@@ -2,14 +2,13 @@
 
 use crate::config::Builder;
 use crate::error::FlushError;
-use crate::flush::Flush;
 use crate::handle::CleanupHandle;
-use crate::report::ShutdownReport;
+use crate::report::Report;
 use crate::shared::Shared;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Patience, Shutdown};
 use crate::stats::Stats;
 use crate::sync::Arc;
-use crate::wait::Goal;
+use crate::waiting::{Flush, Goal, Line};
 use std::fmt;
 use std::time::Duration;
 
@@ -45,21 +44,65 @@ impl CleanupWorker {
         self.handle.stats()
     }
 
+    /// Takes nothing new from here on. What was accepted goes on, and armed guards can still be dropped.
+    pub fn close(&self) {
+        let shared = self.handle.shared();
+        shared.check_process();
+        shared.gate().close();
+    }
+
     /// Closes the worker, waits until all that it accepted has ended, gives up what has not at the
-    /// deadline, and says so. The destructors of tasks that were given up run here.
+    /// deadline, and says so.
+    ///
+    /// The worker drops what was given up, and gets at least 200 ms for it: a destructor that takes longer
+    /// is named and goes on.
     ///
     /// # Cancel safety
     /// Dropped before it is done, it goes on as the drop of the owner does.
-    pub async fn shutdown(mut self, deadline: Duration) -> ShutdownReport {
-        let report = Shutdown::begin(self.handle.shared(), deadline).run().await;
+    pub async fn drain(self, deadline: Duration) -> Report {
+        self.end(Patience::Drain, deadline).await
+    }
+
+    /// [`drain`](Self::drain), blocking this thread.
+    pub fn drain_blocking(self, deadline: Duration) -> Report {
+        self.end_blocking(Patience::Drain, deadline)
+    }
+
+    /// [`drain`](Self::drain): a cleanup cannot be asked to end sooner than it does.
+    ///
+    /// # Cancel safety
+    /// As [`drain`](Self::drain).
+    pub async fn shutdown(self, deadline: Duration) -> Report {
+        self.end(Patience::Drain, deadline).await
+    }
+
+    /// [`shutdown`](Self::shutdown), blocking this thread.
+    pub fn shutdown_blocking(self, deadline: Duration) -> Report {
+        self.end_blocking(Patience::Drain, deadline)
+    }
+
+    /// Closes the worker, gives up all that it accepted at once, and waits until that is dropped.
+    ///
+    /// # Cancel safety
+    /// As [`drain`](Self::drain).
+    pub async fn kill(self, deadline: Duration) -> Report {
+        self.end(Patience::Kill, deadline).await
+    }
+
+    /// [`kill`](Self::kill), blocking this thread.
+    pub fn kill_blocking(self, deadline: Duration) -> Report {
+        self.end_blocking(Patience::Kill, deadline)
+    }
+
+    async fn end(mut self, patience: Patience, deadline: Duration) -> Report {
+        let report = Shutdown::begin(self.handle.shared(), patience, deadline).run().await;
         self.ended = true;
         report
     }
 
-    /// The same, blocking this thread.
-    pub fn shutdown_blocking(mut self, deadline: Duration) -> ShutdownReport {
+    fn end_blocking(mut self, patience: Patience, deadline: Duration) -> Report {
         self.ended = true;
-        Shutdown::begin(self.handle.shared(), deadline).run_blocking()
+        Shutdown::begin(self.handle.shared(), patience, deadline).run_blocking()
     }
 
     /// Starts no further tasks until [`resume`](Self::resume) or a shutdown; those in flight go on.
@@ -75,7 +118,7 @@ impl CleanupWorker {
 
     /// Waits until nothing is queued or in flight, including what is submitted meanwhile.
     pub fn quiesce(&self, timeout: Duration) -> Flush {
-        Flush::new(self.handle.shared(), Goal::Quiet, timeout)
+        Flush::new(self.handle.shared(), Goal::Line(Line::ALL), timeout)
     }
 
     /// The same, blocking this thread.
@@ -92,7 +135,7 @@ impl Drop for CleanupWorker {
         if !self.ended {
             let shared = self.handle.shared();
             let deadline = shared.config.drop_deadline;
-            let report = Shutdown::begin(shared, deadline).run_blocking();
+            let report = Shutdown::begin(shared, Patience::Drain, deadline).run_blocking();
             // Each task that was given up went to the event hook.
             let _ = report.is_clean();
         }

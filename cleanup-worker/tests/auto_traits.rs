@@ -34,7 +34,7 @@ fn types_cross_threads() {
     shared::<FlushGuard>();
     shared::<ManualClock>();
     shared::<Stats>();
-    shared::<ShutdownReport>();
+    shared::<Report>();
     shared::<LeftBehind>();
     shared::<Options>();
     shared::<Rejected<RemoveFile>>();

@@ -73,7 +73,7 @@ fn blocking_the_runtime_of_the_worker_is_an_error_and_no_deadlock() {
         assert_eq!(handle.flush_blocking(LONG), Ok(()), "nothing to wait for");
         handle.submit(async {}).unwrap();
         let report = worker.shutdown_blocking(LONG);
-        assert_eq!(report.left_behind()[0].reason, LeftReason::Unattended { pending: 1 });
+        assert_eq!(report.left_behind()[0].reason(), LeftReason::Unattended { pending: 1 });
         // The runtime goes on, and so does the worker, to its end.
         while handle.is_running() {
             tokio::task::yield_now().await;

@@ -177,25 +177,88 @@ fn closures_that_hang_hold_their_threads_and_nothing_else() {
         worker.handle().submit(task).unwrap();
     }
     started.wait();
-    // No thread is left for this one, so it is timed out without having run.
-    worker
-        .handle()
-        .submit(Blocking(|| {
-            assert!(std::hint::black_box(false), "no thread");
-        }))
-        .unwrap();
+    // No thread is left for this one, until the others are given up.
+    worker.handle().submit(Blocking(|| {})).unwrap();
     worker.handle().submit(async {}).unwrap();
     until("all have started", || worker.stats().in_flight == 3 && worker.stats().completed == 1);
     clock.advance(Duration::from_secs(30));
     worker.handle().flush_blocking(LONG).unwrap();
     let stats = worker.stats();
-    assert_eq!((stats.timed_out, stats.stuck_blocking), (3, 2), "{stats:?}");
+    assert_eq!((stats.timed_out, stats.stuck_blocking), (2, 2), "{stats:?}");
     open.send(()).unwrap();
     open.send(()).unwrap();
     until("they came back", || worker.stats().stuck_blocking == 0);
     worker.handle().submit(Blocking(|| {})).unwrap();
     worker.handle().flush_blocking(LONG).unwrap();
-    assert_eq!(worker.stats().completed, 2);
+    assert_eq!(worker.stats().completed, 3);
+}
+
+/// Four closures, one thread: each needs more than half of the timeout, and all end well.
+#[test]
+fn the_time_of_a_closure_starts_when_it_gets_its_thread() {
+    let clock = ManualClock::new();
+    let worker = CleanupWorker::builder().clock(clock.clone()).blocking_threads(1).build().unwrap();
+    let (begins, began) = gate();
+    let (release, held) = gate();
+    let held = Arc::new(Mutex::new(held));
+    for _ in 0..4 {
+        let (begins, held) = (begins.clone(), Arc::clone(&held));
+        let closure = move || {
+            begins.send(()).unwrap();
+            held.lock().unwrap().recv().unwrap();
+        };
+        worker.handle().submit(Blocking(closure)).unwrap();
+    }
+    until("all are in flight", || worker.stats().in_flight == 4);
+    for completed in 1..=4 {
+        began.recv().unwrap();
+        clock.advance(Duration::from_secs(20));
+        // The worker has seen the new time when this one is done.
+        worker.handle().submit(async {}).unwrap();
+        release.send(()).unwrap();
+        until("it is done", || worker.stats().completed == 2 * completed);
+    }
+    assert_eq!(worker.stats().timed_out, 0);
+    // The last one on the thread has its 30 s as well, and no more.
+    let (begins, began) = gate();
+    let (release, held) = gate();
+    let hangs = move || {
+        begins.send(()).unwrap();
+        held.recv().unwrap_or(());
+    };
+    worker.handle().submit(Blocking(hangs)).unwrap();
+    began.recv().unwrap();
+    clock.advance(Duration::from_secs(30));
+    until("it has timed out", || worker.stats().timed_out == 1);
+    drop(release);
+}
+
+/// A flood of closures that never return ends as timed out, too: there is a bound on threads.
+#[test]
+fn closures_that_no_thread_comes_for_run_out_of_their_time() {
+    const CLOSURES: u64 = 70;
+    let clock = ManualClock::new();
+    let builder = CleanupWorker::builder().clock(clock.clone()).blocking_threads(1);
+    let worker = builder.concurrency(1000).build().unwrap();
+    let release = Arc::new(std::sync::Barrier::new(66));
+    for _ in 0..CLOSURES {
+        let release = Arc::clone(&release);
+        let hangs = Blocking(move || {
+            release.wait();
+        });
+        worker.handle().submit(hangs).unwrap();
+    }
+    until("all are in flight", || worker.stats().in_flight == CLOSURES);
+    until("all have timed out", || {
+        clock.advance(Duration::from_secs(30));
+        worker.stats().timed_out == CLOSURES
+    });
+    assert_eq!(worker.stats().stuck_blocking, 65, "1 thread, replaced 64 times");
+    release.wait();
+    until("they came back", || worker.stats().stuck_blocking == 0);
+    worker.handle().submit(Blocking(|| {})).unwrap();
+    worker.handle().flush_blocking(LONG).unwrap();
+    assert!(worker.shutdown_blocking(LONG).is_clean());
 }
 
 #[test]

@@ -11,7 +11,7 @@
 mod support;
 
 use lastout_cleanup_worker::{
-    self as cleanup, Blocking, CleanupWorker, FlushError, LeftReason, RemoveFile,
+    self as cleanup, Blocking, CleanupWorker, FlushError, LeftReason, Options, RemoveFile,
 };
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -112,7 +112,7 @@ fn a_shutdown_without_threads_gives_everything_up_and_says_so() {
     worker.handle().submit(async {}).unwrap();
     let report = worker.shutdown_blocking(Duration::from_millis(20));
     assert_eq!(report.left_behind().len(), 1, "{report:?}");
-    assert_eq!(report.left_behind()[0].reason, LeftReason::Abandoned);
+    assert_eq!(report.left_behind()[0].reason(), LeftReason::Abandoned);
     assert_eq!(report.stats().abandoned, 1);
     allow_threads();
 }
@@ -272,4 +272,100 @@ fn the_parent_of_a_fork_goes_on_as_if_nothing_was() {
     let own = std::process::id().to_string();
     assert_eq!(text.lines().filter(|line| **line == own).count(), 10, "{text}");
     assert_eq!(text.lines().count(), 10, "{text}");
+}
+
+/// A guard is a value of both processes: what it does in the child is the child's to account for.
+#[test]
+fn a_guard_that_crosses_a_fork_is_accounted_for_in_both_processes() {
+    if !is_second_life() {
+        let (status, output) =
+            again("a_guard_that_crosses_a_fork_is_accounted_for_in_both_processes");
+        assert!(status.success(), "{output}");
+        return;
+    }
+    let path = scratch("guard");
+    for round in 0..4 {
+        let mut worker = Some(CleanupWorker::builder().concurrency(1).build().unwrap());
+        let handle = worker.as_ref().unwrap().handle().clone();
+        let at = path.clone();
+        let heavy = Options::new().weight(3);
+        let mut guard = Some(handle.arm_with(Blocking(move || mark(&at)), heavy).unwrap());
+        let status = in_a_fork(|| {
+            let worker = worker.take().unwrap();
+            match round {
+                // Dropped before the end, with or without a worker that runs already: it runs.
+                0 | 1 => {
+                    if round == 1 {
+                        handle.submit(async {}).unwrap();
+                    }
+                    guard = None;
+                    let report = worker.shutdown_blocking(LONG);
+                    assert!(report.is_clean(), "{report:?}");
+                    assert_eq!(report.stats().completed, 1 + round, "{report:?}");
+                    own_marks(&path) == 1
+                }
+                // Dropped after the end: the report names it, and the drop counts it.
+                2 => {
+                    let report = worker.shutdown_blocking(LONG);
+                    let left = report.left_behind();
+                    assert_eq!(left[0].reason(), LeftReason::Inherited { weight: 3 }, "{left:?}");
+                    guard = None;
+                    let stats = handle.stats();
+                    assert_eq!((stats.accepted, stats.abandoned, stats.used), (1, 1, 0));
+                    own_marks(&path) == 0
+                }
+                // Disarmed: nothing is left of it.
+                _ => {
+                    drop(guard.take().unwrap().disarm());
+                    let report = worker.shutdown_blocking(LONG);
+                    report.is_clean() && report.stats().accepted == 0
+                }
+            }
+        });
+        assert_eq!(status, 0, "the child failed in round {round}");
+        // On this side nothing has happened.
+        assert_eq!((handle.stats().armed, handle.stats().accepted), (3, 0));
+        drop(guard);
+        let report = worker.unwrap().shutdown_blocking(LONG);
+        assert!(report.is_clean() && report.stats().completed == 1, "{report:?}");
+        assert_eq!(own_marks(&path), 1, "the parent ran it once");
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+/// How often this process made its mark.
+fn own_marks(path: &std::path::Path) -> usize {
+    let own = std::process::id().to_string();
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter(|line| **line == own).count()
+}
+
+/// The timeouts of a worker on a runtime come from a thread that watches the time.
+#[cfg(feature = "tokio")]
+#[test]
+fn a_worker_on_a_runtime_keeps_its_timeouts_when_the_system_refuses_the_thread() {
+    if !is_second_life() {
+        let (status, output) =
+            again("a_worker_on_a_runtime_keeps_its_timeouts_when_the_system_refuses_the_thread");
+        assert!(status.success(), "{output}");
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let worker = CleanupWorker::builder().on_current_tokio().build().unwrap();
+        forbid_threads();
+        let short = Options::new().timeout(Duration::from_millis(1));
+        worker.handle().submit_with(std::future::pending::<()>(), short).unwrap();
+        worker.handle().flush(LONG).await.unwrap();
+        let stats = worker.stats();
+        assert_eq!(stats.timed_out, 1, "{stats:?}");
+        assert!(stats.start_failures > 0, "the refusal shows: {stats:?}");
+        let missed = worker.handle().flush(LONG);
+        worker.handle().submit(std::future::pending::<()>()).unwrap();
+        missed.await.unwrap();
+        let flushed = worker.handle().flush(Duration::from_millis(20)).await;
+        assert_eq!(flushed, Err(FlushError::TimedOut { pending: 1 }));
+        allow_threads();
+        assert_eq!(worker.kill(LONG).await.stats().abandoned, 1);
+    });
 }

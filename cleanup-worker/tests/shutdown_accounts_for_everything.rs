@@ -5,7 +5,7 @@ mod support;
 
 use lastout_cleanup_worker::{
     Blocking, Cleanup, CleanupContext, CleanupHandle, CleanupWorker, Event, LeftReason,
-    ManualClock, Options, Outcome, RejectReason, ShutdownReport,
+    ManualClock, Options, Outcome, RejectReason, Report,
 };
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
@@ -19,9 +19,9 @@ fn label(label: &'static str) -> Options {
     Options::new().label(label)
 }
 
-fn reasons(report: &ShutdownReport) -> Vec<(&'static str, LeftReason)> {
+fn reasons(report: &Report) -> Vec<(&'static str, LeftReason)> {
     let left = report.left_behind().iter();
-    left.map(|left| (left.label, left.reason)).collect()
+    left.map(|left| (left.name(), left.reason())).collect()
 }
 
 /// Says when it is dropped.
@@ -71,7 +71,7 @@ fn what_is_left_at_the_deadline_is_dropped_and_named() {
         reasons(&report),
         [("started", LeftReason::Abandoned), ("waiting", LeftReason::Abandoned)]
     );
-    assert!(report.left_behind().iter().all(|left| left.age == Duration::from_secs(3)));
+    assert!(report.left_behind().iter().all(|left| left.age() == Duration::from_secs(3)));
     assert_eq!((report.stats().abandoned, report.stats().used), (2, 0));
     let mut names: Vec<_> = dropped.try_iter().collect();
     names.sort_unstable();

@@ -1,9 +1,9 @@
 //! I2 and I5: submits and guards against the end of the worker.
 
-use super::{Count, close, drive, worker};
-use crate::shared::Shared;
+use super::{Count, close, counts, drive, stay, worker};
+use crate::options::Options;
+use crate::submit::{arm, submit};
 use crate::sync::Arc;
-use crate::task::Options;
 use loom::thread;
 
 /// A submit races with the close: refused, or run; never accepted and given up, never run twice.
@@ -14,13 +14,13 @@ fn i2_close_never_strands_a_task() {
         let count = Count::default();
         let (producer, task) = (Arc::clone(&shared), count.task());
         let producer =
-            thread::spawn(move || Shared::submit(&producer, task, Options::new(), false).is_ok());
+            thread::spawn(move || submit(&producer, task, Options::new(), false).is_ok());
         let closer = Arc::clone(&shared);
         let closer = thread::spawn(move || close(&closer));
         drive(&shared, || false);
         let accepted = producer.join().unwrap();
         closer.join().unwrap();
-        let counts = shared.state().ledger.counts();
+        let counts = counts(&shared);
         assert_eq!(counts.accepted, u64::from(accepted), "{counts:?}");
         assert_eq!(counts.completed, u64::from(accepted), "{counts:?}");
         assert_eq!(count.value(), usize::from(accepted));
@@ -35,19 +35,18 @@ fn i2_a_late_guard_is_counted() {
         let shared = worker();
         let count = Count::default();
         let guards = [(); 2].map(|()| {
-            let guard = Shared::arm(&shared, count.task(), Options::new(), false).unwrap();
-            thread::spawn(move || Shared::push_armed(guard.erase()))
+            let guard = arm(&shared, count.task(), Options::new(), false).unwrap();
+            thread::spawn(move || crate::armed::push(guard.erase()))
         });
         shared.gate().close();
         let now = std::time::Instant::now();
-        let doomed = shared.state().condemn(shared.intake(), now);
-        shared.doom(doomed);
+        let given_up = shared.state().condemn(shared.intake(), now);
+        given_up.nudge.wake();
+        // One that was stopped before its link leaves its task to the driver, which stays for it.
+        drive(&shared, || false);
         guards.into_iter().for_each(|guard| guard.join().unwrap());
-        // Who was stopped before its link may have left the sweep to the driver, which stays for it.
-        if shared.state().is_stalled() || !shared.state().is_sealed() {
-            drive(&shared, || false);
-        }
-        let counts = shared.state().ledger.counts();
+        stay(&shared);
+        let counts = counts(&shared);
         assert_eq!((counts.accepted, counts.abandoned), (2, 2), "{counts:?}");
         let room = shared.gate().snapshot();
         assert_eq!((count.value(), room.submitted(), room.armed()), (0, 0, 0));
@@ -60,12 +59,12 @@ fn i2_the_seal_drops_no_guard_that_came_before_it() {
     loom::model(|| {
         let shared = worker();
         let count = Count::default();
-        let guard = Shared::arm(&shared, count.task(), Options::new(), false).unwrap();
-        let dropper = thread::spawn(move || Shared::push_armed(guard.erase()));
+        let guard = arm(&shared, count.task(), Options::new(), false).unwrap();
+        let dropper = thread::spawn(move || crate::armed::push(guard.erase()));
         close(&shared);
         drive(&shared, || false);
         dropper.join().unwrap();
-        let counts = shared.state().ledger.counts();
+        let counts = counts(&shared);
         assert_eq!(counts.accepted, 1, "{counts:?}");
         assert_eq!(counts.completed, count.value() as u64, "{counts:?}");
         assert_eq!(counts.completed + counts.abandoned, 1, "{counts:?}");
@@ -80,15 +79,15 @@ fn i5_a_guard_dropped_before_the_close_is_run() {
     loom::model(|| {
         let shared = worker();
         let count = Count::default();
-        let guard = Shared::arm(&shared, count.task(), Options::new(), false).unwrap();
+        let guard = arm(&shared, count.task(), Options::new(), false).unwrap();
         let owner = Arc::clone(&shared);
         let owner = thread::spawn(move || {
-            Shared::push_armed(guard.erase());
+            crate::armed::push(guard.erase());
             close(&owner);
         });
         drive(&shared, || false);
         owner.join().unwrap();
-        let counts = shared.state().ledger.counts();
+        let counts = counts(&shared);
         assert_eq!((counts.completed, counts.abandoned), (1, 0), "{counts:?}");
         let room = shared.gate().snapshot();
         assert_eq!((count.value(), room.submitted(), room.armed()), (1, 0, 0));
@@ -101,8 +100,8 @@ fn i5_a_guard_keeps_its_queue_until_it_is_linked() {
     loom::model(|| {
         let shared = worker();
         let count = Count::default();
-        let guard = Shared::arm(&shared, count.task(), Options::new(), false).unwrap();
-        let dropper = thread::spawn(move || Shared::push_armed(guard.erase()));
+        let guard = arm(&shared, count.task(), Options::new(), false).unwrap();
+        let dropper = thread::spawn(move || crate::armed::push(guard.erase()));
         close(&shared);
         drive(&shared, || count.value() == 1);
         drop(shared);

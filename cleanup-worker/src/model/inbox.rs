@@ -2,25 +2,30 @@
 
 use super::Bell;
 use crate::inbox::{Inbox, Pushed, Taken, Taker};
-use crate::node::{Meta, Node, Origin, TypedNode};
+use crate::node::{Meta, Origin, TypedNode};
+use crate::options::Options;
+use crate::shared::Shared;
+use crate::submit::Task;
 use crate::sync::{Arc, Mutex, lock};
-use crate::task::Options;
+use crate::task::Cleanup;
 use loom::thread;
 
-fn node(label: &'static str) -> Node {
+type Queue = Inbox<Arc<Shared>>;
+
+fn node(label: &'static str) -> Task {
     let meta = Meta {
         options: Options::new().label(label),
         generation: 1,
         origin: Origin { armed: false, lazy: false },
     };
-    let node = TypedNode::new(async {}, meta, None);
+    let node = TypedNode::new(async {}, Cleanup::run, meta, None);
     node.unwrap_or_else(|_| unreachable!("memory")).erase()
 }
 
-fn push(inbox: &Inbox, label: &'static str) {
+fn push(inbox: &Queue, label: &'static str) {
     match inbox.push(node(label)) {
         Pushed::Joined => {}
-        Pushed::Edge(waker) => waker.wake(),
+        Pushed::Wake(waker) => waker.wake(),
         Pushed::Late(_) => unreachable!("nobody seals here"),
     }
 }
@@ -29,7 +34,7 @@ fn push(inbox: &Inbox, label: &'static str) {
 #[test]
 fn i1_tasks_come_out_whole_and_in_the_order_of_their_producer() {
     loom::model(|| {
-        let inbox = Arc::new(Inbox::new());
+        let inbox = Arc::new(Queue::new());
         let (first, second) = (Arc::clone(&inbox), Arc::clone(&inbox));
         let first = thread::spawn(move || {
             push(&first, "a1");
@@ -39,7 +44,7 @@ fn i1_tasks_come_out_whole_and_in_the_order_of_their_producer() {
         let mut taker = Taker::new();
         let mut labels = Vec::new();
         // Dropping a node here touches its body: a race if its producer has not published it.
-        let mut sink = |node: Node| labels.push(node.header().meta.options.label);
+        let mut sink = |node: Task| labels.push(node.header().meta.options.label);
         let _ = taker.take(&inbox, &mut sink);
         first.join().unwrap();
         second.join().unwrap();
@@ -54,7 +59,7 @@ fn i1_tasks_come_out_whole_and_in_the_order_of_their_producer() {
 #[test]
 fn i4_the_waker_has_one_owner_at_a_time() {
     loom::model(|| {
-        let inbox = Arc::new(Inbox::new());
+        let inbox = Arc::new(Queue::new());
         let producers = ["a", "b"].map(|label| {
             let inbox = Arc::clone(&inbox);
             thread::spawn(move || push(&inbox, label))

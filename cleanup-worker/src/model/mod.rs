@@ -5,6 +5,7 @@
 //! wrong count, a node that is touched too early as a race on its body or its link.
 
 mod close;
+mod ending;
 mod flush;
 mod inbox;
 mod wake;
@@ -12,11 +13,13 @@ mod wake;
 use crate::config::Config;
 use crate::driver::{Driver, Turn};
 use crate::shared::Shared;
+use crate::stats::Stats;
 use crate::sync::Arc;
 use loom::sync::Notify;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Wake, Waker};
+use std::time::Instant;
 
 /// Wakes a model's driver.
 struct Bell(Notify);
@@ -65,11 +68,23 @@ fn drive(shared: &Arc<Shared>, enough: impl Fn() -> bool) {
             Turn::Finished => break,
             _ if enough() => break,
             Turn::Again => {}
-            Turn::Nap => loom::thread::yield_now(),
+            Turn::Nap | Turn::Stalled(_) => loom::thread::yield_now(),
             Turn::Sleep(_) => bell.0.wait(),
         }
     }
     driver.dismiss();
+}
+
+/// The driver that comes back after the end for a producer in the middle of its push, and only then.
+fn stay(shared: &Shared) {
+    if shared.state().is_stalled() {
+        let _ = shared.sweep_late();
+    }
+}
+
+/// The numbers of the ledger.
+fn counts(shared: &Shared) -> Stats {
+    shared.state().stats(Instant::now())
 }
 
 /// Closes, and leaves the end to the driver.

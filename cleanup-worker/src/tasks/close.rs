@@ -2,7 +2,8 @@
 #![expect(unsafe_code, reason = "std closes without telling how it went")]
 
 use crate::context::CleanupContext;
-use crate::task::{Cleanup, Options, Outcome};
+use crate::options::Options;
+use crate::task::{Cleanup, Outcome};
 use std::error::Error;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::{fmt, io};

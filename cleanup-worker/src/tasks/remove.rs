@@ -2,7 +2,8 @@
 
 use super::Undone;
 use crate::context::CleanupContext;
-use crate::task::{Cleanup, Options, Outcome};
+use crate::options::Options;
+use crate::task::{Cleanup, Outcome};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

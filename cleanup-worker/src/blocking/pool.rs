@@ -2,7 +2,7 @@
 //!
 //! A closure that outlives its task keeps its thread, and is replaced: it must not starve the others.
 
-use std::collections::VecDeque;
+use crate::queue::Queue;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,7 +14,8 @@ const LINGER: Duration = Duration::from_secs(5);
 const REPLACED: u64 = 64;
 
 /// A closure with everything around it: it contains its own panics.
-pub(crate) type Job = Box<dyn FnOnce() + Send>;
+/// It is told whether it runs on the thread of the driver.
+pub(crate) type Job = Box<dyn FnOnce(bool) + Send>;
 
 pub(crate) struct Pool {
     limit: usize,
@@ -25,19 +26,23 @@ pub(crate) struct Pool {
 }
 
 struct State {
-    jobs: VecDeque<Job>,
+    jobs: Queue<Job>,
     threads: Vec<JoinHandle<()>>,
     alive: usize,
     idle: usize,
     /// Closures that go on although nobody waits for them any more.
     stuck: u64,
+    /// How often the system refused a thread.
+    refusals: u64,
     stopped: bool,
 }
 
 /// What became of a closure that was handed in.
 pub(crate) enum Handed {
-    /// A thread of the pool runs it.
+    /// A thread of the pool runs it, as soon as one is free.
     Over,
+    /// It waits, but every thread is with a closure that outlived its task.
+    Hopeless,
     /// There is no thread and none can be started: the caller has to run it.
     Back(Job),
     /// The pool has ended.
@@ -50,11 +55,12 @@ impl Pool {
             limit,
             name: format!("{name}-io"),
             state: Mutex::new(State {
-                jobs: VecDeque::new(),
+                jobs: Queue::new(),
                 threads: Vec::new(),
                 alive: 0,
                 idle: 0,
                 stuck: 0,
+                refusals: 0,
                 stopped: false,
             }),
             changed: Condvar::new(),
@@ -72,37 +78,47 @@ impl Pool {
                 return Handed::Back(job);
             }
         }
-        state.jobs.push_back(job);
+        state.jobs.push(job);
+        let hopeless = state.is_hopeless();
         drop(state);
         self.changed.notify_one();
-        Handed::Over
+        if hopeless { Handed::Hopeless } else { Handed::Over }
     }
 
     /// Adds a thread if there may be one more, and if the system gives one.
     fn grow(self: &Arc<Self>, state: &mut State) {
         let replaced = usize::try_from(state.stuck.min(REPLACED)).unwrap_or(0);
-        if state.alive < self.limit.saturating_add(replaced)
-            && let Some(thread) = self.start()
-        {
-            state.threads.retain(|thread| !thread.is_finished());
-            state.threads.push(thread);
-            state.alive += 1;
+        if state.alive >= self.limit.saturating_add(replaced) {
+            return;
         }
+        let Some(thread) = self.start() else {
+            state.refusals += 1;
+            return;
+        };
+        state.threads.retain(|thread| !thread.is_finished());
+        state.threads.push(thread);
+        state.alive += 1;
     }
 
-    /// A closure goes on without its task. Those who wait behind it get another thread.
-    pub(crate) fn stuck_begins(self: &Arc<Self>) {
+    /// A closure goes on without its task. Those that wait behind it get another thread; `true` when there
+    /// is none for them.
+    pub(crate) fn stuck_begins(self: &Arc<Self>) -> bool {
         let mut state = self.lock();
         state.stuck += 1;
         if !state.stopped && state.idle < state.jobs.len() {
             self.grow(&mut state);
         }
+        !state.jobs.is_empty() && state.is_hopeless()
     }
 
     /// It has ended after all.
     pub(crate) fn stuck_ends(&self) {
         let mut state = self.lock();
         state.stuck = state.stuck.saturating_sub(1);
+    }
+
+    pub(crate) fn refusals(&self) -> u64 {
+        self.lock().refusals
     }
 
     pub(crate) fn stuck(&self) -> u64 {
@@ -117,7 +133,7 @@ impl Pool {
             let busy = state.alive - state.idle;
             // Joining waits for a closure that nobody can bound.
             let threads = if busy == 0 { std::mem::take(&mut state.threads) } else { Vec::new() };
-            (threads, std::mem::take(&mut state.jobs))
+            (threads, std::mem::replace(&mut state.jobs, Queue::new()))
         };
         drop(jobs);
         self.changed.notify_all();
@@ -133,12 +149,16 @@ impl Pool {
         thread.spawn(move || pool.run()).ok()
     }
 
-    fn run(&self) {
+    fn run(self: Arc<Self>) {
         let mut state = self.lock();
         loop {
-            if let Some(job) = state.jobs.pop_front() {
+            if let Some(job) = state.jobs.pop() {
+                if state.idle < state.jobs.len() {
+                    // A thread that the system refused before is asked for again.
+                    self.grow(&mut state);
+                }
                 drop(state);
-                job();
+                job(false);
                 state = self.lock();
                 continue;
             }
@@ -159,5 +179,12 @@ impl Pool {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether no thread is left that comes back in a bounded time.
+    fn is_hopeless(&self) -> bool {
+        self.alive as u64 <= self.stuck
     }
 }

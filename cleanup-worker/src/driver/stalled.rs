@@ -2,17 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use super::Pushed;
 use crate::config::Config;
+use crate::driver::ensure_running;
 use crate::error::FlushError;
-use crate::flush::Flush;
-use crate::node::{Meta, Node, Origin, TypedNode};
+use crate::inbox::Half;
+use crate::node::{Meta, Origin, TypedNode};
+use crate::options::Options;
 use crate::report::LeftReason;
 use crate::shared::Shared;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Patience, Shutdown};
+use crate::submit::{Task, after, arm, submit};
 use crate::sync::Arc;
-use crate::task::Options;
-use crate::wait::Goal;
+use crate::task::Cleanup;
+use crate::waiting::Flush;
+use crate::waiting::Goal;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -29,13 +32,13 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let shared = Shared::new(Config::default());
-        Shared::ensure_running(&shared);
+        ensure_running(&shared);
         let log = Log::default();
         Self { shared, log }
     }
 
     /// A node with its room, as `submit` makes it.
-    fn node(&self, name: &'static str) -> Node {
+    fn node(&self, name: &'static str) -> Task {
         self.shared.gate().submit(1).unwrap();
         let log = self.log.clone();
         let meta = Meta {
@@ -43,32 +46,29 @@ impl Scene {
             generation: crate::fork::generation(),
             origin: Origin { armed: false, lazy: false },
         };
-        let node = TypedNode::new(async move { log.lock().unwrap().push(name) }, meta, None);
+        let task = async move { log.lock().unwrap().push(name) };
+        let node = TypedNode::new(task, Cleanup::run, meta, None);
         node.unwrap_or_else(|_| unreachable!("memory")).erase()
     }
 
     fn submit(&self, name: &'static str) {
         let log = self.log.clone();
         let task = async move { log.lock().unwrap().push(name) };
-        Shared::submit(&self.shared, task, Options::new(), false).unwrap();
+        submit(&self.shared, task, Options::new(), false).unwrap();
     }
 
     fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
-        Flush::new(&self.shared, Goal::Line(None), timeout).block()
+        Flush::new(&self.shared, Goal::Unlined, timeout).block()
     }
 
     fn shut_down(&self, deadline: Duration) -> Vec<LeftReason> {
-        let report = Shutdown::begin(&self.shared, deadline).run_blocking();
+        let report = Shutdown::begin(&self.shared, Patience::Drain, deadline).run_blocking();
         report.left_behind.iter().map(|left| left.reason).collect()
     }
 
     /// The second store of the stopped producer, and what it has to do then.
-    fn go_on(&self, half: super::Half) {
-        match self.shared.inbox().link(half) {
-            Pushed::Joined => {}
-            Pushed::Edge(waker) => waker.wake(),
-            Pushed::Late(_) => unreachable!("it was on the stack before the end"),
-        }
+    fn go_on(&self, half: Half<Arc<Shared>>) {
+        after(self.shared.inbox().link(half), Some(&self.shared));
     }
 }
 
@@ -109,4 +109,49 @@ fn a_shutdown_does_not_wait_for_a_stopped_producer_and_its_task_is_counted() {
     assert_eq!((stats.accepted, stats.completed, stats.abandoned), (3, 1, 2), "{stats:?}");
     assert_eq!(stats.used, 0);
     assert_eq!(*scene.log.lock().unwrap(), ["before"]);
+}
+
+/// After the end one late guard finds another between its two stores: a driver comes back for that one.
+#[test]
+fn a_producer_that_stops_after_the_end_strands_nothing() {
+    let scene = Scene::new();
+    scene.submit("before");
+    scene.flush(LONG).unwrap();
+    let guards = ["stopped", "late"].map(|name| {
+        let log = scene.log.clone();
+        struct Dropped(Log, &'static str);
+        impl Drop for Dropped {
+            fn drop(&mut self) {
+                self.0.lock().unwrap().push(self.1);
+            }
+        }
+        let held = Dropped(log, name);
+        arm(&scene.shared, async move { drop(held) }, Options::new(), false).unwrap().erase()
+    });
+    assert_eq!(scene.shut_down(LONG), [LeftReason::Armed { weight: 2 }]);
+    let [stopped, late] = guards;
+    let half = scene.shared.inbox().swap_in(stopped);
+    crate::armed::push(late);
+    // The second joins the first, so nothing has looked yet; the first one looks when it goes on.
+    assert_eq!(*scene.log.lock().unwrap(), ["before"]);
+    scene.go_on(half);
+    assert_eq!(*scene.log.lock().unwrap(), ["before", "stopped", "late"]);
+
+    // The other way round: the one that looks goes on first.
+    let scene = Scene::new();
+    let guard = || arm(&scene.shared, async {}, Options::new(), false).unwrap().erase();
+    let (first, second) = (guard(), guard());
+    let _ = scene.shut_down(LONG);
+    let first = scene.shared.inbox().swap_in(first);
+    let second = scene.shared.inbox().swap_in(second);
+    scene.go_on(first);
+    assert_eq!(scene.shared.stats().abandoned, 0, "the second one stands in the way");
+    scene.go_on(second);
+    let deadline = Instant::now() + LONG;
+    while scene.shared.is_running() {
+        assert!(Instant::now() < deadline, "the worker did not end");
+        std::thread::yield_now();
+    }
+    let numbers = scene.shared.state().stats(Instant::now());
+    assert_eq!((numbers.accepted, numbers.abandoned), (2, 2), "{numbers:?}");
 }

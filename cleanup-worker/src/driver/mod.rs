@@ -1,23 +1,28 @@
-//! The one who runs the tasks: takes, starts, polls, times out, counts.
+//! The part that runs the tasks: takes, starts, polls, times out, counts.
 //!
-//! A driver is a value that makes turns; a thread or a runtime gives it the turns (see `launch`).
+//! A driver is a value that makes turns; a thread or a runtime gives it the turns (see [`launch`]).
 //! All that it works on is behind the lock of the worker, so another driver can go on where one was
 //! torn down with its runtime.
+
+mod launch;
+#[cfg(all(test, not(lastout_loom)))]
+mod stalled;
+
+pub(crate) use launch::{Placed, block, ensure_running, is_needed, join, sweep_elsewhere};
 
 use crate::contain::{Panicked, contain, drop_contained, drop_quietly};
 use crate::context::CleanupContext;
 use crate::event::Event;
-use crate::gate::Quiet;
-use crate::ledger::Ended;
 use crate::node::Node;
 use crate::shared::Shared;
-use crate::slots::Info;
-use crate::state::Work;
+use crate::state::{Info, Work};
 use crate::sync::Arc;
 use crate::task::Outcome;
-use crate::wait::{Inside, run_inside};
+use crate::waiting::{Ended, Inside, TaskRef, run_inside};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+
+type Task = Node<Arc<Shared>>;
 
 /// How much is done in one turn before others on the same runtime get theirs.
 const BUDGET: usize = 64;
@@ -26,12 +31,18 @@ const BUDGET: usize = 64;
 /// nobody, so a burst costs one wake; its tail starts this much later.
 pub(crate) const NAP: Duration = Duration::from_micros(250);
 
+/// The shortest and the longest time between two looks at a producer that stopped in the middle of its
+/// push. It announces nothing when it goes on, and the driver must not spin for it.
+const STALL: (Duration, Duration) = (Duration::from_micros(250), Duration::from_millis(10));
+
 /// What the driver wants after a turn.
 pub(crate) enum Turn {
     /// Another turn at once.
     Again,
     /// Another turn soon, as the driver did not say that it sleeps.
     Nap,
+    /// Another turn at that time, or when it is woken for anything but a submit.
+    Stalled(Instant),
     /// Another turn when it is woken, or at that time.
     Sleep(Option<Instant>),
     /// Nothing more.
@@ -43,12 +54,14 @@ pub(crate) struct Driver {
     /// Naps that are left before the driver sleeps, refilled by work.
     naps: u32,
     naps_after_work: u32,
+    /// The time to the next look at a stopped producer.
+    stall: Duration,
     finished: bool,
 }
 
 impl Driver {
     pub(crate) fn new(shared: Arc<Shared>, naps_after_work: u32) -> Self {
-        Self { shared, naps: 0, naps_after_work, finished: false }
+        Self { shared, naps: 0, naps_after_work, stall: STALL.0, finished: false }
     }
 
     #[cfg(feature = "tokio")]
@@ -69,24 +82,31 @@ impl Driver {
             let now = shared.config.clock.now();
             let mut state = shared.state();
             let work = state.next(shared.intake(), now, &side.ready, shared.config.timeout);
-            if let Work::Rest(until) = work {
-                if state.is_stalled() {
-                    return Turn::Nap;
+            match work {
+                Work::Stalled => {
+                    self.stall = (self.stall * 2).min(STALL.1);
+                    return Turn::Stalled(Instant::now() + self.stall);
                 }
-                if self.naps > 0 {
-                    self.naps -= 1;
-                    return Turn::Nap;
+                Work::Rest(until) => {
+                    if self.naps > 0 {
+                        self.naps -= 1;
+                        return Turn::Nap;
+                    }
+                    if !state.doze(shared.inbox(), waker) {
+                        return Turn::Again;
+                    }
+                    drop(state);
+                    return Turn::Sleep(self.until(until, now));
                 }
-                if !state.doze(shared.inbox(), waker) {
-                    return Turn::Again;
+                work => {
+                    drop(state);
+                    self.naps = self.naps_after_work;
+                    self.stall = STALL.0;
+                    let around = self.inside(None);
+                    if run_inside(around, || self.perform(work)) {
+                        return Turn::Finished;
+                    }
                 }
-                drop(state);
-                return Turn::Sleep(self.until(until, now));
-            }
-            drop(state);
-            self.naps = self.naps_after_work;
-            if self.perform(work) {
-                return Turn::Finished;
             }
         }
         Turn::Again
@@ -103,39 +123,40 @@ impl Driver {
     }
 
     /// Does what the state asked for, after its lock; `true` at the end of all work.
-    fn perform(&mut self, work: Work) -> bool {
+    fn perform(&mut self, work: Work<Arc<Shared>>) -> bool {
         match work {
             Work::Poll { slot, node, info, waker } => {
                 self.poll(slot, node, &info, &Waker::from(waker));
             }
             Work::Expire { slot, node, info } => {
-                run_inside(self.inside(&info), || drop_quietly(node));
-                let label = info.label;
-                let age = self.shared.age(info.since);
-                self.end(slot, &info, Ended::TimedOut, Some(&Event::TimedOut { label, age }));
+                run_inside(self.inside(Some(TaskRef { slot, id: info.id })), || drop_quietly(node));
+                let event = |age| Event::TimedOut { label: info.label, age };
+                self.end_told(slot, &info, Ended::TimedOut, event);
             }
             Work::Wake(waker) => drop(contain(move || waker.wake())),
-            Work::Doom(doomed) => self.shared.doom(doomed),
-            Work::Rest(_) => {}
-            Work::Finished => {
-                self.finish();
+            Work::Sweep => self.shared.sweep(BUDGET),
+            Work::Rest(_) | Work::Stalled => {}
+            Work::Finished(nudge) => {
+                self.finished = true;
+                self.shared.set_stopped();
+                nudge.wake();
                 return true;
             }
         }
         false
     }
 
-    fn poll(&self, slot: usize, mut node: Node, info: &Info, waker: &Waker) {
-        let inside = self.inside(info);
+    fn poll(&self, slot: usize, mut node: Task, info: &Info, waker: &Waker) {
+        let inside = self.inside(Some(TaskRef { slot, id: info.id }));
         let cx = CleanupContext::new(Arc::clone(&self.shared), inside);
         let polled =
             run_inside(inside, || contain(|| node.poll(&mut Context::from_waker(waker), &cx)));
         match polled {
             Ok(Poll::Pending) => {
-                let revoked = self.shared.state().put_back(slot, node);
-                if let Some(node) = revoked {
+                let given_up = self.shared.state().put_back(slot, node);
+                if let Some(node) = given_up {
                     run_inside(inside, || drop_quietly(node));
-                    self.end(slot, info, Ended::Abandoned, None);
+                    self.end(slot, Ended::Abandoned);
                 }
             }
             Ok(Poll::Ready(outcome)) => {
@@ -150,53 +171,51 @@ impl Driver {
         }
     }
 
-    /// Counts the outcome of a task that is gone, tells about it, and lets its waiters know.
+    /// Tells about the outcome of a task that is gone, and counts it.
     fn settle(&self, slot: usize, info: &Info, outcome: Result<Outcome, Panicked>) {
         let label = info.label;
         match outcome {
-            Ok(Ok(())) => self.end(slot, info, Ended::Completed, None),
+            Ok(Ok(())) => self.end(slot, Ended::Completed),
             Ok(Err(error)) => {
-                let age = self.shared.age(info.since);
-                let event = Event::Failed { label, age, error: &*error };
-                self.end(slot, info, Ended::Failed, Some(&event));
+                self.end_told(slot, info, Ended::Failed, |age| Event::Failed {
+                    label,
+                    age,
+                    error: &*error,
+                });
                 drop_quietly(error);
             }
             Err(Panicked(message)) => {
-                let age = self.shared.age(info.since);
-                let event = Event::Panicked { label, age, message: &message };
-                self.end(slot, info, Ended::Panicked, Some(&event));
+                self.end_told(slot, info, Ended::Panicked, |age| Event::Panicked {
+                    label,
+                    age,
+                    message: &message,
+                });
             }
         }
     }
 
-    fn end(&self, slot: usize, info: &Info, ended: Ended, event: Option<&Event<'_>>) {
-        let counted = self.shared.state().end(slot, info, ended);
-        if info.charged {
-            // Told below, for all waiters at once and after the hook.
-            let _ = self.shared.gate().release(info.weight);
+    /// The hook hears of the end before a flush does.
+    fn end_told<'a>(
+        &self,
+        slot: usize,
+        info: &Info,
+        ended: Ended,
+        event: impl FnOnce(Duration) -> Event<'a>,
+    ) {
+        let uncounted = self.shared.state().settle(slot);
+        if uncounted {
+            self.shared.report(&event(self.shared.age(info.since)));
         }
-        if let (true, Some(event)) = (counted, event) {
-            self.shared.report(event);
-        }
-        self.shared.tell(Quiet(true));
+        self.end(slot, ended);
     }
 
-    fn finish(&mut self) {
-        self.finished = true;
-        let sleeps = self.shared.state().finish();
-        self.shared.set_stopped();
-        sleeps.into_iter().for_each(|waker| drop(contain(move || waker.wake())));
-        self.shared.tell(Quiet(true));
+    fn end(&self, slot: usize, ended: Ended) {
+        let nudge = self.shared.state().end(slot, ended, self.shared.intake());
+        nudge.wake();
     }
 
-    fn inside(&self, info: &Info) -> Inside {
-        Inside {
-            worker: Shared::address(&self.shared),
-            id: info.id,
-            epoch: info.epoch,
-            weight: info.weight,
-            on_driver: true,
-        }
+    fn inside(&self, task: Option<TaskRef>) -> Inside {
+        Inside { worker: Shared::address(&self.shared), on_driver: true, task }
     }
 }
 
@@ -204,7 +223,7 @@ impl Drop for Driver {
     /// The runtime went away under the driver: the worker goes on elsewhere.
     fn drop(&mut self) {
         if !self.finished {
-            crate::launch::take_over(&self.shared);
+            launch::take_over(&self.shared);
         }
     }
 }
@@ -213,7 +232,8 @@ impl Drop for Driver {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::task::Options;
+    use crate::options::Options;
+    use crate::submit::submit;
 
     /// Between the end of work and its sleep the driver rests once, and submits in that time find it
     /// awake: so the tail of a burst wakes nobody.
@@ -222,21 +242,21 @@ mod tests {
         let shared = Shared::for_model(Config::default());
         let mut driver = Driver::new(Arc::clone(&shared), 1);
         let mut turn = || driver.turn(Waker::noop());
-        let submit = || {
-            let submitted = Shared::submit(&shared, async {}, Options::new(), false);
+        let hand_over = || {
+            let submitted = submit(&shared, async {}, Options::new(), false);
             assert!(submitted.is_ok());
         };
         assert!(matches!(turn(), Turn::Sleep(_)));
-        submit();
+        hand_over();
         assert_eq!(shared.inbox().wakes(), 1, "it slept");
         for _ in 0..3 {
             assert!(matches!(turn(), Turn::Nap));
-            submit();
+            hand_over();
         }
         assert_eq!(shared.inbox().wakes(), 1, "it was awake");
         assert!(matches!(turn(), Turn::Nap));
         assert!(matches!(turn(), Turn::Sleep(_)));
-        submit();
+        hand_over();
         assert_eq!(shared.inbox().wakes(), 2, "it slept");
         driver.dismiss();
     }

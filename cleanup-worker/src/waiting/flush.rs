@@ -1,14 +1,14 @@
 //! Waiting for a worker: flush and quiesce, as futures and blocking, and the guard for the end of
 //! `main`.
 
+use super::{Goal, inside};
+use crate::driver::{self, ensure_running};
 use crate::error::FlushError;
 use crate::event::Event;
-use crate::launch;
 use crate::ready::Parker;
 use crate::shared::Shared;
 use crate::sync::Arc;
 use crate::timers::Key;
-use crate::wait::{Goal, inside};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -21,42 +21,46 @@ pub(crate) struct Wait {
     /// The entry among the waiters of the worker.
     entry: u64,
     deadline: Instant,
-    alarm: Option<Key>,
+    alarm: Option<Watch>,
     /// Whether the one who polls watches the deadline, so that no alarm is needed.
     attended: bool,
+}
+
+/// What wakes a wait at its deadline.
+enum Watch {
+    Alarm(Key),
+    /// The driver, where the alarm has no thread.
+    Driver(Key),
 }
 
 impl Wait {
     pub(crate) fn new(shared: &Arc<Shared>, goal: Goal, deadline: Instant) -> Self {
         shared.check_process();
         let now = shared.config.clock.now();
-        let entry = {
-            let mut state = shared.state();
-            let goal = match goal {
-                Goal::Line(_) => Goal::Line(state.line(shared.intake(), now)),
-                other => other,
-            };
-            let inside = inside(Shared::address(shared));
-            state.waiters.add(goal, inside).id
-        };
-        // A cleanup that waits is no longer waited for by others that do.
-        shared.tell(crate::gate::Quiet(true));
+        let task = inside(Shared::address(shared)).and_then(|inside| inside.task);
+        let (entry, nudge) = shared.state().wait(goal, task, shared.intake(), now);
+        nudge.wake();
         Self { shared: Arc::clone(shared), entry, deadline, alarm: None, attended: false }
     }
 
-    /// How much is missing, after a look at what came in; 0 when the goal is reached.
-    pub(crate) fn pending(&self) -> u64 {
+    /// Whether the goal is reached, after a look at what came in.
+    pub(crate) fn is_reached(&self) -> bool {
         let shared = &self.shared;
         let now = shared.config.clock.now();
         let mut state = shared.state();
-        let late = state.take_late(shared.intake(), now);
-        let waiter = state.waiters.find(self.entry);
-        let pending = waiter.map_or(0, |waiter| state.pending(&waiter, shared.gate()));
+        let (reached, nudge) = state.is_reached(self.entry, shared.intake(), now);
+        let sweep = state.must_sweep_here();
         drop(state);
-        if !late.is_empty() {
-            shared.doom(late);
+        nudge.wake();
+        if sweep {
+            shared.sweep(usize::MAX);
         }
-        pending
+        reached
+    }
+
+    /// How much is missing, at least 1.
+    pub(crate) fn pending(&self) -> u64 {
+        self.shared.state().pending(self.entry, self.shared.gate())
     }
 
     /// A wait whose deadline is watched by the one who polls it.
@@ -74,13 +78,36 @@ impl Wait {
         block_on(Pin::new(&mut self), deadline)
     }
 
-    fn is_due(&self) -> bool {
-        Instant::now() >= self.deadline
+    /// Has the wait woken at its deadline; `false` when nothing can.
+    fn watch(&mut self, cx: &Context<'_>) -> bool {
+        self.unwatch();
+        let shared = &self.shared;
+        let alarm = shared.side().alarm.set(self.deadline, cx.waker().clone()).map(Watch::Alarm);
+        self.alarm = alarm.or_else(|| {
+            // A driver that goes by another clock does not know when the deadline is.
+            let driven = shared.config.clock.is_real() && shared.is_running();
+            let waker = driven.then(|| cx.waker().clone())?;
+            let key = shared.state().wake_at(self.deadline, waker)?;
+            shared.side().ready.kick.wake();
+            Some(Watch::Driver(key))
+        });
+        self.alarm.is_some()
+    }
+
+    fn unwatch(&mut self) {
+        match self.alarm.take() {
+            Some(Watch::Alarm(key)) => self.shared.side().alarm.cancel(key),
+            Some(Watch::Driver(key)) => {
+                let waker = self.shared.state().cancel(key);
+                drop(waker);
+            }
+            None => {}
+        }
     }
 }
 
 /// Gives turns to a future of ours on this thread. It ends by itself at the deadline.
-pub(crate) fn block_on<F: Future>(mut future: Pin<&mut F>, deadline: Instant) -> F::Output {
+fn block_on<F: Future>(mut future: Pin<&mut F>, deadline: Instant) -> F::Output {
     let parker = Parker::new();
     let waker = parker.waker();
     let mut cx = Context::from_waker(&waker);
@@ -98,27 +125,15 @@ impl Future for Wait {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let waker = cx.waker().clone();
-        let old = self.shared.state().waiters.set_waker(self.entry, waker);
+        let old = self.shared.state().set_waker(self.entry, waker);
         drop(old);
-        // Looked at after the waker is in place: who reaches the goal from here on wakes it.
-        let pending = self.pending();
-        if pending == 0 {
+        // Looked at after the waker is in place: what reaches the goal from here on wakes it.
+        if self.is_reached() {
             return Poll::Ready(Ok(()));
         }
-        if self.is_due() {
-            return Poll::Ready(Err(pending));
-        }
-        if !self.attended {
-            let key = self.alarm.take();
-            let alarm = &self.shared.side().alarm;
-            if let Some(key) = key {
-                alarm.cancel(key);
-            }
-            match alarm.set(self.deadline, cx.waker().clone()) {
-                Some(key) => self.alarm = Some(key),
-                // Nobody could end this wait in time, so it ends now: a bound is a promise.
-                None => return Poll::Ready(Err(pending)),
-            }
+        // A wait that nothing could end in time ends at once: a bound is a promise.
+        if Instant::now() >= self.deadline || (!self.attended && !self.watch(cx)) {
+            return Poll::Ready(Err(self.pending()));
         }
         Poll::Pending
     }
@@ -126,11 +141,9 @@ impl Future for Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        let waker = self.shared.state().waiters.remove(self.entry);
+        let waker = self.shared.state().stop_waiting(self.entry);
         drop(waker);
-        if let Some(key) = self.alarm.take() {
-            self.shared.side().alarm.cancel(key);
-        }
+        self.unwatch();
     }
 }
 
@@ -151,32 +164,29 @@ impl Flush {
     pub(crate) fn new(shared: &Arc<Shared>, goal: Goal, timeout: Duration) -> Self {
         let deadline = crate::clock::after(Instant::now(), timeout);
         let wait = Wait::new(shared, goal, deadline);
-        let pending = wait.pending();
-        if pending > 0 {
-            Shared::ensure_running(shared);
+        let reached = wait.is_reached();
+        if !reached {
+            ensure_running(shared);
             // The driver may be at its nap, or may not have seen what was taken from its inbox.
             shared.side().ready.kick.wake();
         }
-        let running = pending == 0 || shared.is_running();
+        let running = reached || shared.is_running();
         Self { wait, running }
     }
 
-    /// The same on this thread.
+    /// Waits on this thread.
     pub(crate) fn block(self) -> Result<(), FlushError> {
-        let pending = self.wait.pending();
-        if pending == 0 {
+        if self.wait.is_reached() {
             return Ok(());
         }
         if !self.running {
-            return Err(FlushError::NotRunning { pending });
+            return Err(FlushError::NotRunning { pending: self.wait.pending() });
         }
-        let shared = &self.wait.shared;
-        let inside = inside(Shared::address(shared));
-        if inside.is_some_and(|inside| inside.on_driver) {
+        let shared = Arc::clone(&self.wait.shared);
+        if inside(Shared::address(&shared)).is_some_and(|inside| inside.on_driver) {
             return Err(FlushError::WouldDeadlock);
         }
-        let shared = Arc::clone(shared);
-        match launch::block(&shared, move || self.wait.block()) {
+        match driver::block(&shared, move || self.wait.block()) {
             Some(ended) => ended.map_err(|pending| FlushError::TimedOut { pending }),
             None => Err(FlushError::WouldDeadlock),
         }
@@ -187,11 +197,8 @@ impl Future for Flush {
     type Output = Result<(), FlushError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if !self.running {
-            let pending = self.wait.pending();
-            if pending > 0 {
-                return Poll::Ready(Err(FlushError::NotRunning { pending }));
-            }
+        if !self.running && !self.wait.is_reached() {
+            return Poll::Ready(Err(FlushError::NotRunning { pending: self.wait.pending() }));
         }
         let ended = Pin::new(&mut self.wait).poll(cx);
         ended.map(|ended| ended.map_err(|pending| FlushError::TimedOut { pending }))
@@ -200,7 +207,7 @@ impl Future for Flush {
 
 impl fmt::Debug for Flush {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flush").field("pending", &self.wait.pending()).finish_non_exhaustive()
+        f.debug_struct("Flush").field("reached", &self.wait.is_reached()).finish_non_exhaustive()
     }
 }
 
@@ -233,16 +240,16 @@ impl FlushGuard {
     ///
     /// # Errors
     /// As [`flush_blocking`](crate::CleanupHandle::flush_blocking).
-    pub fn finish(mut self) -> Result<(), FlushError> {
+    pub fn finish_blocking(mut self) -> Result<(), FlushError> {
         let timeout = self.timeout.take().unwrap_or_default();
-        Flush::new(&self.shared, Goal::Line(None), timeout).block()
+        Flush::new(&self.shared, Goal::Unlined, timeout).block()
     }
 }
 
 impl Drop for FlushGuard {
     fn drop(&mut self) {
         if let Some(timeout) = self.timeout
-            && let Err(error) = Flush::new(&self.shared, Goal::Line(None), timeout).block()
+            && let Err(error) = Flush::new(&self.shared, Goal::Unlined, timeout).block()
         {
             self.shared.report(&Event::Unflushed { error });
         }

@@ -1,37 +1,14 @@
 //! Where a driver gets its turns: a thread of its own, or a task on a tokio runtime.
 
-use crate::driver::{Driver, NAP, Turn};
-use crate::error::BuildError;
+use super::{Driver, NAP, Turn};
 use crate::ready::Parker;
 use crate::shared::Shared;
 use crate::sync::{Arc, lock};
 use std::io;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::Instant;
-
-/// Where a worker is to run.
-#[derive(Clone)]
-pub(crate) enum Placement {
-    Dedicated,
-    #[cfg(feature = "tokio")]
-    CurrentTokio,
-    #[cfg(feature = "tokio")]
-    Tokio(tokio::runtime::Handle),
-}
-
-impl Placement {
-    /// Turns "the current runtime" into that one.
-    pub(crate) fn resolve(self) -> Result<Self, BuildError> {
-        match self {
-            #[cfg(feature = "tokio")]
-            Self::CurrentTokio => tokio::runtime::Handle::try_current()
-                .map(Self::Tokio)
-                .map_err(|_| BuildError::NoRuntime),
-            placed => Ok(placed),
-        }
-    }
-}
 
 /// What a worker runs on, to be joined when it has finished.
 pub(crate) enum Placed {
@@ -40,16 +17,43 @@ pub(crate) enum Placed {
     Tokio(tokio::task::JoinHandle<()>, tokio::runtime::Id),
 }
 
-/// Starts a driver where the worker was built to run; in a forked child on a thread, as the runtimes
-/// of the parent have no threads there.
-pub(crate) fn launch(shared: &Arc<Shared>) -> io::Result<()> {
+/// Starts a driver if there is none and one is needed, and lets the next call try again if that fails.
+#[cold]
+pub(crate) fn ensure_running(shared: &Arc<Shared>) {
+    if !shared.begin_start() {
+        return;
+    }
+    if !shared.state().take_seat() {
+        return shared.set_stopped();
+    }
+    if launch(shared).is_ok() {
+        shared.starts.fetch_add(1, Relaxed);
+        return;
+    }
+    shared.start_failures.fetch_add(1, Relaxed);
+    let over = shared.state().leave_seat();
+    shared.set_stopped();
+    if over {
+        // A shutdown left its tasks to this driver.
+        shared.sweep(usize::MAX);
+        let nudge = shared.state().nudge(shared.intake());
+        nudge.wake();
+    }
+}
+
+/// In a forked child on a thread, as the runtimes of the parent have no threads there.
+fn launch(shared: &Arc<Shared>) -> io::Result<()> {
     #[cfg(feature = "tokio")]
-    if let Placement::Tokio(runtime) = &shared.config.placement
+    if let crate::config::Placement::Tokio(runtime) = &shared.config.placement
         && shared.is_first_process()
         && !shared.state().outlived
     {
         on_tokio(shared, runtime);
         return Ok(());
+    }
+    if cfg!(lastout_loom) {
+        // A model gives the turns itself.
+        return Err(io::ErrorKind::Unsupported.into());
     }
     on_thread(shared)
 }
@@ -59,14 +63,29 @@ pub(crate) fn take_over(shared: &Arc<Shared>) {
     let wakers = {
         let mut state = shared.state();
         state.outlived = true;
-        state.slots.wakers()
+        let _ = state.leave_seat();
+        state.wakers()
     };
     // What they waited for may have gone with the runtime: each task gets a poll to find out.
     for waker in wakers {
         Waker::from(waker).wake();
     }
     shared.set_stopped();
-    Shared::ensure_running(shared);
+    ensure_running(shared);
+}
+
+/// Sweeps on a thread of its own; on this one if the system gives none.
+#[expect(clippy::disallowed_methods, reason = "the owner of this thread, joined in `join`")]
+pub(crate) fn sweep_elsewhere(shared: &Arc<Shared>) {
+    let sweeping = Arc::clone(shared);
+    let thread = std::thread::Builder::new().name(shared.config.name.clone());
+    match thread.spawn(move || sweeping.sweep(usize::MAX)) {
+        Ok(thread) => *lock(&shared.side().sweeper) = Some(thread),
+        Err(_) => {
+            shared.start_failures.fetch_add(1, Relaxed);
+            shared.sweep(usize::MAX);
+        }
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the owner of this thread, joined in `join`")]
@@ -102,23 +121,31 @@ fn drive(mut unstarted: Unstarted) {
         match driver.turn(&waker) {
             Turn::Again => {}
             Turn::Nap => parker.park(Some(Instant::now() + NAP)),
+            Turn::Stalled(until) => parker.park(Some(until)),
             Turn::Sleep(until) => parker.park(until),
             Turn::Finished => return,
         }
     }
 }
 
-/// Waits for the end of what drove; called once the driver has finished, so it is about to end.
+/// Waits for the end of the threads of a worker that has finished and is swept, so they are about to end.
 pub(crate) fn join(shared: &Shared) {
     let placed = lock(&shared.side().placed).take();
-    match placed {
+    let driver = match placed {
         // The task ends with the turn that made the driver finish.
         #[cfg(feature = "tokio")]
-        Some(Placed::Tokio(task, _)) => drop(task),
-        Some(Placed::Thread(thread)) if thread.thread().id() != std::thread::current().id() => {
+        Some(Placed::Tokio(task, _)) => {
+            drop(task);
+            None
+        }
+        Some(Placed::Thread(thread)) => Some(thread),
+        None => None,
+    };
+    let sweeper = lock(&shared.side().sweeper).take();
+    for thread in driver.into_iter().chain(sweeper) {
+        if thread.thread().id() != std::thread::current().id() {
             let _ = thread.join();
         }
-        _ => {}
     }
 }
 
@@ -168,17 +195,6 @@ pub(crate) fn block<R>(shared: &Shared, wait: impl FnOnce() -> R) -> Option<R> {
     }
 }
 
-/// Whether this thread belongs to the runtime that the worker runs on.
-pub(crate) fn is_own_runtime(shared: &Shared) -> bool {
-    #[cfg(feature = "tokio")]
-    if let Some(Placed::Tokio(_, own)) = &*lock(&shared.side().placed) {
-        let current = tokio::runtime::Handle::try_current();
-        return current.is_ok_and(|runtime| runtime.id() == *own);
-    }
-    let _ = shared;
-    false
-}
-
 #[cfg(feature = "tokio")]
 mod on_tokio {
     use super::{Arc, Driver, Placed, Shared, Turn, lock};
@@ -222,8 +238,12 @@ mod on_tokio {
             match self.driver.turn(cx.waker()) {
                 Turn::Again | Turn::Nap => cx.waker().wake_by_ref(),
                 Turn::Sleep(None) => {}
-                Turn::Sleep(Some(due)) => {
+                Turn::Sleep(Some(due)) | Turn::Stalled(due) => {
                     self.alarm = shared.side().alarm.set(due, cx.waker().clone());
+                    if self.alarm.is_none() {
+                        // Without a thread to watch the time, this task does it between the others.
+                        cx.waker().wake_by_ref();
+                    }
                 }
                 Turn::Finished => return Poll::Ready(()),
             }

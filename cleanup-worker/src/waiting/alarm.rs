@@ -10,6 +10,9 @@ use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// How long after a refusal the system is asked for the thread again.
+const RETRY: Duration = Duration::from_millis(10);
+
 /// How long the thread stays when nobody waits.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -23,6 +26,9 @@ struct State {
     thread: Option<JoinHandle<()>>,
     alive: bool,
     stopped: bool,
+    /// How often the system refused the thread, and when it is asked again.
+    refusals: u64,
+    retry_at: Option<Instant>,
 }
 
 impl Alarm {
@@ -33,16 +39,28 @@ impl Alarm {
                 thread: None,
                 alive: false,
                 stopped: false,
+                refusals: 0,
+                retry_at: None,
             }),
             changed: Condvar::new(),
         })
     }
 
-    /// Sets an alarm; `None` when there is no thread to be had for it.
+    /// Sets an alarm; `None` when there is no thread for it.
     pub(crate) fn set(self: &Arc<Self>, due: Instant, waker: Waker) -> Option<Key> {
         let mut state = self.lock();
         if !state.alive {
-            state.thread = Some(self.start()?);
+            let now = Instant::now();
+            if state.retry_at.is_some_and(|at| now < at) {
+                return None;
+            }
+            let Some(thread) = self.start() else {
+                state.refusals += 1;
+                state.retry_at = Some(now + RETRY);
+                return None;
+            };
+            state.thread = Some(thread);
+            state.retry_at = None;
             state.alive = true;
             state.stopped = false;
         }
@@ -55,6 +73,10 @@ impl Alarm {
     pub(crate) fn cancel(&self, key: Key) {
         let waker = self.lock().timers.remove(key);
         drop(waker);
+    }
+
+    pub(crate) fn refusals(&self) -> u64 {
+        self.lock().refusals
     }
 
     /// Ends the thread and joins it, after it woke all that still wait: they set a new alarm if they

@@ -1,16 +1,22 @@
 //! Closures that block: as a task of their own, and as a call from within a cleanup.
 
+mod pool;
+
+pub(crate) use pool::Pool;
+
 use crate::contain::{Panicked, contain, drop_quietly};
 use crate::context::CleanupContext;
 use crate::error::BlockingError;
-use crate::pool::{Handed, Job, Pool};
 use crate::shared::Shared;
 use crate::sync::Arc as SharedArc;
 use crate::task::{Cleanup, Finish, Outcome};
-use crate::wait::{Inside, run_inside};
+use crate::waiting::{Inside, TaskRef, inside, run_inside};
+use pool::{Handed, Job};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -52,32 +58,54 @@ impl<F> fmt::Debug for Blocking<F> {
 
 /// Where a call and its closure meet.
 struct Meeting<R> {
-    state: Mutex<Progress<R>>,
+    progress: Mutex<Progress<R>>,
+    shared: SharedArc<Shared>,
+    /// The task whose time stands while the closure waits for a thread.
+    task: Option<TaskRef>,
+    stands: AtomicBool,
 }
 
 enum Progress<R> {
+    /// For a thread.
     Waiting(Option<Waker>),
     Running(Option<Waker>),
-    /// Nobody waits any more, but the closure goes on.
+    /// The call is gone, but the closure goes on.
     Deserted,
     Done(Option<Result<R, BlockingError>>),
 }
 
 impl<R> Meeting<R> {
     fn lock(&self) -> MutexGuard<'_, Progress<R>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The pool begins; `false` when nobody waits for it any more.
-    fn begin(&self) -> bool {
-        let mut state = self.lock();
-        match &mut *state {
-            Progress::Waiting(waker) => {
-                *state = Progress::Running(waker.take());
-                true
-            }
-            _ => false,
+    /// The closure waits for a thread from here on: the time of its task stands.
+    fn stand(&self) {
+        if let Some(task) = self.task {
+            self.stands.store(true, Relaxed);
+            self.shared.state().stand(task, self.shared.config.clock.now());
         }
+    }
+
+    /// It waits no longer. Whoever says so first is heard.
+    fn go_on(&self) {
+        if let Some(task) = self.task
+            && self.stands.swap(false, Relaxed)
+            && self.shared.state().go_on(task, self.shared.config.clock.now())
+        {
+            self.shared.side().ready.kick.wake();
+        }
+    }
+
+    /// The closure has its thread; `false` when the call is gone.
+    fn begin(&self) -> bool {
+        {
+            let mut progress = self.lock();
+            let Progress::Waiting(waker) = &mut *progress else { return false };
+            *progress = Progress::Running(waker.take());
+        }
+        self.go_on();
+        true
     }
 
     /// The closure has ended; `true` when it went on alone.
@@ -102,20 +130,19 @@ impl<R> Meeting<R> {
 struct Closure<R, F> {
     meeting: Arc<Meeting<R>>,
     work: Option<F>,
-    pool: Arc<Pool>,
     inside: Inside,
 }
 
 impl<R, F: FnOnce() -> R> Closure<R, F> {
-    fn run(mut self) {
+    fn run(mut self, on_driver: bool) {
         let Some(work) = self.work.take() else { return };
         if !self.meeting.begin() {
             return drop_quietly(work);
         }
-        let result = run_inside(self.inside, || contain(work));
+        let result = run_inside(Inside { on_driver, ..self.inside }, || contain(work));
         let result = result.map_err(|Panicked(message)| BlockingError::Panicked(message));
         if self.meeting.end(result) {
-            self.pool.stuck_ends();
+            self.meeting.shared.side().pool.stuck_ends();
         }
     }
 }
@@ -124,6 +151,7 @@ impl<R, F> Drop for Closure<R, F> {
     fn drop(&mut self) {
         if let Some(work) = self.work.take() {
             drop_quietly(work);
+            self.meeting.go_on();
             self.meeting.end(Err(BlockingError::Closed));
         }
     }
@@ -131,7 +159,6 @@ impl<R, F> Drop for Closure<R, F> {
 
 /// One blocking call from within a cleanup.
 pub(crate) struct BlockingCall<R, F> {
-    shared: SharedArc<Shared>,
     inside: Inside,
     work: Option<F>,
     meeting: Arc<Meeting<R>>,
@@ -141,13 +168,10 @@ impl<R, F> Unpin for BlockingCall<R, F> {}
 
 impl<R, F> BlockingCall<R, F> {
     pub(crate) fn new(shared: SharedArc<Shared>, inside: Inside, work: F) -> Self {
-        let state = Mutex::new(Progress::Waiting(None));
-        Self {
-            shared,
-            inside: Inside { on_driver: false, ..inside },
-            work: Some(work),
-            meeting: Arc::new(Meeting { state }),
-        }
+        let progress = Mutex::new(Progress::Waiting(None));
+        let (task, stands) = (inside.task, AtomicBool::new(false));
+        let meeting = Arc::new(Meeting { progress, shared, task, stands });
+        Self { inside, work: Some(work), meeting }
     }
 }
 
@@ -160,17 +184,20 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(work) = self.work.take() {
-            let pool = Arc::clone(&self.shared.side().pool);
-            let closure = Closure {
-                meeting: Arc::clone(&self.meeting),
-                work: Some(work),
-                pool: Arc::clone(&pool),
-                inside: self.inside,
-            };
-            let job: Job = Box::new(move || closure.run());
+            let meeting = Arc::clone(&self.meeting);
+            let pool = &meeting.shared.side().pool;
+            let closure =
+                Closure { meeting: Arc::clone(&meeting), work: Some(work), inside: self.inside };
+            let job: Job = Box::new(move |on_driver| closure.run(on_driver));
+            meeting.stand();
             match pool.hand(job) {
                 Handed::Over => {}
-                Handed::Back(job) => job(),
+                // Its time is its own again: no thread is free before then, perhaps none ever.
+                Handed::Hopeless => meeting.go_on(),
+                Handed::Back(job) => {
+                    let here = inside(self.inside.worker);
+                    job(here.is_some_and(|here| here.on_driver));
+                }
                 Handed::Stopped => return Poll::Ready(Err(BlockingError::Closed)),
             }
         }
@@ -189,17 +216,25 @@ where
 
 impl<R, F> Drop for BlockingCall<R, F> {
     fn drop(&mut self) {
-        let mut state = self.meeting.lock();
-        let before = match &*state {
-            Progress::Waiting(_) => std::mem::replace(&mut *state, Progress::Done(None)),
+        let shared = &self.meeting.shared;
+        let mut progress = self.meeting.lock();
+        let (before, hopeless) = match &*progress {
+            Progress::Waiting(_) => {
+                (std::mem::replace(&mut *progress, Progress::Done(None)), false)
+            }
             Progress::Running(_) => {
                 // Counted before the closure can see that it is alone, so the count stays exact.
-                self.shared.side().pool.stuck_begins();
-                std::mem::replace(&mut *state, Progress::Deserted)
+                let hopeless = shared.side().pool.stuck_begins();
+                (std::mem::replace(&mut *progress, Progress::Deserted), hopeless)
             }
             Progress::Done(_) | Progress::Deserted => return,
         };
-        drop(state);
-        drop(before);
+        drop(progress);
+        drop_quietly(before);
+        self.meeting.go_on();
+        if hopeless {
+            shared.state().go_on_all(shared.config.clock.now());
+            shared.side().ready.kick.wake();
+        }
     }
 }

@@ -1,0 +1,72 @@
+//! I7: what is given up has one owner.
+
+use super::{Count, counts, drive, stay, worker};
+use crate::armed::push;
+use crate::options::Options;
+use crate::state::Sweeper;
+use crate::submit::{arm, submit};
+use crate::sync::Arc;
+use loom::thread;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Instant;
+
+/// Counts when it is dropped.
+struct Held(Count);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(1, SeqCst);
+    }
+}
+
+/// The end of a shutdown against the end of the driver: whoever of the two is last drops the task.
+#[test]
+fn i7_what_a_shutdown_gives_up_is_dropped() {
+    loom::model(|| {
+        let shared = worker();
+        let dropped = Count::default();
+        let held = Held(dropped.clone());
+        let task = async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        };
+        submit(&shared, task, Options::new(), false).unwrap();
+        let owner = Arc::clone(&shared);
+        let owner = thread::spawn(move || {
+            owner.gate().close();
+            let given_up = owner.state().condemn(owner.intake(), Instant::now());
+            given_up.nudge.wake();
+            match given_up.sweeper {
+                Sweeper::Driver => owner.side().ready.kick.wake(),
+                Sweeper::Other | Sweeper::Caller => owner.sweep(usize::MAX),
+            }
+        });
+        drive(&shared, || false);
+        owner.join().unwrap();
+        let counts = counts(&shared);
+        assert_eq!((counts.accepted, counts.abandoned, dropped.value()), (1, 1, 1), "{counts:?}");
+        assert_eq!(shared.gate().snapshot().submitted(), 0);
+    });
+}
+
+/// Two late guards: the thread that drops its task as the other comes in drops that one as well, or
+/// leaves it to the other thread; never to nobody.
+#[test]
+fn i7_a_sweep_ends_with_nothing_left() {
+    loom::model(|| {
+        let shared = worker();
+        let dropped = Count::default();
+        let guards = [(); 2].map(|()| {
+            let held = Held(dropped.clone());
+            arm(&shared, async move { drop(held) }, Options::new(), false).unwrap()
+        });
+        shared.gate().close();
+        let given_up = shared.state().condemn(shared.intake(), Instant::now());
+        given_up.nudge.wake();
+        drive(&shared, || false);
+        let guards = guards.map(|guard| thread::spawn(move || push(guard.erase())));
+        guards.into_iter().for_each(|guard| guard.join().unwrap());
+        stay(&shared);
+        assert_eq!((counts(&shared).abandoned, dropped.value()), (2, 2));
+    });
+}

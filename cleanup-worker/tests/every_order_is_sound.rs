@@ -1,0 +1,174 @@
+//! Timeouts, flushes from inside, late guards and shutdowns, in the orders that no plan foresees.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "real threads")]
+
+mod support;
+
+use lastout_cleanup_worker::{
+    Armed, Blocking, Cleanup, CleanupContext, CleanupWorker, FlushError, ManualClock, Options,
+    Outcome,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+use support::{LONG, gate, until};
+
+/// Counts its drops.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+/// The handle keeps the worker's memory alive, so nothing but the worker itself drops the tasks.
+#[test]
+fn what_a_shutdown_gives_up_is_dropped() {
+    for _ in 0..2000 {
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let worker = CleanupWorker::builder().build().unwrap();
+        let handle = worker.handle().clone();
+        for _ in 0..50 {
+            let held = Counted(Arc::clone(&dropped));
+            let task = async move {
+                let _held = held;
+                std::future::pending::<()>().await;
+            };
+            handle.submit(task).unwrap();
+        }
+        let report = worker.shutdown_blocking(Duration::ZERO);
+        assert_eq!(report.stats().abandoned, 50, "{report:?}");
+        until("all are dropped", || dropped.load(SeqCst) == 50);
+    }
+}
+
+/// A guard that holds a guard that holds a guard.
+#[allow(dead_code, reason = "held for its destructor")]
+struct Nest(Option<Box<Armed<Self>>>, Counted);
+
+impl Cleanup for Nest {
+    async fn run(self, _cx: CleanupContext) -> Outcome {
+        drop(self);
+        Ok(())
+    }
+}
+
+fn nest(worker: &CleanupWorker, depth: usize, dropped: &Arc<AtomicUsize>) -> Armed<Nest> {
+    let arm = |inner| worker.handle().arm(Nest(inner, Counted(Arc::clone(dropped)))).unwrap();
+    (1..depth).fold(arm(None), |inner, _| arm(Some(Box::new(inner))))
+}
+
+#[test]
+fn a_nest_of_guards_needs_no_stack_whenever_it_is_dropped() {
+    const DEPTH: usize = 100_000;
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let worker = CleanupWorker::builder().build().unwrap();
+    let handle = worker.handle().clone();
+    drop(nest(&worker, DEPTH, &dropped));
+    worker.quiesce_blocking(LONG).unwrap();
+    assert_eq!(dropped.swap(0, SeqCst), DEPTH, "while the worker runs");
+
+    let late = nest(&worker, DEPTH, &dropped);
+    let queued = nest(&worker, DEPTH, &dropped);
+    let queued = async move {
+        let _held = queued;
+        std::future::pending::<()>().await;
+    };
+    handle.submit(queued).unwrap();
+    let report = worker.shutdown_blocking(Duration::ZERO);
+    assert_eq!(report.stats().completed, DEPTH as u64);
+    until("the queued ones are dropped", || dropped.load(SeqCst) == DEPTH);
+    drop(late);
+    assert_eq!(dropped.load(SeqCst), 2 * DEPTH, "after the end");
+    let stats = handle.stats();
+    assert_eq!((stats.abandoned, stats.used), (2 * DEPTH as u64 + 1, 0), "{stats:?}");
+}
+
+/// A closure goes on after its task ran out of time. From there on it is outside.
+#[test]
+fn a_closure_that_outlived_its_task_flushes_like_any_other_caller() {
+    let clock = ManualClock::new();
+    let worker = CleanupWorker::builder().clock(clock.clone()).build().unwrap();
+    let handle = worker.handle().clone();
+    let (release_other, other_held) = gate();
+    let slow = Options::new().timeout(Duration::from_secs(3600));
+    handle.submit_with(Blocking(move || other_held.recv().unwrap()), slow).unwrap();
+    let (begins, began) = gate();
+    let (release, held) = gate();
+    let (results, received) = std::sync::mpsc::channel();
+    let inner = handle.clone();
+    let outlives = Blocking(move || {
+        begins.send(()).unwrap();
+        held.recv().unwrap();
+        results.send(inner.flush_blocking(Duration::from_millis(20))).unwrap();
+        results.send(inner.flush_blocking(LONG)).unwrap();
+    });
+    handle.submit_with(outlives, Options::new().timeout(Duration::from_secs(1))).unwrap();
+    began.recv().unwrap();
+    clock.advance(Duration::from_secs(1));
+    until("it has timed out", || worker.stats().timed_out == 1);
+    release.send(()).unwrap();
+    // The other task came before the flush and still runs.
+    assert_eq!(received.recv().unwrap(), Err(FlushError::TimedOut { pending: 1 }));
+    release_other.send(()).unwrap();
+    assert_eq!(received.recv().unwrap(), Ok(()));
+    assert!(worker.shutdown_blocking(LONG).is_clean());
+}
+
+/// As above, but the flush begins inside and the task ends under it.
+#[test]
+fn a_flush_that_outlives_the_task_it_began_in_still_waits_for_the_others() {
+    let clock = ManualClock::new();
+    let worker = CleanupWorker::builder().clock(clock.clone()).build().unwrap();
+    let handle = worker.handle().clone();
+    let slow = Options::new().timeout(Duration::from_secs(3600));
+    let (release_other, other_held) = gate();
+    handle.submit_with(Blocking(move || other_held.recv().unwrap()), slow).unwrap();
+    let (begins, began) = gate();
+    let (results, received) = std::sync::mpsc::channel();
+    for _ in 0..2 {
+        let (inner, begins, results) = (handle.clone(), begins.clone(), results.clone());
+        let flushes = Blocking(move || {
+            begins.send(()).unwrap();
+            results.send(inner.flush_blocking(LONG)).unwrap();
+        });
+        handle.submit_with(flushes, Options::new().timeout(Duration::from_secs(1))).unwrap();
+    }
+    began.recv().unwrap();
+    began.recv().unwrap();
+    clock.advance(Duration::from_secs(1));
+    until("both have timed out", || worker.stats().timed_out == 2);
+    assert!(received.recv_timeout(Duration::from_millis(20)).is_err(), "the other still runs");
+    release_other.send(()).unwrap();
+    assert_eq!(received.recv().unwrap(), Ok(()));
+    assert_eq!(received.recv().unwrap(), Ok(()));
+    assert!(worker.shutdown_blocking(LONG).is_clean());
+}
+
+/// The clock stands still, so no timer comes to the aid of the lazy ones.
+#[test]
+fn a_plain_submit_behind_lazy_ones_wakes_the_worker() {
+    let worker = CleanupWorker::builder().clock(ManualClock::new()).build().unwrap();
+    let (handle, lazy) = (worker.handle().clone(), worker.handle().lazy());
+    for round in 1..=200 {
+        let ran = Arc::new(AtomicUsize::new(0));
+        let task = || {
+            let ran = Arc::clone(&ran);
+            async move {
+                ran.fetch_add(1, SeqCst);
+            }
+        };
+        lazy.submit(task()).unwrap();
+        drop(lazy.arm(task()).unwrap());
+        if round % 2 == 0 {
+            // Takes the lazy ones from the inbox, while the worker sleeps.
+            assert!(worker.stats().is_balanced());
+        }
+        if round % 3 == 0 {
+            drop(handle.arm(task()).unwrap());
+        } else {
+            handle.submit(task()).unwrap();
+        }
+        until("all three ran", || ran.load(SeqCst) == 3);
+    }
+}

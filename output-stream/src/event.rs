@@ -44,8 +44,11 @@ pub enum End {
     Eof,
     /// Reading failed; the bytes before the failure were read.
     ReadError(Arc<io::Error>),
-    /// Reading was stopped by request, before the end of the source. Somebody may still write.
+    /// Reading was stopped by request, before the end of the source.
     Closed,
+    /// [`Stream::drain`](crate::Stream::drain) stopped it: everything that was there was read, and the source
+    /// had not come to its end. Behind a pipe, a writer still holds it.
+    Drained,
     /// The pump was torn down from outside: its runtime was shut down, or its source panicked.
     Aborted,
     /// This subscriber alone was let go: it held up the source for longer than its policy allows.
@@ -66,6 +69,7 @@ impl fmt::Display for End {
             Self::Eof => f.write_str("end of file"),
             Self::ReadError(error) => write!(f, "read error: {error}"),
             Self::Closed => f.write_str("closed by request"),
+            Self::Drained => f.write_str("drained by request, before the end of the source"),
             Self::Aborted => f.write_str("aborted with its runtime"),
             Self::Detached => f.write_str("detached: the subscriber held up the source"),
         }

@@ -37,6 +37,7 @@ fn pump(shared: &Shared, pushes: u64) {
 fn admission(shared: &Shared) -> bool {
     block_on(poll_fn(|cx| match shared.poll_admit(cx, Instant::now(), true) {
         (_, Orders::Stop) => Poll::Ready(false),
+        (_, Orders::Drain) => Poll::Ready(true),
         (Admit::Blocked { .. }, _) => Poll::Pending,
         _ => Poll::Ready(true),
     }))
@@ -174,5 +175,20 @@ fn i6_a_waiting_pump_is_woken_by_new_orders() {
         let id = shared.attach(Position::Live, Policy::Block).expect("not exclusive");
         assert!(matches!(shared.try_read(id), Taken::Event(Event::End(End::Closed), _)));
         closing.join().expect("the closer");
+    });
+}
+
+#[test]
+fn i6_a_drain_waits_for_no_reader() {
+    loom::model(|| {
+        let shared = shared(Retain::Nothing);
+        let slow = shared.attach(Position::Start, Policy::Block).expect("not exclusive");
+        let draining = loom::thread::spawn({
+            let shared = shared.clone();
+            move || shared.order(Orders::Drain)
+        });
+        pump(&shared, 3);
+        assert_eq!(read_all(&shared, slow).delivered, 3 * SEGMENT);
+        draining.join().expect("the drain");
     });
 }

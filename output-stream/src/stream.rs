@@ -235,13 +235,13 @@ impl Stream {
         self.core.shared.lock().join(sequence);
     }
 
-    /// A stream that has ended and never had a byte.
+    /// A stream that has ended and never had a byte, because nobody reads its source.
     #[cfg(feature = "process")]
     pub(crate) fn empty() -> Self {
         let stream = Self::idle(&Config::default());
         let shared = &stream.core.shared;
         let room = shared.lock().room();
-        shared.finish(End::Eof, room, Instant::now());
+        shared.finish(End::Closed, room, Instant::now());
         stream.set_pump(Pump::None);
         stream
     }
@@ -281,11 +281,13 @@ impl Stream {
         }
     }
 
-    /// Stops reading as soon as the source has nothing to give, without waiting for its end.
+    /// Stops reading as soon as the source has nothing to give, without waiting for its end or for a
+    /// reader.
     ///
-    /// Whatever was written before this call is read. A source that is written to all the time is
-    /// read for 1 MiB more, the most that a pipe holds without privileges. A blocking source is not
-    /// drained, for nobody can ask it what it has: it is closed when its read returns.
+    /// Whatever was written before this call is read, even when the readers are a whole window behind. A
+    /// source that does not say how much it has, and is written to all the time, is read for 1 MiB more. A
+    /// blocking source is not drained, because it cannot be asked what it has: it is closed when its read
+    /// returns.
     pub fn drain(&self) {
         self.core.shared.order(Orders::Drain);
     }

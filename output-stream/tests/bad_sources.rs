@@ -345,7 +345,7 @@ async fn draining_reads_what_is_there_and_closing_does_not_wait() {
         Config::default(),
     );
     stream.drain();
-    assert!(matches!(stream.ended().await, End::Closed));
+    assert!(matches!(stream.ended().await, End::Drained));
     assert_eq!(read_all(&stream).await.delivered, 20);
     let stream = Stream::spawn(Script::new([None]), Config::default());
     tokio::task::yield_now().await;
@@ -357,11 +357,11 @@ async fn draining_reads_what_is_there_and_closing_does_not_wait() {
     let config = Config::builder().chunk_size(100).build().unwrap();
     let stream = Stream::spawn(source, config);
     stream.drain();
-    assert!(matches!(stream.ended().await, End::Closed));
+    assert!(matches!(stream.ended().await, End::Drained));
     assert_eq!(read_all(&stream).await.delivered, 100_000);
     let endless = Stream::spawn(tokio::io::repeat(1), Config::default());
     endless.drain();
-    assert!(matches!(endless.ended().await, End::Closed));
+    assert!(matches!(endless.ended().await, End::Drained));
     assert!(endless.ingested() >= 1 << 20);
 }
 

@@ -3,7 +3,8 @@
 #![cfg(feature = "process")]
 
 use lastout_output_stream::{
-    Channel, Config, End, Inlet, Keep, Limits, LineOptions, Outlet, Process, Retain, StdinEnd,
+    Channel, Config, End, Inlet, Keep, Limits, LineOptions, Outlet, Policy, Position, Process,
+    Retain, StdinEnd,
 };
 use lastout_proc_tree::audit::Audit;
 use std::sync::{Arc, Mutex};
@@ -45,6 +46,34 @@ async fn all_that_was_written_before_the_exit_is_read() {
 }
 
 #[tokio::test]
+async fn what_is_in_the_pipe_at_the_exit_waits_for_a_slow_reader() {
+    let audit = Audit::begin_in([]);
+    // The window and the pipe together hold less than was written, and nobody reads until after the exit.
+    let config = Config::builder().window(64 * 1024).retain(Retain::Nothing).build().unwrap();
+    let prepared = lastout_output_stream::Stream::prepare(config);
+    let mut reader = prepared.subscribe(Position::Start, Policy::Block).unwrap();
+    let mut process = Process::shell("head -c 130000 /dev/zero").stdout(prepared).spawn().unwrap();
+    let exit = process.wait().await.unwrap();
+    assert!(exit.success() && !exit.writers_left(), "{exit:?}");
+    let mut read = 0;
+    while let Some(event) = reader.next().await {
+        if let lastout_output_stream::Event::Data { bytes, .. } = event {
+            read += bytes.len();
+        }
+    }
+    let stats = reader.stats();
+    assert_eq!((read, stats.lost, stats.lag), (130_000, 0, 0));
+    drop((process, reader));
+    assert_clean(&audit).await;
+}
+
+#[tokio::test]
+async fn an_output_that_nobody_reads_is_not_complete() {
+    let output = Process::shell("echo out").stdout(Outlet::Discard).output().await.unwrap();
+    assert!(output.success() && !output.stdout.is_complete() && !output.exit.writers_left());
+}
+
+#[tokio::test]
 async fn a_child_that_is_gone_before_the_first_poll_is_read() {
     let process = Process::shell("head -c 60000 /dev/zero").spawn().unwrap();
     // The runtime has one thread, and it is here: nothing was polled since the start.
@@ -64,7 +93,7 @@ async fn a_grandchild_that_holds_the_pipe_hangs_nobody() {
     let output = Process::shell("echo before; sleep 600 & exit 0").output().await.unwrap();
     assert_eq!(output.stdout.text(), "before\n");
     assert!(output.exit.writers_left() && output.exit.success());
-    assert!(matches!(output.exit.stdout, End::Closed));
+    assert!(matches!(output.exit.stdout, End::Drained));
     assert!(output.tree.killed >= 1, "the grandchild was ended: {}", output.tree);
     audit.assert_clean(LONG);
 }
@@ -244,7 +273,7 @@ async fn discarded_and_inherited_outputs_are_ended_streams() {
         .stderr(config)
         .spawn()
         .unwrap();
-    assert!(process.stdout().end().is_some_and(|end| end.is_eof()));
+    assert!(matches!(process.stdout().end(), Some(End::Closed)));
     assert!(process.wait().await.unwrap().success());
     let kept = process.stderr().collect(Keep::all()).unwrap().wait().await;
     assert_eq!(kept.text(), "err\n");
@@ -265,5 +294,8 @@ async fn limits_hold_for_each_output() {
     let limits = Limits::new(Keep::head_tail_lines(1, 1), Keep::nothing());
     let output = Process::shell("seq 5; seq 9 >&2").output_within(limits).await.unwrap();
     assert_eq!(output.stdout.text(), "1\n[6 bytes omitted]\n5\n");
-    assert_eq!((output.stderr.total(), output.stderr.bytes().len()), (18, 0));
+    assert_eq!(
+        (output.stderr.total(), output.stderr.text().as_str()),
+        (18, "[18 bytes omitted]\n")
+    );
 }

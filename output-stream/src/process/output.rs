@@ -76,11 +76,12 @@ impl Exit {
         self.status.success() && !self.timed_out
     }
 
-    /// Whether somebody can still write: a descendant outlived the root and holds an output. All
+    /// Whether a descendant outlived the root and holds an output, so that it could still write. All
     /// that was written before the root exited was read.
     #[must_use]
     pub fn writers_left(&self) -> bool {
-        !self.stdout.is_eof() || !self.stderr.is_eof()
+        let is_held = |end: &End| matches!(end, End::Drained);
+        is_held(&self.stdout) || is_held(&self.stderr)
     }
 }
 

@@ -48,4 +48,8 @@ impl Source for Pipe {
         room.extend_from_slice(&buffer[..n]);
         Ok(n)
     }
+
+    fn available(&self) -> u64 {
+        rustix::io::ioctl_fionread(self.as_fd()).unwrap_or(0)
+    }
 }

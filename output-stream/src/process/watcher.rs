@@ -13,10 +13,8 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-/// After the exit, readers that block have this long to take what is left in the pipes.
-const READERS: Duration = Duration::from_secs(10);
 /// How long a tree that was asked to end has for it.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -119,15 +117,10 @@ impl Watcher {
         Ok(true)
     }
 
-    /// Reads what is in the pipes, and waits for nobody who holds them.
+    /// Reads what is in the pipes, whatever the readers do, and waits for nobody who holds them.
     async fn last_bytes(&self) -> (End, End) {
         self.stdout.drain();
         self.stderr.drain();
-        if let Ok(ends) = timeout(READERS, self.ended()).await {
-            return ends;
-        }
-        self.stdout.close();
-        self.stderr.close();
         self.ended().await
     }
 

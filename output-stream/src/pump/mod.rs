@@ -17,9 +17,19 @@ use bytes::BytesMut;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What a pump may read at most after it was told to drain: a source that is written to all the
-/// time would never run dry, and no pipe holds more than this without privileges.
+/// What a pump may read after it was told to drain, if its source does not say that it has more: a source
+/// that is written to all the time would never run dry.
 const DRAIN_MOST: u64 = 1024 * 1024;
+
+/// What a pump does after a push.
+enum Pushed {
+    /// It reads on, after this.
+    Go(Turn),
+    /// It stops at once.
+    Stop,
+    /// It has read everything that was there when it was told to drain.
+    Enough,
+}
 
 /// The room of a pump, and its duty to end the stream, whatever happens to it.
 #[derive(Debug)]
@@ -28,8 +38,9 @@ pub(crate) struct Duty {
     name: Option<Arc<str>>,
     room: BytesMut,
     chunk_size: usize,
-    /// The most that the pump may still read under [`Orders::Drain`].
-    drain_left: u64,
+    /// The most that the pump may still read under [`Orders::Drain`]; known from the first read on that
+    /// comes after it.
+    drain_left: Option<u64>,
     is_done: bool,
 }
 
@@ -37,20 +48,24 @@ impl Duty {
     pub(crate) fn new(shared: Arc<Shared>, name: Option<Arc<str>>, chunk_size: usize) -> Self {
         let room = shared.lock().room();
         trace::event!(DEBUG, name, "pump starts");
-        Self { shared, name, room, chunk_size, drain_left: DRAIN_MOST, is_done: false }
+        Self { shared, name, room, chunk_size, drain_left: None, is_done: false }
     }
 
-    /// Appends what was read. `Err` is the end when the pump shall stop.
-    fn push(&mut self) -> Result<Turn, End> {
+    /// Appends what was read; what the source has beyond that, it says itself.
+    fn push(&mut self, available: impl FnOnce() -> u64) -> Pushed {
         let size = self.room.len() as u64;
         let (orders, turn) = self.shared.push(&mut self.room);
         match orders {
-            Orders::Run => return Ok(turn),
-            Orders::Stop => return Err(End::Closed),
+            Orders::Run => return Pushed::Go(turn),
+            Orders::Stop => return Pushed::Stop,
             Orders::Drain => {}
         }
-        self.drain_left = self.drain_left.saturating_sub(size);
-        if self.drain_left == 0 { Err(End::Closed) } else { Ok(turn) }
+        let left = match self.drain_left {
+            Some(left) => left.saturating_sub(size),
+            None => available().max(DRAIN_MOST),
+        };
+        self.drain_left = Some(left);
+        if left == 0 { Pushed::Enough } else { Pushed::Go(turn) }
     }
 
     /// Ends the stream.

@@ -1,6 +1,6 @@
 //! The pump of an async source: a tokio task.
 
-use super::Duty;
+use super::{Duty, Pushed};
 use crate::event::End;
 use crate::shared::Turn;
 use crate::state::{Admit, Orders};
@@ -21,6 +21,11 @@ pub(crate) trait Source: AsyncRead {
     /// For a source that cannot do that, "nothing" is what its last poll said.
     fn read_now(self: Pin<&mut Self>, _room: &mut BytesMut) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// How many bytes can be read at once, as far as the source knows.
+    fn available(&self) -> u64 {
+        0
     }
 }
 
@@ -54,7 +59,7 @@ pub(crate) async fn run(mut duty: Duty, source: impl Source) {
     let end = loop {
         let read = match read(&mut duty, source.as_mut()).await {
             Read::Dry => match source.as_mut().read_now(&mut duty.room) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break End::Closed,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break End::Drained,
                 read => read,
             },
             Read::Done(read) => read,
@@ -62,9 +67,10 @@ pub(crate) async fn run(mut duty: Duty, source: impl Source) {
         };
         let turn = match read {
             Ok(0) => break End::Eof,
-            Ok(_) => match duty.push() {
-                Ok(turn) => turn,
-                Err(end) => break end,
+            Ok(_) => match duty.push(|| source.available()) {
+                Pushed::Go(turn) => turn,
+                Pushed::Stop => break End::Closed,
+                Pushed::Enough => break last_read(&mut duty, source.as_mut()),
             },
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Turn::Go,
             Err(error) => break End::ReadError(Arc::new(error)),
@@ -81,6 +87,19 @@ pub(crate) async fn run(mut duty: Duty, source: impl Source) {
     // The source goes first: who sees the end may rely on its descriptor being closed.
     drop(source);
     duty.finish(end);
+}
+
+/// Everything that was there is read: whether more comes, or nothing ever.
+fn last_read(duty: &mut Duty, source: Pin<&mut impl Source>) -> End {
+    match source.read_now(&mut duty.room) {
+        Ok(0) => End::Eof,
+        Ok(_) => {
+            duty.push(|| 0);
+            End::Drained
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => End::Drained,
+        Err(error) => End::ReadError(Arc::new(error)),
+    }
 }
 
 /// Gives up a turn, so that readers find their bytes while they are warm.
@@ -126,12 +145,13 @@ async fn read(duty: &mut Duty, mut source: Pin<&mut impl Source>) -> Read {
     .await
 }
 
-/// Waits until the readers have made room, or until the stream is to stop.
+/// Waits until the readers have made room, or until the stream is to stop. A drain waits for no reader: what
+/// is in a pipe must not be lost because somebody reads slowly.
 async fn admission(duty: &Duty) -> Orders {
     let mut yielded = false;
     loop {
         let (admit, orders) = answer(duty, yielded).await;
-        if orders == Orders::Stop || admit == Admit::Go {
+        if orders != Orders::Run || admit == Admit::Go {
             return orders;
         }
         tokio::task::yield_now().await;
@@ -148,7 +168,7 @@ async fn answer(duty: &Duty, mut yielded: bool) -> (Admit, Orders) {
             let Admit::Blocked { until } = admit else {
                 return Poll::Ready((admit, orders));
             };
-            if orders == Orders::Stop {
+            if orders != Orders::Run {
                 return Poll::Ready((admit, orders));
             }
             yielded = false;

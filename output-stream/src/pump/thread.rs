@@ -1,6 +1,6 @@
 //! The pump of a blocking source: a thread with a name.
 
-use super::Duty;
+use super::{Duty, Pushed};
 use crate::event::End;
 use crate::shared::Turn;
 use crate::state::{Admit, Orders};
@@ -32,10 +32,10 @@ fn run(mut duty: Duty, mut source: impl Read) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => break End::ReadError(Arc::new(error)),
         }
-        match duty.push() {
-            Err(end) => break end,
-            Ok(Turn::Ask) if !admission(&duty, &mut cx) => break End::Closed,
-            Ok(_) => {}
+        match duty.push(|| 0) {
+            Pushed::Stop | Pushed::Enough => break End::Closed,
+            Pushed::Go(Turn::Ask) if !admission(&duty, &mut cx) => break End::Closed,
+            Pushed::Go(_) => {}
         }
     };
     // The source goes first: who sees the end may rely on its descriptor being closed.

@@ -53,6 +53,8 @@ struct Job {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Job>,
+    /// Closures that have room and are about to wait: no thread ends before it has seen them.
+    coming: usize,
     running: BTreeMap<u64, (&'static Location<'static>, Instant)>,
     /// Closures that have been counted, and whose output is on its way.
     telling: usize,
@@ -140,6 +142,7 @@ impl Pool {
         let mut state = self.lock();
         let id = state.accepted;
         state.accepted += 1;
+        state.coming -= 1;
         state.waiting.push_back(Job { id, spawned_at, work });
         drop(state);
         self.work.notify_one();
@@ -155,6 +158,7 @@ impl Pool {
         if state.waiting.len() >= self.limits.waiting {
             return Err(BlockingRefusedKind::Full { waiting: state.waiting.len() });
         }
+        state.coming += 1;
         // Each idle thread takes one of those that wait already.
         if state.idle > state.waiting.len() || state.threads == self.limits.threads {
             return Ok(());
@@ -170,6 +174,7 @@ impl Pool {
         state.threads -= 1;
         // With fewer threads than wanted the closure waits longer; with none it would wait for ever.
         if state.threads == 0 {
+            state.coming -= 1;
             return Err(BlockingRefusedKind::NoThread { source });
         }
         Ok(())
@@ -204,7 +209,7 @@ impl Pool {
             let (after, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
             state = after;
             state.idle -= 1;
-            if timed_out.timed_out() && state.waiting.is_empty() {
+            if timed_out.timed_out() && state.waiting.is_empty() && state.coming == 0 {
                 break;
             }
         }

@@ -103,8 +103,11 @@ impl<R> BlockingTask<R> {
         self.pool.abort(self.id);
     }
 
-    /// Lets the closure go on without a reader. Its output is dropped, a panic only counted.
-    pub fn detach(self) {}
+    /// Lets the closure go on without a reader. Its output is dropped, a panic only counted, and so is
+    /// what the destructor of the output panics with.
+    pub fn detach(self) {
+        contain::discard(self.output);
+    }
 }
 
 impl<R> Future for BlockingTask<R> {

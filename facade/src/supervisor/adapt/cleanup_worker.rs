@@ -3,7 +3,7 @@
 use crate::supervisor::IntoDrain;
 use crate::supervisor::drain::{Drain, DrainFuture, Drained, Until};
 use crate::supervisor::stats::Counters;
-use lastout_cleanup_worker::{CleanupHandle, CleanupWorker, LeftReason, ShutdownReport};
+use lastout_cleanup_worker::{CleanupHandle, CleanupWorker, Report};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -67,30 +67,15 @@ impl Drain for Member {
     }
 }
 
-fn drained(report: &ShutdownReport) -> Drained {
+fn drained(report: &Report) -> Drained {
     let stats = report.stats();
-    let ended = stats.ended() - stats.abandoned;
-    let mut drained = Drained::new().ended("cleanups", ended);
+    let mut drained = Drained::new().ended("cleanups", stats.ended() - stats.abandoned);
     for left in report.left_behind() {
-        let what = match left.label {
-            "" => "a cleanup".to_owned(),
-            label => format!("cleanup {label:?}"),
+        let what = match left.name() {
+            "" => left.what().to_owned(),
+            name => format!("{} {name:?}", left.what()),
         };
-        let (what, reason) = match left.reason {
-            LeftReason::Abandoned => (what, format!("given up, {:.1?} old", left.age)),
-            LeftReason::StillPolled => (what, "it holds the worker's thread".to_owned()),
-            LeftReason::BlockingClosures { count } => {
-                (format!("{count} blocking closures"), "they do not return".to_owned())
-            }
-            LeftReason::Armed { weight } => {
-                (format!("armed guards of weight {weight}"), "they were not dropped".to_owned())
-            }
-            LeftReason::Unattended { pending } => {
-                (format!("{pending} cleanups"), "the worker goes on without an owner".to_owned())
-            }
-            other => (what, format!("{other:?}")),
-        };
-        drained = drained.left(what, reason);
+        drained = drained.left(what, left.reason());
     }
     drained
 }

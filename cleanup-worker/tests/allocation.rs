@@ -3,16 +3,20 @@
 
 mod support;
 
-use lastout_cleanup_worker::{CleanupWorker, RejectReason};
+use lastout_cleanup_worker::{Blocking, CleanupWorker, RejectReason};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use support::LONG;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
     static FAILING: Cell<bool> = const { Cell::new(false) };
 }
+
+/// Bytes that are allocated just now, by all threads.
+static LIVE: AtomicI64 = AtomicI64::new(0);
 
 struct Watched;
 
@@ -23,11 +27,13 @@ unsafe impl GlobalAlloc for Watched {
         if FAILING.get() {
             return std::ptr::null_mut();
         }
+        LIVE.fetch_add(layout.size() as i64, Relaxed);
         // SAFETY: the caller keeps the contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size() as i64, Relaxed);
         // SAFETY: the caller keeps the contract.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -111,4 +117,28 @@ fn a_submit_without_memory_hands_the_task_back() {
     worker.handle().flush_blocking(LONG).unwrap();
     let stats = worker.stats();
     assert_eq!((stats.refused, stats.completed, stats.used), (2, 1, 0), "{stats:?}");
+}
+
+/// Queued tasks, tasks in flight and closures in front of the pool, all at once.
+#[test]
+fn what_a_burst_grew_shrinks_again() {
+    const BURST: usize = 100_000;
+    const SLACK: i64 = 1 << 20;
+    let builder = CleanupWorker::builder().concurrency(BURST);
+    let worker = builder.timeout(LONG).build().unwrap();
+    worker.handle().submit(Blocking(|| {})).unwrap();
+    worker.handle().flush_blocking(LONG).unwrap();
+    let before = LIVE.load(Relaxed);
+    worker.pause();
+    for _ in 0..BURST {
+        worker.handle().submit(Blocking(|| {})).unwrap();
+    }
+    let grown = LIVE.load(Relaxed) - before;
+    assert!(grown > BURST as i64 * 64, "a burst takes memory: {grown}");
+    worker.resume();
+    worker.handle().flush_blocking(LONG).unwrap();
+    worker.handle().submit(Blocking(|| {})).unwrap();
+    worker.handle().flush_blocking(LONG).unwrap();
+    let stayed = LIVE.load(Relaxed) - before;
+    assert!(stayed < SLACK, "{stayed} bytes stay of {grown}");
 }

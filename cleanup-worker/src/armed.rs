@@ -16,16 +16,17 @@ use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-/// A task with everything reserved that handing it over needs. Dropping the guard submits the task:
-/// one atomic swap, no allocation (while the worker runs), no refusal, on any thread, in an unwind.
+/// A guard around a task, with everything reserved that handing the task over needs. Dropping the guard
+/// submits the task: one atomic swap, no allocation (while the worker runs), no refusal, on any thread, in an
+/// unwind.
 ///
-/// - Guards count towards the capacity of the worker while they live. One that is forgotten keeps its
-///   room for ever; [`Stats::armed`](crate::Stats::armed) shows it.
-/// - A shutdown waits for what was submitted, not for guards, and names those that it left. One that is
-///   dropped while a shutdown still waits for others runs like those. Dropped after the end, the task is
-///   counted as abandoned and dropped on this thread.
-/// - After a `fork` a guard exists in both processes, like any value, and acts in both when it is
-///   dropped in both.
+/// - Guards count towards the capacity of the worker while they live. A forgotten guard keeps its room for
+///   ever; [`Stats::armed`](crate::Stats::armed) shows it.
+/// - A shutdown waits for what was submitted, not for guards, and names those that it left. A guard that
+///   is dropped while the shutdown still waits for other tasks runs like those. Dropped after the end, the
+///   task is counted as abandoned and dropped on this thread, or on the thread that is dropping others.
+/// - After a `fork` a guard is a value of both processes, and each accounts for what happens in it: dropped
+///   before the worker of that process ends, the task runs there.
 ///
 /// ```
 /// use lastout_cleanup_worker::{CleanupWorker, RemoveFile};
@@ -59,7 +60,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 /// ```
 #[must_use = "dropping the guard hands the task over"]
 pub struct Armed<T: 'static> {
-    /// There, until `disarm` or the drop takes it.
+    /// Present until `disarm` or the drop takes it.
     node: ManuallyDrop<TypedTask<T>>,
 }
 
@@ -77,7 +78,7 @@ impl<T: 'static> Armed<T> {
         submit::disarm(node)
     }
 
-    /// Hands the task over now: the same as dropping the guard, for the reader.
+    /// Hands the task over now. Dropping the guard has this effect too; the call makes it visible.
     pub fn submit(self) {}
 }
 

@@ -118,7 +118,7 @@ impl Clock {
     }
 }
 
-/// Nobody lives to see it.
+/// 100 years: the end of time for a timer.
 const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 100);
 
 /// `start + by`, or as far away as can be told.

@@ -102,7 +102,8 @@ impl Builder {
         self
     }
 
-    /// How long a task may run that does not say so itself. Default: 30 s.
+    /// The timeout of tasks that have none of their own: see [`Options::timeout`](crate::Options::timeout).
+    /// Default: 30 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.config.timeout = timeout;
         self
@@ -121,10 +122,10 @@ impl Builder {
         self
     }
 
-    /// Is told about each task that was refused, failed, panicked, timed out or was abandoned.
+    /// Calls the hook for each task that was refused, failed, panicked, timed out or was abandoned.
     ///
-    /// It runs outside all locks: on the worker, except for a task that is refused or comes after the
-    /// end, which is told on the thread that dropped it. A panic in it is contained.
+    /// The hook runs outside all locks, before a flush that waits for the task returns: on the worker, or on
+    /// the thread that submitted a refused task or dropped a late guard. A panic in the hook is contained.
     pub fn on_event(mut self, hook: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.config.on_event = Some(Arc::new(hook));
         self
@@ -138,7 +139,7 @@ impl Builder {
 
     /// Runs the worker on that runtime instead of a thread of its own.
     ///
-    /// When the runtime goes away, the worker goes on on a thread of its own, with the same tasks.
+    /// When the runtime goes away, the worker continues on a thread of its own with its tasks.
     /// Those that need the runtime then end as failed or panicked; none is lost.
     #[cfg(feature = "tokio")]
     #[cfg_attr(lastout_docsrs, doc(cfg(feature = "tokio")))]

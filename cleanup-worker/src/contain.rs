@@ -4,7 +4,7 @@ use std::any::Any;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What a panic said. The payload itself is gone, also when its destructor panics.
+/// What a panic said. The payload itself is gone, even if its destructor panics.
 #[derive(Debug)]
 pub(crate) struct Panicked(pub(crate) String);
 
@@ -17,12 +17,12 @@ pub(crate) fn contain<R>(user: impl FnOnce() -> R) -> Result<R, Panicked> {
     })
 }
 
-/// Drops something of a user's.
+/// Drops a user value and gives the panic of its destructor.
 pub(crate) fn drop_contained<T>(value: T) -> Result<(), Panicked> {
     contain(move || drop(value))
 }
 
-/// The same, where nobody is left to be told.
+/// Drops a user value; a panic in its destructor is dropped as well.
 pub(crate) fn drop_quietly<T>(value: T) {
     let _ = drop_contained(value);
 }

@@ -88,7 +88,7 @@ impl Future for Sleep {
         self.cancel();
         let waker = cx.waker().clone();
         let key = self.shared.state().wake_at(self.due, waker);
-        // Without a worker nobody would end the sleep.
+        // Without a worker nothing would end the sleep.
         if key.is_none() {
             return Poll::Ready(());
         }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 #[must_use = "the task is in here, and dropping it drops the task"]
 pub struct Rejected<T> {
     reason: RejectReason,
-    /// Never locked: nobody reaches the task but by value.
+    /// Never locked: the task is reached by value alone.
     task: Mutex<T>,
 }
 

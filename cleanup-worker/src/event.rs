@@ -4,10 +4,10 @@ use crate::error::{FlushError, RejectReason};
 use std::error::Error;
 use std::time::Duration;
 
-/// Something happened to a task, or to who waits for tasks.
+/// What happened to a task, or to a flush.
 ///
-/// The hook runs where that happened, in the middle of it: what it submits itself may be refused, and is
-/// told again.
+/// The hook runs where that happened, in the middle of it: a task that the hook submits may be refused, and
+/// the hook is called again for that.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {

@@ -2,7 +2,7 @@
 //!
 //! A word on a page that the kernel wipes in a child (`MADV_WIPEONFORK`) holds the number of this
 //! process; no fork handler is registered. Where the kernel has no such page, the word stays 0, which
-//! is nobody's number, and the process id is asked each time: slower, and as right.
+//! is no process's number, and each check asks for the process id: slower, with the same result.
 #![cfg_attr(
     all(target_os = "linux", not(lastout_loom)),
     expect(unsafe_code, reason = "advises the kernel, by the C library that std links anyway")

@@ -136,7 +136,7 @@ impl Gate {
     }
 
     fn subtract(&self, bits: u64) -> Drained {
-        // ORDERING: releases what the task did to whoever reads "drained" in `snapshot`.
+        // ORDERING: releases what the task did to the thread that reads "drained" in `snapshot`.
         let before = self.word.fetch_sub(bits, AcqRel);
         Drained(Snapshot(before - bits).is_drained())
     }

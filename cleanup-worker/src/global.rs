@@ -44,7 +44,7 @@ pub fn handle() -> CleanupHandle {
 }
 
 /// Starts the process-wide worker, so that the first submit finds it running. Idempotent, and two
-/// atomic loads once it runs. Never needed: the first submit does the same.
+/// atomic loads once it runs. Never needed: the first submit starts the worker too.
 pub fn init_worker() {
     let shared = global().shared();
     shared.check_process();

@@ -42,7 +42,7 @@ impl CleanupHandle {
         self.submit_with(task, options)
     }
 
-    /// The same, with options that replace the task's own.
+    /// Hands a task over with options that replace the task's own.
     ///
     /// # Errors
     /// As [`submit`](Self::submit).
@@ -62,7 +62,7 @@ impl CleanupHandle {
         self.arm_with(task, options)
     }
 
-    /// The same, with options that replace the task's own.
+    /// Arms a guard with options that replace the task's own.
     ///
     /// # Errors
     /// As [`arm`](Self::arm).
@@ -70,9 +70,9 @@ impl CleanupHandle {
         submit::arm(&self.shared, task, options, self.lazy).map(Armed::new)
     }
 
-    /// A handle for latency-critical threads: what it submits wakes nobody. While there is such a
-    /// handle, or a guard armed by one, the worker looks by its
-    /// [timer](crate::Builder::lazy_interval).
+    /// A handle for latency-critical threads: its submits do not wake the worker. While such a handle
+    /// exists, or a guard armed by one, the worker looks every
+    /// [`lazy_interval`](crate::Builder::lazy_interval).
     #[must_use]
     pub fn lazy(&self) -> Self {
         self.shared.check_process();
@@ -89,7 +89,7 @@ impl CleanupHandle {
         Flush::new(&self.shared, Goal::Unlined, timeout)
     }
 
-    /// The same, blocking this thread.
+    /// Flushes, blocking this thread.
     ///
     /// # Errors
     /// When the time runs out, when the worker cannot be started, or at once when blocking here would

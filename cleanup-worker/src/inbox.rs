@@ -10,8 +10,8 @@
 //!     └──────────────────────────── doze ─────────────────────┘
 //! ```
 //!
-//! A lazy node wakes nobody. It is pushed with a tag in its word, and a plain push that finds the tag looks
-//! whether the worker sleeps below it. A taker other than the worker puts `ASLEEP` back when it empties the
+//! A lazy node does not wake the worker. It is pushed with a tag in its word, and a plain push that finds
+//! the tag looks whether the worker sleeps below it. A taker other than the worker puts `ASLEEP` back when it empties the
 //! stack of a sleeping worker.
 //!
 //! A taker turns the chain around, so tasks come out in the order of each producer. There is one
@@ -65,7 +65,7 @@ const PATIENCE: usize = if cfg!(lastout_loom) { 1 } else { 64 };
 /// The shared end: producers push here.
 pub(crate) struct Inbox<K: Keep> {
     head: AtomicPtr<Header<K>>,
-    /// 1 while the worker sleeps and nobody has taken its waker (I4). Read by a push that finds `ASLEEP`
+    /// 1 while the worker sleeps and its waker has not been taken (I4). Read by a push that finds `ASLEEP`
     /// or the tag, so the usual push does not touch it.
     asleep: AtomicU32,
     /// The sleeping worker's waker (I4).

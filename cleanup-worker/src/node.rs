@@ -99,7 +99,7 @@ where
         // SAFETY: by contract a live `Whole` of this type begins at `header`.
         let whole = unsafe { header.cast::<Self>().as_ref() };
         whole.body.with_mut(|body| {
-            // SAFETY: the caller owns the node, and nobody else reaches a body.
+            // SAFETY: the caller owns the node, and only the owner reaches a body.
             let body = unsafe { &mut *body };
             if let Body::Waiting(_) = body {
                 // Not pinned yet: only a future is, and there is none.
@@ -147,12 +147,12 @@ where
             run,
             body: UnsafeCell::new(Body::Waiting(task)),
         };
-        // SAFETY: the memory is fresh, of this layout, and nobody else knows it.
+        // SAFETY: the memory is fresh, of this layout, and known to this function alone.
         unsafe { whole.write(value) };
         // SAFETY: it was just written, and the reference ends with the statement below.
         let body = unsafe { &whole.as_ref().body };
         let task = body.with_mut(|body| {
-            // SAFETY: nobody else knows the node yet.
+            // SAFETY: only this function knows the node yet.
             match unsafe { &mut *body } {
                 Body::Waiting(task) => NonNull::from(task),
                 Body::Running(_) | Body::Empty => NonNull::dangling(),
@@ -186,7 +186,7 @@ impl<K: Keep> Node<K> {
         unsafe { poll(self.0, waker, cx) }
     }
 
-    /// Gives the ownership to whoever holds the pointer.
+    /// Moves the ownership into the pointer.
     pub(crate) fn into_raw(self) -> NonNull<Header<K>> {
         ManuallyDrop::new(self).0
     }
@@ -210,7 +210,7 @@ impl<K: Keep> Node<K> {
 
 impl<K: Keep> Drop for Node<K> {
     fn drop(&mut self) {
-        /// Frees the memory also when the destructor of the body panics.
+        /// Frees the memory even if the destructor of the body panics.
         struct Shell<K: Keep>(NonNull<Header<K>>);
         impl<K: Keep> Drop for Shell<K> {
             fn drop(&mut self) {

@@ -27,8 +27,11 @@ impl Options {
         self
     }
 
-    /// Bounds how long the task may run, counted from its start. Kept in whole milliseconds, rounded
-    /// up; above 49 days it is 49 days.
+    /// Bounds how long the task may run, counted from its start. The time that its blocking closures wait
+    /// for a thread does not count. Kept in whole milliseconds, rounded up; above 49 days it is 49 days.
+    ///
+    /// At its timeout the task is dropped on the worker's thread. While a destructor or a poll blocks that
+    /// thread, the timeouts of all tasks are late by as much.
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Timeout::of(timeout);

@@ -202,7 +202,7 @@ impl Shared {
         self.inherited.load(Relaxed)
     }
 
-    /// The gate is drained: whoever waits for that hears of it.
+    /// Wakes the waiters for a drained gate, if it is drained.
     pub(crate) fn tell(&self, drained: Drained) {
         if drained.is_so() {
             let (nudge, unattended) = {
@@ -247,8 +247,8 @@ impl Shared {
         self.state().end_sweep();
     }
 
-    /// Takes what came in after the end, on the thread that brought it. `true` when another producer stands in
-    /// the way and there is no driver to stay for it.
+    /// Takes what came in after the end, on the thread that brought it. `true` when another producer
+    /// stands in the way and there is no driver to stay for it.
     #[cold]
     pub(crate) fn sweep_late(&self) -> bool {
         let reopened = {

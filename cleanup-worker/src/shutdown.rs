@@ -97,7 +97,7 @@ impl Shutdown {
         self.report()
     }
 
-    /// Waits on this thread; at once in vain where that cannot be.
+    /// Waits on this thread; gives up at once where blocking is impossible.
     fn block(&self, wait: Wait) -> bool {
         driver::block(&self.shared, move || wait.block()).is_some_and(|ended| ended.is_ok())
     }
@@ -151,7 +151,8 @@ impl Shutdown {
         }
     }
 
-    /// What the end waits for after everything was counted: not for itself, and for nothing that is held.
+    /// What is still waited for after everything was counted: not the caller itself, and nothing that is
+    /// held.
     fn goals(&self) -> Vec<Goal> {
         let shared = &self.shared;
         shared.side().ready.kick.wake();

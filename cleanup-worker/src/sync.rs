@@ -30,14 +30,14 @@ mod world {
             Self(std::cell::UnsafeCell::new(value))
         }
 
-        /// Runs `access` with the pointer; whoever dereferences it owns the cell for that long.
+        /// Runs `access` with the pointer; the caller that dereferences it owns the cell for that long.
         #[inline]
         pub(crate) fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
             access(self.0.get())
         }
     }
 
-    /// Writes an atomic pointer that nobody else can reach any more. Loom checks that claim.
+    /// Writes an atomic pointer that no other thread can reach any more. Loom checks that claim.
     #[inline]
     pub(crate) fn write_owned<T>(pointer: &mut AtomicPtr<T>, value: *mut T) {
         *pointer.get_mut() = value;
@@ -78,7 +78,7 @@ mod world {
     }
     pub(crate) use local as thread_local;
 
-    /// Writes an atomic pointer that nobody else can reach any more: the model fails if somebody can.
+    /// Writes an atomic pointer that no other thread can reach any more: the model fails if one can.
     pub(crate) fn write_owned<T>(pointer: &mut AtomicPtr<T>, value: *mut T) {
         pointer.with_mut(|slot| *slot = value);
     }
@@ -105,7 +105,7 @@ pub(crate) mod process {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 }
 
-/// Locks, also when a panic poisoned the lock: no code of a user runs under any lock of this crate,
+/// Locks, even if a panic poisoned the lock: no code of a user runs under any lock of this crate,
 /// and each critical section leaves its data whole.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)

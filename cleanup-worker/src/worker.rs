@@ -1,4 +1,4 @@
-//! The owner of a worker.
+//! The owner of a worker, with the verbs of its end.
 
 use crate::config::Builder;
 use crate::error::FlushError;
@@ -12,7 +12,7 @@ use crate::waiting::{Flush, Goal, Line};
 use std::fmt;
 use std::time::Duration;
 
-/// Owns a worker: whoever holds it decides when it ends.
+/// Owns a worker and decides when it ends.
 ///
 /// Dropping it without a [`shutdown`](Self::shutdown) is a blocking one with the
 /// [`drop_deadline`](Builder::drop_deadline), 1 s unless built otherwise. Where blocking would be a
@@ -121,7 +121,7 @@ impl CleanupWorker {
         Flush::new(self.handle.shared(), Goal::Line(Line::ALL), timeout)
     }
 
-    /// The same, blocking this thread.
+    /// [`quiesce`](Self::quiesce), blocking this thread.
     ///
     /// # Errors
     /// As [`flush_blocking`](CleanupHandle::flush_blocking).

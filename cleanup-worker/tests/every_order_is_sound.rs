@@ -112,6 +112,7 @@ fn a_closure_that_outlived_its_task_flushes_like_any_other_caller() {
     assert_eq!(received.recv().unwrap(), Err(FlushError::TimedOut { pending: 1 }));
     release_other.send(()).unwrap();
     assert_eq!(received.recv().unwrap(), Ok(()));
+    until("the closures came back", || worker.stats().stuck_blocking == 0);
     assert!(worker.shutdown_blocking(LONG).is_clean());
 }
 
@@ -142,6 +143,7 @@ fn a_flush_that_outlives_the_task_it_began_in_still_waits_for_the_others() {
     release_other.send(()).unwrap();
     assert_eq!(received.recv().unwrap(), Ok(()));
     assert_eq!(received.recv().unwrap(), Ok(()));
+    until("the closures came back", || worker.stats().stuck_blocking == 0);
     assert!(worker.shutdown_blocking(LONG).is_clean());
 }
 

@@ -87,7 +87,7 @@ impl<R> Meeting<R> {
         }
     }
 
-    /// It waits no longer. Whoever says so first is heard.
+    /// The closure waits no longer. The first call counts, later ones do nothing.
     fn go_on(&self) {
         if let Some(task) = self.task
             && self.stands.swap(false, Relaxed)
@@ -126,7 +126,7 @@ impl<R> Meeting<R> {
     }
 }
 
-/// Ends the meeting also when the pool drops the closure unrun.
+/// Ends the meeting even if the pool drops the closure unrun.
 struct Closure<R, F> {
     meeting: Arc<Meeting<R>>,
     work: Option<F>,

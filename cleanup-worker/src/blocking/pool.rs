@@ -30,7 +30,7 @@ struct State {
     threads: Vec<JoinHandle<()>>,
     alive: usize,
     idle: usize,
-    /// Closures that go on although nobody waits for them any more.
+    /// Closures that go on after the end of their tasks.
     stuck: u64,
     /// How often the system refused a thread.
     refusals: u64,
@@ -131,7 +131,7 @@ impl Pool {
             let mut state = self.lock();
             state.stopped = true;
             let busy = state.alive - state.idle;
-            // Joining waits for a closure that nobody can bound.
+            // Joining would wait for a closure that has no bound.
             let threads = if busy == 0 { std::mem::take(&mut state.threads) } else { Vec::new() };
             (threads, std::mem::replace(&mut state.jobs, Queue::new()))
         };

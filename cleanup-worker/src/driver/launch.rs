@@ -157,11 +157,11 @@ enum Here {
     /// This is a thread of the runtime that the worker runs on, and there are others.
     #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "there are no runtimes"))]
     Shared,
-    /// Nobody else would give the worker its turns.
+    /// No other thread would give the worker its turns.
     Needed,
 }
 
-/// Whether nobody else would give the worker its turns.
+/// Whether the worker gets its turns from this thread alone.
 pub(crate) fn is_needed(shared: &Shared) -> bool {
     here(shared) == Here::Needed
 }
@@ -181,12 +181,12 @@ fn here(shared: &Shared) -> Here {
     Here::Free
 }
 
-/// Blocks this thread, after giving the turns that it holds to others; `None` where nobody could take
+/// Blocks this thread, after giving the turns that it holds to others; `None` if no thread could take
 /// them.
 pub(crate) fn block<R>(shared: &Shared, wait: impl FnOnce() -> R) -> Option<R> {
     match here(shared) {
         Here::Free => Some(wait()),
-        // Refused by a panic inside of a `LocalSet`, where nobody else may run the set's tasks.
+        // Refused by a panic inside of a `LocalSet`, where no other thread may run the set's tasks.
         #[cfg(feature = "tokio")]
         Here::Shared => crate::contain::contain(|| tokio::task::block_in_place(wait)).ok(),
         #[cfg(not(feature = "tokio"))]

@@ -1,4 +1,4 @@
-//! The part that runs the tasks: takes, starts, polls, times out, counts.
+//! Runs the tasks: takes, starts, polls, times out, counts.
 //!
 //! A driver is a value that makes turns; a thread or a runtime gives it the turns (see [`launch`]).
 //! All that it works on is behind the lock of the worker, so another driver can go on where one was
@@ -24,11 +24,11 @@ use std::time::{Duration, Instant};
 
 type Task = Node<Arc<Shared>>;
 
-/// How much is done in one turn before others on the same runtime get theirs.
+/// How much is done in one turn before the other tasks of a runtime get their turns.
 const BUDGET: usize = 64;
 
 /// How long the driver rests after work before it says that it sleeps. Submits in that time wake
-/// nobody, so a burst costs one wake; its tail starts this much later.
+/// no thread, so a burst costs one wake; its tail starts this much later.
 pub(crate) const NAP: Duration = Duration::from_micros(250);
 
 /// The shortest and the longest time between two looks at a producer that stopped in the middle of its
@@ -236,7 +236,7 @@ mod tests {
     use crate::submit::submit;
 
     /// Between the end of work and its sleep the driver rests once, and submits in that time find it
-    /// awake: so the tail of a burst wakes nobody.
+    /// awake: so the tail of a burst costs no wake.
     #[test]
     fn submits_during_the_nap_wake_nobody() {
         let shared = Shared::for_model(Config::default());

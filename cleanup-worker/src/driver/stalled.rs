@@ -79,7 +79,7 @@ fn a_stopped_producer_delays_what_is_around_it_and_loses_nothing() {
     scene.flush(LONG).unwrap();
     let half = scene.shared.inbox().swap_in(scene.node("stopped"));
     scene.submit("after");
-    // Nobody spins for it: a flush ends at its time, and the numbers can be had.
+    // A flush ends at its time, and the numbers are available.
     assert!(matches!(scene.flush(SOON), Err(FlushError::TimedOut { .. })));
     assert!(scene.shared.stats().is_balanced());
     assert_eq!(*scene.log.lock().unwrap(), ["before"]);

@@ -28,7 +28,7 @@ fn i2_close_never_strands_a_task() {
     });
 }
 
-/// Two guards are dropped around the forced end: each is counted, whoever comes last.
+/// Two guards are dropped around the forced end: each is counted, whichever comes last.
 #[test]
 fn i2_a_late_guard_is_counted() {
     loom::model(|| {

@@ -19,7 +19,7 @@ impl Drop for Held {
     }
 }
 
-/// The end of a shutdown against the end of the driver: whoever of the two is last drops the task.
+/// The end of a shutdown against the end of the driver: one of the two drops the task.
 #[test]
 fn i7_what_a_shutdown_gives_up_is_dropped() {
     loom::model(|| {
@@ -50,7 +50,7 @@ fn i7_what_a_shutdown_gives_up_is_dropped() {
 }
 
 /// Two late guards: the thread that drops its task as the other comes in drops that one as well, or
-/// leaves it to the other thread; never to nobody.
+/// leaves it to the other thread; the task is never left over.
 #[test]
 fn i7_a_sweep_ends_with_nothing_left() {
     loom::model(|| {

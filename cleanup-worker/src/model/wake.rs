@@ -42,8 +42,7 @@ fn i3_a_look_from_outside_takes_no_wake_away() {
     });
 }
 
-/// A lazy submit wakes nobody, and the plain one behind it does, also when another thread takes the lazy
-/// one from the inbox in between. No timer helps here.
+/// A lazy submit does not wake the worker, and the plain one behind it does. No timer helps here.
 #[test]
 fn i3_a_plain_submit_behind_a_lazy_one_wakes_the_worker() {
     loom::model(|| {

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A task that is given up is counted at once, under the lock, and waits in `doomed` until a sweep drops it:
-//! the driver while there is one, else whoever condemned the worker or dropped the late guard. One thread
+//! the driver while there is one, else the thread that condemned the worker or dropped the late guard. One thread
 //! sweeps at a time, in a loop; what the destructors add goes to the end of the queue.
 
 use super::slots::Queued;

@@ -66,7 +66,7 @@ pub(crate) struct State<K: Keep> {
     /// Whether a thread is dropping them: one at a time, so that a destructor that drops a guard adds to
     /// the queue and not to the stack.
     sweeping: bool,
-    /// Set when nobody waits for the end: the driver seals the inbox itself once all is done.
+    /// Set when no caller waits for the end: the driver seals the inbox itself once all is done.
     pub(crate) unattended: bool,
     /// Set when the runtime of the worker went away: from then on it has a thread.
     pub(crate) outlived: bool,

@@ -1,4 +1,4 @@
-//! Who waits for this worker, and for how long: flushes under the lock, and the time of each task.
+//! The waits of callers and the time of each task, under the lock.
 
 use super::{Due, Intake, Seat, State};
 use crate::gate::Gate;

@@ -74,7 +74,7 @@ fn close(fd: OwnedFd) -> Result<(), Unclosed> {
     }
     let fd = fd.into_raw_fd();
     // SAFETY: the descriptor was owned and given up here. It is not closed again whatever comes
-    // back: the kernel has released it also when it reports an error.
+    // back: the kernel has released it even if it reports an error.
     let status = unsafe { close(fd) };
     if status == 0 { Ok(()) } else { Err(Unclosed { fd, source: io::Error::last_os_error() }) }
 }

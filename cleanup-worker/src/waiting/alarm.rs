@@ -1,6 +1,6 @@
 //! Wakes waiters at a moment of real time, from a thread of its own.
 //!
-//! A flush must end in time also when the worker's thread is held up by a cleanup that blocks, so
+//! A flush must end in time even if the worker's thread is held up by a cleanup that blocks, so
 //! the worker cannot be the one who watches its deadline. The thread starts with the first deadline
 //! and ends after a while without any.
 
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// How long after a refusal the system is asked for the thread again.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// How long the thread stays when nobody waits.
+/// How long the thread stays without an alarm.
 const LINGER: Duration = Duration::from_secs(5);
 
 pub(crate) struct Alarm {
@@ -65,8 +65,11 @@ impl Alarm {
             state.stopped = false;
         }
         let key = state.timers.insert(due, waker);
+        let first = state.timers.next_due() == Some(due);
         drop(state);
-        self.changed.notify_one();
+        if first {
+            self.changed.notify_one();
+        }
         Some(key)
     }
 

@@ -1,4 +1,4 @@
-//! Who waits for what: flushes, quiesces and ends, as entries under the lock of the worker.
+//! Flushes, quiesces and ends that wait, as entries under the lock of the worker.
 //!
 //! ```text
 //!   Unlined ── draw ──► Line ── the ledger reaches it ──► reached   (found by its line, not by a walk)
@@ -199,7 +199,7 @@ impl Waiters {
         }
     }
 
-    /// The same for those that wait for an end.
+    /// Marks the waiters whose end has come, and takes their wakers.
     pub(crate) fn reach_ends(&mut self, is_so: impl Fn(&Waiter) -> bool, wakers: &mut Vec<Waker>) {
         for id in &self.ends {
             if let Some(waiter) = self.entries.get_mut(id)

@@ -1,10 +1,12 @@
-//! `cargo xtask bench cleanup`: what it costs the thread that drops something to hand the work over.
+//! `cargo xtask bench cleanup`: what it costs the thread that drops something to hand the work over, and
+//! what waiting costs the worker.
 //!
 //! A burst is a number of hand-overs back to back; what they made is drained between bursts and not
 //! timed, and no consumer runs meanwhile, neither ours (a lazy handle) nor the peers'. What is handed
 //! over captures 24 bytes. Values are nanoseconds for one hand-over on one producer.
 
 mod burst;
+mod waits;
 mod ways;
 
 use burst::{one_producer, two_producers};
@@ -20,11 +22,15 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 const BARE: &str = "swap and store into a node, nothing else";
 const BOXED: &str = "tokio unbounded mpsc, boxed future";
 
+const ALONE: &str = "the same without waiters";
+
 fn main() -> std::process::ExitCode {
     let (floor, bare) = (Floor::new(), Bare::new());
     let (armed, submit) = (Armed::new(), Submit::new());
     let (boxed, plain, spawn) = (Boxed::new(), Enum::new(), Spawn::new());
     let (segmented, std) = (Segmented::new(), Std::new());
+
+    let (waited, alone) = (waits::Waited::new(true), waits::Waited::new(false));
 
     let (floor, boxed, plain, spawn) = (&floor, &boxed, &plain, &spawn);
     let (segmented, std) = (&segmented, &std);
@@ -78,6 +84,17 @@ fn main() -> std::process::ExitCode {
             Case::lower("wakes for a submit in a burst", "wakes")
                 .ours(wakes)
                 .bar(Bar::absolute().max(1.0 / 64.0)),
+        )
+        .case(
+            Case::lower("2 000 flushes at once", "ms")
+                .ours(waits::flushes)
+                .bar(Bar::absolute().max(10.0)),
+        )
+        .case(
+            Case::lower("end of a task beside 10 000 waiters", "ns")
+                .ours(|| waited.end())
+                .peer(ALONE, || alone.end())
+                .bar(Bar::peer(ALONE).max(1.2)),
         )
         .run()
 }

@@ -4,11 +4,11 @@
 mod support;
 
 use lastout_cleanup_worker::{
-    Armed, Blocking, Cleanup, CleanupContext, CleanupWorker, FlushError, ManualClock, Options,
-    Outcome,
+    Armed, Blocking, Cleanup, CleanupContext, CleanupHandle, CleanupWorker, Event, FlushError,
+    ManualClock, Options, Outcome,
 };
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::{LONG, gate, until};
 
@@ -173,4 +173,77 @@ fn a_plain_submit_behind_lazy_ones_wakes_the_worker() {
         }
         until("all three ran", || ran.load(SeqCst) == 3);
     }
+}
+
+/// Calls everything that takes no time of its own, from wherever the worker runs it.
+fn call_everything(handle: &CleanupHandle, errors: &Mutex<Vec<Result<(), FlushError>>>) {
+    assert!(handle.stats().is_balanced());
+    drop(handle.lazy());
+    drop(handle.submit(async {}));
+    drop(handle.arm(async {}));
+    let flushed = handle.flush_blocking(LONG);
+    errors.lock().unwrap().push(flushed);
+}
+
+/// Calls everything when it is dropped.
+struct Calls(CleanupHandle, Arc<Mutex<Vec<Result<(), FlushError>>>>);
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        call_everything(&self.0, &self.1);
+    }
+}
+
+#[test]
+fn hooks_and_destructors_may_call_everything_and_never_hold_the_worker() {
+    let results = Arc::new(Mutex::new(Vec::new()));
+    let own: Arc<Mutex<Option<CleanupHandle>>> = Arc::default();
+    let (hooked, told) = (Arc::clone(&own), Arc::clone(&results));
+    let worker = CleanupWorker::builder()
+        .on_event(move |event| {
+            // A refusal is told on the thread that submits, in the middle of these very calls.
+            if matches!(event, Event::Refused { .. }) {
+                return;
+            }
+            let handle = hooked.lock().unwrap().clone();
+            if let Some(handle) = handle {
+                call_everything(&handle, &told);
+            }
+        })
+        .build()
+        .unwrap();
+    let handle = worker.handle().clone();
+    *own.lock().unwrap() = Some(handle.clone());
+    // Something that each of those flushes would have to wait for.
+    let (release, held) = gate();
+    let slow = Options::new().timeout(Duration::from_secs(3600));
+    handle.submit_with(Blocking(move || held.recv().unwrap_or(())), slow).unwrap();
+    let calls = || Calls(handle.clone(), Arc::clone(&results));
+    let (expires, fails, given_up) = (calls(), calls(), calls());
+    let short = Options::new().timeout(Duration::from_millis(1));
+    let expires = async move {
+        let _calls = expires;
+        std::future::pending::<()>().await;
+    };
+    handle.submit_with(expires, short).unwrap();
+    let fails = async move {
+        let _calls = fails;
+        Err::<(), _>("on purpose")
+    };
+    handle.submit(fails).unwrap();
+    // Two destructors and two hooks.
+    until("all were called", || results.lock().unwrap().len() == 4);
+    let given_up = async move {
+        let _calls = given_up;
+        std::future::pending::<()>().await;
+    };
+    handle.submit_with(given_up, slow).unwrap();
+    until("it is in flight", || worker.stats().in_flight == 2 && worker.stats().queued == 0);
+    let report = worker.kill_blocking(LONG);
+    assert_eq!(report.stats().abandoned, 2, "{report:?}");
+    drop(release);
+    until("those of the end were called", || results.lock().unwrap().len() == 7);
+    let results = results.lock().unwrap();
+    assert!(results[..4].iter().all(|r| *r == Err(FlushError::WouldDeadlock)), "{results:?}");
+    *own.lock().unwrap() = None;
 }

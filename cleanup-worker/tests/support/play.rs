@@ -125,6 +125,7 @@ impl Player<'_> {
             // Outlives its task where that has a short timeout, and flushes then.
             7 => self.submit(Blocking(move || {
                 let _token = token;
+                // SLEEP: the closure is to outlive a task whose timeout is of this order.
                 std::thread::sleep(moment);
                 inner.flush_blocking(moment)
             })),

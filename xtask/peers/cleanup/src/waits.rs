@@ -63,7 +63,7 @@ impl Waited {
     pub fn new(waiters: bool) -> Self {
         let worker = CleanupWorker::builder().build().expect("valid settings");
         let (holds, held) = channel::<()>();
-        let hangs = lastout_cleanup_worker::Blocking(move || drop(held.recv()));
+        let hangs = lastout_cleanup_worker::Blocking(move || held.recv().unwrap_or(()));
         let slow = lastout_cleanup_worker::Options::new().timeout(LONG);
         worker.handle().submit_with(hangs, slow).expect("there is room");
         let mut flushes: Vec<_> =

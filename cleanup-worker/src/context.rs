@@ -103,7 +103,7 @@ impl Sleep {
     fn cancel(&mut self) {
         if let Some(key) = self.key.take() {
             let old = self.shared.state().cancel(key);
-            drop(old);
+            crate::contain::drop_quietly(old);
         }
     }
 }

@@ -60,8 +60,12 @@ impl Shutdown {
     pub(crate) async fn run(mut self) -> Report {
         while self.patience == Patience::Drain && !self.is_sealed() {
             let drained = Wait::new(&self.shared, Goal::Drained, self.deadline);
-            if drained.await.is_err() {
+            if drained.await.is_err() || self.is_late() {
                 break;
+            }
+            if self.inside.is_some() {
+                // All others have ended. The worker seals itself once the caller's own task has.
+                return self.leave_unattended();
             }
         }
         self.give_up();
@@ -82,7 +86,7 @@ impl Shutdown {
         }
         while self.patience == Patience::Drain && !self.is_sealed() {
             let drained = Wait::new(&self.shared, Goal::Drained, self.deadline);
-            if !self.block(drained) {
+            if !self.block(drained) || self.is_late() {
                 break;
             }
         }
@@ -107,6 +111,11 @@ impl Shutdown {
         let now = shared.config.clock.now();
         let mut state = shared.state();
         state.try_seal(shared.intake(), now)
+    }
+
+    /// A guard that is dropped between the wait and the seal calls for another wait, until the deadline.
+    fn is_late(&self) -> bool {
+        Instant::now() >= self.deadline
     }
 
     fn would_deadlock(&self) -> bool {

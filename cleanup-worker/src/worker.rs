@@ -57,6 +57,10 @@ impl CleanupWorker {
     /// The worker drops what was given up, and gets at least 200 ms for it: a destructor that takes longer
     /// is named and goes on.
     ///
+    /// Awaited inside a task of this very worker, it waits for the other tasks, and leaves the worker to end
+    /// by itself after that task: [`LeftReason::Unattended`](crate::LeftReason::Unattended). So does the
+    /// form that blocks, at once.
+    ///
     /// # Cancel safety
     /// Dropped before it is done, it goes on as the drop of the owner does.
     pub async fn drain(self, deadline: Duration) -> Report {

@@ -314,3 +314,80 @@ impl Wake for Woken {
         self.0.store(true, SeqCst);
     }
 }
+
+#[test]
+fn an_owner_that_is_awaited_in_a_task_of_its_own_waits_for_the_others() {
+    let worker = CleanupWorker::builder().build().unwrap();
+    let handle = worker.handle().clone();
+    let (open, closed) = gate();
+    handle.submit(Blocking(move || closed.recv().unwrap())).unwrap();
+    let (reports, reported) = mpsc::channel();
+    let task = async move {
+        reports.send(worker.drain(LONG).await).unwrap();
+    };
+    handle.submit(task).unwrap();
+    until("it is closed", || handle.is_closed());
+    assert!(reported.try_recv().is_err(), "another task still runs");
+    open.send(()).unwrap();
+    let report = reported.recv().unwrap();
+    assert_eq!(reasons(&report), [("", LeftReason::Unattended { pending: 1 })]);
+    until("the worker has ended", || !handle.is_running());
+    assert_eq!(handle.stats().completed, 2);
+}
+
+#[test]
+fn close_refuses_tasks_and_runs_what_was_accepted_or_armed() {
+    let worker = CleanupWorker::builder().build().unwrap();
+    let handle = worker.handle().clone();
+    let guard = handle.arm(async {}).unwrap();
+    worker.pause();
+    handle.submit(async {}).unwrap();
+    worker.close();
+    assert_eq!(handle.submit(async {}).unwrap_err().reason(), RejectReason::Closed);
+    drop(guard);
+    worker.resume();
+    handle.flush_blocking(LONG).unwrap();
+    assert_eq!(handle.stats().completed, 2);
+    assert!(worker.drain_blocking(LONG).is_clean());
+}
+
+#[test]
+fn kill_gives_everything_up_at_once_and_waits_until_it_is_dropped() {
+    let worker = CleanupWorker::builder().concurrency(1).build().unwrap();
+    let (drops, dropped) = mpsc::channel();
+    for name in ["started", "waiting"] {
+        let held = Dropped(drops.clone(), name);
+        let task = async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        };
+        worker.handle().submit_with(task, label(name)).unwrap();
+    }
+    until("one has started", || worker.stats().in_flight == 1);
+    let report = worker.kill_blocking(LONG);
+    let lines: Vec<_> = report.left_behind().iter().map(ToString::to_string).collect();
+    assert!(lines[0].starts_with("task \"started\" of age"), "{lines:?}");
+    assert_eq!((report.stats().abandoned, dropped.try_iter().count()), (2, 2));
+}
+
+/// Every bound that a caller can give, at its ends.
+#[test]
+fn no_time_is_too_short_or_too_long() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for time in [Duration::ZERO, Duration::MAX] {
+        let builder = CleanupWorker::builder().timeout(Duration::MAX).lazy_interval(time);
+        let worker = builder.drop_deadline(time).build().unwrap();
+        let handle = worker.handle().clone();
+        assert_eq!(handle.flush_blocking(time), Ok(()));
+        assert_eq!(runtime.block_on(handle.flush(time)), Ok(()));
+        handle.submit(Blocking(|| {})).unwrap();
+        handle.lazy().submit(async {}).unwrap();
+        let flushed = runtime.block_on(handle.flush(time));
+        assert!(flushed.is_ok() || time == Duration::ZERO, "{flushed:?}");
+        let report = runtime.block_on(worker.drain(time));
+        assert!(report.stats().is_balanced(), "{report:?}");
+        let worker = CleanupWorker::builder().drop_deadline(time).build().unwrap();
+        worker.handle().submit(async {}).unwrap();
+        drop(worker);
+    }
+}

@@ -111,6 +111,23 @@ fn a_shutdown_does_not_wait_for_a_stopped_producer_and_its_task_is_counted() {
     assert_eq!(*scene.log.lock().unwrap(), ["before"]);
 }
 
+/// The weight of a guard shows as submitted only once it is taken, so here the gate looks drained.
+#[test]
+fn a_shutdown_does_not_wait_for_a_guard_that_stopped_in_its_drop() {
+    let scene = Scene::new();
+    let guard = arm(&scene.shared, async {}, Options::new(), false).unwrap().erase();
+    let half = scene.shared.inbox().swap_in(guard);
+    assert_eq!(scene.shut_down(SOON)[0], LeftReason::StalledProducer);
+    scene.go_on(half);
+    let deadline = Instant::now() + LONG;
+    while scene.shared.is_running() {
+        assert!(Instant::now() < deadline, "the worker did not end");
+        std::thread::yield_now();
+    }
+    let stats = scene.shared.stats();
+    assert_eq!((stats.accepted, stats.abandoned, stats.used), (1, 1, 0), "{stats:?}");
+}
+
 /// After the end one late guard finds another between its two stores: a driver comes back for that one.
 #[test]
 fn a_producer_that_stops_after_the_end_strands_nothing() {

@@ -88,7 +88,7 @@ impl<K: Keep> State<K> {
             return Nudge::default();
         }
         let mut wakers = Vec::new();
-        // What is on its way in is not counted yet, so nothing is quiet.
+        // What is on its way in is not counted yet, so nothing is quiet or drained.
         let clear = !self.is_stalled() && !intake.inbox.is_occupied();
         for view in [View::Outside, View::Inside] {
             let reached = self.ledger.reached(view);
@@ -101,7 +101,7 @@ impl<K: Keep> State<K> {
         let is_so = |waiter: &Waiter| match waiter.goal {
             Goal::Drained => {
                 let held = if waiter.view() == View::Inside { held } else { 0 };
-                room.is_closed() && room.submitted() <= held
+                clear && room.is_closed() && room.submitted() <= held
             }
             Goal::Swept => swept,
             Goal::Finished => finished,

@@ -75,7 +75,7 @@ impl Alarm {
 
     pub(crate) fn cancel(&self, key: Key) {
         let waker = self.lock().timers.remove(key);
-        drop(waker);
+        crate::contain::drop_quietly(waker);
     }
 
     pub(crate) fn refusals(&self) -> u64 {

@@ -2,6 +2,7 @@
 //! `main`.
 
 use super::{Goal, inside};
+use crate::contain::drop_quietly;
 use crate::driver::{self, ensure_running};
 use crate::error::FlushError;
 use crate::event::Event;
@@ -99,7 +100,7 @@ impl Wait {
             Some(Watch::Alarm(key)) => self.shared.side().alarm.cancel(key),
             Some(Watch::Driver(key)) => {
                 let waker = self.shared.state().cancel(key);
-                drop(waker);
+                drop_quietly(waker);
             }
             None => {}
         }
@@ -126,7 +127,7 @@ impl Future for Wait {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let waker = cx.waker().clone();
         let old = self.shared.state().set_waker(self.entry, waker);
-        drop(old);
+        drop_quietly(old);
         // Looked at after the waker is in place: what reaches the goal from here on wakes it.
         if self.is_reached() {
             return Poll::Ready(Ok(()));
@@ -142,7 +143,7 @@ impl Future for Wait {
 impl Drop for Wait {
     fn drop(&mut self) {
         let waker = self.shared.state().stop_waiting(self.entry);
-        drop(waker);
+        drop_quietly(waker);
         self.unwatch();
     }
 }

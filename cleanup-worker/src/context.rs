@@ -1,11 +1,11 @@
 //! What a cleanup can ask of the worker that runs it.
 
 use crate::blocking::BlockingCall;
+use crate::clock::Key;
 use crate::error::BlockingError;
 use crate::handle::CleanupHandle;
 use crate::shared::Shared;
 use crate::sync::Arc;
-use crate::timers::Key;
 use crate::waiting::Inside;
 use std::fmt;
 use std::future::Future;

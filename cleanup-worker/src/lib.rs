@@ -12,7 +12,6 @@ mod error;
 mod event;
 mod fork;
 mod gate;
-mod global;
 mod handle;
 mod inbox;
 mod node;
@@ -28,7 +27,6 @@ mod submit;
 mod sync;
 mod task;
 mod tasks;
-mod timers;
 mod waiting;
 mod worker;
 
@@ -44,16 +42,16 @@ pub use {
     context::CleanupContext,
     error::{BlockingError, BuildError, FlushError, RejectReason, Rejected},
     event::Event,
-    global::{flush, flush_blocking, flush_guard, handle, init_worker, is_running, submit},
     handle::CleanupHandle,
     options::Options,
     report::{LeftBehind, LeftReason, Report},
     stats::Stats,
     task::{Cleanup, Finish, Outcome},
-    tasks::RemoveDirAll,
-    tasks::RemoveFile,
+    tasks::{RemoveDirAll, RemoveFile},
     waiting::{Flush, FlushGuard},
-    worker::CleanupWorker,
+    worker::{
+        CleanupWorker, flush, flush_blocking, flush_guard, handle, init_worker, is_running, submit,
+    },
 };
 
 #[cfg(unix)]

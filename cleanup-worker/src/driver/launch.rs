@@ -198,7 +198,7 @@ pub(crate) fn block<R>(shared: &Shared, wait: impl FnOnce() -> R) -> Option<R> {
 #[cfg(feature = "tokio")]
 mod on_tokio {
     use super::{Arc, Driver, Placed, Shared, Turn, lock};
-    use crate::timers::Key;
+    use crate::clock::Key;
     use std::future::Future;
     use std::pin::Pin;
     use std::task::{Context, Poll};

@@ -16,13 +16,13 @@ mod waits;
 pub(crate) use ending::{Doomed, Sweeper};
 pub(crate) use slots::Info;
 
+use crate::clock::Timers;
 use crate::gate::Gate;
 use crate::inbox::{Inbox, Taken, Taker};
 use crate::node::{Keep, Node};
 use crate::queue::Queue;
 use crate::ready::{Ready, SlotWaker};
 use crate::sync::{AtomicU64, on};
-use crate::timers::Timers;
 use crate::waiting::{Ended, Ledger, Line, Nudge, TaskRef, View, Waiters};
 use slots::{Look, Queued, Slots};
 use std::sync::Arc;

@@ -7,10 +7,10 @@
 //!                └─ give_up ──► Revoked ──► vacate        (Here ─ give_up ──► gone)
 //! ```
 
+use crate::clock::Key;
 use crate::node::{Keep, Node};
 use crate::options::Timeout;
 use crate::ready::{Ready, SlotWaker};
-use crate::timers::Key;
 use crate::waiting::{Epoch, TaskRef};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

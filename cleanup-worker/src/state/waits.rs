@@ -1,11 +1,11 @@
 //! The waits of callers and the time of each task, under the lock.
 
 use super::{Due, Intake, Seat, State};
+use crate::clock::Key;
 use crate::gate::Gate;
 use crate::node::Keep;
 use crate::ready::SlotWaker;
 use crate::sync::on;
-use crate::timers::Key;
 use crate::waiting::{Goal, Nudge, TaskRef, View, Waiter};
 use std::sync::Arc;
 use std::task::Waker;

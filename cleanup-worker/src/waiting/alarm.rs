@@ -4,7 +4,7 @@
 //! the worker cannot be the one who watches its deadline. The thread starts with the first deadline
 //! and ends after a while without any.
 
-use crate::timers::{Key, Timers};
+use crate::clock::{Key, Timers};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::JoinHandle;

@@ -2,6 +2,7 @@
 //! `main`.
 
 use super::{Goal, inside};
+use crate::clock::Key;
 use crate::contain::drop_quietly;
 use crate::driver::{self, ensure_running};
 use crate::error::FlushError;
@@ -9,7 +10,6 @@ use crate::event::Event;
 use crate::ready::Parker;
 use crate::shared::Shared;
 use crate::sync::Arc;
-use crate::timers::Key;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;

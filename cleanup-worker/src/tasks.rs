@@ -1,10 +1,14 @@
-//! Removing files and directories.
+//! Ready-made tasks: what guards most often have to do.
+#![cfg_attr(unix, expect(unsafe_code, reason = "std closes without telling how it went"))]
 
-use super::Undone;
 use crate::context::CleanupContext;
 use crate::options::Options;
 use crate::task::{Cleanup, Outcome};
+use std::error::Error;
+use std::fmt;
 use std::io::{self, ErrorKind};
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -146,11 +150,85 @@ fn remove(path: &Path, what: &'static str, by: impl FnOnce(&Path) -> io::Result<
     }
 }
 
-fn undone(
-    what: &'static str,
-    path: &Path,
+fn undone(what: &str, path: &Path, source: io::Error) -> Box<dyn Error + Send + Sync> {
+    Undone { what: format!("{what} {}", path.display()), source }.into()
+}
+
+/// Closes a file descriptor where that may block (a network file system, a lingering socket) and
+/// where the error is worth a count: a close that fails may have lost what was written.
+///
+/// Dropped unrun, it closes as well, without the report.
+#[cfg(unix)]
+#[derive(Debug)]
+pub struct CloseFd {
+    fd: OwnedFd,
+    options: Options,
+}
+
+#[cfg(unix)]
+impl CloseFd {
+    /// That descriptor, of whatever kind.
+    pub fn new(fd: impl Into<OwnedFd>) -> Self {
+        Self { fd: fd.into(), options: Options::new().label("close descriptor") }
+    }
+
+    /// Replaces label, timeout and weight.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+}
+
+#[cfg(unix)]
+impl AsFd for CloseFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+#[cfg(unix)]
+impl Cleanup for CloseFd {
+    async fn run(self, cx: CleanupContext) -> Outcome {
+        cx.blocking(move || close(self.fd)).await?
+    }
+
+    fn options(&self) -> Options {
+        self.options
+    }
+}
+
+#[cfg(unix)]
+fn close(fd: OwnedFd) -> Outcome {
+    unsafe extern "C" {
+        fn close(fd: std::ffi::c_int) -> std::ffi::c_int;
+    }
+    let fd = fd.into_raw_fd();
+    // SAFETY: the descriptor was owned and given up here. It is not closed again whatever comes
+    // back: the kernel has released it even if it reports an error.
+    let status = unsafe { close(fd) };
+    if status == 0 {
+        return Ok(());
+    }
+    Err(Undone { what: format!("close descriptor {fd}"), source: io::Error::last_os_error() }
+        .into())
+}
+
+/// What could not be removed or closed, and why.
+#[derive(Debug)]
+struct Undone {
+    what: String,
     source: io::Error,
-) -> Box<dyn std::error::Error + Send + Sync> {
-    let path = path.to_path_buf();
-    Box::new(Undone { what, path, source })
+}
+
+impl fmt::Display for Undone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl Error for Undone {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
 }

@@ -1,12 +1,9 @@
 //! How a worker is built: the builder, its limits and their reasons.
 
 use crate::clock::{Clock, ManualClock};
-use crate::driver::ensure_running;
 use crate::error::BuildError;
 use crate::event::{Event, Hook};
 use crate::gate::MAX_CAPACITY;
-use crate::shared::Shared;
-use crate::worker::CleanupWorker;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +64,7 @@ impl Default for Config {
     }
 }
 
-/// Builds a [`CleanupWorker`]. Every setting has a default that is right for most programs.
+/// Builds a [`CleanupWorker`](crate::CleanupWorker). Every setting has a default that is right for most programs.
 #[derive(Default)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
@@ -109,7 +106,7 @@ impl Builder {
         self
     }
 
-    /// How long dropping the [`CleanupWorker`] may wait for what is left. Default: 1 s.
+    /// How long dropping the [`CleanupWorker`](crate::CleanupWorker) may wait for what is left. Default: 1 s.
     pub fn drop_deadline(mut self, deadline: Duration) -> Self {
         self.config.drop_deadline = deadline;
         self
@@ -157,15 +154,8 @@ impl Builder {
         self
     }
 
-    /// Starts the worker.
-    ///
-    /// A thread that the system refuses is no error: the worker accepts up to its capacity, counts
-    /// [`start_failures`](crate::Stats::start_failures), and each later submit tries again.
-    ///
-    /// # Errors
-    /// When a limit is 0 that must not be, the name cannot name a thread, or there is no current
-    /// runtime to run on.
-    pub fn build(mut self) -> Result<CleanupWorker, BuildError> {
+    /// The configuration, if a worker can be built from it.
+    pub(crate) fn check(mut self) -> Result<Config, BuildError> {
         if self.config.concurrency == 0 {
             return Err(BuildError::NoConcurrency);
         }
@@ -176,9 +166,7 @@ impl Builder {
             return Err(BuildError::NameWithNul);
         }
         self.config.placement = self.config.placement.resolve()?;
-        let shared = Shared::new(self.config);
-        ensure_running(&shared);
-        Ok(CleanupWorker::new(shared))
+        Ok(self.config)
     }
 }
 

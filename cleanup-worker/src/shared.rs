@@ -5,10 +5,9 @@
 //! forked child gets anew, because a lock of the parent may be held for ever there. The parent's stays where
 //! it is, behind the new one, and is neither used nor dropped.
 
-use crate::blocking::Pool;
+use crate::blocking::pool::Pool;
 use crate::config::Config;
 use crate::contain::drop_quietly;
-use crate::driver::Placed;
 use crate::event::Event;
 use crate::fork;
 use crate::gate::{Drained, Gate};
@@ -17,7 +16,7 @@ use crate::ready::Ready;
 use crate::state::{Doomed, Intake, State};
 use crate::stats::Stats;
 use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, MutexGuard, Padded, lock, on, yield_now};
-use crate::waiting::Alarm;
+use crate::waiting::alarm::Alarm;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::{Arc as StdArc, OnceLock};
@@ -52,6 +51,13 @@ pub(crate) struct Shared {
 // leaves behind is never half done.
 impl std::panic::UnwindSafe for Shared {}
 impl std::panic::RefUnwindSafe for Shared {}
+
+/// What a worker runs on, to be joined when it has finished.
+pub(crate) enum Placed {
+    Thread(JoinHandle<()>),
+    #[cfg(feature = "tokio")]
+    Tokio(tokio::task::JoinHandle<()>, tokio::runtime::Id),
+}
 
 /// What producers never touch: the lock, the threads, the timers.
 pub(crate) struct Side {

@@ -3,7 +3,7 @@
 
 use crate::config::{Builder, Config};
 use crate::driver::ensure_running;
-use crate::error::{FlushError, Rejected};
+use crate::error::{BuildError, FlushError, Rejected};
 use crate::handle::CleanupHandle;
 use crate::report::Report;
 use crate::shared::Shared;
@@ -28,13 +28,29 @@ pub struct CleanupWorker {
     ended: bool,
 }
 
+impl Builder {
+    /// Starts the worker.
+    ///
+    /// A thread that the system refuses is no error: the worker accepts up to its capacity, counts
+    /// [`start_failures`](crate::Stats::start_failures), and each later submit tries again.
+    ///
+    /// # Errors
+    /// When a limit is 0 that must not be, the name cannot name a thread, or there is no current
+    /// runtime to run on.
+    pub fn build(self) -> Result<CleanupWorker, BuildError> {
+        let shared = Shared::new(self.check()?);
+        ensure_running(&shared);
+        Ok(CleanupWorker::new(shared))
+    }
+}
+
 impl CleanupWorker {
     /// Starts with the defaults.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    fn new(shared: Arc<Shared>) -> Self {
         Self { handle: CleanupHandle::of(shared), ended: false }
     }
 

@@ -1,8 +1,6 @@
 //! Closures that block: as a task of their own, and as a call from within a cleanup.
 
-mod pool;
-
-pub(crate) use pool::Pool;
+pub(crate) mod pool;
 
 use crate::contain::{Panicked, contain, drop_quietly};
 use crate::context::CleanupContext;

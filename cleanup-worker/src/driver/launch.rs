@@ -2,20 +2,12 @@
 
 use super::{Driver, NAP, Turn};
 use crate::ready::Parker;
-use crate::shared::Shared;
+use crate::shared::{Placed, Shared};
 use crate::sync::{Arc, lock};
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
-use std::thread::JoinHandle;
 use std::time::Instant;
-
-/// What a worker runs on, to be joined when it has finished.
-pub(crate) enum Placed {
-    Thread(JoinHandle<()>),
-    #[cfg(feature = "tokio")]
-    Tokio(tokio::task::JoinHandle<()>, tokio::runtime::Id),
-}
 
 /// Starts a driver if there is none and one is needed, and lets the next call try again if that fails.
 #[cold]

@@ -8,7 +8,7 @@ mod launch;
 #[cfg(all(test, not(lastout_loom)))]
 mod stalled;
 
-pub(crate) use launch::{Placed, block, ensure_running, is_needed, join, sweep_elsewhere};
+pub(crate) use launch::{block, ensure_running, is_needed, join, sweep_elsewhere};
 
 use crate::contain::{Panicked, contain, drop_contained, drop_quietly};
 use crate::context::CleanupContext;

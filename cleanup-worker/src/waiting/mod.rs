@@ -8,11 +8,10 @@
 //! An entry that was reached stays so until its owner removes it. A walk gives wakers back in a
 //! [`Nudge`], and the caller wakes them after the lock.
 
-mod alarm;
+pub(crate) mod alarm;
 mod flush;
 mod ledger;
 
-pub(crate) use alarm::Alarm;
 pub(crate) use flush::Wait;
 pub use flush::{Flush, FlushGuard};
 pub(crate) use ledger::{Ended, Epoch, Ledger, Line, View};

@@ -1,5 +1,7 @@
 //! How the mechanisms become members: one file for each.
 
+#[cfg(feature = "async-rt")]
+mod async_rt;
 #[cfg(feature = "browser-pool")]
 mod browser_pool;
 #[cfg(feature = "cleanup-worker")]
@@ -27,8 +29,11 @@ use crate::supervisor::drain::Drain;
 /// | `output-stream` | `Stream` | reading what is there | closing |
 /// | `process` | `Process` | as a tree, and reading the rest of its output | the kill, and closing its outputs |
 /// | `browser-pool` | `Pool` | waiting for its leases, then ending the browsers | revoking them |
+/// | `async-rt` | `ShutdownHandle` of a runtime | triggering it, and waiting for the end of the runtime | the same |
 /// | `work-runner` | `(Running, DurableWorker)` | letting jobs end, giving back the rest | giving back |
 ///
+/// The thread of a runtime listens to the handle and calls `shutdown_blocking`; the handle waits for its
+/// report.
 /// A process that exits with 0 is done, and fails when it ends in another way. Its input is closed, unless it was taken
 /// before; a reader that does not read what it subscribed to holds up a forced end for half of its time.
 /// A pool, a process and a runner are given to a supervisor inside the tokio runtime that they run on; then

@@ -1,6 +1,6 @@
 //! A future, its output, and the claim on it.
 
-use super::name::{Name, RefAbort};
+use super::name::{Name, Polled, RefAbort};
 use crate::contain;
 use crate::error::{JoinError, Payload};
 use crate::task::raw::WakerSlot;
@@ -9,18 +9,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-
-/// A future that stores its own output.
-pub(super) trait Polled {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Payload>>;
-    /// Drops the future; what its destructor panicked with.
-    fn drop_future(&mut self) -> Result<(), Payload>;
-    /// Stores the error as the output.
-    fn fail(&self, error: JoinError);
-    /// Wakes who joins, or drops an output that nobody joins.
-    fn settle(&self);
-    fn is_joined(&self) -> bool;
-}
 
 pub(super) struct Body<F: Future> {
     pub(super) future: Option<Pin<Box<F>>>,

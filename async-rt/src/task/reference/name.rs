@@ -1,6 +1,6 @@
 //! The name of a task, which wakers and abort handles have, and the ways it reaches its owner.
 
-use super::body::Polled;
+use crate::error::{JoinError, Payload};
 use crate::sys::Unpark;
 use crate::task::origin::Origin;
 use std::cell::RefCell;
@@ -8,7 +8,19 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Wake;
+use std::task::{Context, Poll, Wake};
+
+/// A future that stores its own output.
+pub(super) trait Polled {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Payload>>;
+    /// Drops the future; what its destructor panicked with.
+    fn drop_future(&mut self) -> Result<(), Payload>;
+    /// Stores the error as the output.
+    fn fail(&self, error: JoinError);
+    /// Wakes who joins, or drops an output that nobody joins.
+    fn settle(&self);
+    fn is_joined(&self) -> bool;
+}
 
 /// What foreign threads reach.
 pub(super) struct Inbox {

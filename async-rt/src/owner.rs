@@ -1,4 +1,9 @@
 //! What the owner's thread has: the engine, the timers, the reactor, and the loop over them.
+//!
+//! Foreign code runs here in these forms, each under no borrow: tasks and their ends (`task/raw` lists
+//! them), the future of `block_on`, wakers of timers that fired (`fire`, `end_timers`), wakers of sockets
+//! (`reactor`), and wakers of the shutdown handle when a signal came (`turn`). Their panics end in
+//! `contain`, but for that of `block_on`'s own future, which leaves through `block_on`.
 
 use crate::blocking::Pool;
 use crate::config::{Idle, Loop};

@@ -1,6 +1,6 @@
 //! `RemoteHandle`: work sent to a runtime from other threads.
 
-use crate::channel::{mpsc, oneshot};
+use crate::channel::{blocking, mpsc, oneshot};
 use crate::handle::{Handle, spawn_boxed};
 use crate::runtime::Runtime;
 use crate::task::Origin;
@@ -93,6 +93,40 @@ impl RemoteHandle {
         output.await.map_err(|_| RemoteError)
     }
 
+    /// Runs `work` on the runtime's thread, for a plain thread, which is blocked until then.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Panics
+    /// Inside a runtime, whose tasks would all stand still.
+    #[track_caller]
+    pub fn run_blocking<R, W>(&self, work: W) -> Result<R, RemoteError>
+    where
+        R: Send + 'static,
+        W: FnOnce() -> R + Send + 'static,
+    {
+        blocking::output(None, self.run(work)).unwrap_or(Err(RemoteError))
+    }
+
+    /// Runs the future that `make` returns on the runtime's thread, for a plain thread, which is
+    /// blocked until the output is there.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Panics
+    /// Inside a runtime, whose tasks would all stand still.
+    #[track_caller]
+    pub fn run_future_blocking<F, M>(&self, make: M) -> Result<F::Output, RemoteError>
+    where
+        F: Future,
+        F::Output: Send + 'static,
+        M: FnOnce() -> F + Send + 'static,
+    {
+        blocking::output(None, self.spawn(make)).unwrap_or(Err(RemoteError))
+    }
+
     /// Whether the runtime has ended.
     pub fn is_ended(&self) -> bool {
         self.jobs.is_closed()
@@ -106,7 +140,7 @@ impl fmt::Debug for RemoteHandle {
 }
 
 impl Handle {
-    /// A handle that other threads may have. A runtime that quiesces does not wait for it.
+    /// A handle that other threads may have. The end of a runtime does not wait for it.
     pub fn remote_handle(&self) -> RemoteHandle {
         let (jobs, mut taken) = mpsc::channel::<Job>(WAITING);
         let courier = async move {

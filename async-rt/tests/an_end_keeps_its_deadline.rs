@@ -7,7 +7,7 @@ mod common;
 
 use common::{Core, DEADLINE, Drops, on_both_cores, until};
 use lastout_async_rt::time::{sleep, yield_now};
-use lastout_async_rt::{Idle, Runtime, ShutdownSignal, spawn_blocking, spawn_boxed};
+use lastout_async_rt::{Handle, Idle, Runtime, ShutdownSignal, spawn_blocking, spawn_boxed};
 use std::cell::RefCell;
 use std::future::pending;
 use std::process::{Command, Stdio};
@@ -69,6 +69,22 @@ on_both_cores! {
         assert_eq!(report.left_behind()[0].what(), "task");
         let stats = handle.stats();
         assert_eq!(stats.spawned, stats.live + stats.cancelled, "{stats:?}");
+    }
+
+    fn destructors_that_spawn_after_the_end_are_followed_so_far(core) {
+        struct Again(Handle);
+        impl Drop for Again {
+            fn drop(&mut self) {
+                let again = Self(self.0.clone());
+                self.0.spawn_boxed(async move { let _again = again; pending::<()>().await }).detach();
+            }
+        }
+        let handle = core.runtime().handle();
+        let again = Again(handle.clone());
+        let task = handle.spawn_boxed(async move { let _again = again; pending::<()>().await });
+        assert!(core.runtime().block_on(task).unwrap_err().is_cancelled());
+        let stats = handle.stats();
+        assert_eq!((stats.spawned, stats.live), (stats.live + stats.cancelled, 1), "{stats:?}");
     }
 
     fn a_blocking_closure_that_goes_on_is_named(core) {

@@ -1,21 +1,17 @@
-//! The engine: admits tasks, runs those that are ready, and ends each of them once.
-//!
-//! `mod.rs` says where foreign code runs; everything here is whole whenever it does.
+//! The engine: admits tasks, runs those that are ready, and ends each of them once. It is whole
+//! whenever foreign code runs; `mod.rs` lists where that is.
 
 use super::cell::{self, Kind};
 use super::context;
 use super::header::{Header, Phase, Polled, TaskPtr, Thrown, VTable};
 use super::join::RawJoin;
-use super::ready::Ready;
 use super::refs::{self, TaskRef};
 use super::schedule::Schedule;
-use super::shared::Credits;
-use super::slots::{Slot, Slots};
+use super::slots::Slot;
 use super::wake;
 use crate::error::{JoinError, Payload};
 use crate::inbox::Batch;
 use crate::stats::{Outcome, ShutdownCounts, TaskCounts};
-use crate::sync::lock;
 use crate::sys::Unpark;
 #[cfg(feature = "testing")]
 use crate::task::order::Order;
@@ -29,6 +25,9 @@ use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::task::Context;
+
+/// Destructors that spawn after the end are followed this deep: each takes some stack.
+const LATE: usize = 32;
 
 /// The owner's half of the core.
 pub(crate) struct Engine {
@@ -44,6 +43,8 @@ pub(crate) struct Engine {
     /// The panics of tasks that nobody joins, under the policy that passes them on.
     escaped: RefCell<VecDeque<Payload>>,
     closed: Cell<bool>,
+    /// How many late spawns are inside of each other, each in the destructor of the one before.
+    late: Cell<usize>,
     counts: Cell<TaskCounts>,
     #[cfg(feature = "testing")]
     order: Option<Order>,
@@ -53,21 +54,7 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new(config: EngineConfig, unpark: Arc<dyn Unpark>) -> Self {
-        let credits = Credits::new(unpark);
-        let shared = credits.shared();
-        let slots = config.slab.map(|slab| {
-            let (slots, chunk) = Slots::new(slab.slot_size, slab.count, slab.unbounded);
-            lock(&shared.chunks).push(chunk);
-            slots
-        });
-        let schedule = Schedule {
-            ready: Ready::default(),
-            slots: RefCell::new(slots),
-            #[cfg(feature = "insight")]
-            note_wakes: config.probe.is_some(),
-            shared,
-            credits,
-        };
+        let schedule = Schedule::new(&config, unpark);
         Self {
             table: RefCell::new(slab::Slab::with_capacity(config.task_capacity)),
             hidden: Cell::new(0),
@@ -75,6 +62,7 @@ impl Engine {
             received: RefCell::new(Batch::EMPTY),
             escaped: RefCell::default(),
             closed: Cell::new(false),
+            late: Cell::new(0),
             counts: Cell::new(TaskCounts::default()),
             #[cfg(feature = "testing")]
             order: config.seed.map(Order::new),
@@ -129,11 +117,27 @@ impl Engine {
         if !task.hidden {
             trace::spawned(task.id());
         }
-        if self.closed.get() && task.phase.get() == Phase::Idle {
-            self.cancel(task);
-            self.clear_ready();
+        if self.closed.get() {
+            self.admit_late(task);
         }
         join
+    }
+
+    /// The engine has ended: the future is dropped at once, unless it comes from the destructor of one
+    /// that was, too many times over. Then it is kept for ever.
+    #[cold]
+    fn admit_late(&self, task: TaskPtr) {
+        let depth = self.late.get();
+        if depth == LATE {
+            let own = self.table.borrow_mut().remove(task.key.get() as usize);
+            self.kept.set(self.kept.get() + 1);
+            let _kept = ManuallyDrop::new(own);
+            return;
+        }
+        self.late.set(depth + 1);
+        self.cancel(task);
+        self.late.set(depth);
+        self.clear_ready();
     }
 
     /// Runs ready tasks, at most `budget`, until `stop`; returns how many.
@@ -248,29 +252,25 @@ impl Engine {
 
     /// A free slot; those that dead tasks have sent home are looked at before the slab grows.
     pub(crate) fn take_slot(&self) -> Option<Slot> {
-        let slots = &self.schedule.slots;
-        let free = || slots.borrow_mut().as_mut().and_then(Slots::take);
+        let free = || self.schedule.free_slot();
         free()
             .or_else(|| {
                 self.enter(|| self.drain(usize::MAX));
                 free()
             })
             .or_else(|| {
-                let chunk = slots.borrow_mut().as_mut().and_then(Slots::grow)?;
-                lock(&self.schedule.shared.chunks).push(chunk);
+                self.schedule.grow_slab()?;
                 free()
             })
     }
 
     pub(crate) fn return_slot(&self, slot: Slot) {
-        if let Some(slots) = &mut *self.schedule.slots.borrow_mut() {
-            slots.give_back(slot.start);
-        }
+        self.schedule.return_slot(slot);
     }
 
     /// Size of a slot and number of slots, if there is a slab.
     pub(crate) fn slab_shape(&self) -> Option<(usize, usize)> {
-        self.schedule.slots.borrow().as_ref().map(|slots| (slots.size(), slots.capacity()))
+        self.schedule.slab_shape()
     }
 
     pub(crate) fn has_ready(&self) -> bool {

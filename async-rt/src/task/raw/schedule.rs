@@ -6,13 +6,17 @@
 use super::header::{Header, Phase, TaskPtr};
 use super::ready::Ready;
 use super::shared::{Credits, SharedPtr};
-use super::slots::Slots;
+use super::slots::{Slot, Slots};
+use crate::sync::lock;
+use crate::sys::Unpark;
+use crate::task::plan::EngineConfig;
 use std::cell::RefCell;
+use std::sync::Arc;
 
 /// The owner's half that wakes and the ends of tasks reach.
 pub(super) struct Schedule {
     pub(super) ready: Ready,
-    pub(super) slots: RefCell<Option<Slots>>,
+    slots: RefCell<Option<Slots>>,
     /// Wakes are noted in the origins of tasks.
     #[cfg(feature = "insight")]
     pub(super) note_wakes: bool,
@@ -22,6 +26,24 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
+    pub(super) fn new(config: &EngineConfig, unpark: Arc<dyn Unpark>) -> Self {
+        let credits = Credits::new(unpark);
+        let shared = credits.shared();
+        let slots = config.slab.map(|slab| {
+            let (slots, chunk) = Slots::new(slab.slot_size, slab.count, slab.unbounded);
+            lock(&shared.chunks).push(chunk);
+            slots
+        });
+        Self {
+            ready: Ready::default(),
+            slots: RefCell::new(slots),
+            #[cfg(feature = "insight")]
+            note_wakes: config.probe.is_some(),
+            shared,
+            credits,
+        }
+    }
+
     /// Puts a task into the ready queue, unless it is there or done.
     #[inline]
     pub(super) fn schedule(&self, task: TaskPtr) {
@@ -33,6 +55,28 @@ impl Schedule {
             task.origin.woken();
         }
         self.ready.push(task);
+    }
+
+    pub(super) fn free_slot(&self) -> Option<Slot> {
+        self.slots.borrow_mut().as_mut().and_then(Slots::take)
+    }
+
+    /// More slots, if there may be more and there is memory.
+    pub(super) fn grow_slab(&self) -> Option<()> {
+        let chunk = self.slots.borrow_mut().as_mut().and_then(Slots::grow)?;
+        lock(&self.shared.chunks).push(chunk);
+        Some(())
+    }
+
+    pub(super) fn return_slot(&self, slot: Slot) {
+        if let Some(slots) = &mut *self.slots.borrow_mut() {
+            slots.give_back(slot.start);
+        }
+    }
+
+    /// Size of a slot and number of slots, if there is a slab.
+    pub(super) fn slab_shape(&self) -> Option<(usize, usize)> {
+        self.slots.borrow().as_ref().map(|slots| (slots.size(), slots.capacity()))
     }
 
     /// The memory of a task has been freed on this thread: its credit and its slot come back.

@@ -30,6 +30,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
+/// Destructors that spawn after the end are followed this deep: each takes some stack.
+const LATE: usize = 32;
+
 /// The engine whose futures are boxed in a slab.
 pub(crate) struct Engine {
     inbox: Arc<Inbox>,
@@ -46,6 +49,8 @@ pub(crate) struct Engine {
     hidden: Cell<usize>,
     /// Tasks that the end could not take.
     kept: Cell<usize>,
+    /// How many late spawns are inside of each other.
+    late: Cell<usize>,
 }
 
 impl Engine {
@@ -61,6 +66,7 @@ impl Engine {
             order: config.seed.map(Order::new),
             hidden: Cell::new(0),
             kept: Cell::new(0),
+            late: Cell::new(0),
             config,
         }
     }
@@ -126,9 +132,25 @@ impl Engine {
         }
         let closed = self.inbox.lock().closed;
         if closed {
-            self.cancel(&name);
+            self.admit_late(&name);
         }
         RefJoin { output, name }
+    }
+
+    /// The engine has ended: the future is dropped at once, unless it comes from the destructor of one
+    /// that was, too many times over. Then it is kept for ever.
+    fn admit_late(&self, name: &Arc<Name>) {
+        let depth = self.late.get();
+        if depth == LATE {
+            let task = self.ready.tasks.borrow_mut().remove(name.key);
+            self.kept.set(self.kept.get() + 1);
+            let _kept = ManuallyDrop::new(task);
+            return;
+        }
+        self.late.set(depth + 1);
+        self.cancel(name);
+        self.late.set(depth);
+        drop(self.ready.queue.take());
     }
 
     pub(crate) fn take_slot(&self) -> bool {

@@ -4,6 +4,9 @@
 //! borrows that have ended. [`Runtime::scope`] is a call instead: nobody can forget it. Its tasks
 //! live in a list that this call owns and are polled from its own loop, so that their lifetimes need
 //! no `unsafe` at all; the list is emptied before the call returns or unwinds.
+//!
+//! Foreign code (polls, destructors of futures and outputs, wakers of joiners) runs under no borrow of
+//! the list, and its panics go to a handle or end in `contain`.
 
 use crate::error::{JoinError, Payload};
 use crate::runtime::Runtime;
@@ -269,7 +272,8 @@ impl Tasks<'_> {
         let gone = self.live.borrow_mut().remove(key);
         let dropped = contain::drop_value(future);
         end.fail(error_of(polled.err(), dropped.err()));
-        drop(gone);
+        // The last to know the outcome of a task whose handle is gone drops its output.
+        contain::discard((end, gone));
     }
 
     /// Takes no more tasks, and drops those that are left.
@@ -284,6 +288,7 @@ impl Tasks<'_> {
             let Some(Task { future, end, .. }) = left else { return };
             let dropped = contain::drop_value(future);
             end.fail(error_of(None, dropped.err()));
+            contain::discard(end);
         }
     }
 }

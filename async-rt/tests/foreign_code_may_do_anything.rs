@@ -206,6 +206,22 @@ on_both_cores! {
         end(runtime);
     }
 
+    fn destructors_of_scoped_tasks(core) {
+        let runtime = runtime(core);
+        let sum = runtime.scope(|scope| async move {
+            scope.spawn(async { OnDrop }).detach();
+            scope.spawn(async { let _guard = OnDrop; yield_now().await }).detach();
+            let aborted = scope.spawn(async { let _guard = OnDrop; pending::<()>().await });
+            yield_now().await;
+            aborted.abort();
+            let payload = aborted.await.unwrap_err().try_into_panic().unwrap();
+            assert!(catch_unwind(AssertUnwindSafe(|| drop(payload))).is_err());
+            scope.spawn(async { 5 }).await.unwrap()
+        });
+        assert_eq!(sum, 5);
+        end(runtime);
+    }
+
     fn worlds_at_the_end(core) {
         let runtime = runtime(core);
         let (one, two) = (World::new(OnDrop), World::new(vec![OnDrop]));

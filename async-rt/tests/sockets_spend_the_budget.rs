@@ -52,13 +52,10 @@ async fn assert_bounded(what: &str, steps: usize, mut step: impl AsyncFnMut()) {
 on_both_cores! {
     fn every_way_to_read_and_write_spends(core) {
         core.runtime().block_on(async {
-            spawn_boxed(async {
+            let steps = spawn_boxed(async {
                 let (one, two) = UnixStream::pair().unwrap();
-                let filled = async || {
-                    // A byte for each step below, and room for as many.
-                    while one.try_write(&[7; 4096]).is_ok() {}
-                };
-                filled().await;
+                // A byte for each step below that reads.
+                while one.try_write(&[7; 4096]).is_ok() {}
                 assert_bounded("readable and try_read", 2_000, async || {
                     two.readable().await.unwrap();
                     assert_eq!(two.try_read(&mut [0]).unwrap(), 1);
@@ -74,7 +71,8 @@ on_both_cores! {
                     socket.writable().await.unwrap();
                     socket.try_send_to(b"x", nobody).unwrap();
                 }).await;
-            }).await.unwrap();
+            });
+            within("every step", steps).await.unwrap();
         });
     }
 

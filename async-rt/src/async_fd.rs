@@ -4,6 +4,7 @@ use crate::coop;
 use crate::handle::Handle;
 use crate::owner::Owner;
 use crate::reactor::{Direction, Token, Waiter};
+use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -60,18 +61,21 @@ impl<T: AsFd> AsyncFd<T> {
     /// Watches `inner` on the runtime of this thread.
     ///
     /// # Errors
-    /// When the kernel does not watch this kind of descriptor, or watches it already.
+    /// When the kernel does not watch this kind of descriptor, or watches it already. `inner` comes
+    /// back.
     ///
     /// # Panics
     /// Outside a runtime.
     #[track_caller]
-    pub fn new(inner: T) -> io::Result<Self> {
+    pub fn new(inner: T) -> Result<Self, WatchError<T>> {
         Self::watch(Handle::current().owner, inner)
     }
 
-    pub(crate) fn watch(owner: Rc<Owner>, inner: T) -> io::Result<Self> {
-        let token = owner.reactor.add(inner.as_fd())?;
-        Ok(Self { owner, token, inner: Some(inner) })
+    pub(crate) fn watch(owner: Rc<Owner>, inner: T) -> Result<Self, WatchError<T>> {
+        match owner.reactor.add(inner.as_fd()) {
+            Ok(token) => Ok(Self { owner, token, inner: Some(inner) }),
+            Err(source) => Err(WatchError { source, inner }),
+        }
     }
 
     /// What is watched.
@@ -289,6 +293,39 @@ impl<T: AsFd> Drop for AsyncFd<T> {
 impl<T: AsFd + fmt::Debug> fmt::Debug for AsyncFd<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("AsyncFd").field(&self.inner).finish()
+    }
+}
+
+/// A descriptor could not be watched; what holds it comes back inside.
+#[non_exhaustive]
+pub struct WatchError<T> {
+    /// Why.
+    pub source: io::Error,
+    /// What was to be watched.
+    pub inner: T,
+}
+
+impl<T> fmt::Debug for WatchError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatchError").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for WatchError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("descriptor could not be watched")
+    }
+}
+
+impl<T> Error for WatchError<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl<T> From<WatchError<T>> for io::Error {
+    fn from(error: WatchError<T>) -> Self {
+        error.source
     }
 }
 

@@ -48,7 +48,7 @@ mod trace;
 mod world;
 
 #[doc(inline)]
-pub use async_fd::AsyncFd;
+pub use async_fd::{AsyncFd, WatchError};
 #[doc(inline)]
 pub use backoff::{Backoff, Exhausted};
 #[doc(inline)]

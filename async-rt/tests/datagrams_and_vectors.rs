@@ -10,7 +10,7 @@ use lastout_async_rt::net::{UdpSocket, UnixDatagram, UnixListener, UnixStream};
 use lastout_async_rt::spawn_boxed;
 use lastout_async_rt::time::yield_now;
 use std::future::poll_fn;
-use std::io::{ErrorKind, IoSlice};
+use std::io::{ErrorKind, IoSlice, IoSliceMut};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -111,6 +111,29 @@ on_both_cores! {
             let all = within("the reader", reader).await.unwrap();
             assert_eq!(&all[..18], b"one writeone write");
             assert_eq!(all.len(), 18 + sent, "short writes lose nothing");
+        });
+    }
+
+    /// A call that left out buffers has not filled the socket.
+    fn more_buffers_than_one_call_takes_are_written(core) {
+        core.runtime().block_on(async {
+            let (mut one, mut two) = UnixStream::pair().unwrap();
+            let bytes: Vec<u8> = (0..3_000_u32).map(|n| n as u8).collect();
+            let mut slices: Vec<_> = bytes.chunks(1).map(IoSlice::new).collect();
+            let mut left = &mut slices[..];
+            while !left.is_empty() {
+                let count = within("a write", one.write_vectored(left)).await.unwrap();
+                IoSlice::advance_slices(&mut left, count);
+            }
+            let mut back = vec![0; bytes.len()];
+            let (mut done, mut first) = (0, 0);
+            while done < back.len() {
+                let mut places: Vec<_> = back[done..].chunks_mut(1).map(IoSliceMut::new).collect();
+                done += within("a read", two.read_vectored(&mut places)).await.unwrap();
+                first = if first == 0 { done } else { first };
+            }
+            assert!(first < bytes.len(), "one call does not take them all");
+            assert!(back == bytes);
         });
     }
 

@@ -86,6 +86,42 @@ on_both_cores! {
         });
     }
 
+    /// A read stops short at urgent data; what follows has come already, without an event of its own.
+    fn bytes_behind_urgent_data_are_read(core) {
+        core.runtime().block_on(async {
+            for optimistic in [true, false] {
+                let (client, mut server) = tcp_pair().await;
+                let (socket, mut buffer) = (socket2::SockRef::from(&client), [0; 64]);
+                assert_eq!(socket.send(b"before").unwrap(), 6);
+                assert_eq!(socket.send_out_of_band(b"!").unwrap(), 1);
+                assert_eq!(socket.send(b"after").unwrap(), 5);
+                if !optimistic { within("readable", server.readable()).await.unwrap(); }
+                let mut text = Vec::new();
+                while !text.ends_with(b"after") {
+                    let count = within("the rest", server.read(&mut buffer)).await.unwrap();
+                    text.extend_from_slice(&buffer[..count]);
+                }
+                assert_eq!(text, b"beforeafter");
+            }
+        });
+    }
+
+    fn a_descriptor_that_is_not_watched_comes_back(core) {
+        core.runtime().block_on(async {
+            let file = std::fs::File::open("Cargo.toml").unwrap();
+            let error = AsyncFd::new(file).unwrap_err();
+            assert_eq!(error.source.kind(), std::io::ErrorKind::PermissionDenied);
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut &error.inner, &mut text).unwrap();
+            assert!(text.contains("lastout-async-rt"));
+            let (one, _two) = std::os::unix::net::UnixStream::pair().unwrap();
+            let watched = AsyncFd::new(&one).unwrap();
+            assert!(AsyncFd::new(&one).is_err(), "it is watched already");
+            drop(watched);
+            AsyncFd::new(&one).unwrap();
+        });
+    }
+
     /// D16: in the original the second of two waiters replaces the first. Here any number of tasks may
     /// wait for one direction; of a channel's receiver there is one, borrowed by the one who waits.
     fn d16_many_tasks_wait_for_one_socket(core) {

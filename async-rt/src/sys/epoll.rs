@@ -75,7 +75,7 @@ impl Poller {
 
     /// Watches both directions of `fd`.
     pub(crate) fn add(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
-        let both = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP;
+        let both = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI;
         self.control(libc::EPOLL_CTL_ADD, fd.as_raw_fd(), both, token)
     }
 
@@ -171,7 +171,8 @@ impl Events {
             let (token, bits) = (event.u64, event.events.cast_signed());
             let has = |mask: i32| bits & mask != 0;
             let write_closed = has(libc::EPOLLHUP | libc::EPOLLERR);
-            let read_closed = write_closed || has(libc::EPOLLRDHUP);
+            // A read stops short at urgent data, although more follows.
+            let read_closed = write_closed || has(libc::EPOLLRDHUP | libc::EPOLLPRI);
             Event {
                 token,
                 readable: read_closed || has(libc::EPOLLIN),

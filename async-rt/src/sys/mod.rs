@@ -42,7 +42,8 @@ pub(crate) struct Event {
     pub(crate) token: u64,
     pub(crate) readable: bool,
     pub(crate) writable: bool,
-    /// The direction has ended: it stays ready, and no further edge may come.
+    /// The direction has ended, or a short count does not say that it is empty: it stays ready until an
+    /// operation would block, and no further edge may come.
     pub(crate) read_closed: bool,
     pub(crate) write_closed: bool,
 }

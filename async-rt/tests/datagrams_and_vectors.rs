@@ -12,6 +12,7 @@ use lastout_async_rt::time::yield_now;
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice, IoSliceMut};
 use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -134,6 +135,29 @@ on_both_cores! {
             }
             assert!(first < bytes.len(), "one call does not take them all");
             assert!(back == bytes);
+        });
+    }
+
+    /// A read stops short where descriptors are attached, although more has come.
+    fn bytes_behind_passed_descriptors_are_read(core) {
+        core.runtime().block_on(async {
+            let (one, mut two) = UnixStream::pair().unwrap();
+            let fd = one.as_fd().as_raw_fd();
+            // The header of one control message, SCM_RIGHTS, and a descriptor in it.
+            let mut control = 20_u64.to_ne_bytes().to_vec();
+            for word in [libc::SOL_SOCKET, libc::SCM_RIGHTS, fd, 0] { control.extend(word.to_ne_bytes()); }
+            let (socket, with) = (socket2::SockRef::from(&one), [IoSlice::new(b"with")]);
+            let message = socket2::MsgHdr::new().with_buffers(&with).with_control(&control);
+            assert_eq!(socket.sendmsg(&message, 0).unwrap(), 4);
+            assert_eq!(one.try_write(b"without").unwrap(), 7);
+            // The event that tells of both is taken before the first read.
+            within("readable", two.readable()).await.unwrap();
+            let (mut text, mut buffer) = (Vec::new(), [0; 64]);
+            while text.len() < 11 {
+                let count = within("the rest", two.read(&mut buffer)).await.unwrap();
+                text.extend_from_slice(&buffer[..count]);
+            }
+            assert_eq!(text, b"withwithout");
         });
     }
 

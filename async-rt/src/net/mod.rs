@@ -37,15 +37,16 @@ fn current() -> Rc<Owner> {
     Handle::current().owner
 }
 
-/// Reads what there is. A short read has emptied the socket, which saves asking again.
+/// Reads what there is. When `short_is_empty`, a short read has emptied the socket, which saves asking
+/// again.
 fn poll_read<S: AsFd>(
     fd: &AsyncFd<S>,
     cx: &mut Context<'_>,
-    len: usize,
+    (len, short_is_empty): (usize, bool),
     read: impl FnMut(&S) -> io::Result<usize>,
 ) -> Poll<io::Result<usize>> {
     let count = ready!(fd.poll_read_io(cx, read))?;
-    if count > 0 && count < len {
+    if short_is_empty && count > 0 && count < len {
         fd.exhausted(Direction::Read);
     }
     Poll::Ready(Ok(count))
@@ -107,9 +108,10 @@ pub(crate) mod sealed {
     }
 }
 
-/// Implements the operations of a stream over its `io: AsyncFd<S>`, where `&S` reads and writes.
+/// Implements the operations of a stream over its `io: AsyncFd<S>`, where `&S` reads and writes. Says
+/// whether a read that is short has left nothing behind.
 macro_rules! duplex {
-    ($stream:ty) => {
+    ($stream:ty, short_read_is_empty: $short_is_empty:literal) => {
         impl crate::net::Duplex for $stream {}
 
         impl crate::net::sealed::Duplex for $stream {
@@ -119,7 +121,7 @@ macro_rules! duplex {
                 buffer: &mut [u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
                 use std::io::Read;
-                let len = buffer.len();
+                let len = (buffer.len(), $short_is_empty);
                 crate::net::poll_read(&self.io, cx, len, |mut socket| socket.read(buffer))
             }
 
@@ -138,7 +140,7 @@ macro_rules! duplex {
                 buffers: &mut [std::io::IoSliceMut<'_>],
             ) -> std::task::Poll<std::io::Result<usize>> {
                 use std::io::Read;
-                let len = crate::net::total(buffers);
+                let len = (crate::net::total(buffers), $short_is_empty);
                 let read = |mut socket: &_| Read::read_vectored(&mut socket, buffers);
                 crate::net::poll_read(&self.io, cx, len, read)
             }

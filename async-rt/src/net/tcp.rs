@@ -14,7 +14,7 @@ pub struct TcpStream {
     pub(super) io: AsyncFd<net::TcpStream>,
 }
 
-duplex!(TcpStream);
+duplex!(TcpStream, short_read_is_empty: true);
 
 impl TcpStream {
     /// Connects to `target`, and waits until the connection stands. The addresses of a name are tried

@@ -32,7 +32,8 @@ pub struct UnixStream {
     pub(super) io: AsyncFd<net::UnixStream>,
 }
 
-duplex!(UnixStream);
+// A read stops where descriptors or credentials are attached, although more has come.
+duplex!(UnixStream, short_read_is_empty: false);
 
 impl UnixStream {
     /// Connects to the socket at `path`. While the listener's backlog is full, which the system offers

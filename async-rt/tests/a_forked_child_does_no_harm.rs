@@ -33,6 +33,8 @@ fn refused(runtime: &Runtime) -> Result<(), i32> {
 fn the_child_is_told_and_the_parent_goes_on() {
     let runtime = Runtime::builder().blocking_threads(1).build().unwrap();
     let (reader, writer) = runtime.block_on(async { UnixStream::pair().unwrap() });
+    let (other, split) = runtime.block_on(async { UnixStream::pair().unwrap() });
+    let (read_half, write_half) = split.into_split();
     let (begun, runs) = channel();
     let (release, blocks) = channel::<()>();
     let running = runtime.handle().spawn_blocking(move || {
@@ -53,7 +55,8 @@ fn the_child_is_told_and_the_parent_goes_on() {
             refused = Err(9);
         }
         waiting.abort();
-        drop((reader, writer, running, waiting));
+        // A half that is dropped ends writing, but not for the parent.
+        drop((reader, writer, running, waiting, other, read_half, write_half));
         drop(runtime);
         // SAFETY: it does not return.
         unsafe { libc::_exit(refused.map_or_else(|place| place, |()| 0)) };
@@ -66,6 +69,10 @@ fn the_child_is_told_and_the_parent_goes_on() {
     runtime.block_on(async {
         timeout(Duration::from_secs(60), running).await.unwrap().unwrap();
         assert_eq!(timeout(Duration::from_secs(60), waiting).await.unwrap().unwrap(), 7);
+        assert_eq!(write_half.as_ref().try_write(b"still open").unwrap(), 10);
+        assert_eq!(other.try_read(&mut [0; 16]).unwrap(), 10);
+        drop((read_half, write_half));
+        assert_eq!(other.try_read(&mut [0; 16]).unwrap(), 0, "here it ends");
         assert_eq!(writer.try_write(b"x").unwrap(), 1);
         timeout(Duration::from_secs(60), reader.readable()).await.unwrap().unwrap();
         assert_eq!(reader.try_read(&mut [0; 2]).unwrap(), 1);

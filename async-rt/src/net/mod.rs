@@ -105,6 +105,9 @@ pub(crate) mod sealed {
         ) -> Poll<io::Result<usize>>;
         #[doc(hidden)]
         fn end(&self, which: Shutdown) -> io::Result<()>;
+        /// Whether this process made the runtime of the stream; a forked child did not.
+        #[doc(hidden)]
+        fn is_ours(&self) -> bool;
     }
 }
 
@@ -158,6 +161,10 @@ macro_rules! duplex {
 
             fn end(&self, which: std::net::Shutdown) -> std::io::Result<()> {
                 self.io.get_ref().shutdown(which)
+            }
+
+            fn is_ours(&self) -> bool {
+                self.io.owner().reactor.is_ours()
             }
         }
 

@@ -71,7 +71,8 @@ impl<S: Duplex> AsRef<S> for OwnedWriteHalf<S> {
 
 impl<S: Duplex> Drop for OwnedWriteHalf<S> {
     fn drop(&mut self) {
-        if let Some(stream) = &self.stream {
+        // In a forked child the connection is the parent's.
+        if let Some(stream) = self.stream.as_ref().filter(|stream| stream.is_ours()) {
             // It fails only when the connection has ended, which is what it is for.
             let _ = stream.end(Shutdown::Write);
         }
@@ -85,7 +86,7 @@ pub struct ReuniteError<S: Duplex>(pub OwnedReadHalf<S>, pub OwnedWriteHalf<S>);
 
 impl<S: Duplex> fmt::Display for ReuniteError<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("reunite halves of two streams")
+        f.write_str("halves belong to two streams")
     }
 }
 

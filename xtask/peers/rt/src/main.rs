@@ -49,6 +49,21 @@ fn dispatch_case<'a>(name: &str, ready: u64, of_best_peer: f64) -> Case<'a> {
     .bar(Bar::best_peer().max(of_best_peer))
 }
 
+fn wake_case<'a>(name: &str, spread: bool) -> Case<'a> {
+    let case = Case::lower(name, "ns")
+        .isolated()
+        .rounds(5)
+        // The floor is the same with nothing but the 1000 alive.
+        .floor(|| tasks::wake_among::<Ours>(1_000, 1_000, false))
+        .ours(move || tasks::wake_among::<Ours>(1_000_000, 1_000, spread));
+    peers!(
+        case,
+        [Nexus, TokioLocalSet, TokioLocalRuntime, Smol, Monoio],
+        tasks::wake_among(1_000_000, 1_000, spread)
+    )
+    .bar(Bar::floor().max(1.2))
+}
+
 fn main() -> std::process::ExitCode {
     pin_to_core(0);
     let spin_pause = Duration::from_micros(30);
@@ -119,27 +134,18 @@ fn main() -> std::process::ExitCode {
     )
     .bar(Bar::absolute().max(133.0));
 
-    let beside = Case::lower("wake of 1000 tasks, 10^6 alive, each", "ns")
-        .isolated()
-        .rounds(5)
-        // The floor is the same with nothing but the 1000 alive.
-        .floor(|| tasks::wake_among::<Ours>(1_000, 1_000))
-        .ours(|| tasks::wake_among::<Ours>(1_000_000, 1_000));
-    let beside = peers!(
-        beside,
-        [Nexus, TokioLocalSet, TokioLocalRuntime, Smol, Monoio],
-        tasks::wake_among(1_000_000, 1_000)
-    )
-    .bar(Bar::floor().max(1.2));
+    let beside = wake_case("wake of 1000 tasks beside 10^6 idle ones, each", false);
+    // The same 1000 on as many pages: what is added is the translation of their addresses.
+    let spread = wake_case("wake of 1000 tasks spread over 10^6, each", true);
     // Here each task comes from memory, whose latency is most of it, for everybody.
     let million = Case::lower("wake of each of 10^6 tasks", "ns")
         .isolated()
         .rounds(5)
-        .ours(|| tasks::wake_among::<Ours>(1_000_000, 1_000_000));
+        .ours(|| tasks::wake_among::<Ours>(1_000_000, 1_000_000, true));
     let million = peers!(
         million,
         [Nexus, TokioLocalSet, TokioLocalRuntime, Smol, Monoio],
-        tasks::wake_among(1_000_000, 1_000_000)
+        tasks::wake_among(1_000_000, 1_000_000, true)
     )
     .bar(Bar::best_peer().max(1.0));
 
@@ -202,6 +208,7 @@ fn main() -> std::process::ExitCode {
         .case(heap)
         .case(heap_million)
         .case(beside)
+        .case(spread)
         .case(million)
         .run()
 }

@@ -238,9 +238,9 @@ pub fn raw_parked_wake(samples: usize, pause: Duration) -> f64 {
     median_us(latencies)
 }
 
-/// Nanoseconds for each wake, poll included, of `busy` tasks among `alive` ones; the busy ones lie
-/// evenly among the others, and each round wakes every one of them once.
-pub fn wake_among<C: Contender>(alive: usize, busy: usize) -> f64 {
+/// Nanoseconds for each wake, poll included, of `busy` tasks among `alive` ones; each round wakes every
+/// busy one once. The busy ones are the last to be spawned, or lie evenly `spread` among the others.
+pub fn wake_among<C: Contender>(alive: usize, busy: usize, spread: bool) -> f64 {
     const WAKES: usize = 2_000_000;
     C::run(async move {
         let wakers: Rc<RefCell<Vec<Waker>>> = Rc::default();
@@ -248,7 +248,7 @@ pub fn wake_among<C: Contender>(alive: usize, busy: usize) -> f64 {
         let joins: Vec<_> = (0..alive)
             .map(|n| {
                 let (wakers, polls) = (Rc::clone(&wakers), Rc::clone(&polls));
-                let wakes = n % (alive / busy) == 0;
+                let wakes = if spread { n % (alive / busy) == 0 } else { n >= alive - busy };
                 let mut known = !wakes;
                 C::spawn(poll_fn(move |cx| {
                     if !std::mem::replace(&mut known, true) {

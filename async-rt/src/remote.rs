@@ -6,6 +6,7 @@ use crate::runtime::Runtime;
 use crate::task::Origin;
 use std::error::Error;
 use std::fmt;
+use std::time::{Duration, Instant};
 
 /// Jobs that may wait for the runtime at once, for each handle made by `remote_handle`.
 const WAITING: usize = 256;
@@ -37,14 +38,14 @@ pub struct RemoteHandle {
     jobs: mpsc::Sender<Job>,
 }
 
-/// The job has no output: the runtime ended first, or the job panicked.
+/// The job has no output: the runtime ended first, the job panicked, or a time passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RemoteError;
 
 impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the runtime ended before the job, or the job panicked")
+        f.write_str("the runtime ended before the job, the job panicked, or its time passed")
     }
 }
 
@@ -80,6 +81,43 @@ impl RemoteHandle {
         F::Output: Send + 'static,
         M: FnOnce() -> F + Send + 'static,
     {
+        let (job, output) = Self::job(make);
+        self.jobs.send(job).await.map_err(|_| RemoteError)?;
+        output.await.map_err(|_| RemoteError)
+    }
+
+    /// Runs `work` on the runtime's thread, for a plain thread, which sleeps until the output is there,
+    /// for `timeout` at most if there is one.
+    ///
+    /// # Errors
+    /// When the runtime has ended or ends first, `work` panics, or the time passes. A job that was sent
+    /// in time still runs; its output is dropped.
+    ///
+    /// # Panics
+    /// On the thread of a runtime.
+    pub fn run_blocking<R, W>(&self, work: W, timeout: Option<Duration>) -> Result<R, RemoteError>
+    where
+        R: Send + 'static,
+        W: FnOnce() -> R + Send + 'static,
+    {
+        // A time beyond what the clock counts is no bound.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let left = || deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let (job, mut output) = Self::job(move || async move { work() });
+        let sent = match left() {
+            Some(left) => self.jobs.send_timeout_blocking(job, left).is_ok(),
+            None => self.jobs.send_blocking(job).is_ok(),
+        };
+        if sent { output.recv_blocking(left()).map_err(|_| RemoteError) } else { Err(RemoteError) }
+    }
+
+    /// The job that runs what `make` returns, and where its output arrives.
+    fn job<F, M>(make: M) -> (Job, oneshot::Receiver<F::Output>)
+    where
+        F: Future,
+        F::Output: Send + 'static,
+        M: FnOnce() -> F + Send + 'static,
+    {
         let (give, output) = oneshot::channel();
         let job: Job = Box::new(move || {
             // The future is made inside the task, which catches its panic too.
@@ -89,8 +127,7 @@ impl RemoteHandle {
             })
             .detach();
         });
-        self.jobs.send(job).await.map_err(|_| RemoteError)?;
-        output.await.map_err(|_| RemoteError)
+        (job, output)
     }
 
     /// Runs `work` on the runtime's thread, for a plain thread, which is blocked until then.

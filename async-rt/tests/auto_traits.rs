@@ -1,6 +1,8 @@
 //! What may cross threads, and what must not.
 
-use lastout_async_rt::channel::{mpsc, mpsc_bytes, oneshot, spsc};
+use lastout_async_rt::channel::{
+    broadcast, mpsc, mpsc_bytes, oneshot, spsc, spsc_bytes, unbounded, watch,
+};
 use lastout_async_rt::{
     AbortHandle, Backoff, BuildError, CancellationToken, Cancelled, DropGuard, Handle, JoinError,
     JoinHandle, RemoteHandle, Runtime, ShutdownHandle, ShutdownSignal, ShutdownStatsAtomics, time,
@@ -8,6 +10,26 @@ use lastout_async_rt::{
 use std::fmt::Debug;
 
 fn crosses<T: Send + Sync + Unpin + Debug>() {}
+
+fn crosses_without_sharing() {
+    type Value = std::cell::Cell<u8>;
+    crosses::<mpsc::Sender<Value>>();
+    crosses::<mpsc::Receiver<Value>>();
+    crosses::<spsc::Sender<Value>>();
+    crosses::<unbounded::Receiver<Value>>();
+}
+
+fn moves<F: Future + Send>(_: F) {}
+
+#[test]
+fn the_futures_of_channels_cross_threads() {
+    let (send, mut recv) = mpsc::channel::<std::cell::Cell<u8>>(1);
+    moves(async move { (send.reserve().await.is_ok(), recv.recv().await) });
+    let (mut send, mut recv) = spsc::channel::<std::cell::Cell<u8>>(1);
+    moves(async move { (send.reserve().await.is_ok(), recv.recv().await) });
+    let (send, mut recv) = mpsc_bytes::channel(1);
+    moves(async move { (send.send(b"a").await.is_ok(), recv.recv().await) });
+}
 
 #[test]
 fn what_is_promised_to_cross_threads_does() {
@@ -24,7 +46,19 @@ fn what_is_promised_to_cross_threads_does() {
     crosses::<BuildError>();
     crosses::<mpsc::Sender<u8>>();
     crosses::<mpsc::Receiver<u8>>();
+    crosses::<mpsc::Permit<'_, u8>>();
     crosses::<spsc::Sender<u8>>();
+    crosses::<spsc::Receiver<u8>>();
+    crosses::<spsc_bytes::Sender>();
+    crosses::<spsc_bytes::Receiver>();
+    crosses::<unbounded::Sender<u8>>();
+    crosses::<unbounded::Receiver<u8>>();
+    // Values that can move between threads without being shared by them.
+    crosses_without_sharing();
+    crosses::<broadcast::Sender<u8>>();
+    crosses::<broadcast::Receiver<u8>>();
+    crosses::<watch::Sender<u8>>();
+    crosses::<watch::Receiver<u8>>();
     crosses::<oneshot::Sender<u8>>();
     crosses::<oneshot::Receiver<u8>>();
     crosses::<mpsc_bytes::Sender>();
@@ -47,4 +81,5 @@ macro_rules! stays {
 fn what_belongs_to_the_thread_stays_there() {
     stays!(Runtime, Handle, JoinHandle<()>, time::Sleep, lastout_async_rt::JoinSet<()>);
     stays!(lastout_async_rt::channel::local::Sender<u8>, lastout_async_rt::Notify);
+    stays!(lastout_async_rt::lock::Mutex<u8>, mpsc::Sender<std::rc::Rc<u8>>);
 }

@@ -4,13 +4,16 @@
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use lastout_async_rt::Runtime;
 use lastout_async_rt::channel::{
     RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError, broadcast, local, mpsc,
-    mpsc_bytes, spsc, spsc_bytes, unbounded, watch,
+    mpsc_bytes, oneshot, spsc, spsc_bytes, unbounded, watch,
 };
+use lastout_async_rt::time::yield_now;
+use lastout_async_rt::{Runtime, spawn_boxed};
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -492,4 +495,65 @@ fn many_futures_over_one_channel_all_end() {
     });
     drop(send);
     assert_eq!(sums.join().unwrap(), 4950);
+}
+
+#[test]
+fn a_plain_thread_runs_jobs_on_a_runtime_and_gets_their_output() {
+    let runtime = Runtime::new().unwrap();
+    let remote = runtime.remote_handle();
+    assert!(remote.run_blocking(|| 1, Some(Duration::from_millis(1))).is_err(), "it does not run");
+    let (done, mut wait) = oneshot::channel();
+    let thread = thread::spawn(move || {
+        let here = thread::current().id();
+        let there = remote.run_blocking(|| thread::current().id(), None).unwrap();
+        assert!(remote.run_blocking(|| panic!("on purpose"), None).is_err());
+        done.send(here != there).unwrap();
+        remote
+    });
+    assert_eq!(wait.recv_blocking(Some(Duration::ZERO)), Err(RecvTimeoutError::TimedOut));
+    assert_eq!(runtime.block_on(wait), Ok(true));
+    drop(runtime);
+    assert!(thread.join().unwrap().run_blocking(|| 1, None).is_err());
+}
+
+/// The bound of a turn holds for channels that are always ready: `BUDGET` of `src/coop.rs`.
+#[test]
+fn a_turn_sends_and_receives_a_bounded_number_of_values() {
+    const BUDGET: usize = 128;
+    Runtime::new().unwrap().block_on(async {
+        let (send, mut recv) = mpsc::channel(100_000);
+        let (mut one, mut other) = spsc::channel(100_000);
+        let (near, mut here) = local::channel(100_000);
+        let (many, mut all) = unbounded::channel();
+        let done = Rc::new(Cell::new(0));
+        let count = Rc::clone(&done);
+        let most = Rc::new(Cell::new(0));
+        let noted = Rc::clone(&most);
+        let worker = spawn_boxed(async move {
+            for n in 0..2000 {
+                send.send(n).await.unwrap();
+                one.send(n).await.unwrap();
+                near.send(n).await.unwrap();
+                many.send(n).unwrap();
+                count.set(count.get() + 3);
+            }
+            for n in 0..2000 {
+                assert_eq!((recv.recv().await, other.recv().await), (Some(n), Some(n)));
+                assert_eq!((here.recv().await, all.recv().await), (Some(n), Some(n)));
+                count.set(count.get() + 4);
+            }
+        });
+        let neighbour = spawn_boxed(async move {
+            let mut before = done.get();
+            loop {
+                yield_now().await;
+                noted.set(noted.get().max(done.get() - before));
+                before = done.get();
+            }
+        });
+        worker.await.unwrap();
+        neighbour.abort();
+        // A turn may begin or end inside of a round of the worker.
+        assert!((1..=BUDGET + 4).contains(&most.get()), "{} operations in one turn", most.get());
+    });
 }

@@ -2,13 +2,16 @@
 //!
 //! - **I13** A receiver that found nothing is woken by the value, or by the end of the sender.
 
-use super::error::{RecvError, TryRecvError};
+use super::blocking;
+use super::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::contain;
 use crate::coop;
 use crate::sync::{Arc, Mutex, lock, on};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 struct State<T> {
     value: Option<T>,
@@ -67,7 +70,7 @@ impl<T> Sender<T> {
             }
             let before = state.sender.replace(waker);
             drop(state);
-            drop(before);
+            contain::discard(before);
             Poll::Pending
         })
         .await;
@@ -80,8 +83,8 @@ impl<T> Drop for Sender<T> {
         state.sent = true;
         let (woken, own) = (state.receiver.take(), state.sender.take());
         drop(state);
-        drop(own);
-        woken.into_iter().for_each(Waker::wake);
+        contain::discard(own);
+        woken.into_iter().for_each(contain::wake);
     }
 }
 
@@ -108,7 +111,27 @@ impl<T> Receiver<T> {
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         let mut state = lock(&self.shared);
         let sent = state.sent;
-        state.value.take().ok_or(if sent { TryRecvError::Closed } else { TryRecvError::Empty })
+        let value = state.value.take();
+        drop(state);
+        if value.is_some() {
+            coop::made_progress();
+        }
+        value.ok_or(if sent { TryRecvError::Closed } else { TryRecvError::Empty })
+    }
+
+    /// The value, for a plain thread, which sleeps until it is there, for `timeout` at most if there
+    /// is one.
+    ///
+    /// # Errors
+    /// When the time passed, or the sender is gone without having sent.
+    ///
+    /// # Panics
+    /// On the thread of a runtime.
+    pub fn recv_blocking(&mut self, timeout: Option<Duration>) -> Result<T, RecvTimeoutError> {
+        match blocking::wait(timeout, |cx| Pin::new(&mut *self).poll(cx)) {
+            Some(received) => received.map_err(|_| RecvTimeoutError::Closed),
+            None => Err(RecvTimeoutError::TimedOut),
+        }
     }
 
     /// Refuses the value from now on; one that was sent before can still be received.
@@ -117,7 +140,7 @@ impl<T> Receiver<T> {
         state.closed = true;
         let woken = state.sender.take();
         drop(state);
-        woken.into_iter().for_each(Waker::wake);
+        woken.into_iter().for_each(contain::wake);
     }
 }
 
@@ -135,7 +158,7 @@ impl<T> Future for Receiver<T> {
             if !state.sent || !on("i13.recheck") {
                 let before = state.receiver.replace(waker);
                 drop(state);
-                drop(before);
+                contain::discard(before);
                 return Poll::Pending;
             }
         }
@@ -153,7 +176,8 @@ impl<T> Drop for Receiver<T> {
         let mut state = lock(&self.shared);
         let (value, own) = (state.value.take(), state.receiver.take());
         drop(state);
-        drop((value, own));
+        contain::discard(value);
+        contain::discard(own);
     }
 }
 

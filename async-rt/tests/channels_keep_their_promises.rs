@@ -516,6 +516,27 @@ fn a_plain_thread_runs_jobs_on_a_runtime_and_gets_their_output() {
     assert!(thread.join().unwrap().run_blocking(|| 1, None).is_err());
 }
 
+/// What waits no longer keeps no waker, which would keep its task.
+#[test]
+fn a_receiver_that_ended_keeps_no_task() {
+    let runtime = Runtime::new().unwrap();
+    let (send, mut recv) = mpsc::channel(1);
+    let (mut one, mut other) = spsc::channel(1);
+    let (many, mut all) = unbounded::channel();
+    send.try_send(1).unwrap();
+    one.try_send(1).unwrap();
+    many.send(1).unwrap();
+    drop((send, one, many));
+    runtime.block_on(async {
+        while recv.recv().await.is_some() {}
+        while other.recv().await.is_some() {}
+        while all.recv().await.is_some() {}
+    });
+    let stats = runtime.shutdown_stats();
+    drop(runtime);
+    assert!(stats.snapshot().is_clean(), "{:?}", stats.snapshot());
+}
+
 /// The bound of a turn holds for channels that are always ready: `BUDGET` of `src/coop.rs`.
 #[test]
 fn a_turn_sends_and_receives_a_bounded_number_of_values() {

@@ -139,12 +139,15 @@ impl<T> Tail<T> {
     pub(super) fn poll_pop(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let progress = ready!(coop::poll_proceed(cx));
         let mut value = self.pop();
-        if value.is_none() {
+        if value.is_none() && !self.shared.is_over() {
             self.shared.receiver.register(cx.waker());
             let waits = self.shared.slots.wait_for_value(self.shared.index(self.next));
             if waits && !self.shared.is_over() {
                 return Poll::Pending;
             }
+            self.shared.receiver.clear();
+        }
+        if value.is_none() {
             value = self.pop();
         }
         progress.made();

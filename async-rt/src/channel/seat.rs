@@ -31,7 +31,7 @@ impl Seat {
         waker.into_iter().for_each(contain::wake);
     }
 
-    /// The sleeper is gone.
+    /// The sleeper is gone, or did not fall asleep: its waker keeps nothing alive.
     pub(super) fn clear(&self) {
         let waker = lock(&self.0).take();
         contain::discard(waker);

@@ -171,6 +171,7 @@ impl<T> Sender<T> {
             if shared.slots.wait_for_room(next) && !self.is_closed() {
                 return Poll::Pending;
             }
+            shared.sender.clear();
         }
         progress.made();
         if self.is_closed() {
@@ -275,6 +276,7 @@ impl<T> Receiver<T> {
             if waits && !self.is_over() {
                 return Poll::Pending;
             }
+            self.shared.receiver.clear();
         }
         if value.is_none() {
             value = self.pop();

@@ -143,6 +143,7 @@ impl<T> Receiver<T> {
             if self.shared.inbox.park() && !self.is_over() {
                 return Poll::Pending;
             }
+            self.shared.receiver.clear();
         }
         if value.is_none() {
             value = self.pop();

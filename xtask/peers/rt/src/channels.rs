@@ -12,8 +12,8 @@ use lastout_bench_runner::{Bar, Bench, Case, pin_to_core};
 use std::thread;
 use std::time::Instant;
 
-const VALUES: u64 = 200_000;
-const TRIPS: u64 = 5_000;
+const VALUES: u64 = 50_000;
+const TRIPS: u64 = 2_000;
 const CAPACITY: usize = 1024;
 const RECORD: [u8; 64] = [7; 64];
 

@@ -299,10 +299,10 @@ fn an_unbounded_channel_keeps_order_and_ends() {
 
 #[test]
 fn empty_records_pass_and_order_is_kept() {
-    let (send, mut recv) = spsc_bytes::channel(4);
+    let (send, mut recv) = spsc_bytes::channel(7);
     let sent = [&b""[..], b"ab", b"", b"cd", b""];
     sent.iter().for_each(|record| send.try_send(record).unwrap());
-    assert!(send.try_send(b"x").is_err(), "four bytes wait");
+    assert!(send.try_send(b"x").is_err(), "four bytes wait, and three records that count for one");
     sent.iter().for_each(|record| assert_eq!(&*recv.try_recv().unwrap(), *record));
     send.try_claim(0).unwrap().commit().unwrap();
     drop(send);
@@ -313,10 +313,18 @@ fn empty_records_pass_and_order_is_kept() {
     assert!(send.send_blocking(b"xy", Some(Duration::from_millis(1))).is_err());
     drop(claim);
     send.send_blocking(b"xyzw", None).unwrap();
-    recv.close();
+    assert!(send.try_send(b"").is_err(), "an empty record counts for one byte");
+    let record = recv.try_recv().unwrap();
+    assert!(send.try_send(b"a").is_err(), "its bytes count until it is dropped");
+    assert_eq!(&*record, b"xyzw");
+    drop(record);
+    send.try_send(b"a").unwrap();
+    drop(recv);
     assert!(send.try_send(b"").is_err() && send.is_closed());
-    assert_eq!(&*recv.try_recv().unwrap(), b"xyzw");
-    assert_eq!(recv.try_recv().unwrap_err(), TryRecvError::Closed);
+    // 1024 records at most, however small they are.
+    let (send, mut recv) = mpsc_bytes::channel(1 << 20);
+    assert_eq!((0..2000).filter(|_| send.try_send(b"a").is_ok()).count(), 1024);
+    assert!((0..1024).all(|_| *recv.try_recv().unwrap() == *b"a"));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use super::blocking;
 use super::error::{CapacityError, RecvTimeoutError, TryRecvError};
-use super::queue::Tail;
-use super::records::Bytes;
+use super::queue::{Queue, Tail};
+use super::records::{self, RECORDS, Records};
 use crate::sync::Arc;
 use futures_core::Stream;
 use std::fmt;
@@ -20,8 +20,8 @@ macro_rules! byte_channel {
             use super::*;
             pub use crate::channel::records::{Claim, ClaimError, Record};
 
-            /// A channel with room for `capacity` bytes, and for as many records, but never
-            /// fewer than 16 or more than 1024.
+            /// A channel with room for `capacity` bytes, and for 1024 records at most: each counts for
+            /// at least so many bytes.
             ///
             /// # Panics
             /// Where [`try_channel`] returns an error.
@@ -30,20 +30,21 @@ macro_rules! byte_channel {
                 try_channel(capacity).unwrap_or_else(|error| panic!("{error}"))
             }
 
-            /// A channel with room for `capacity` bytes, and for as many records, but never
-            /// fewer than 16 or more than 1024.
+            /// A channel with room for `capacity` bytes, and for 1024 records at most: each counts for
+            /// at least so many bytes.
             ///
             /// # Errors
             /// When `capacity` is zero, or more than can be counted.
             pub fn try_channel(capacity: usize) -> Result<(Sender, Receiver), CapacityError> {
-                let channel = Bytes::new(capacity)?;
-                let tail = Tail::new(Arc::clone(&channel.records));
-                Ok((Sender { channel: Arc::clone(&channel) }, Receiver { channel, tail }))
+                let records = Queue::with_slots(capacity, capacity.min(RECORDS), false)?;
+                let records = Arc::new(records);
+                let tail = Tail::new(Arc::clone(&records));
+                Ok((Sender { records }, Receiver { tail }))
             }
 
             /// The sending end.
             pub struct Sender {
-                channel: Arc<Bytes>,
+                records: Arc<Records>,
             }
 
             impl Sender {
@@ -55,8 +56,8 @@ macro_rules! byte_channel {
                 /// # Cancel safety
                 /// Cancel safe: the turn of a cancelled claim goes to the next sender.
                 pub async fn claim(&self, len: usize) -> Result<Claim, ClaimError> {
-                    self.channel.take(len).await?;
-                    Ok(Claim::new(&self.channel, len))
+                    records::take(&self.records, len).await?;
+                    Ok(Claim::new(&self.records, len))
                 }
 
                 /// Room for a record of `len` bytes, if it is there and no other sender waits for it.
@@ -64,8 +65,8 @@ macro_rules! byte_channel {
                 /// # Errors
                 /// When there is no room, no receiver, or the record is larger than the channel.
                 pub fn try_claim(&self, len: usize) -> Result<Claim, ClaimError> {
-                    self.channel.try_take(len)?;
-                    Ok(Claim::new(&self.channel, len))
+                    records::try_take(&self.records, len)?;
+                    Ok(Claim::new(&self.records, len))
                 }
 
                 /// Sends a copy of `record`, waiting for room.
@@ -76,8 +77,8 @@ macro_rules! byte_channel {
                 /// # Cancel safety
                 /// A send that is cancelled has sent nothing.
                 pub async fn send(&self, record: &[u8]) -> Result<(), ClaimError> {
-                    self.channel.take(record.len()).await?;
-                    self.channel.post(self.channel.copied(record))
+                    records::take(&self.records, record.len()).await?;
+                    records::post(&self.records, record.to_vec())
                 }
 
                 /// Sends a copy of `record`, if there is room and no other sender waits for it.
@@ -85,8 +86,8 @@ macro_rules! byte_channel {
                 /// # Errors
                 /// As [`try_claim`](Self::try_claim).
                 pub fn try_send(&self, record: &[u8]) -> Result<(), ClaimError> {
-                    self.channel.try_take(record.len())?;
-                    self.channel.post(self.channel.copied(record))
+                    records::try_take(&self.records, record.len())?;
+                    records::post(&self.records, record.to_vec())
                 }
 
                 /// Sends a copy of `record` from a plain thread, which sleeps until there is room,
@@ -105,44 +106,43 @@ macro_rules! byte_channel {
                     blocking::output(timeout, self.send(record)).unwrap_or(Err(ClaimError::Full))
                 }
 
-                /// Whether the receiver is gone or closed.
+                /// Whether the receiver is gone.
                 pub fn is_closed(&self) -> bool {
-                    self.channel.room.is_closed()
+                    self.records.room().is_closed()
                 }
             }
 
             $(impl $clone for Sender {
                 fn clone(&self) -> Self {
-                    self.channel.records.add_sender();
-                    Self { channel: Arc::clone(&self.channel) }
+                    self.records.add_sender();
+                    Self { records: Arc::clone(&self.records) }
                 }
             })?
 
             impl Drop for Sender {
                 fn drop(&mut self) {
-                    self.channel.records.remove_sender();
+                    self.records.remove_sender();
                 }
             }
 
             impl fmt::Debug for Sender {
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    f.debug_struct("Sender").field("capacity", &self.channel.capacity).finish()
+                    f.debug_struct("Sender").field("capacity", &self.records.capacity()).finish()
                 }
             }
 
             /// The receiving end, and a [`Stream`] of the records.
             pub struct Receiver {
-                channel: Arc<Bytes>,
                 tail: Tail<Vec<u8>>,
             }
 
             impl Receiver {
                 fn record(&self, buffer: Vec<u8>) -> Record {
-                    Record { channel: Arc::clone(&self.channel), buffer }
+                    Record::new(&self.tail.shared, buffer)
                 }
 
-                /// The next record; `None` when every sender is gone, or after
-                /// [`close`](Self::close), and nothing is left.
+                /// The next record; `None` when every sender is gone and nothing is
+                /// left.
                 ///
                 /// # Cancel safety
                 /// Cancel safe: no record is lost.
@@ -180,12 +180,6 @@ macro_rules! byte_channel {
                         None => Err(RecvTimeoutError::TimedOut),
                     }
                 }
-
-                /// Takes no more records; those sent before, and claims that are out, can still be
-                /// received.
-                pub fn close(&mut self) {
-                    self.channel.close();
-                }
             }
 
             impl Stream for Receiver {
@@ -196,15 +190,9 @@ macro_rules! byte_channel {
                 }
             }
 
-            impl Drop for Receiver {
-                fn drop(&mut self) {
-                    self.channel.close();
-                }
-            }
-
             impl fmt::Debug for Receiver {
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    f.debug_struct("Receiver").field("capacity", &self.channel.capacity).finish()
+                    f.debug_struct("Receiver").field("capacity", &self.tail.shared.capacity()).finish()
                 }
             }
         }

@@ -35,16 +35,31 @@ pub(super) struct Queue<T> {
     room: Alone<Room>,
     receiver: Seat,
     senders: AtomicUsize,
+    /// All of its room.
     capacity: usize,
+    /// Whether a value gives its room back when it is received: one unit. Otherwise it has more, and
+    /// whoever receives it gives that back later.
+    in_units: bool,
 }
 
 impl<T> Queue<T> {
+    /// Room for `capacity` values.
     pub(super) fn new(capacity: usize) -> Result<Self, CapacityError> {
+        Self::with_slots(capacity, capacity, true)
+    }
+
+    /// Room for `capacity` units, of which each value takes so many that at most `slots` values have
+    /// some at a time.
+    pub(super) fn with_slots(
+        capacity: usize,
+        slots: usize,
+        in_units: bool,
+    ) -> Result<Self, CapacityError> {
         let error = CapacityError { capacity };
         if capacity == 0 || capacity > room::MOST {
             return Err(error);
         }
-        let count = capacity.checked_next_power_of_two().ok_or(error)?;
+        let count = slots.checked_next_power_of_two().ok_or(error)?;
         Ok(Self {
             slots: Slots::new(count).ok_or(error)?,
             claims: Alone(AtomicUsize::new(0)),
@@ -52,11 +67,16 @@ impl<T> Queue<T> {
             receiver: Seat::new(),
             senders: AtomicUsize::new(1),
             capacity,
+            in_units,
         })
     }
 
     pub(super) fn room(&self) -> &Room {
         &self.room.0
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
     }
 
     fn index(&self, claim: usize) -> usize {
@@ -131,7 +151,9 @@ impl<T> Tail<T> {
         let value = unsafe { shared.slots.take(index) }?;
         shared.slots.free_unpublished(index);
         self.next = self.next.wrapping_add(1);
-        shared.room.0.give(1);
+        if shared.in_units {
+            shared.room.0.give(1);
+        }
         Some(value)
     }
 

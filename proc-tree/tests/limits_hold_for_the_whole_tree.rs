@@ -52,13 +52,17 @@ fn can_limit(limits: Limits) -> bool {
 
 /// The leaves of this process that exist in any hierarchy.
 fn leaves_of(owner: u32) -> Vec<PathBuf> {
-    let prefix = format!("lastout-{owner}-");
+    // The PID namespace comes first, then the owner.
+    let owner = owner.to_string();
+    let is_ours = |name: &str| {
+        name.strip_prefix("lastout-").and_then(|name| name.split('-').nth(1)) == Some(&owner)
+    };
     let mut found = Vec::new();
     let mut folders = vec![(PathBuf::from("/sys/fs/cgroup"), 0)];
     while let Some((folder, depth)) = folders.pop() {
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };
         for entry in entries.flatten().filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir())) {
-            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            if is_ours(&entry.file_name().to_string_lossy()) {
                 found.push(entry.path());
             } else if depth < 4 {
                 folders.push((entry.path(), depth + 1));

@@ -293,7 +293,7 @@ impl Plan {
     fn tree(mut self, id: ProcId, pidfd: Option<Pidfd>, link: Option<Arc<Link>>) -> Tree {
         let (name, value) = std::mem::take(&mut self.variable);
         let mut evidence = Evidence::new().process(id).variable(name, value);
-        evidence.mark = self.launch.told.is_marked().then_some(self.mark);
+        evidence.mark = Some(self.mark);
         if self.launch.place != Place::CallersGroup {
             evidence = evidence.group(id.pid());
         }
@@ -306,7 +306,8 @@ impl Plan {
         let guarantee =
             Guarantee::new(self.level, link.is_some(), std::mem::take(&mut self.skipped));
         let mut guarantee = guarantee.with_supervisor(self.form.take());
-        if evidence.mark.is_none() {
+        // A root that ended before it could be marked has left nobody behind.
+        if !self.launch.told.is_marked() && !crate::sys::can_mark_child() {
             guarantee = guarantee.with(Gap::Unmarked);
         }
         let means =

@@ -76,6 +76,14 @@ pub(super) fn put_on_self(mark: u64) -> bool {
     put_on(0, mark, Places::All)
 }
 
+/// Whether a child of the calling process could be marked: it inherits the limits.
+pub(crate) fn can_mark_child() -> bool {
+    RESOURCES.iter().any(|resource| {
+        limit_of(0, *resource, None)
+            .is_ok_and(|limit| place_in(&limit, SOFT, Places::All).is_some())
+    })
+}
+
 /// Takes the mark off the process that has `pid` now, if it carries it in a soft limit.
 pub(crate) fn remove(pid: Pid, mark: u64) {
     for resource in RESOURCES {

@@ -22,7 +22,7 @@ pub(crate) use account::{Account, account_of, account_of_ended, account_of_waite
 pub(crate) use birth::{Born, await_ready, start};
 pub(crate) use helper::helper;
 pub(crate) use launch::{Launch, MOST_DESCRIPTORS, Place, enter_new_pid_namespace};
-pub(crate) use mark::mark_of;
+pub(crate) use mark::{can_mark_child, mark_of};
 pub(crate) use pidfd::{Bell, Pidfd, WaitSet, pid_of_pidfd, poll_all, wait_readable};
 pub(crate) use procfs::{ProcFs, boot};
 pub(crate) use raw::children_are_ignored;

@@ -122,6 +122,11 @@ impl Tree {
         means: Means,
         guarantee: Guarantee,
     ) -> Self {
+        // What cannot be seen cannot be confirmed by what members carry.
+        let guarantee = match crate::sys::hides_processes() {
+            true => guarantee.with(Gap::Hidden),
+            false => guarantee,
+        };
         let inner = Inner {
             root,
             pidfd,

@@ -205,6 +205,11 @@ impl<T: Table> Engine<T> {
         let mut is_first = true;
         loop {
             let mut fresh = self.strangers();
+            if thorough && let Some(mark) = self.evidence.mark {
+                let whole = self.table.hidden(mark, self.limit, &mut fresh);
+                self.is_cut_short |= !whole;
+                fresh.retain(|pid| !self.refusal.of_pid(*pid) && !self.is_known_alive(*pid));
+            }
             fresh.retain(|pid| seen.insert(*pid));
             if fresh.is_empty() {
                 return 0;
@@ -349,10 +354,15 @@ impl<T: Table> Engine<T> {
         if matches!(claim, Claim::Evidence) && self.table.is_dead(&handle) {
             return false;
         }
-        let Some(stat) = self.table.stat(pid) else {
-            return false;
-        };
         let inode = self.table.inode(&handle);
+        let Some(stat) = self.table.stat(pid) else {
+            // It is hidden. The mark alone is read by number; which process that was, the pidfd tells.
+            let is_ours = matches!(claim, Claim::Evidence)
+                && self.carries_mark(pid)
+                && self.table.has_its_pid(&handle);
+            let id = ProcId::from_parts(self.table.boot(), pid, 0, inode);
+            return is_ours && self.add(id, handle, false);
+        };
         let id = ProcId::from_parts(self.table.boot(), pid, stat.start, inode);
         if self.refusal.of_process(&stat) || self.is_same_as_dead(&id) {
             return false;
@@ -439,10 +449,14 @@ impl<T: Table> Engine<T> {
     }
 
     fn has_evidence(&mut self, stat: &Stat) -> bool {
-        let mark = self.evidence.mark;
-        mark.is_some_and(|mark| self.table.is_marked(stat.pid, mark, true))
+        self.carries_mark(stat.pid)
             || self.table.carries(stat.pid, &self.evidence)
             || self.stat_is_evidence(stat)
+    }
+
+    fn carries_mark(&mut self, pid: Pid) -> bool {
+        let mark = self.evidence.mark;
+        mark.is_some_and(|mark| self.table.is_marked(pid, mark, true))
     }
 
     /// Opens a process, giving up handles of members when descriptors run short, and taking one that is

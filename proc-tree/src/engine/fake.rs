@@ -39,6 +39,8 @@ pub(super) struct Proc {
     pub(super) stuck: bool,
     /// Every place for a mark is closed.
     pub(super) unmarkable: bool,
+    /// The table does not show it.
+    pub(super) hidden: bool,
     /// Stays as a zombie: its parent does not wait.
     pub(super) lingers: bool,
     stopping: bool,
@@ -105,6 +107,7 @@ impl World {
             stops_after: Some(1),
             stuck: false,
             unmarkable: false,
+            hidden: false,
             lingers: false,
             stopping: false,
         };
@@ -322,7 +325,7 @@ impl Table for FakeTable {
     fn stat(&mut self, pid: Pid) -> Option<Stat> {
         let mut world = self.0.borrow_mut();
         world.enter(Op::Stat(pid));
-        let process = world.procs.get_mut(&pid)?;
+        let process = world.procs.get_mut(&pid).filter(|process| !process.hidden)?;
         if process.stopping {
             match &mut process.stops_after {
                 Some(0) => process.state = b'T',
@@ -368,7 +371,7 @@ impl Table for FakeTable {
             world.ran_short = true;
             return;
         }
-        out.extend(world.procs.keys());
+        out.extend(world.procs.iter().filter(|(_, p)| !p.hidden).map(|(pid, _)| *pid));
         out.extend(&world.extra);
     }
 
@@ -378,6 +381,14 @@ impl Table for FakeTable {
 
     fn was_hidden(&mut self) -> bool {
         false
+    }
+
+    fn hidden(&mut self, mark: u64, _until: Instant, out: &mut Vec<Pid>) -> bool {
+        self.with(|world| {
+            let hidden = world.procs.iter().filter(|(_, p)| p.hidden && p.mark == Some(mark));
+            out.extend(hidden.map(|(pid, _)| *pid));
+        });
+        true
     }
 
     fn mark(&mut self, process: &Handle, _pid: Pid, mark: u64) -> bool {

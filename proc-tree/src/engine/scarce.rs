@@ -93,6 +93,23 @@ fn a_look_without_a_descriptor_is_had_again_and_never_means_that_nobody_is_left(
 }
 
 #[test]
+fn a_member_that_the_table_hides_is_found_by_its_mark() {
+    let table = family();
+    table.with(|world| {
+        world.end(201); // 203 is an orphan
+        world.procs.get_mut(&203).unwrap().hidden = true;
+        let stranger = world.spawn(400, 1);
+        (stranger.hidden, stranger.mark) = (true, None);
+    });
+    let mut looking = engine(&table, marked(&table)).looking_only();
+    assert_eq!(looking.look(), 3);
+    drop(looking);
+    assert_eq!(kill(&table, marked(&table)).killed, 3);
+    assert_all_dead(&table, 200..=203);
+    assert!(table.is_alive(400));
+}
+
+#[test]
 fn hidden_lists_of_children_are_replaced_by_scans() {
     let table = family();
     table.with(|world| {

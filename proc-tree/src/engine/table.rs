@@ -137,6 +137,10 @@ pub(crate) trait Table {
     /// may not have been seen.
     fn ran_short(&mut self) -> bool;
 
+    /// Appends the pids that carry the mark and that [`all`](Self::all) does not tell, as far as the time
+    /// goes; whether it went to the end.
+    fn hidden(&mut self, mark: u64, until: Instant, out: &mut Vec<Pid>) -> bool;
+
     /// Whether a look since the last call was refused: then somebody is there who is not seen.
     fn was_hidden(&mut self) -> bool;
 

@@ -4,6 +4,7 @@ use super::mark;
 use super::pidfd::{Pidfd, WaitSet};
 use super::procfs::ProcFs;
 use super::reserve::{Reserve, is_shortage, sparing};
+use super::sight::{hides_processes, pid_max};
 use crate::engine::{GroupSent, Listing, Opened, Sent, Stat, Table};
 use crate::evidence::Evidence;
 use crate::id::{BootId, Pid};
@@ -108,6 +109,22 @@ impl Table for SystemTable {
 
     fn ran_short(&mut self) -> bool {
         self.proc.ran_short()
+    }
+
+    fn hidden(&mut self, mark: u64, until: Instant, out: &mut Vec<Pid>) -> bool {
+        if !hides_processes() {
+            return true;
+        }
+        // Limits are read by number, whatever `/proc` shows.
+        for pid in 2..pid_max() {
+            if pid % 1024 == 0 && Instant::now() >= until {
+                return false;
+            }
+            if mark::carries(pid, mark) == Ok(true) {
+                out.push(pid);
+            }
+        }
+        true
     }
 
     fn was_hidden(&mut self) -> bool {

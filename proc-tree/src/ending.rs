@@ -13,6 +13,7 @@
 use crate::contain::{LeafWait, Link};
 use crate::engine::{Engine, Outcome, Step};
 use crate::guarantee::Level;
+use crate::id::Pid;
 use crate::inner::Inner;
 use crate::signal::Signal;
 use crate::sys::SystemTable;
@@ -38,6 +39,8 @@ pub(crate) struct Ending<'a> {
     sum: Outcome,
     /// The supervisor counts whom it kills, and tells at its end.
     is_counted: bool,
+    /// Who carried the mark before the supervisor was told to kill.
+    marked: Vec<Pid>,
     way: Way<'a>,
 }
 
@@ -74,6 +77,7 @@ impl<'a> Ending<'a> {
             kills,
             sum: Outcome::default(),
             is_counted: false,
+            marked: Vec::new(),
             way: match &inner.means.leaf {
                 Some(leaf) => Way::Leaf(LeafWait::new(leaf, kills, deadline)?, None),
                 None => match &inner.means.link {
@@ -104,6 +108,10 @@ impl<'a> Ending<'a> {
             Level::Cgroup => {}
             _ => self.is_counted = !link.end().is_dead(),
         }
+        // A supervisor with a member that it may not signal does not come to its end, and tells no count.
+        if self.is_counted && !crate::sys::may_signal_everybody() {
+            self.marked = self.inner.marked();
+        }
         link.strike();
     }
 
@@ -118,6 +126,10 @@ impl<'a> Ending<'a> {
             },
             Way::Link(link) => match link.conclude() {
                 None if self.kills && now >= self.link_until() => {
+                    let left = self.inner.marked();
+                    let ended = self.marked.iter().filter(|pid| !left.contains(pid)).count();
+                    self.sum.killed += ended;
+                    self.is_counted &= self.marked.is_empty();
                     self.way = by_evidence(self.inner, self.deadline, true)?;
                     Step::Again
                 }

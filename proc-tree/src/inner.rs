@@ -82,6 +82,11 @@ impl Inner {
         Ok(members)
     }
 
+    /// Who carries the mark, dead or alive, by one quick look.
+    pub(crate) fn marked(&self) -> Vec<Pid> {
+        self.evidence.mark.map_or_else(Vec::new, crate::sys::marked)
+    }
+
     /// Whether a member is alive in the leaf. One that cannot be asked is not empty.
     pub(crate) fn is_in_leaf(&self) -> bool {
         let leaf = self.means.leaf.as_ref();

@@ -29,6 +29,7 @@ fn fixture() {
         Some("no-descriptors") => be_out_of_descriptors(),
         Some("full-of-descriptors") => be_full_of_descriptors(),
         Some("unprivileged") => be_unprivileged(),
+        Some("short-of-rights") => be_short_of_rights(),
         Some(other) => panic!("no caller {other}"),
         None => {}
     }
@@ -444,5 +445,67 @@ fn a_member_of_another_user_is_named_and_everybody_else_is_killed() {
         child.wait().unwrap();
         let tree = Tree::adopt_with(Evidence::new().process(foreign)).unwrap();
         tree.kill_blocking(LONG).unwrap();
+    });
+}
+
+/// An unprivileged caller, one of whose members becomes root by a program that makes it so.
+fn be_short_of_rights() {
+    let program = std::env::var("LASTOUT_TARGET").unwrap();
+    for level in levels() {
+        let mut command = Command::new("sh");
+        let script = "\"$0\" --reuid 0 --regid 0 --clear-groups sleep 600 >&- & echo; echo foreign $!; sleep 600 >&- & echo; wait";
+        command.args(["-c", script, &program]).stdout(Stdio::piped());
+        let (tree, mut child) = Tree::spawn(&mut command, Containment::demand(level)).unwrap();
+        let stdout = child.stdout.as_mut().unwrap();
+        let mut lines = std::iter::repeat_with(|| read_line(stdout));
+        let line = lines.find(|line| line.starts_with("foreign ")).unwrap();
+        assert_eq!(lines.next().unwrap(), "");
+        println!("\n{line}");
+        let foreign: u32 = line.strip_prefix("foreign ").unwrap().parse().unwrap();
+        let until = std::time::Instant::now() + LONG;
+        // The exec has to be over: until then it belongs to the caller.
+        let name = || std::fs::read_to_string(format!("/proc/{foreign}/comm")).unwrap();
+        while name().trim() != "sleep" {
+            assert!(std::time::Instant::now() < until);
+            std::thread::yield_now();
+        }
+        assert_eq!(tree.members().unwrap().len(), 3, "{level}");
+        let error = tree.kill_blocking(LONG).unwrap_err();
+        let KillError::Survivors(report) = &error else { panic!("{level}: {error:?}") };
+        let left: Vec<_> =
+            report.left_behind().iter().map(|one| (one.id.pid(), one.reason)).collect();
+        assert_eq!(left, [(foreign, SurvivorReason::Permission)], "{level}: {error}");
+        assert_eq!(report.killed, 2, "{level}: {error}");
+        tree.disarm();
+    }
+}
+
+#[test]
+fn a_member_that_may_not_be_signalled_is_listed_and_named_alike_at_every_level() {
+    use std::os::unix::fs::PermissionsExt;
+    if !rustix::process::geteuid().is_root() {
+        return; // Only root can make members of two users.
+    }
+    audited(|| {
+        let folder = std::env::temp_dir().join(format!("lastout-foreign-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let program = folder.join("setpriv");
+        std::fs::copy("/usr/bin/setpriv", &program).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o4755)).unwrap();
+        let mut caller = support::caller("short-of-rights");
+        caller.env("LASTOUT_TARGET", &program).uid(NOBODY).gid(NOBODY);
+        let output = caller.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        for pid in text.lines().filter_map(|line| line.strip_prefix("foreign ")) {
+            // It is left behind on purpose, and ended here, by root.
+            if let Some(left) = ProcId::of(pid.parse().unwrap()) {
+                let tree = Tree::adopt_with(Evidence::new().process(left)).unwrap();
+                tree.kill_blocking(LONG).unwrap();
+            }
+        }
+        std::fs::remove_file(&program).unwrap();
+        std::fs::remove_dir(&folder).unwrap();
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     });
 }

@@ -157,6 +157,18 @@ pub(crate) fn parent_of(pid: Pid) -> Option<Pid> {
     ProcFs::open().ok()?.stat(pid).map(|stat| stat.parent)
 }
 
+/// Everybody who carries the mark.
+pub(crate) fn marked(mark: u64) -> Vec<Pid> {
+    let all = Lookout::open().map(|mut table| table.all()).unwrap_or_default();
+    all.into_iter().filter(|pid| mark::carries(*pid, mark) == Ok(true)).collect()
+}
+
+/// Whether the caller may signal the processes of every user.
+pub(crate) fn may_signal_everybody() -> bool {
+    rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::KILL))
+}
+
 /// Takes the mark off everybody who carries it.
 pub(crate) fn unmark_all(mark: u64) {
     let Ok(mut table) = Lookout::open() else {

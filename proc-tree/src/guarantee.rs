@@ -28,7 +28,9 @@ pub enum Level {
 }
 
 impl Level {
-    /// Whether no member can leave the tree, whatever it does, short of privileges over the mechanism.
+    /// Whether the kernel or a supervisor holds every member, however it daemonizes: no change of group,
+    /// session, environment, parent or limit takes it out of the tree. What a member can do on purpose
+    /// is told by [`same_user`](Self::same_user).
     pub fn is_complete(self) -> bool {
         matches!(self, Self::PidNamespace | Self::Cgroup | Self::Supervisor)
     }
@@ -37,17 +39,39 @@ impl Level {
     pub fn blind_spots(self) -> &'static [&'static str] {
         match self {
             Self::PidNamespace => &[],
-            Self::Cgroup => {
-                &["a member that may write to the cgroup file system moves out of the leaf"]
-            }
+            Self::Cgroup => &[
+                "a member that may write to the cgroup file system moves out of the leaf, and had shed the mark, the variable and the group",
+            ],
             Self::Supervisor => &[
-                "a member makes itself a subreaper, and is killed by somebody else during the kill",
-                "somebody kills the supervisor, and a member had left every trace of the tree behind",
+                "a member makes itself a subreaper and is killed by another process during the kill, and had shed the mark, the variable and the group",
+                "a member kills the supervisor, and had shed the mark, the variable and the group",
             ],
             Self::Subreaper | Self::Evidence => &[
-                "an orphan that also left the group, lost the variable, and changed an inert resource limit",
+                "an orphan that also left the group, lost the variable, and changed two inert resource limits",
             ],
             Self::Walk => &["an orphan: its parent ended before it was seen"],
+        }
+    }
+
+    /// What a member that runs as the user of the caller can do on purpose, and what comes of it.
+    ///
+    /// Such a member may always signal the caller itself, trace it, and start programs through services
+    /// that are no members. No level holds against that; another user does, or a sandbox.
+    pub fn same_user(self) -> &'static str {
+        match self {
+            Self::PidNamespace => {
+                "it can neither stop nor kill the first process of the namespace, with which all end"
+            }
+            Self::Cgroup => {
+                "it can move out of the leaf; the mark, the variable or the group finds it, unless it sheds all three"
+            }
+            Self::Supervisor => {
+                "it can stop or kill the supervisor; the caller then kills by what members carry, but a caller that is killed after that leaves them"
+            }
+            Self::Subreaper | Self::Evidence => {
+                "it can shed the mark, the variable and the group, and become an orphan"
+            }
+            Self::Walk => "it can become an orphan",
         }
     }
 }

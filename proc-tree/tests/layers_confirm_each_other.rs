@@ -180,3 +180,23 @@ fn a_supervisor_that_a_member_stops_does_not_save_the_tree() {
         }
     });
 }
+
+#[test]
+fn a_supervisor_that_is_killed_does_not_save_the_tree() {
+    if !levels().contains(&Level::Supervisor) {
+        return;
+    }
+    audited(|| {
+        let script = "setsid sleep 600 & echo $$; read end";
+        let (tree, mut child) = spawn(Level::Supervisor, script, Path::new("unused"));
+        let root = told(&mut child);
+        let members = tree.members().unwrap();
+        assert_eq!(members.len(), 2);
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", root.pid())).unwrap();
+        let supervisor = stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap();
+        let supervisor = rustix::process::Pid::from_raw(supervisor.parse().unwrap()).unwrap();
+        rustix::process::kill_process(supervisor, rustix::process::Signal::KILL).unwrap();
+        let report = tree.kill_blocking(LONG).unwrap();
+        assert!(members.iter().all(|member| !member.is_running()), "{report}");
+    });
+}

@@ -4,8 +4,8 @@
 //! the leaf of the tree has its files. Where v1 has it, a leaf of the same name is made there, which the
 //! root joins in the same step; it is removed with the tree, or by the sweep.
 
-use super::cgroup;
 use super::mounts::own_v1;
+use super::{cgroup, owner};
 use crate::limits::{Hierarchy, LimitError, LimitGuarantee, Limits, Resource};
 use crate::usage::{Reading, Source, Usage, parse};
 use std::fs::File;
@@ -170,7 +170,7 @@ impl Controls {
         let parent = own_v1(controller.name())?;
         let name = match self.v2.as_deref().and_then(Path::file_name) {
             Some(name) => name.to_owned(),
-            None => cgroup::new_name()?.into(),
+            None => owner::new_name()?.into(),
         };
         let path = parent.join(name);
         // Two controllers may share a hierarchy, and then they share the leaf.
@@ -179,7 +179,7 @@ impl Controls {
             let door = door.map_err(|error| format!("open {}: {error}", path.display()))?;
             return Ok(OldLeaf { controller, path, door });
         }
-        cgroup::sweep_once(&parent);
+        owner::sweep_once(&parent);
         std::fs::create_dir(&path).map_err(|error| format!("make {}: {error}", path.display()))?;
         let procs = path.join("cgroup.procs");
         match cgroup::open_to_write(&procs) {

@@ -7,6 +7,7 @@ mod controls;
 mod frozen;
 mod leaf_wait;
 mod mounts;
+mod owner;
 mod supervisor;
 
 pub(crate) use cgroup::Leaf;

@@ -17,19 +17,21 @@
 //! - What was stopped is killed or continued: [`Engine`] does that in its `Drop`, too.
 //! - No step waits. The caller waits, until the time that a step asked for.
 
+mod admit;
 #[cfg(test)]
 mod any_race;
 mod census;
-mod discover;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod races;
 mod refusal;
+mod scan;
 #[cfg(test)]
 mod scarce;
 mod strike;
 mod table;
+mod walk;
 
 pub(crate) use refusal::Refusal;
 pub(crate) use table::{GroupSent, Listing, Opened, Sent, Stat, State, Table};

@@ -1,0 +1,168 @@
+//! The scan of the whole table for processes that carry evidence.
+
+use super::admit::Claim;
+use super::table::{Stat, Table};
+use super::{Engine, GroupSent};
+use crate::id::Pid;
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// How long nobody has to be looked at again who carried nothing. The pids of a machine do not come round
+/// in that time, so a number that was looked at does not mean a younger process.
+const CLEARED: Duration = Duration::from_millis(100);
+
+impl<T: Table> Engine<T> {
+    /// Looks at the whole table for processes that carry evidence; returns how many were found.
+    ///
+    /// A member may fork and end between the list and the look at it: its child is in the next list,
+    /// so lists are made until one has nobody new. Who was alive at the start of that one was looked at.
+    ///
+    /// What is written in memory is looked for only by a `thorough` scan, of which every kill has one
+    /// at its end: reading an environment takes as long as thirty looks at a mark.
+    pub(super) fn scan(&mut self, thorough: bool) -> usize {
+        self.is_cut_short = false;
+        let numbers = self.numbers_can_match();
+        let written = self.evidence.is_written() && (thorough || self.evidence.mark.is_none());
+        if self.evidence.mark.is_none() && !written && !numbers {
+            return 0;
+        }
+        // Kept only while nobody is found: in a storm of forks the pids come round.
+        let cleared = self.cleared.take();
+        let cleared = cleared.filter(|(at, _)| self.table.now() < *at + CLEARED);
+        let mut seen = cleared.map(|(_, seen)| seen).unwrap_or_default();
+        let mut is_first = true;
+        loop {
+            let mut fresh = self.strangers();
+            if thorough && let Some(mark) = self.evidence.mark {
+                let whole = self.table.hidden(mark, self.limit, &mut fresh);
+                self.is_cut_short |= !whole;
+                fresh.retain(|pid| !self.refusal.of_pid(*pid) && !self.is_known_alive(*pid));
+            }
+            fresh.retain(|pid| seen.insert(*pid));
+            if fresh.is_empty() {
+                return 0;
+            }
+            if !is_first && self.table.now() >= self.limit {
+                self.is_cut_short = true;
+                return 0;
+            }
+            is_first = false;
+            let mut found = self.catch_marked_of(&fresh, thorough);
+            if found == 0 && (written || numbers) {
+                for (place, pid) in fresh.into_iter().enumerate() {
+                    if self.is_over_limit(place) {
+                        self.is_cut_short = true;
+                        break;
+                    }
+                    let claims = (written && self.table.carries(pid, &self.evidence))
+                        || (numbers && self.has_number(pid));
+                    found += usize::from(claims && self.admit(pid, Claim::Evidence));
+                }
+            }
+            if found > 0 {
+                return found;
+            }
+        }
+    }
+
+    /// Looks at everybody but `members`, who are dying, and remembers who carries nothing: the next scan
+    /// looks at the others alone. Whoever it finds is left to that scan.
+    pub(crate) fn look_ahead(&mut self, members: &HashSet<Pid>) {
+        let at = self.table.now();
+        let (written, numbers) = (self.evidence.is_written(), self.numbers_can_match());
+        let mut cleared = HashSet::new();
+        self.bound_loops(at + CLEARED / 2);
+        for (place, pid) in self.strangers().into_iter().enumerate() {
+            if self.is_over_limit(place) {
+                break;
+            }
+            let mark = self.evidence.mark;
+            let claims = members.contains(&pid)
+                || mark.is_some_and(|mark| self.table.is_marked(pid, mark, true))
+                || (written && self.table.carries(pid, &self.evidence))
+                || (numbers && self.has_number(pid));
+            if !claims {
+                cleared.insert(pid);
+            }
+        }
+        // Who could not be looked at was not cleared, and is looked at again.
+        self.fell_short();
+        self.cleared = Some((at, cleared));
+    }
+
+    /// One quick look for the mark alone, which keeps up with a storm of forks.
+    pub(super) fn catch_marked(&mut self) -> usize {
+        if self.evidence.mark.is_none() {
+            return 0;
+        }
+        let strangers = self.strangers();
+        self.catch_marked_of(&strangers, false)
+    }
+
+    fn catch_marked_of(&mut self, pids: &[Pid], thorough: bool) -> usize {
+        let Some(mark) = self.evidence.mark else {
+            return 0;
+        };
+        let mut found = 0;
+        for (place, pid) in pids.iter().enumerate() {
+            if self.is_over_limit(place) {
+                self.is_cut_short = true;
+                break;
+            }
+            if self.table.is_marked(*pid, mark, thorough) {
+                found += usize::from(self.admit(*pid, Claim::Evidence));
+            }
+        }
+        found
+    }
+
+    /// Everybody who is no living member, the youngest first: they live the shortest.
+    fn strangers(&mut self) -> Vec<Pid> {
+        let mut pids = Vec::new();
+        self.table.all(&mut pids);
+        pids.reverse();
+        pids.retain(|pid| !self.refusal.of_pid(*pid) && !self.is_known_alive(*pid));
+        pids
+    }
+
+    /// Whether anybody can be in a group or session of the evidence: when the group that we hold is
+    /// the only one, the kernel tells without a look at every process.
+    fn numbers_can_match(&mut self) -> bool {
+        let in_own = self.signal_group(None);
+        let others = self.evidence.groups.len() > usize::from(in_own.is_some());
+        others
+            || !self.evidence.sessions.is_empty()
+            || in_own.is_some_and(|in_own| in_own != GroupSent::Empty)
+    }
+
+    fn has_number(&mut self, pid: Pid) -> bool {
+        let stat = self.table.stat(pid);
+        stat.is_some_and(|stat| self.stat_is_evidence(&stat))
+    }
+
+    /// Whether the group or the session of a process is evidence, and its number can be trusted.
+    pub(super) fn stat_is_evidence(&mut self, stat: &Stat) -> bool {
+        let group = self.evidence.groups.contains(&stat.group);
+        let session = self.evidence.sessions.contains(&stat.session);
+        (group && !self.refusal.of_group(stat.group) && self.number_is_ours(stat.group, stat))
+            || (session
+                && !self.refusal.of_session(stat.session)
+                && self.number_is_ours(stat.session, stat))
+    }
+
+    /// Whether a group or session number still means what it meant when the tree was made.
+    ///
+    /// A number that a group or session uses is given to no new process. So it is ours while its
+    /// leader exists with the start that we know, or while the group of the very leader that we hold
+    /// has members: a group that was empty once never fills again. Of leaders that we do not know only
+    /// processes that are older than the adoption tell.
+    fn number_is_ours(&mut self, number: Pid, stat: &Stat) -> bool {
+        let Some(root) = self.evidence.root.filter(|root| root.pid() == number) else {
+            return stat.start <= self.evidence.adopted_at;
+        };
+        let Some(held) = &self.root else {
+            return self.table.stat(number).is_some_and(|leader| leader.start == root.start());
+        };
+        self.table.has_its_pid(held) || self.table.signal_group(held, None) == GroupSent::Delivered
+    }
+}

@@ -267,3 +267,6 @@ fn stop(family: &mut impl Family, parent: Option<(RawPid, i32)>, child: RawPid) 
     family.signal(held, SIGSTOP);
     Some(held)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,11 @@
-//! lastout-proc-tree beside its peers: from the kill until nobody is left, and who is in a tree.
+//! lastout-proc-tree beside its peers: from the kill until nobody is left, who is in a tree, and from
+//! the spawn until the program runs.
 
 mod cgroup;
 mod discovery;
 mod init;
 mod kill;
+mod spawn;
 mod tree;
 
 use lastout_bench_runner::Bench;
@@ -14,6 +16,6 @@ fn main() -> ExitCode {
     if let Some(code) = init::of_the_bench() {
         return code;
     }
-    let cases = kill::cases().into_iter().chain(discovery::cases());
+    let cases = kill::cases().into_iter().chain(discovery::cases()).chain(spawn::cases());
     cases.fold(Bench::new("proc"), Bench::case).run()
 }

@@ -209,15 +209,18 @@ impl Inner {
     /// Nobody is left: leaves no zombie of the root, nor of orphans that fell to this process. An empty
     /// leaf is removed with the tree.
     pub(crate) fn after_the_end(&self) {
-        self.reap_orphans();
         if let Some(root) = &self.process {
             let _ = root.try_wait();
         }
+        self.reap_orphans();
     }
 
-    /// Waits for members that became children of this process, and for nobody else.
+    /// Waits for members that became children of this process, and for nobody else: orphans that fell to it,
+    /// and children that its child made as siblings. An adopted tree may have members that the caller
+    /// started and waits for itself, so of those none is touched.
     pub(crate) fn reap_orphans(&self) {
-        if self.guarantee.level() == Level::Subreaper
+        let has_siblings = self.process.is_some() && self.means.link.is_none();
+        if (has_siblings || self.guarantee.level() == Level::Subreaper)
             && let Some(mark) = self.evidence.mark
         {
             crate::sys::reap_marked_children(mark, self.root.map(|root| root.pid()));

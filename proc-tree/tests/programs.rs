@@ -1,5 +1,10 @@
 //! A program is started with exactly what was said, and a start that fails says why and leaves nothing.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test with real processes")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test with real processes"
+)]
 
 mod support;
 
@@ -18,6 +23,7 @@ fn fixture() {
     match support::called().as_deref() {
         Some("ignores SIGCHLD") => ignore_children(),
         Some("has one descriptor left") => run_out_of_descriptors(),
+        Some("makes a sibling") => make_sibling(),
         _ => {}
     }
 }
@@ -406,6 +412,47 @@ fn ways_without_descriptors(way: &str) -> Containment {
         way if way.ends_with("caller") => containment.die_with_parent(),
         _ => containment,
     }
+}
+
+/// Makes a child of its own parent, which sleeps, and tells its pid.
+#[expect(unsafe_code, reason = "std cannot make a sibling")]
+fn make_sibling() {
+    let (flags, no) = (libc::CLONE_PARENT as libc::c_ulong, 0 as libc::c_ulong);
+    // SAFETY: a fork; the copy makes system calls alone.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, no, no, no, no) };
+    while pid == 0 {
+        // SAFETY: a system call without arguments.
+        unsafe { libc::pause() };
+    }
+    println!("\nsibling {pid}");
+    std::process::exit(0);
+}
+
+#[test]
+fn a_sibling_that_the_root_has_made_dies_and_is_no_zombie_of_the_caller() {
+    audited(|| {
+        for (way, containment) in ways() {
+            let caller = support::caller("makes a sibling");
+            let mut program = Program::new(caller.get_program());
+            program.args(caller.get_args()).stdin(Io::Null).stdout(Io::Piped);
+            program.envs(caller.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            let (tree, child) = Tree::spawn(&mut program, containment).unwrap();
+            let text = read_to_end_of_line(child, "sibling ");
+            let report = tree.kill_blocking(LONG).unwrap_or_else(|error| panic!("{way}: {error}"));
+            assert!(report.is_clean(), "{way}: {report}");
+            if !way.contains("namespace") {
+                let sibling = lastout_proc_tree::ProcId::of(text.trim().parse().unwrap());
+                assert_eq!(sibling, None, "{way}");
+            }
+        }
+    });
+}
+
+/// The rest of the first line that begins so.
+fn read_to_end_of_line(mut child: Child, begin: &str) -> String {
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let mut lines = lines.map(|line| line.unwrap());
+    lines.find_map(|line| line.strip_prefix(begin).map(str::to_owned)).unwrap()
 }
 
 #[test]

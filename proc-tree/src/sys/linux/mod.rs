@@ -273,10 +273,14 @@ pub(crate) fn count_descendants(root: ProcId) -> usize {
     alive.saturating_sub(1)
 }
 
-/// Waits for the zombies among our children that carry the mark: orphans of one tree, which fell to us.
-/// The root is left to its owner.
+/// Waits for the zombies among our children that carry the mark of one tree. The root is left to its owner.
 pub(crate) fn reap_marked_children(mark: u64, root: Option<Pid>) {
     use rustix::process::{WaitId, WaitIdOptions, waitid};
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    if !matches!(waitid(WaitId::All, look), Ok(Some(_))) {
+        // No child of this process is a zombie.
+        return;
+    }
     let Ok(mut table) = ProcFs::open() else {
         return;
     };

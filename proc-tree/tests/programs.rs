@@ -420,9 +420,11 @@ fn make_sibling() {
     let (flags, no) = (libc::CLONE_PARENT as libc::c_ulong, 0 as libc::c_ulong);
     // SAFETY: a fork; the copy makes system calls alone.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, no, no, no, no) };
-    while pid == 0 {
-        // SAFETY: a system call without arguments.
-        unsafe { libc::pause() };
+    if pid == 0 {
+        loop {
+            // SAFETY: a system call without arguments.
+            unsafe { libc::pause() };
+        }
     }
     println!("\nsibling {pid}");
     std::process::exit(0);

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -87,6 +87,11 @@ impl Leaf {
     /// The file to which a process writes `0` to join.
     pub(crate) fn door(&self) -> &File {
         &self.procs
+    }
+
+    /// The open directory, in which a process can be made.
+    pub(crate) fn directory(&self) -> io::Result<OwnedFd> {
+        Ok(File::open(&self.path)?.into())
     }
 
     /// What a supervisor needs to empty and remove the leaf.

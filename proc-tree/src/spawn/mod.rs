@@ -166,15 +166,20 @@ impl Plan {
         let in_child = adding == Adding::InChild;
         let entry = in_child.then(|| CString::new(format!("{}={}", variable.0, variable.1)).ok());
         let doors = choice.leaf.iter().map(|leaf| leaf.door().as_raw_fd());
+        // A fork does not need it. Without it the root joins by the door, which takes longer.
+        let leaf = choice.leaf.as_ref().filter(|_| !in_child);
+        let directory = leaf.and_then(|leaf| leaf.directory().ok());
         let launch = Arc::new(Launch {
             told,
             supervise,
+            directory: directory.as_ref().map(AsRawFd::as_raw_fd),
             doors: doors.chain(controls.doors()).collect(),
             mark: Some(mark),
             place,
             descriptors: placed,
             variable: entry.flatten(),
         });
+        owned.extend(directory);
         Ok(Self {
             launch,
             leaf: choice.leaf,

@@ -18,6 +18,7 @@
 //! caller: the same steps without `CLONE_VM`.
 #![expect(unsafe_code, reason = "a child that borrows memory, and what it calls before its exec")]
 
+use super::clone3::{self, Arguments, clone3};
 use super::launch::{Fault, Launch, errno, unless_negative};
 use super::pidfd::{Pidfd, wait_readable};
 use super::raw::{
@@ -47,8 +48,10 @@ struct Order<'a> {
     mask: Mask,
     /// The caller ignores SIGCHLD, and its children inherit that.
     ignores_children: bool,
-    /// Where the stack of the root begins, below a supervisor.
+    /// Where the stack of the root ends, of which it uses the upper end first.
     root_stack: *mut libc::c_void,
+    /// `clone3` is there for the root.
+    has_clone3: bool,
     /// The supervisor has a copy of the memory, and not the caller's own.
     is_copy: bool,
 }
@@ -86,6 +89,7 @@ pub(crate) fn start(
     }
     let changes_user = recipe.user.user.is_some() || recipe.user.group.is_some();
     let dumpable = changes_user.then(|| prctl(libc::PR_GET_DUMPABLE, 0));
+    let has_clone3 = clone3::is_available();
     let mask = block_all_signals();
     let order = Order {
         recipe,
@@ -93,12 +97,19 @@ pub(crate) fn start(
         mask,
         ignores_children: children_are_ignored(),
         root_stack: stacks.top_of_root(),
+        has_clone3,
         is_copy,
     };
-    let entry = if supervise.is_some() { in_supervisor } else { in_root };
-    let born = clone(entry, stacks.top(), flags, &order);
-    let outcome = born.map_err(|errno| Fault { step: SpawnStep::Process, errno });
-    let outcome = outcome.and_then(|(pid, pidfd)| match news {
+    let mut pidfd = -1;
+    let pid = match supervise {
+        Some(_) => clone(in_supervisor, stacks.top(), flags, &order, &raw mut pidfd),
+        None => make_root(&order, flags, &raw mut pidfd),
+    };
+    let born = pid.map_err(|errno| Fault { step: SpawnStep::Process, errno }).map(|pid| {
+        // SAFETY: the kernel has put the descriptor into this table, for this call alone.
+        (pid, unsafe { Pidfd::from_owned(OwnedFd::from_raw_fd(pidfd)) })
+    });
+    let outcome = born.and_then(|(pid, pidfd)| match news {
         Some(news) => await_supervised(launch, pid, pidfd, news.as_fd()),
         None => Ok(Born { root: pid, pidfd, supervisor: None }),
     });
@@ -175,31 +186,58 @@ pub(crate) fn await_ready(news: BorrowedFd<'_>, supervisor: &Pidfd) {
     }
 }
 
-type Entry = extern "C" fn(*mut libc::c_void) -> libc::c_int;
+pub(super) type Entry = extern "C" fn(*mut libc::c_void) -> libc::c_int;
 
-/// Makes a process that runs `entry` on the stack that ends at `top`.
+/// Makes a process that runs `entry` on the stack that ends at `top`; its pid.
 fn clone(
     entry: Entry,
     top: *mut libc::c_void,
     flags: libc::c_int,
     order: &Order<'_>,
-) -> Result<(libc::pid_t, Pidfd), i32> {
-    let mut pidfd: RawFd = -1;
+    pidfd: *mut RawFd,
+) -> Result<libc::pid_t, i32> {
     let order = ptr::from_ref(order).cast_mut().cast();
     // SAFETY: the stack is large enough and in use by nobody else, and with a shared memory this thread
-    // waits until the child has left it, in here or for its message. `entry` returns nowhere: it ends the process.
-    let pid = unsafe { libc::clone(entry, top, flags, order, &raw mut pidfd) };
-    if pid < 0 {
-        return Err(errno());
+    // waits until the child has left it, in here or for its message. `entry` returns nowhere: it ends the
+    // process. The kernel writes the pidfd.
+    let pid = unsafe { libc::clone(entry, top, flags, order, pidfd) };
+    if pid < 0 { Err(errno()) } else { Ok(pid) }
+}
+
+/// Makes the root, in its cgroup from the first moment on where the kernel can; its pid.
+fn make_root(order: &Order<'_>, flags: libc::c_int, pidfd: *mut RawFd) -> Result<libc::pid_t, i32> {
+    if order.has_clone3 {
+        let base = order.root_stack.wrapping_byte_sub(STACK).addr();
+        let mut arguments = Arguments::new(flags, (base, STACK), pidfd);
+        if let Some(directory) = order.launch.directory {
+            arguments = arguments.into_cgroup(directory);
+        }
+        let at = ptr::from_ref(order).cast_mut().cast();
+        // SAFETY: as for `clone`.
+        let outcome = unsafe { clone3(&arguments, in_cleared_root, at) };
+        // What is refused otherwise is tried the other way, which says exactly what is wrong.
+        match libc::c_int::try_from(outcome.wrapping_neg()).unwrap_or(0) {
+            error @ (libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => {
+                return Err(error);
+            }
+            ..=0 => return Ok(outcome as libc::pid_t),
+            _ => {}
+        }
     }
-    // SAFETY: the kernel has put the descriptor into this table, for this call alone.
-    Ok((pid, unsafe { Pidfd::from_owned(OwnedFd::from_raw_fd(pidfd)) }))
+    clone(in_root, order.root_stack, flags, order, pidfd)
 }
 
 extern "C" fn in_root(order: *mut libc::c_void) -> libc::c_int {
     // SAFETY: `start` passes its order, which lives until the process has left its memory.
     let order = unsafe { &*order.cast::<Order<'_>>() };
-    run_root(order)
+    run_root(order, false)
+}
+
+/// The root, when its handlers are gone and it is in its cgroup already.
+extern "C" fn in_cleared_root(order: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: as in `in_root`.
+    let order = unsafe { &*order.cast::<Order<'_>>() };
+    run_root(order, true)
 }
 
 extern "C" fn in_supervisor(order: *mut libc::c_void) -> libc::c_int {
@@ -217,14 +255,13 @@ fn run_supervisor(order: &Order<'_>, supervise: &Supervise) -> ! {
     heed_children();
     let memory = if order.is_copy { 0 } else { libc::CLONE_VM };
     let flags = memory | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
-    let at = ptr::from_ref(order).cast_mut().cast();
-    // SAFETY: the second stack is in use by nobody else; this process waits until the root has left it.
-    let root =
-        unsafe { libc::clone(in_root, order.root_stack, flags, at, told.root_pidfd_place()) };
-    if root < 0 {
-        told.fail(Fault { step: SpawnStep::Process, errno: errno() });
-        exit(127);
-    }
+    let root = match make_root(order, flags, told.root_pidfd_place()) {
+        Ok(root) => root,
+        Err(errno) => {
+            told.fail(Fault { step: SpawnStep::Process, errno });
+            exit(127);
+        }
+    };
     if told.failure().is_some() {
         super::raw::reap_one(root);
         exit(127);
@@ -234,8 +271,8 @@ fn run_supervisor(order: &Order<'_>, supervise: &Supervise) -> ! {
     supervise.go_on(told, root, !order.is_copy)
 }
 
-fn run_root(order: &Order<'_>) -> ! {
-    let fault = match become_root(order) {
+fn run_root(order: &Order<'_>, is_cleared: bool) -> ! {
+    let fault = match become_root(order, is_cleared) {
         Err(fault) => fault,
         Ok(()) => Fault { step: SpawnStep::Program, errno: execute(order.recipe) },
     };
@@ -244,9 +281,11 @@ fn run_root(order: &Order<'_>) -> ! {
 }
 
 /// Everything before the exec, in the order of std where std does the same.
-fn become_root(order: &Order<'_>) -> Result<(), Fault> {
+fn become_root(order: &Order<'_>, is_cleared: bool) -> Result<(), Fault> {
     let at = |step| move |errno| Fault { step, errno };
-    drop_handlers();
+    if !is_cleared {
+        drop_handlers();
+    }
     heed_broken_pipes();
     if order.ignores_children {
         ignore_children();
@@ -254,7 +293,7 @@ fn become_root(order: &Order<'_>) -> Result<(), Fault> {
     if let Some(supervise) = &order.launch.supervise {
         supervise.begin_root(&order.launch.told, false)?;
     }
-    order.launch.join()?;
+    order.launch.join(is_cleared)?;
     change_user(&order.recipe.user).map_err(at(SpawnStep::User))?;
     if let Some(directory) = &order.recipe.directory {
         // SAFETY: the path is terminated.

@@ -93,6 +93,7 @@ fn probe(file: &OwnedFd) -> Result<(), Trouble> {
         told: ToldPage::new().map_err(scarce)?,
         supervise: None,
         doors: Vec::new(),
+        directory: None,
         mark: None,
         place: Place::OwnGroup,
         descriptors: Vec::new(),

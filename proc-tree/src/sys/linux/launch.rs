@@ -24,6 +24,8 @@ pub(crate) struct Launch {
     pub(crate) supervise: Option<Supervise>,
     /// The `cgroup.procs` of the leaf to join, and of the leaves of single controllers.
     pub(crate) doors: Vec<RawFd>,
+    /// The directory of the leaf, whose door is the first.
+    pub(crate) directory: Option<RawFd>,
     pub(crate) mark: Option<u64>,
     pub(crate) place: Place,
     /// Number in the root, and the descriptor that becomes it.
@@ -68,7 +70,7 @@ impl Launch {
     }
 
     fn in_hook(&self) -> io::Result<()> {
-        let done = self.split().and_then(|()| self.join());
+        let done = self.split().and_then(|()| self.join(false));
         done.map_err(|fault| {
             self.told.fail(fault);
             io::Error::from(fault)
@@ -83,8 +85,9 @@ impl Launch {
     }
 
     /// What the root itself does: it becomes a member, and takes what it is given.
-    pub(super) fn join(&self) -> Result<(), Fault> {
-        for door in &self.doors {
+    pub(super) fn join(&self, is_in_leaf: bool) -> Result<(), Fault> {
+        let entered = usize::from(is_in_leaf && self.directory.is_some());
+        for door in self.doors.iter().skip(entered) {
             let joined = unless_negative(write_byte(*door, b'0'));
             joined.map_err(|errno| Fault { step: SpawnStep::Cgroup, errno })?;
         }

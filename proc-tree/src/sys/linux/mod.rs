@@ -2,6 +2,7 @@
 
 mod account;
 mod birth;
+mod clone3;
 mod direct;
 mod helper;
 mod kin;

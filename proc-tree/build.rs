@@ -50,6 +50,10 @@ fn compile_helper() -> Option<()> {
     ] {
         rustc.args(["-C", option]);
     }
+    if env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|env| env == "musl") {
+        // Those targets bring start files of their own, which need a libc.
+        rustc.args(["-C", "link-self-contained=no"]);
+    }
     if let Some(linker) = env::var_os("RUSTC_LINKER") {
         let mut option = std::ffi::OsString::from("linker=");
         option.push(linker);

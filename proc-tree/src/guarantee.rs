@@ -13,7 +13,8 @@ pub enum Level {
     /// A leaf of the cgroup v2 tree. Needs write access to the caller's own cgroup.
     Cgroup,
     /// A parent process between the caller and the tree that every orphan falls back to, and that
-    /// ends the tree when the caller is gone. Needs no privileges.
+    /// ends the tree when the caller is gone. The root gets a death signal: it is killed when the supervisor
+    /// dies. Needs no privileges.
     Supervisor,
     /// As evidence, and the calling process itself is made the one that orphans fall back to, so that
     /// no other process has to wait for them. Only on demand, because it holds for the whole process:

@@ -34,6 +34,10 @@ fn everything_is_shared_and_printed() {
     shared::<AdoptError>();
     shared::<KillError>();
     shared::<SpawnError>();
+    shared::<lastout_proc_tree::SpawnStep>();
+    shared::<lastout_proc_tree::SupervisorForm>();
+    shared::<lastout_proc_tree::Program>();
+    shared::<lastout_proc_tree::Io>();
     shared::<StaysDeadError>();
     shared::<WaitError>();
     #[cfg(feature = "tokio")]

@@ -19,7 +19,7 @@
 #![expect(unsafe_code, reason = "a child that borrows memory, and what it calls before its exec")]
 
 use super::clone3::{self, Arguments, clone3};
-use super::launch::{Fault, Launch, errno, unless_negative};
+use super::launch::{Fault, Launch, unless_negative};
 use super::pidfd::{Pidfd, wait_readable};
 use super::raw::{
     Mask, block_all_signals, children_are_ignored, drop_handlers, exit, heed_broken_pipes, prctl,
@@ -196,12 +196,19 @@ fn clone(
     order: &Order<'_>,
     pidfd: *mut RawFd,
 ) -> Result<libc::pid_t, i32> {
-    let order = ptr::from_ref(order).cast_mut().cast();
+    let at: *mut libc::c_void = ptr::from_ref(order).cast_mut().cast();
     // SAFETY: the stack is large enough and in use by nobody else, and with a shared memory this thread
     // waits until the child has left it, in here or for its message. `entry` returns nowhere: it ends the
     // process. The kernel writes the pidfd.
-    let pid = unsafe { libc::clone(entry, top, flags, order, pidfd) };
-    if pid < 0 { Err(errno()) } else { Ok(pid) }
+    let pid = unsafe { libc::clone(entry, top, flags, at, pidfd) };
+    match unless_negative(pid) {
+        Ok(()) => Ok(pid),
+        // Some kernels and filters refuse to share memory. A copy does the same, and takes longer.
+        Err(libc::EINVAL | libc::EPERM | libc::ENOSYS) if flags & libc::CLONE_VM != 0 => {
+            clone(entry, top, flags & !libc::CLONE_VM, order, pidfd)
+        }
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Makes the root, in its cgroup from the first moment on where the kernel can; its pid.

@@ -24,6 +24,7 @@ fn fixture() {
         Some("ignores SIGCHLD") => ignore_children(),
         Some("has one descriptor left") => run_out_of_descriptors(),
         Some("makes a sibling") => make_sibling(),
+        Some("has no privileges") => demand_a_namespace(),
         _ => {}
     }
 }
@@ -199,7 +200,10 @@ fn descriptors_whose_numbers_cross_all_arrive() {
                 [three.as_fd(), four.as_fd()].map(|fd| std::os::fd::AsRawFd::as_raw_fd(&fd));
             let containment =
                 containment.descriptor(numbers[1], three).descriptor(numbers[0], four);
-            let script = format!("printf three >&{}; printf four >&{}", numbers[1], numbers[0]);
+            let script = format!(
+                "printf three >/dev/fd/{}; printf four >/dev/fd/{}",
+                numbers[1], numbers[0]
+            );
             output(&mut shell(&script), containment);
             let (mut three, mut four) = (String::new(), String::new());
             from_three.read_to_string(&mut three).unwrap();
@@ -411,6 +415,47 @@ fn ways_without_descriptors(way: &str) -> Containment {
         way if way.ends_with("copy") => containment.supervise_by_copy(),
         way if way.ends_with("caller") => containment.die_with_parent(),
         _ => containment,
+    }
+}
+
+#[test]
+fn a_caller_without_privileges_is_told_that_a_namespace_is_unavailable() {
+    if !rustix::process::geteuid().is_root() {
+        return demand_a_namespace_here();
+    }
+    audited(|| {
+        let caller = support::caller("has no privileges");
+        let mut program = Program::new(caller.get_program());
+        program.args(caller.get_args()).stdin(Io::Null).user(65_534).group(65_534);
+        program.envs(caller.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        match Tree::spawn(&mut program, Containment::demand(Level::Evidence)) {
+            Ok((_tree, mut child)) => assert!(child.wait().unwrap().success()),
+            // The test binary is in a folder of root's.
+            Err(SpawnError::Command { source, .. }) => {
+                assert_eq!(source.raw_os_error(), Some(libc::EACCES));
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    });
+}
+
+fn demand_a_namespace() {
+    demand_a_namespace_here();
+    std::process::exit(0);
+}
+
+fn demand_a_namespace_here() {
+    let demand = || Containment::demand(Level::PidNamespace);
+    for error in [
+        Tree::spawn(&mut Program::new("true"), demand()).map(drop).unwrap_err(),
+        Tree::spawn(&mut Command::new("true"), demand()).map(drop).unwrap_err(),
+    ] {
+        let text = error.to_string();
+        assert!(
+            matches!(error, SpawnError::Unavailable { level: Level::PidNamespace, .. }),
+            "{text}"
+        );
+        assert!(text.contains("namespace"), "{text}");
     }
 }
 

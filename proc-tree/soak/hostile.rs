@@ -148,7 +148,7 @@ fn lose_the_leader(seed: u64, count: &'static AtomicI32) -> ! {
         unsafe { libc::pthread_create(thread.as_mut_ptr(), std::ptr::null(), go_on, lost.cast()) };
     if outcome != 0 {
         // Where no thread may be made, it is an ordinary process.
-        sleep_on();
+        go_on(lost.cast());
     }
     // SAFETY: ends this thread alone; nothing on its stack is used by the other one.
     unsafe { libc::syscall(libc::SYS_exit, 0) };

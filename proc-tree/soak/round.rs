@@ -170,8 +170,13 @@ fn said(error: &dyn std::error::Error) -> String {
 
 /// Waits until the storm stands.
 fn await_storm(oracle: &mut PipeReader, storm: Storm) {
+    let until = Instant::now() + LONG;
     let mut byte = [0];
     while byte[0] != storm.word() {
+        let left = until.saturating_duration_since(Instant::now());
+        let mut fds = [PollFd::from_borrowed_fd(oracle.as_fd(), PollFlags::IN)];
+        let news = poll(&mut fds, Timespec::try_from(left).ok().as_ref()).expect("a pipe");
+        assert_ne!(news, 0, "the storm {} does not stand", storm.name());
         oracle.read_exact(&mut byte).expect("the storm stands");
     }
 }

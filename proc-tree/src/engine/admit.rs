@@ -71,7 +71,7 @@ impl<T: Table> Engine<T> {
             return false;
         }
         let inode = self.table.inode(&handle);
-        let Some(stat) = self.table.stat(pid) else {
+        let Some(stat) = self.stat_sparing(pid) else {
             // It is hidden. The mark alone is read by number; which process that was, the pidfd tells.
             let is_ours = matches!(claim, Claim::Evidence)
                 && self.carries_mark(pid)
@@ -188,6 +188,23 @@ impl<T: Table> Engine<T> {
         self.ran_short |= matches!(opened, Opened::Exhausted);
         self.is_blind |= matches!(opened, Opened::Refused);
         opened
+    }
+
+    /// Looks at a process that is held: the handle may have taken the last descriptor, and the look needs one,
+    /// too.
+    fn stat_sparing(&mut self, pid: Pid) -> Option<Stat> {
+        loop {
+            // What fell short before this look is not forgotten by asking about it.
+            self.ran_short |= self.table.ran_short();
+            let stat = self.table.stat(pid);
+            if stat.is_some() || !self.table.ran_short() {
+                return stat;
+            }
+            if !self.give_up_handles() {
+                self.ran_short = true;
+                return None;
+            }
+        }
     }
 
     /// Whether somebody may have been missed since the last call because no descriptor was free: others

@@ -70,6 +70,8 @@ pub(super) struct World {
     pub(super) extra: Vec<Pid>,
     pub(super) handles: usize,
     pub(super) handle_limit: usize,
+    /// A look at a process takes a descriptor as well, for the time of the look.
+    pub(super) looks_need_one: bool,
     /// So many more may be held when it is urgent.
     pub(super) handles_kept: usize,
     pub(super) hides_children: bool,
@@ -228,6 +230,7 @@ impl FakeTable {
             extra: Vec::new(),
             handles: 0,
             handle_limit: usize::MAX,
+            looks_need_one: false,
             handles_kept: 0,
             hides_children: false,
             refuses: false,
@@ -325,6 +328,10 @@ impl Table for FakeTable {
     fn stat(&mut self, pid: Pid) -> Option<Stat> {
         let mut world = self.0.borrow_mut();
         world.enter(Op::Stat(pid));
+        if world.looks_need_one && world.handles >= world.handle_limit {
+            world.ran_short = true;
+            return None;
+        }
         let process = world.procs.get_mut(&pid).filter(|process| !process.hidden)?;
         if process.stopping {
             match &mut process.stops_after {

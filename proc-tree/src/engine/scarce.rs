@@ -19,6 +19,18 @@ fn few_descriptors_are_enough_for_many_members() {
 }
 
 #[test]
+fn a_look_that_finds_no_descriptor_takes_that_of_a_member() {
+    let table = family();
+    table.with(|world| {
+        (world.handle_limit, world.looks_need_one) = (5, true);
+        (1000..1030).for_each(|pid| world.fork(pid, 201));
+    });
+    let outcome = kill(&table, marked(&table));
+    assert_all_dead(&table, (200..=203).chain(1000..1030));
+    assert_eq!((outcome.killed, outcome.is_open), (34, false));
+}
+
+#[test]
 fn no_descriptor_at_all_is_no_success() {
     let table = family();
     let mut engine = engine(&table, table.evidence(ROOT));

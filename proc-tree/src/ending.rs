@@ -66,7 +66,7 @@ impl<'a> Ending<'a> {
 
     fn new(inner: &'a Inner, deadline: Instant, kills: bool) -> io::Result<Self> {
         if kills {
-            inner.note_usage();
+            inner.note_usage(deadline);
             inner.note_signal(Signal::KILL);
         }
         let begin = Instant::now();

@@ -1,12 +1,13 @@
 //! [`Usage`]: what a tree has used, each number with where it comes from.
 
+use crate::id::{Pid, ProcId};
 use crate::inner::Inner;
 use crate::sys::{Account, account_of, account_of_waited};
 use crate::tree::Tree;
 use std::fmt;
 use std::io;
 use std::sync::PoisonError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a tree has used until now. A number that nothing counts is `None`, never 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl Source {
             Self::V1 => &["a member that moved out of the leaf of that controller"],
             Self::Processes => &[
                 "a member that ended, and that no other member or the tree itself waited for",
-                "a member that the caller may not look at",
+                "a member that the caller may not look at, or has no time to look at before a kill",
                 "input and output of a member whose file of it the caller may not read",
             ],
         }
@@ -156,6 +157,9 @@ impl fmt::Display for Usage {
     }
 }
 
+/// How long members are asked before a kill that has time.
+const LONGEST_ASKING: Duration = Duration::from_millis(500);
+
 impl Tree {
     /// What the tree has used until now, members that ended included as far as something counts them.
     ///
@@ -175,24 +179,27 @@ impl Inner {
         if usage.is_full() {
             return Ok(usage);
         }
-        let mut account = self.account_of_members()?;
+        let mut account = self.account_of(self.member_pids()?, None);
         self.account_of_the_ended().iter().for_each(|ended| account.add(ended));
         usage.fill(Usage::of_processes(&account));
         Ok(usage)
     }
 
-    /// What the members have used that run now, without a root that has ended.
-    fn account_of_members(&self) -> io::Result<Account> {
+    /// What these members have used, as far as they run and there is time to ask them.
+    fn account_of(&self, members: Vec<Pid>, until: Option<Instant>) -> Account {
         let mut sum = Account::default();
-        for pid in self.member_pids()? {
-            let Some(id) = crate::id::ProcId::of(pid) else { continue };
+        for pid in members {
+            if until.is_some_and(|until| Instant::now() >= until) {
+                break;
+            }
+            let Some(id) = ProcId::of(pid) else { continue };
             let account = account_of(pid);
             // Its number may mean another process by now, whose account is none of the tree.
             if id.is_running() {
                 account.iter().for_each(|account| sum.add(account));
             }
         }
-        Ok(sum)
+        sum
     }
 
     /// What those have used that were waited for, by the supervisor or by the tree itself; `None` when
@@ -229,13 +236,21 @@ impl Inner {
         usage
     }
 
-    /// Asks the members before they are killed, if the tree is measured and nothing else counts them.
-    pub(crate) fn note_usage(&self) {
+    /// Asks the members before they are killed, if the tree is measured and nothing else counts them. It
+    /// takes a part of the time at most that the kill has.
+    pub(crate) fn note_usage(&self, deadline: Instant) {
         if !self.measured || self.means.controls.usage().is_full() {
             return;
         }
+        let now = Instant::now();
+        let until = now + deadline.saturating_duration_since(now).min(LONGEST_ASKING * 8) / 8;
+        let members = self.engine(until).map(|engine| {
+            let mut engine = engine.looking_only();
+            engine.look();
+            engine.pids()
+        });
         // Who cannot be asked is missing from the account, which its source says.
-        let mut account = self.account_of_members().unwrap_or_default();
+        let mut account = self.account_of(members.unwrap_or_default(), Some(until));
         if let Some(root) = self.root.filter(|_| self.means.link.is_none())
             && let Some(own) = account_of(root.pid()).filter(|_| root.is_running())
         {

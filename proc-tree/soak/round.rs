@@ -147,7 +147,9 @@ fn one_round(level: Level, storm: Storm, seed: u64, doors: &Doors, sum: &mut Sum
         (Err(_), true) => sum.unsure += 1,
         (Err(_), false) => sum.survivors += 1,
     }
-    if !matches!((&outcome, is_gone), (Ok(_), true)) {
+    // Of kills that are only unsure, one of each storm is shown: the reason is that of the condition.
+    let is_news = if is_gone { outcome.is_err() && sum.unsure == 1 } else { true };
+    if is_news {
         let said = match &outcome {
             Ok(_) => "the kill was a success",
             Err(error) => error.get(..200).unwrap_or(error),

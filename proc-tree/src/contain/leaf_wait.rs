@@ -16,7 +16,8 @@
 use super::cgroup::Leaf;
 use crate::engine::Step;
 use crate::id::Pid;
-use crate::sys::{Pidfd, WaitSet, sparing};
+use crate::sys::{Pidfd, WaitSet, is_shortage, sparing};
+use rustix::io::Errno;
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -56,9 +57,10 @@ impl<'a> LeafWait<'a> {
             listed = leaf.listed(deadline);
             leaf.strike(deadline)?;
         }
-        // A list that is too long for the time is not needed to kill.
+        // The list is not needed to kill: without it, by want of time or of a descriptor, less is counted.
         let listed = listed.or_else(|error| match error.kind() {
             io::ErrorKind::TimedOut => Ok(Vec::new()),
+            _ if Errno::from_io_error(&error).is_some_and(is_shortage) => Ok(Vec::new()),
             _ => Err(error),
         })?;
         let news = sparing(leaf.reserve(), WaitSet::new).ok();

@@ -29,7 +29,7 @@ pub(crate) use pidfd::{Bell, Pidfd, WaitSet, pid_of_pidfd, poll_all, wait_readab
 pub(crate) use procfs::{ProcFs, boot};
 pub(crate) use raw::children_are_ignored;
 pub(crate) use recipe::{Executable, Recipe, Strings, User};
-pub(crate) use reserve::{Reserve, sparing};
+pub(crate) use reserve::{Reserve, is_shortage, sparing};
 pub(crate) use sight::hides_processes;
 pub(crate) use supervise::{LeafFiles, Supervise};
 pub(crate) use table::SystemTable;

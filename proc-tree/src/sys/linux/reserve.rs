@@ -28,6 +28,8 @@ impl Reserve {
         static SHARED: Mutex<Weak<Reserve>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(reserve) = shared.upgrade() {
+            // An earlier kill may have used it up, and found nothing free to take back.
+            reserve.refill();
             return Ok(reserve);
         }
         let reserve = Arc::new(Self { proc: open_proc()?, spares: Mutex::default() });

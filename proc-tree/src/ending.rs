@@ -26,6 +26,9 @@ use std::time::{Duration, Instant};
 /// members, and one that a member has stopped never answers.
 const LINK_PATIENCE: Duration = Duration::from_millis(250);
 
+/// How long the members of a PID namespace are counted before they are killed. A kill waits for no number.
+const COUNTING: Duration = Duration::from_millis(20);
+
 /// How long a supervisor that has nobody left may take to end.
 const RELEASE: Duration = Duration::from_millis(50);
 
@@ -104,7 +107,10 @@ impl<'a> Ending<'a> {
     fn strike_link(&mut self, link: &Link) {
         // The first process of a namespace ends at once, and the kernel does not count.
         match self.inner.guarantee.level() {
-            Level::PidNamespace => self.sum.killed += crate::sys::count_descendants(link.id()),
+            Level::PidNamespace => {
+                let until = self.deadline.min(Instant::now() + COUNTING);
+                self.sum.killed += crate::sys::count_descendants(link.id(), until);
+            }
             Level::Cgroup => {}
             _ => self.is_counted = !link.end().is_dead(),
         }

@@ -251,8 +251,9 @@ pub(crate) fn become_subreaper() -> io::Result<()> {
 }
 
 /// How many living processes descend from this one, by one walk: a number for a report. Who is younger
-/// than the walk is not counted, and not followed: a storm of forks would be followed for ever.
-pub(crate) fn count_descendants(root: ProcId) -> usize {
+/// than the walk is not counted, and not followed: a storm of forks would be followed for ever. It ends at
+/// `until` with what it has counted.
+pub(crate) fn count_descendants(root: ProcId, until: std::time::Instant) -> usize {
     let Ok(mut table) = ProcFs::open() else {
         return 0;
     };
@@ -262,8 +263,11 @@ pub(crate) fn count_descendants(root: ProcId) -> usize {
     let begin = now();
     let mut found = vec![root.pid()];
     let (mut place, mut alive) = (0, 0usize);
-    // Processes may move below each other while they are walked, so there is a bound.
-    while let Some(pid) = found.get(place).copied().filter(|_| place < 100_000) {
+    // Processes may move below each other while they are walked, and a storm makes each look slow.
+    while let Some(pid) = found.get(place).copied() {
+        if std::time::Instant::now() >= until {
+            break;
+        }
         place += 1;
         let stat = table.stat(pid).filter(|stat| !stat.is_dead() && stat.start <= begin);
         if stat.is_some() {

@@ -39,6 +39,8 @@ const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 const DAY_MS: i64 = 86_400_000;
 /// Within this many days every expression that can come true does (29 February skips a century).
 const HORIZON_DAYS: i64 = 366 * 9;
+/// A million years around the epoch, in milliseconds.
+const MOST_MS: i64 = 1_000_000 * 366 * DAY_MS;
 
 impl Cron {
     /// Parses an expression.
@@ -77,8 +79,13 @@ impl Cron {
         Ok(cron)
     }
 
-    /// The first matching time after `after_ms`; both in milliseconds since the epoch.
+    /// The first matching time after `after_ms`, both in milliseconds since the epoch; `None` more than a
+    /// million years away from it.
     pub fn next_after(&self, after_ms: i64) -> Option<i64> {
+        // Beyond these the calendar below would overflow; no store keeps such a time.
+        if !(-MOST_MS..MOST_MS).contains(&after_ms) {
+            return None;
+        }
         let first_day = after_ms.div_euclid(DAY_MS);
         for day in first_day..first_day + HORIZON_DAYS {
             if !self.matches_day(day) {
@@ -182,6 +189,15 @@ mod tests {
         // The 1st or a Sunday: 1 March 2024 is a Friday, 3 March a Sunday.
         assert_eq!(next("0 0 1 * sun", FEB_28), FEB_28 + 2 * DAY_MS);
         assert_eq!(next("0 0 1 * 7", FEB_28 + 2 * DAY_MS), FEB_28 + 4 * DAY_MS);
+    }
+
+    #[test]
+    fn the_ends_of_time_have_no_next() {
+        let cron = Cron::parse("* * * * *").unwrap();
+        for at in [i64::MIN, i64::MIN + 1, i64::MAX - 1, i64::MAX, MOST_MS] {
+            assert_eq!(cron.next_after(at), None, "{at}");
+        }
+        assert!(cron.next_after(MOST_MS - 1).is_some() && cron.next_after(-MOST_MS).is_some());
     }
 
     #[test]

@@ -8,7 +8,8 @@ use crate::lease::WorkerId;
 use crate::lifecycle::{LeaseLost, Outcome};
 use crate::poke::Poke;
 use crate::registry::{
-    Applied, Enqueued, Order, Ordered, Periodic, Query, QueueCount, Registry, Report, TurnRequest,
+    Applied, Enqueued, Order, Ordered, Periodic, PeriodicRecord, Query, QueueCount, Registry,
+    Report, TurnRequest,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -30,8 +31,9 @@ pub struct WorkDriver {
 }
 
 impl WorkDriver {
-    /// A driver for `registry` whose enqueues wake the runner behind `poke`.
+    /// A driver for `registry` whose enqueues wake the runner behind `poke`: the store pokes it.
     pub fn new(registry: Arc<dyn Registry>, poke: Poke) -> Self {
+        registry.subscribe(&poke);
         Self { registry, poke }
     }
 
@@ -67,9 +69,7 @@ impl WorkDriver {
     ///
     /// As for [`enqueue`](Self::enqueue).
     pub async fn enqueue_all(&self, jobs: Vec<NewJob>) -> Result<Vec<Enqueued>, StoreError> {
-        let enqueued = self.registry.enqueue(jobs).await?;
-        self.poke.poke();
-        Ok(enqueued)
+        self.registry.enqueue(jobs).await
     }
 
     /// The job, if it exists.
@@ -143,7 +143,6 @@ impl WorkDriver {
 
     async fn order(&self, order: Order, job: JobId) -> Result<Ordered, StoreError> {
         let ordered = self.registry.order(order, vec![job]).await?.pop();
-        self.poke.poke();
         Ok(ordered.unwrap_or(Ordered::NotFound))
     }
 
@@ -195,6 +194,15 @@ impl WorkDriver {
         self.registry.put_periodic(periodic).await.map_err(PeriodicError::Store)?;
         self.poke.poke();
         Ok(())
+    }
+
+    /// Every periodic job, with the error of those that were disabled.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn periodic(&self) -> Result<Vec<PeriodicRecord>, StoreError> {
+        self.registry.periodic().await
     }
 
     /// Removes a periodic job; what it enqueued stays. Returns whether it existed.
@@ -255,7 +263,8 @@ where
     R: Registry + ?Sized,
     N: Future,
 {
-    let until = Instant::now() + at_most;
+    // Longer than any job; short enough to be added to any clock.
+    let until = Instant::now() + at_most.min(Duration::from_secs(10 * 365 * 24 * 3600));
     let mut pause = LOOK.0;
     loop {
         let noticed = notice();

@@ -1,6 +1,5 @@
 //! What can go wrong between a caller and a store, and while a runner is built.
 
-use crate::lease::LeaseTimingsError;
 use std::fmt;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -39,6 +38,11 @@ pub enum StoreErrorKind {
     },
     /// The store was closed.
     Closed,
+    /// The request itself cannot be stored: a name or a key is too long or holds a NUL byte, or a payload
+    /// is over the limit of the store. The source says which.
+    Invalid,
+    /// The file of the store was deleted or replaced; nothing written to it would be found again.
+    Missing,
     /// Anything else; see the source.
     Other,
 }
@@ -59,6 +63,12 @@ impl StoreError {
     /// What a caller can do about it.
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
+    }
+
+    /// Whether the store is well and refuses this request alone.
+    pub(crate) fn is_about_the_request(&self) -> bool {
+        let Self { kind, .. } = self;
+        matches!(kind, StoreErrorKind::Invalid | StoreErrorKind::Corrupt | StoreErrorKind::Other)
     }
 
     /// Whether the same call may succeed later without anybody's help.
@@ -83,6 +93,8 @@ impl fmt::Display for StoreError {
                 );
             }
             StoreErrorKind::Closed => "the store is closed",
+            StoreErrorKind::Invalid => "the request cannot be stored",
+            StoreErrorKind::Missing => "the file of the store was deleted or replaced",
             StoreErrorKind::Other => "the store refused",
         };
         write!(f, "{}: {why}", self.doing)
@@ -103,17 +115,28 @@ pub enum BuildError {
     NoQueue,
     /// The same kind has two handlers.
     DuplicateKind(String),
-    /// A knob is out of its range.
+    /// The same queue is named twice.
+    DuplicateQueue(String),
+    /// A time is out of its range.
     OutOfRange {
         /// Which one.
         what: &'static str,
-        /// The smallest it may be, in words.
-        least: &'static str,
+        /// What was asked for.
+        value: std::time::Duration,
+        /// The shortest it may be.
+        least: std::time::Duration,
+        /// The longest it may be.
+        most: std::time::Duration,
     },
-    /// The lease is too short for its beat.
-    Lease(LeaseTimingsError),
-    /// A schedule does not parse.
-    Cron(crate::cron::CronError),
+    /// A number is too large.
+    TooMany {
+        /// Which one.
+        what: String,
+        /// What was asked for.
+        count: usize,
+        /// The largest it may be.
+        most: usize,
+    },
 }
 
 impl fmt::Display for BuildError {
@@ -121,24 +144,20 @@ impl fmt::Display for BuildError {
         match self {
             Self::NoQueue => f.write_str("build a worker: it has no queue with a place to run"),
             Self::DuplicateKind(kind) => write!(f, "build a worker: two handlers for kind {kind}"),
-            Self::OutOfRange { what, least } => {
-                write!(f, "build a worker: {what} is under {least}")
+            Self::DuplicateQueue(queue) => {
+                write!(f, "build a worker: queue {queue} is named twice")
             }
-            Self::Lease(_) => f.write_str("build a worker: its lease is too short"),
-            Self::Cron(_) => f.write_str("build a worker: a schedule does not parse"),
+            Self::OutOfRange { what, value, least, most } => {
+                write!(f, "build a worker: {what} is {value:?}, not between {least:?} and {most:?}")
+            }
+            Self::TooMany { what, count, most } => {
+                write!(f, "build a worker: {what} is {count}, more than {most}")
+            }
         }
     }
 }
 
-impl std::error::Error for BuildError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Lease(source) => Some(source),
-            Self::Cron(source) => Some(source),
-            _ => None,
-        }
-    }
-}
+impl std::error::Error for BuildError {}
 
 /// A drive did not reach its end.
 #[derive(Debug)]
@@ -184,6 +203,13 @@ pub enum WriteError {
     Store(StoreError),
     /// The value has no JSON form.
     Encode(serde_json::Error),
+    /// The value is longer than the store takes.
+    TooLarge {
+        /// Its length as JSON.
+        bytes: usize,
+        /// The limit of the store.
+        limit: usize,
+    },
 }
 
 impl fmt::Display for WriteError {
@@ -192,6 +218,9 @@ impl fmt::Display for WriteError {
             Self::LeaseLost(_) => "write about a job: its lease is lost",
             Self::Store(_) => "write about a job",
             Self::Encode(_) => "write about a job: encode the value",
+            Self::TooLarge { bytes, limit } => {
+                return write!(f, "write about a job: {bytes} bytes are over the limit of {limit}");
+            }
         })
     }
 }
@@ -202,6 +231,7 @@ impl std::error::Error for WriteError {
             Self::LeaseLost(source) => Some(source),
             Self::Store(source) => Some(source),
             Self::Encode(source) => Some(source),
+            Self::TooLarge { .. } => None,
         }
     }
 }

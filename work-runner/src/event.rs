@@ -1,10 +1,10 @@
 //! The events of a worker, for a hook and for `tracing`.
 
+use crate::contain::contain;
 use crate::lease::{Lease, WorkerId};
 use crate::lifecycle::{LeaseLost, State};
 use crate::registry::Swept;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Something that a worker did or met.
 #[derive(Debug)]
@@ -41,6 +41,11 @@ pub enum Event {
         /// What the store said.
         error: String,
     },
+    /// A periodic job cannot be enqueued. It was disabled and is listed with its error.
+    PeriodicDisabled {
+        /// Its name and what the store said.
+        error: String,
+    },
     /// A drive failed or panicked; the runner goes on.
     DriveFailed {
         /// What it said.
@@ -66,10 +71,10 @@ impl Hook {
     }
 
     pub(crate) fn tell(&self, event: &Event) {
-        trace(event);
+        // The panic of a hook or of a subscriber is its own affair; the worker goes on.
+        let _ = contain(|| trace(event));
         if let Some(call) = &self.call {
-            // The panic of a hook is the hook's affair; the worker goes on.
-            let _ = catch_unwind(AssertUnwindSafe(|| call(event)));
+            let _ = contain(|| call(event));
         }
     }
 }
@@ -95,6 +100,9 @@ pub(crate) fn trace(event: &Event) {
             tracing::error!(target: TARGET, job = lease.job.0, "handler blocks");
         }
         Event::StoreFailed { error } => tracing::warn!(target: TARGET, %error, "store failed"),
+        Event::PeriodicDisabled { error } => {
+            tracing::error!(target: TARGET, %error, "periodic job disabled");
+        }
         Event::DriveFailed { error } => tracing::error!(target: TARGET, %error, "drive failed"),
     }
 }

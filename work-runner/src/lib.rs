@@ -6,6 +6,7 @@ mod clock;
 mod config;
 #[cfg(feature = "test-util")]
 pub mod conformance;
+mod contain;
 pub mod cron;
 mod driver;
 mod error;
@@ -14,6 +15,8 @@ mod identity;
 mod job;
 mod lease;
 pub mod lifecycle;
+#[cfg(all(test, lastout_loom))]
+mod model;
 mod poke;
 #[cfg(feature = "process")]
 mod process;
@@ -21,8 +24,10 @@ mod registry;
 mod report;
 mod retry;
 mod runner;
+mod signal;
 mod stats;
 mod store;
+mod sync;
 
 #[doc(inline)]
 pub use clock::Clock;
@@ -47,8 +52,9 @@ pub use poke::Poke;
 pub use process::{ProcessLimits, ProcessResult, ProcessSpec};
 #[doc(inline)]
 pub use registry::{
-    Applied, Claimed, Enqueued, Order, Ordered, Peek, Periodic, PeriodicRecord, Query, QueueCount,
-    Registry, Report, StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
+    Applied, Claimed, DEFAULT_MAX_BYTES, Enqueued, Keep, Order, Ordered, Peek, Periodic,
+    PeriodicRecord, Query, QueueCount, Registry, Report, StoreFuture, Swept, Turn, TurnRequest,
+    WorkerRecord,
 };
 #[doc(inline)]
 pub use report::{LeftBehind, StopReport};

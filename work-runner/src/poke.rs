@@ -1,16 +1,15 @@
 //! The poke: a hint that there may be work. Never state, never queued, never lost while it matters.
 
+use crate::signal::{Signal, Signals};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use tokio::sync::Notify;
 
 /// Wakes a runner. Clones poke the same runner.
 ///
-/// Poking is idempotent and debounced: one permit is stored, so a thousand pokes during a drive
-/// cause exactly one more drive, and a poke before the runner listens is not lost. It costs one
-/// atomic operation when the permit is already there. It may be called from any thread, with or
-/// without a runtime.
+/// Poking is idempotent and debounced: a thousand pokes during a drive cause exactly one more drive,
+/// and a poke before the runner listens is not lost. It may be called from any thread, with or without
+/// a runtime.
 #[derive(Clone, Default)]
 pub struct Poke {
     inner: Arc<Inner>,
@@ -18,7 +17,7 @@ pub struct Poke {
 
 #[derive(Default)]
 struct Inner {
-    notify: Notify,
+    signals: Signals,
     given: AtomicU64,
 }
 
@@ -35,7 +34,7 @@ impl Poke {
     /// Says that there may be work.
     pub fn poke(&self) {
         self.inner.given.fetch_add(1, Ordering::Relaxed);
-        self.inner.notify.notify_one();
+        self.inner.signals.raise(Signal::POKED);
     }
 
     /// How often it was poked.
@@ -49,7 +48,12 @@ impl Poke {
     ///
     /// A poke is not lost when this future is dropped.
     pub async fn poked(&self) {
-        self.inner.notify.notified().await;
+        self.inner.signals.raised(Signal::POKED).await;
+    }
+
+    /// What the engine of a worker listens to: pokes, and what changes in its process.
+    pub(crate) fn signals(&self) -> &Signals {
+        &self.inner.signals
     }
 
     pub(crate) fn downgrade(&self) -> WeakPoke {
@@ -58,6 +62,11 @@ impl Poke {
 }
 
 impl WeakPoke {
+    /// Whether it pokes the same runner as `poke`.
+    pub(crate) fn is(&self, poke: &Poke) -> bool {
+        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&poke.inner))
+    }
+
     /// Pokes, if anybody is left to be poked. Returns whether somebody is.
     pub(crate) fn poke(&self) -> bool {
         let Some(inner) = self.0.upgrade() else {

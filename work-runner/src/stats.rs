@@ -66,10 +66,15 @@ counters! {
     panicked,
     /// Of all: payloads that do not decode.
     rejected,
-    /// Of all: jobs of a kind without a handler here.
+    /// Of all: jobs of a kind without a handler here, from a store that does not heed the kinds of a turn.
     unknown_kind,
     /// Of all: handlers that block a thread and could not be stopped; their jobs were written off.
     stuck,
+    /// Rows that could not be read and were set aside; never claimed.
+    unreadable,
+    /// Jobs that the store took for held by this worker, and that it did not hold: a claim whose answer
+    /// was lost, or that was committed late. They were given back.
+    reconciled,
     /// Turns: transactions that complete and claim.
     turns,
     /// Looks for work that found the time to look, not counted as turns.

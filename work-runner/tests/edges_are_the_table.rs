@@ -85,6 +85,7 @@ fn every_pair_of_state_and_event() {
 fn only_requeue_leads_out_of_an_end() {
     for (from, by, to) in EDGES {
         assert_eq!(from.is_terminal(), *by == EventName::Requeue, "{from} by {by:?}");
+        assert!(*from != State::Unreadable && !to.contains(&State::Unreadable), "set aside");
         assert!(
             !to.is_empty() && !to.contains(&State::Held),
             "the store decides between ready and held"
@@ -95,7 +96,7 @@ fn only_requeue_leads_out_of_an_end() {
         assert_eq!(State::from_name(state.name()), Some(state));
     }
     assert_eq!(
-        (State::from_code(9), State::from_code(-1), State::from_name("lost")),
+        (State::from_code(10), State::from_code(-1), State::from_name("lost")),
         (None, None, None)
     );
 }

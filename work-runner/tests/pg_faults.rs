@@ -346,7 +346,7 @@ async fn another_version_and_a_bad_schema_are_refused() {
     drop(PostgresRegistry::connect(database.config()).await.unwrap());
     run(database.config(), "UPDATE lastout.meta SET value = 99").await;
     let error = PostgresRegistry::connect(database.config()).await.unwrap_err();
-    assert_eq!(error.kind(), StoreErrorKind::SchemaVersion { have: 99, want: 1 });
+    assert_eq!(error.kind(), StoreErrorKind::SchemaVersion { have: 99, want: 2 });
     let options = lastout_work_runner::postgres::PostgresOptions::new().schema("a; drop");
     assert!(PostgresRegistry::connect_with(database.config(), &options).await.is_err());
     database.remove().await;
@@ -389,4 +389,13 @@ async fn jobs_and_completions_share_the_callers_transaction() {
     connection.await.unwrap().unwrap();
     drop(registry);
     database.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trickle_starts_at_once() {
+    for pause in [Duration::from_millis(15), Duration::from_millis(3)] {
+        let database = Database::create().await;
+        let registry = PostgresRegistry::connect(database.config()).await.unwrap();
+        support::trickle::every_job_starts(Arc::new(registry), 200, pause).await;
+    }
 }

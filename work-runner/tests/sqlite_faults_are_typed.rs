@@ -41,9 +41,9 @@ async fn another_version_is_refused_by_name() {
     drop(SqliteRegistry::open(&path).unwrap());
     let conn = Connection::open(&path).unwrap();
     conn.execute("UPDATE lastout_meta SET value = 99 WHERE key = 'schema'", []).unwrap();
-    assert_eq!(kind(&path), StoreErrorKind::SchemaVersion { have: 99, want: 1 });
+    assert_eq!(kind(&path), StoreErrorKind::SchemaVersion { have: 99, want: 2 });
     let error = SqliteRegistry::open(&path).unwrap_err().to_string();
-    assert_eq!(error, "open the job store: the store has schema 99, this build wants 1");
+    assert_eq!(error, "open the job store: the store has schema 99, this build wants 2");
 }
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn ten_thousand_that_wait_are_not_read() {
     registry.enqueue((0..10_000).map(|_| later()).collect()).await.unwrap();
     let worker = WorkerId::random();
     registry.register(worker, Identity::current(), Duration::from_secs(60)).await.unwrap();
-    let peek = registry.peek(worker, vec!["default".into()]).await.unwrap();
+    let peek = registry.peek(worker, vec!["default".into()], None).await.unwrap();
     assert!(!peek.ready && !peek.promotable, "{peek:?}");
     assert!(peek.next_due_ms.is_some_and(|ms| ms > 3_000_000), "it knows when to look again");
     let turn = TurnRequest::new(worker).claim("default", 100).promote();

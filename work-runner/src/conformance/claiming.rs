@@ -170,7 +170,7 @@ pub(super) async fn peek_tells_without_writing(bench: Bench) {
     let worker = bench.worker().await;
     let other = bench.worker().await;
     let queues = || vec![NewJob::DEFAULT_QUEUE.into()];
-    let peek = async || bench.registry.peek(worker, queues()).await.expect("peek");
+    let peek = async || bench.registry.peek(worker, queues(), None).await.expect("peek");
     let empty = peek().await;
     assert!(empty.live && !empty.ready && !empty.promotable && !empty.expired);
     assert_eq!(empty.next_due_ms, None);

@@ -56,7 +56,7 @@ pub(super) async fn a_sweep_takes_back_and_the_zombie_is_refused(bench: Bench) {
     assert_eq!(bench.sweep(&[]).await, Swept::default(), "nobody is dead");
     assert!(bench.registry.beat(zombie, SHORT).await.expect("beat"));
     bench.lapse(zombie).await;
-    let peek = bench.registry.peek(living, vec![]).await.expect("peek");
+    let peek = bench.registry.peek(living, vec![], None).await.expect("peek");
     assert!(peek.expired);
     let swept = bench.sweep(&[]).await;
     assert_eq!((swept.jobs, swept.workers), (1, 1));
@@ -157,7 +157,7 @@ pub(super) async fn an_own_lease_lapses_alone(bench: Bench) {
     bench.eventually("its own lease lapses", async || bench.sweep(&[]).await.jobs == 1).await;
     assert_eq!(bench.state(short).await, State::Ready);
     assert_eq!(bench.state(long).await, State::Running);
-    let peek = bench.registry.peek(worker, vec![]).await.expect("peek");
+    let peek = bench.registry.peek(worker, vec![], None).await.expect("peek");
     assert!(peek.live && peek.cancels.contains(&short), "its holder is told: {peek:?}");
 }
 

@@ -3,6 +3,7 @@
 use super::{Bench, done, ids, job};
 use crate::job::{JobId, NewJob, UniqueWhile};
 use crate::lifecycle::{Outcome, State};
+use crate::registry::Keep;
 use crate::registry::{Enqueued, Order, Ordered, TurnRequest};
 use std::time::Duration;
 
@@ -41,7 +42,8 @@ pub(super) async fn a_kept_key_is_taken_until_it_is_pruned(bench: Bench) {
     let lease = bench.claim_one(worker).await.lease;
     assert!(bench.report(lease, done()).await.is_applied());
     assert_eq!(bench.try_enqueue(unique()).await, Enqueued::Duplicate(first));
-    let pruned = async || bench.registry.prune(Duration::ZERO, 9).await.expect("prune") == 1;
+    let pruned =
+        async || bench.registry.prune(Keep::all(Duration::ZERO), 9).await.expect("prune") == 1;
     bench.eventually("it is old enough", pruned).await;
     let second = bench.try_enqueue(unique()).await;
     assert!(second.is_new() && second.id() > first, "a number is never given twice");

@@ -23,7 +23,7 @@ impl Bench {
 }
 
 pub(super) async fn orders_follow_the_table_in_every_state(bench: Bench) {
-    for state in State::ALL {
+    for state in super::states() {
         for (order, event) in orders() {
             let id = bench.job_in(state).await;
             let edge = EDGES.iter().find(|(from, by, _)| *from == state && *by == event);
@@ -53,7 +53,8 @@ pub(super) async fn a_cancel_reaches_the_holder(bench: Bench) {
     let lease = bench.claim_one(worker).await.lease;
     assert_eq!(bench.order_it(Order::Cancel, id).await, Ordered::Now(State::Running));
     assert!(bench.get(id).await.cancel);
-    let cancels = async |worker| bench.registry.peek(worker, vec![]).await.expect("peek").cancels;
+    let cancels =
+        async |worker| bench.registry.peek(worker, vec![], None).await.expect("peek").cancels;
     assert_eq!(cancels(worker).await, [id]);
     assert!(cancels(other).await.is_empty());
     let stopped = Outcome::Stopped { error: Some("as asked".into()) };
@@ -97,7 +98,7 @@ pub(super) async fn an_abandoned_job_refuses_its_holder(bench: Bench) {
     let lease = bench.claim_one(worker).await.lease;
     let abandon = Order::Abandon { reason: "the machine is gone".into() };
     assert_eq!(bench.order_it(abandon, id).await, Ordered::Now(State::Abandoned));
-    let peek = bench.registry.peek(worker, vec![]).await.expect("peek");
+    let peek = bench.registry.peek(worker, vec![], None).await.expect("peek");
     assert_eq!(peek.cancels, [id], "the holder is told");
     assert!(matches!(bench.report(lease, done()).await, Applied::Lost(_)));
     let row = bench.get(id).await;
@@ -169,7 +170,7 @@ pub(super) async fn a_periodic_job_fires_once_for_each_time(bench: Bench) {
         first_ms,
     };
     let put = async |periodic| bench.registry.put_periodic(periodic).await.expect("put");
-    let due = async || bench.registry.peek(worker, vec![]).await.expect("peek").periodic;
+    let due = async || bench.registry.peek(worker, vec![], None).await.expect("peek").periodic;
     put(periodic("* * * * *", now + 600_000)).await;
     assert!(due().await.is_empty());
     put(periodic("* * * * *", now - 1000)).await;

@@ -3,6 +3,7 @@
 #[cfg(doc)]
 use super::PRIORITY_STEP;
 use super::{Recovery, UniqueWhile, millis, wall_millis};
+use crate::error::{StoreError, StoreErrorKind};
 #[cfg(doc)]
 use crate::lifecycle::State;
 use serde::Serialize;
@@ -57,6 +58,26 @@ impl Due {
             Self::At(at) => at,
         }
     }
+}
+
+/// The longest name of a queue or kind, and the longest key, in bytes: each is part of an index.
+pub(crate) const MOST_NAME_BYTES: usize = 1024;
+
+/// A name as every store can keep it.
+pub(crate) fn check_name(what: &str, name: &str) -> Result<(), StoreError> {
+    let why = if name.contains('\0') {
+        format!("{what} holds a NUL byte")
+    } else if name.len() > MOST_NAME_BYTES {
+        format!("{what} has {} bytes, over the limit of {MOST_NAME_BYTES}", name.len())
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::new(StoreErrorKind::Invalid, "check a request").with_source(why))
+}
+
+/// Checks jobs before they are stored.
+pub(crate) fn check_jobs(jobs: &[NewJob], max_bytes: usize) -> Result<(), StoreError> {
+    jobs.iter().try_for_each(|job| job.check(max_bytes))
 }
 
 /// A payload could not be written as JSON.
@@ -199,6 +220,26 @@ impl NewJob {
     pub fn own_lease(mut self, ttl: Duration) -> Self {
         self.own_lease_ms = millis(ttl).max(1);
         self
+    }
+
+    /// Whether every store can keep it.
+    pub(crate) fn check(&self, max_bytes: usize) -> Result<(), StoreError> {
+        check_name("the name of the queue", &self.queue)?;
+        check_name("the kind", &self.kind)?;
+        if let Some((key, _)) = &self.unique {
+            check_name("the unique key", key)?;
+        }
+        if let Some((key, _)) = &self.limit {
+            check_name("the limit key", key)?;
+        }
+        if self.payload.len() > max_bytes {
+            let bytes = self.payload.len();
+            let why = format!("the payload has {bytes} bytes, over the limit of {max_bytes}");
+            return Err(
+                StoreError::new(StoreErrorKind::Invalid, "check a request").with_source(why)
+            );
+        }
+        Ok(())
     }
 
     /// The kind it was made with.

@@ -2,6 +2,7 @@
 
 use super::new::Due;
 use super::{NewJob, Recovery, UniqueWhile};
+use crate::error::{StoreError, StoreErrorKind};
 
 /// A [`NewJob`] as a store keeps it for periodic ones.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -18,6 +19,22 @@ pub(crate) struct Template {
     limit: Option<(String, i32)>,
     timeout_ms: i64,
     own_lease_ms: i64,
+}
+
+impl Template {
+    pub(crate) fn json_of(job: &NewJob) -> Result<String, StoreError> {
+        serde_json::to_string(&Self::from(job)).map_err(|error| {
+            StoreError::new(StoreErrorKind::Invalid, "store a periodic job").with_source(error)
+        })
+    }
+
+    /// The job of a template as it was stored.
+    pub(crate) fn read(json: &[u8]) -> Result<NewJob, StoreError> {
+        let read: Result<Self, _> = serde_json::from_slice(json);
+        read.map(NewJob::from).map_err(|error| {
+            StoreError::new(StoreErrorKind::Corrupt, "read a periodic job").with_source(error)
+        })
+    }
 }
 
 impl From<&NewJob> for Template {

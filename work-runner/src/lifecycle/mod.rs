@@ -49,11 +49,14 @@ pub enum State {
     Dead,
     /// Its worker vanished and it may not run again, or an operator gave it up: how far it came is unknown.
     Abandoned,
+    /// Its row in the store is damaged, or is in a state that this build does not know. It was set aside,
+    /// and is shown as far as it can be read. No edge leads out of it, and it is never deleted.
+    Unreadable,
 }
 
 impl State {
     /// All states, in the order of their codes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Scheduled,
         Self::Held,
         Self::Ready,
@@ -63,9 +66,10 @@ impl State {
         Self::Cancelled,
         Self::Dead,
         Self::Abandoned,
+        Self::Unreadable,
     ];
 
-    /// Whether nothing but `requeue` leads out of it.
+    /// Whether nothing but `requeue` leads out of it, or nothing at all.
     pub const fn is_terminal(self) -> bool {
         self.code() > Self::Running.code()
     }
@@ -82,6 +86,7 @@ impl State {
             Self::Cancelled => 6,
             Self::Dead => 7,
             Self::Abandoned => 8,
+            Self::Unreadable => 9,
         }
     }
 
@@ -105,6 +110,7 @@ impl State {
             Self::Cancelled => "cancelled",
             Self::Dead => "dead",
             Self::Abandoned => "abandoned",
+            Self::Unreadable => "unreadable",
         }
     }
 

@@ -15,15 +15,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use turn::{Applied, Claimed, Enqueued, Peek, Report, Swept, Turn, TurnRequest};
-pub use view::{Order, Ordered, Periodic, PeriodicRecord, Query, QueueCount, WorkerRecord};
+pub use view::{
+    DEFAULT_MAX_BYTES, Keep, Order, Ordered, Periodic, PeriodicRecord, Query, QueueCount,
+    WorkerRecord,
+};
 
 /// What a store's calls return: no executor is asked for, any thread may wait for it.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// A store of jobs.
 ///
-/// Every call is one transaction: it is applied as a whole or not at all, and it is durable, to the
-/// degree that the store promises, before its future resolves. Dropping a future neither undoes a
+/// Every call but [`turn`](Self::turn) is one transaction: it is applied as a whole or not at all, and it
+/// is durable, to the degree that the store promises, before its future resolves. Dropping a future neither undoes a
 /// call nor makes it wait; whether it is applied is then unknown to the caller.
 ///
 /// The crate has three: [`MemoryRegistry`](crate::MemoryRegistry), `SqliteRegistry` (feature
@@ -43,10 +46,17 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
     /// Renews the own leases of these jobs; without effect on a job that has none.
     fn renew(&self, leases: Vec<Lease>) -> StoreFuture<'_, Vec<Result<(), LeaseLost>>>;
 
-    /// Looks, without a write, whether there is anything to do for `worker` in `queues`.
-    fn peek(&self, worker: WorkerId, queues: Vec<Arc<str>>) -> StoreFuture<'_, Peek>;
+    /// Looks, without a write, whether there is anything to do for `worker` in `queues`; only jobs of
+    /// `kinds` count as ready, or all.
+    fn peek(
+        &self,
+        worker: WorkerId,
+        queues: Vec<Arc<str>>,
+        kinds: Option<Arc<[Arc<str>]>>,
+    ) -> StoreFuture<'_, Peek>;
 
-    /// Applies outcomes and claims what comes next, in one transaction.
+    /// Applies outcomes and claims what comes next. Each outcome is applied as a whole or not at all, and
+    /// so is what is claimed from one queue; when it fails, a part of it may have been applied.
     fn turn(&self, turn: TurnRequest) -> StoreFuture<'_, Turn>;
 
     /// Records that these jobs are about to start, so that a crash can be charged to them.
@@ -83,13 +93,16 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
     /// The workers that hold or held a lease and were not forgotten yet.
     fn workers(&self) -> StoreFuture<'_, Vec<WorkerRecord>>;
 
-    /// Deletes at most `limit` jobs that ended longer than `age` ago. Returns how many.
-    fn prune(&self, age: Duration, limit: usize) -> StoreFuture<'_, usize>;
+    /// Deletes at most `limit` jobs that ended longer ago than they are to be kept. Returns how many. A
+    /// row in a state that is not known is never deleted.
+    fn prune(&self, keep: Keep, limit: usize) -> StoreFuture<'_, usize>;
 
     /// At most `max` jobs of `queue` run at once over all workers; `Some(0)` pauses it, `None` lifts it.
     fn limit_queue(&self, queue: Arc<str>, max: Option<u32>) -> StoreFuture<'_, ()>;
 
-    /// Creates or changes a periodic job. The time of its next run is kept when the expression is.
+    /// Creates or changes a periodic job, and enables it. The time of its next run is kept when the
+    /// expression is. Fails with [`StoreErrorKind::Invalid`](crate::StoreErrorKind::Invalid) when its job
+    /// could not be enqueued.
     fn put_periodic(&self, periodic: Periodic) -> StoreFuture<'_, ()>;
 
     /// Removes a periodic job. Returns whether it existed.
@@ -98,6 +111,13 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
     /// Moves the next run of a periodic job from `at_ms` to `next_ms` and enqueues its job, unless
     /// somebody else did so first: then nothing happens and it returns false.
     fn fire_periodic(&self, name: String, at_ms: i64, next_ms: i64) -> StoreFuture<'_, bool>;
+
+    /// Takes the periodic job that is due at `at_ms` out of turn because of `error`, which its record
+    /// then shows, until it is put again.
+    fn disable_periodic(&self, name: String, at_ms: i64, error: String) -> StoreFuture<'_, ()>;
+
+    /// Every periodic job, by name.
+    fn periodic(&self) -> StoreFuture<'_, Vec<PeriodicRecord>>;
 
     /// The wall clock of the store, in milliseconds since the epoch.
     fn now_ms(&self) -> StoreFuture<'_, i64>;
@@ -112,6 +132,11 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
     /// The default looks again and again; a store that learns of ends resolves earlier.
     fn wait(&self, job: JobId, at_most: Duration) -> StoreFuture<'_, Option<JobRecord>> {
         Box::pin(crate::driver::wait_by_polling(self, job, at_most))
+    }
+
+    /// The longest payload, result and progress that it takes, in bytes.
+    fn max_bytes(&self) -> usize {
+        DEFAULT_MAX_BYTES
     }
 
     /// How many [`turn`](Self::turn)s of one worker the store can work on at once.

@@ -64,6 +64,8 @@ pub struct TurnRequest {
     pub reports: Vec<Report>,
     /// How many to claim from each queue, in this order.
     pub claim: Vec<(Arc<str>, usize)>,
+    /// Only jobs of these kinds are claimed; `None` for all.
+    pub kinds: Option<Arc<[Arc<str>]>>,
     /// First make ready what has come due.
     pub promote: bool,
 }
@@ -71,7 +73,7 @@ pub struct TurnRequest {
 impl TurnRequest {
     /// A turn of `worker` that does nothing yet.
     pub fn new(worker: WorkerId) -> Self {
-        Self { worker, reports: Vec::new(), claim: Vec::new(), promote: false }
+        Self { worker, reports: Vec::new(), claim: Vec::new(), kinds: None, promote: false }
     }
 
     /// Adds outcomes to apply.
@@ -85,6 +87,13 @@ impl TurnRequest {
     #[must_use]
     pub fn claim(mut self, queue: impl Into<Arc<str>>, count: usize) -> Self {
         self.claim.push((queue.into(), count));
+        self
+    }
+
+    /// Claims only jobs of these kinds.
+    #[must_use]
+    pub fn kinds(mut self, kinds: impl Into<Arc<[Arc<str>]>>) -> Self {
+        self.kinds = Some(kinds.into());
         self
     }
 
@@ -142,6 +151,8 @@ pub struct Turn {
     pub claimed: Vec<Claimed>,
     /// Whether the worker's lease lives; nothing is claimed without.
     pub live: bool,
+    /// Rows that could not be read and were set aside.
+    pub set_aside: usize,
 }
 
 /// A job as a worker gets it.

@@ -1,9 +1,39 @@
 //! The words of the calls that people make: orders, lists, counts and periodic jobs.
 
+use crate::error::StoreError;
 use crate::identity::Identity;
-use crate::job::{JobId, NewJob};
+use crate::job::{JobId, NewJob, check_name};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
+use std::time::Duration;
+
+/// The longest payload, result and progress that a store takes unless it is told otherwise: 1 MiB.
+pub const DEFAULT_MAX_BYTES: usize = 1 << 20;
+
+/// How long ended jobs are kept; `None` for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Keep {
+    /// Jobs that succeeded or were cancelled.
+    pub done: Option<Duration>,
+    /// Jobs that failed, are dead letters or were abandoned.
+    pub unhappy: Option<Duration>,
+}
+
+impl Keep {
+    /// The same time for all of them.
+    pub fn all(keep: Duration) -> Self {
+        Self { done: Some(keep), unhappy: Some(keep) }
+    }
+
+    /// The times before which jobs of each sort are old, as seen at `now_ms`.
+    pub(crate) fn newest(self, now_ms: i64) -> (i64, i64) {
+        let newest = |keep: Option<Duration>| {
+            keep.map_or(i64::MIN, |keep| now_ms.saturating_sub(crate::job::millis(keep)))
+        };
+        (newest(self.done), newest(self.unhappy))
+    }
+}
 
 /// What an operator wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +74,7 @@ pub struct Query {
     pub state: Option<State>,
     /// Only ids above this: the last of the page before.
     pub after: Option<JobId>,
-    /// Length of the page; 0 stands for 100.
+    /// Length of the page; 0 stands for 100, and 10 000 is the most.
     pub limit: usize,
 }
 
@@ -83,7 +113,9 @@ impl Query {
     }
 
     pub(crate) fn page(&self) -> usize {
-        if self.limit == 0 { 100 } else { self.limit }
+        /// More rows at once would hold the store and the memory of the caller for too long.
+        const MOST: usize = 10_000;
+        if self.limit == 0 { 100 } else { self.limit.min(MOST) }
     }
 }
 
@@ -139,7 +171,16 @@ pub struct Periodic {
     pub first_ms: i64,
 }
 
-/// A periodic job that is due.
+impl Periodic {
+    /// Whether every store can keep it and enqueue its job.
+    pub(crate) fn check(&self, max_bytes: usize) -> Result<(), StoreError> {
+        check_name("the name of the periodic job", &self.name)?;
+        check_name("the cron expression", &self.cron)?;
+        self.job.check(max_bytes)
+    }
+}
+
+/// A periodic job as a store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeriodicRecord {
@@ -147,13 +188,22 @@ pub struct PeriodicRecord {
     pub name: String,
     /// When.
     pub cron: String,
-    /// The run that is due, in milliseconds since the epoch.
+    /// The next run, or the one that is due, in milliseconds since the epoch.
     pub at_ms: i64,
+    /// Why it was disabled; `None` while it is not.
+    pub error: Option<String>,
 }
 
 impl PeriodicRecord {
-    /// The run of `name` that was due at `at_ms`.
+    /// The run of `name` at `at_ms`.
     pub fn new(name: String, cron: String, at_ms: i64) -> Self {
-        Self { name, cron, at_ms }
+        Self { name, cron, at_ms, error: None }
+    }
+
+    /// Says why it was disabled, if it was.
+    #[must_use]
+    pub fn error(mut self, error: Option<String>) -> Self {
+        self.error = error;
+        self
     }
 }

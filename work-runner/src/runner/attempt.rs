@@ -1,16 +1,16 @@
 //! One attempt of one job: start the handler, watch it, turn its end into an outcome.
 
+use super::calls::within;
 use super::flight::{Control, Flight, Waiting};
 use super::handler::{Answer, Handler, JobError, StopCause};
-use super::worker::Shared;
+use super::shared::{Shared, from_now};
+use crate::contain::{Panicked, contain, drop_contained};
 use crate::error::WriteError;
 use crate::job::Recovery;
 use crate::lifecycle::{LeaseLost, Outcome};
 use crate::registry::{Claimed, Registry};
 use crate::stats::Counters;
-use std::any::Any;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -28,6 +28,10 @@ pub(super) struct Attempt {
 
 impl Attempt {
     pub(super) async fn save(&self, progress: Vec<u8>) -> Result<(), WriteError> {
+        let (bytes, limit) = (progress.len(), self.registry.max_bytes());
+        if bytes > limit {
+            return Err(WriteError::TooLarge { bytes, limit });
+        }
         let written = self.registry.save(self.claimed.lease, progress).await?;
         written.map_err(|lost| self.lose(lost))
     }
@@ -48,6 +52,9 @@ impl Attempt {
     }
 }
 
+/// How long a job waits that a store gave out although its kind was not asked for.
+const UNKNOWN_KIND_MS: i64 = 10_000;
+
 type Work = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// How the future of a handler ended.
@@ -62,9 +69,8 @@ enum End {
 pub(super) async fn run(shared: &Shared, (mut claimed, control): Waiting) {
     let flight = &shared.flight;
     let Some(handler) = shared.handlers.get(&*claimed.kind) else {
-        // Another version of this program may know the kind: give it back, not at once.
-        let delay_ms = crate::job::millis(shared.config.unknown_kind_delay);
-        flight.report(&control, Outcome::Snooze { delay_ms });
+        // A store that heeds the kinds of a turn never gives this one out: give it back, not at once.
+        flight.report(&control, Outcome::Snooze { delay_ms: UNKNOWN_KIND_MS });
         shared.counters.unknown_kind.add(1);
         return;
     };
@@ -83,7 +89,7 @@ pub(super) async fn run(shared: &Shared, (mut claimed, control): Waiting) {
         counters: Arc::clone(&shared.counters),
     });
     control.start();
-    let started = catch_unwind(AssertUnwindSafe(|| handler.run.start(&payload, attempt)));
+    let started = contain(|| handler.run.start(&payload, attempt));
     let end = match started {
         Ok(Ok(work)) => watch(work, &control, shared.config.grace).await,
         Ok(Err(undecodable)) => {
@@ -92,14 +98,15 @@ pub(super) async fn run(shared: &Shared, (mut claimed, control): Waiting) {
             shared.counters.rejected.add(1);
             return;
         }
-        Err(panic) => End::Panic(panic_text(&*panic)),
+        Err(Panicked(text)) => End::Panic(text),
     };
     settle(shared, handler, &control, end, attempt_number);
 }
 
 /// Records that the job starts, for jobs whose crash would be charged or final.
 async fn record_start(shared: &Shared, control: &Control) -> bool {
-    let marked = shared.registry.mark_started(vec![control.lease]).await;
+    let mark = || shared.registry.mark_started(vec![control.lease]);
+    let marked = within(shared.config.store_timeout, mark).await;
     match marked.as_deref() {
         Ok([Ok(())]) => true,
         Ok(_) => {
@@ -117,61 +124,53 @@ async fn record_start(shared: &Shared, control: &Control) -> bool {
 /// Polls the handler until it ends, or until its grace after a stop is over.
 async fn watch(mut work: Work, control: &Control, grace: Duration) -> End {
     // Most handlers of short work end at the first poll: they need no timer and no stop signal.
-    let first = poll_fn(|cx| Poll::Ready(poll_caught(&mut work, cx))).await;
+    let first = poll_fn(|cx| Poll::Ready(poll_contained(&mut work, cx))).await;
     if let Poll::Ready(end) = first {
-        return end;
+        return over(work, end);
     }
-    let limit = match control.timeout_ms {
+    let limit: Option<Instant> = match control.timeout_ms {
         0 => None,
-        ms => Some(Instant::now() + Duration::from_millis(ms.unsigned_abs())),
+        ms => Some(from_now(Duration::from_millis(ms.unsigned_abs())).into()),
     };
-    let mut kill_at: Option<Instant> = None;
     loop {
-        let hurried = async {
-            match kill_at {
-                Some(at) => Instant::from_std(control.hurried(at.into_std()).await),
-                None => std::future::pending().await,
-            }
-        };
+        let mut asked = std::pin::pin!(control.asked());
+        // Before the look, so that what is asked after it is heard.
+        asked.as_mut().enable();
+        let drop_at = control.drop_at(grace).map(Instant::from);
         let asleep = async {
-            match kill_at.or(limit) {
+            match drop_at.or(limit) {
                 Some(at) => sleep_until(at).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            end = poll_fn(|cx| poll_caught(&mut work, cx)) => return end,
-            _ = control.stopped(), if kill_at.is_none() => {
-                kill_at = Some(Instant::now() + grace);
-            }
-            by = hurried => kill_at = Some(by),
-            () = asleep => match kill_at {
+            end = poll_fn(|cx| poll_contained(&mut work, cx)) => return over(work, end),
+            () = asked => {}
+            () = asleep => match drop_at {
                 None => control.ask_to_stop(StopCause::TimedOut),
                 Some(_) => {
                     // A destructor of the handler may panic like the handler itself.
-                    let dropped = catch_unwind(AssertUnwindSafe(|| drop(work)));
-                    return dropped.map_or_else(|panic| End::Panic(panic_text(&*panic)), |()| End::Dropped);
+                    let dropped = drop_contained(work);
+                    return dropped.map_or_else(|Panicked(text)| End::Panic(text), |()| End::Dropped);
                 }
             },
         }
     }
 }
 
-fn poll_caught(work: &mut Work, cx: &mut std::task::Context<'_>) -> Poll<End> {
-    match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
-        Ok(Poll::Ready(answer)) => Poll::Ready(End::Answer(answer)),
-        Ok(Poll::Pending) => Poll::Pending,
-        Err(panic) => Poll::Ready(End::Panic(panic_text(&*panic))),
-    }
+/// What is left of a future that has ended is dropped; a panic of that does not change how it ended.
+fn over(work: Work, end: End) -> End {
+    let _ = drop_contained(work);
+    end
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned());
-    format!("the handler panicked: {}", text.as_deref().unwrap_or("no message"))
+fn poll_contained(work: &mut Work, cx: &mut std::task::Context<'_>) -> Poll<End> {
+    match contain(|| work.as_mut().poll(cx)) {
+        Ok(Poll::Ready(answer)) => Poll::Ready(End::Answer(answer)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(Panicked(text)) => Poll::Ready(End::Panic(text)),
+    }
 }
 
 fn settle(shared: &Shared, handler: &Handler, control: &Control, end: End, attempt: i32) {
@@ -179,18 +178,28 @@ fn settle(shared: &Shared, handler: &Handler, control: &Control, end: End, attem
     let cause = control.cause();
     if cause == Some(StopCause::LeaseLost) {
         shared.counters.lost.add(u64::from(shared.flight.lose(control)));
+        // The destructor of an error is the handler's.
+        let _ = drop_contained(end);
         return;
     }
+    let most = shared.max_bytes;
     let outcome = match end {
         End::Answer(Ok(_)) if control.is_completed() => Outcome::Confirm,
+        End::Answer(Ok(Some(result))) if result.len() > most => Outcome::Fail {
+            error: format!("its result has {} bytes, over the limit of {most}", result.len()),
+        },
         End::Answer(Ok(result)) => Outcome::Done { result },
         End::Answer(Err(error)) => match cause {
             Some(StopCause::Cancelled) => Outcome::Stopped { error: Some(error.text()) },
             Some(StopCause::TimedOut) => retry(format!("timed out: {}", error.text())),
-            Some(StopCause::Shutdown) => Outcome::Release,
+            Some(StopCause::Shutdown) => {
+                let _ = drop_contained(error);
+                Outcome::Release
+            }
             _ => error.into_outcome(attempt, handler.backoff),
         },
         End::Panic(text) => {
+            let text = format!("the handler panicked: {text}");
             shared.counters.panicked.add(1);
             match cause {
                 Some(StopCause::Cancelled) => Outcome::Stopped { error: Some(text) },

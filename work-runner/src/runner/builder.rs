@@ -3,12 +3,14 @@
 use super::flight::Flight;
 use super::guard::Guard;
 use super::handler::{Handler, Job, JobError, Typed};
-use super::worker::{DurableWorker, Inbox, QueueConfig, Shared};
-use crate::config::Config;
+use super::shared::{Mail, QueueConfig, Shared};
+use super::worker::DurableWorker;
+use crate::config::{Config, MOST_PLACES};
 use crate::error::BuildError;
 use crate::event::{Event, Hook};
 use crate::job::NewJob;
 use crate::lease::LeaseTimings;
+use crate::poke::Poke;
 use crate::registry::Registry;
 use crate::retry::Backoff;
 use crate::stats::Counters;
@@ -87,6 +89,18 @@ impl WorkerBuilder {
         if places == 0 {
             self.error.get_or_insert(BuildError::NoQueue);
         }
+        if places > MOST_PLACES {
+            let what = format!("the number of places of queue {name}");
+            self.error.get_or_insert(BuildError::TooMany {
+                what,
+                count: places,
+                most: MOST_PLACES,
+            });
+        }
+        // Each of two lines of one queue would take what belongs to the other.
+        if self.queues.iter().any(|queue| queue.name == name) {
+            self.error.get_or_insert(BuildError::DuplicateQueue(name.to_string()));
+        }
         self.queues.push(QueueConfig { name, places });
         self
     }
@@ -111,9 +125,23 @@ impl WorkerBuilder {
         self
     }
 
-    /// Deletes ended jobs after this time, or never; after 24 h unless set.
+    /// Deletes jobs that succeeded or were cancelled after this time, or never; after 24 h unless set.
     pub fn keep_ended(mut self, keep: Option<Duration>) -> Self {
         self.config.keep = keep;
+        self
+    }
+
+    /// Deletes jobs that failed, are dead letters or were abandoned after this time, or never; after 30
+    /// days unless set.
+    pub fn keep_unhappy(mut self, keep: Option<Duration>) -> Self {
+        self.config.keep_unhappy = keep;
+        self
+    }
+
+    /// The longest that a call of the worker to its store may take, before it counts as failed and is
+    /// made again; 10 s unless set.
+    pub fn store_timeout(mut self, timeout: Duration) -> Self {
+        self.config.store_timeout = timeout;
         self
     }
 
@@ -121,13 +149,6 @@ impl WorkerBuilder {
     /// loses its lease; 30 s unless set.
     pub fn wedged_after(mut self, wedged: Duration) -> Self {
         self.config.wedged_after = wedged;
-        self
-    }
-
-    /// How long a job of a kind without a handler here waits before any worker may take it; 10 s
-    /// unless set.
-    pub fn unknown_kind_delay(mut self, delay: Duration) -> Self {
-        self.config.unknown_kind_delay = delay;
         self
     }
 
@@ -152,18 +173,22 @@ impl WorkerBuilder {
             let name = NewJob::DEFAULT_QUEUE.into();
             self.queues.push(QueueConfig { name, places: DEFAULT_PLACES });
         }
-        // One line more, of one place, for jobs in isolation.
-        let places = self.queues.iter().map(|queue| queue.places).chain([1]);
+        let places = self.queues.iter().map(|queue| queue.places);
+        let wake = Poke::new();
+        let kinds = self.handlers.keys().map(|kind| Arc::from(&**kind)).collect();
         Ok(DurableWorker::from_shared(Shared {
-            flight: Arc::new(Flight::new(places)),
+            flight: Arc::new(Flight::new(places, wake.clone())),
             guard: Arc::new(Guard::new(self.config.lease, self.config.wedged_after)),
             counters: Arc::new(Counters::default()),
+            max_bytes: self.registry.max_bytes(),
             registry: self.registry,
             handlers: self.handlers,
+            kinds,
             queues: self.queues,
             config: self.config,
             hook: self.hook,
-            inbox: Mutex::new(Inbox::default()),
+            wake,
+            mail: Mutex::new(Mail::default()),
         }))
     }
 }

@@ -1,18 +1,19 @@
 //! The end of a worker: stop claiming, give back, wait, cancel, write, leave.
 
+use super::calls::within;
 use super::engine::Engine;
 use super::flight::lock;
 use super::guard::GuardThread;
 use super::handler::StopCause;
-use super::worker::Shared;
+use super::shared::{Shared, StopRequest, from_now};
 use crate::event::Event;
 use crate::lifecycle::Outcome;
 use crate::report::{LeftBehind, StopReport};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{timeout, timeout_at};
 
 /// What is kept of the deadline for writing the last ends: a fifth, at most this.
 const WRITE_RESERVE: Duration = Duration::from_secs(2);
@@ -20,12 +21,6 @@ const WRITE_RESERVE: Duration = Duration::from_secs(2);
 const LATE: Duration = Duration::from_millis(250);
 /// How often it looks whether somebody cancelled what it waits for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-#[derive(Debug)]
-pub(super) struct StopRequest {
-    deadline: Instant,
-    answer: oneshot::Sender<StopReport>,
-}
 
 /// Ends the guard's thread with the engine, whichever way that ends.
 pub(super) struct GuardOwner {
@@ -61,31 +56,31 @@ pub(super) async fn stop(
     shared: &Arc<Shared>,
     engine: &Mutex<Option<JoinHandle<()>>>,
     deadline: Duration,
+    at_once: bool,
 ) -> StopReport {
     let began = Instant::now();
     let Some(mut task) = lock(engine).take() else {
-        lock(&shared.inbox).closed = true;
+        lock(&shared.mail).closed = true;
         return StopReport::default();
     };
     let (answer, mut report) = oneshot::channel();
-    let deadline = began + deadline;
-    {
-        let mut inbox = lock(&shared.inbox);
-        inbox.closed = true;
-        inbox.stop = Some(StopRequest { deadline, answer });
-    }
-    shared.flight.wake.notify_one();
-    let ended = timeout_at(deadline + LATE, &mut report).await;
-    let mut report = match ended {
-        Ok(Ok(report)) => report,
-        // The engine hangs in the store, or its runtime is gone: say what is known.
+    let deadline = from_now(deadline);
+    shared.post(|mail| {
+        mail.closed = true;
+        mail.stop = Some(StopRequest { deadline, at_once, answer });
+    });
+    let ended = timeout_at((deadline + LATE).into(), &mut report).await;
+    let report = match ended {
+        Ok(Ok(report)) => Some(report),
+        // The engine hangs in foreign code, or its runtime is gone: say what is known.
         _ => {
             task.abort();
-            left_by_force(shared)
+            None
         }
     };
     // It has answered or was aborted; only its destructors may still run.
     let _ = timeout(LATE, &mut task).await;
+    let mut report = report.unwrap_or_else(|| left_by_force(shared));
     report.took = began.elapsed();
     report
 }
@@ -94,7 +89,9 @@ fn left_by_force(shared: &Shared) -> StopReport {
     let mut report = StopReport::default();
     for control in shared.flight.controls() {
         control.ask_to_stop(StopCause::Shutdown);
-        report.leave(LeftBehind::Job(control.lease.job));
+    }
+    for job in shared.flight.jobs() {
+        report.leave(LeftBehind::Job(job));
     }
     report.leave(LeftBehind::Lease);
     report
@@ -102,27 +99,26 @@ fn left_by_force(shared: &Shared) -> StopReport {
 
 impl Engine {
     pub(super) async fn drain(mut self, stop: StopRequest, guard: GuardOwner) {
-        let StopRequest { deadline, answer } = stop;
+        let StopRequest { deadline, at_once, answer } = stop;
         let shared = Arc::clone(&self.shared);
         let before = shared.stats();
         let now = Instant::now();
         let whole = deadline.saturating_duration_since(now);
         let reserve = (whole / 5).min(WRITE_RESERVE);
-        let cancel_at = deadline - (reserve + shared.config.grace.min(whole / 4)).min(whole);
         let end_at = deadline - reserve.min(whole);
+        let grace = shared.config.grace.min(whole / 4);
+        let ask_at = if at_once { now } else { deadline - (reserve + grace).min(whole) };
 
         // Who waits for a drive hears at once that there is none, not when this is over.
         self.drives.clear();
-        lock(&shared.inbox).drives.clear();
-        self.hungry.fill(false);
-        for (_, control) in shared.flight.unload() {
-            shared.flight.report(&control, Outcome::Release);
-        }
-        self.wait_for_ends(cancel_at).await;
+        lock(&shared.mail).drives.clear();
+        self.plan.close(LOOK_EVERY, now);
+        self.give_back();
+        self.wait_for_ends(ask_at).await;
         // The last quarter of the grace is for destructors.
-        let drop_by = end_at - end_at.saturating_duration_since(cancel_at) / 4;
+        let drop_by = end_at - grace.min(end_at.saturating_duration_since(now)) / 4;
         for control in shared.flight.controls() {
-            control.ask_to_stop_by(StopCause::Shutdown, drop_by.into_std());
+            control.shut_down(drop_by);
         }
         self.wait_for_ends(end_at).await;
         for control in shared.flight.controls() {
@@ -138,12 +134,14 @@ impl Engine {
             report.leave(LeftBehind::Handler(control.lease.job));
         }
         if let Some(worker) = self.worker {
-            let left = shared.registry.deregister(worker);
-            if !matches!(timeout_at(deadline, left).await, Ok(Ok(_))) {
-                report.leave(LeftBehind::Lease);
-            } else {
-                shared.guard.retire();
+            let left = deadline.saturating_duration_since(Instant::now());
+            match within(left, || shared.registry.deregister(worker)).await {
+                Ok(_) => shared.guard.retire(),
+                Err(_) => report.leave(LeftBehind::Lease),
             }
+        } else if self.plan.is_enlisting() {
+            // Whether the store has granted it is unknown.
+            report.leave(LeftBehind::Lease);
         }
         self.worker = None;
         drop(guard);
@@ -156,32 +154,21 @@ impl Engine {
         let _ = answer.send(report);
     }
 
-    /// Writes reports as they come until nothing is in flight, or until `until`. Nobody drives any
-    /// more, so it also hears here who is cancelled, and writes off who blocks a thread.
+    /// Gives back what no lane has taken.
+    pub(super) fn give_back(&self) {
+        for (_, control) in self.shared.flight.unload() {
+            self.shared.flight.report(&control, Outcome::Release);
+        }
+    }
+
+    /// Writes reports as they come until nothing is in flight, or until `until`.
     async fn wait_for_ends(&mut self, until: Instant) {
         let shared = Arc::clone(&self.shared);
-        let mut look_at = Instant::now();
-        loop {
-            let written = timeout_at(until, self.turns()).await;
-            if shared.flight.is_idle() || Instant::now() >= until || shared.guard.worker().is_none()
-            {
-                return;
-            }
-            if Instant::now() >= look_at {
-                // When the store fails, the next look hears of it.
-                let _ = timeout_at(until, self.hear_cancels()).await;
-                look_at = Instant::now() + LOOK_EVERY;
-            }
-            self.write_off_stuck();
-            let pause = match written {
-                Ok(Ok(())) => until.min(look_at),
-                // The store failed: try again, the deadline bounds it.
-                _ => until.min(Instant::now() + Duration::from_millis(50)),
-            };
-            tokio::select! {
-                () = shared.flight.wake.notified() => {}
-                () = sleep_until(pause) => {}
-            }
+        while !(shared.flight.is_idle() && self.plan.is_settled())
+            && Instant::now() < until
+            && (self.worker.is_some() || self.plan.is_enlisting())
+        {
+            self.advance(Some(until)).await;
         }
     }
 }

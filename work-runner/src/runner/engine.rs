@@ -1,84 +1,97 @@
-//! The engine: one task that holds the lease, looks for work, takes turns and starts lanes.
+//! The engine: one task that performs what the plan says, and tells the plan what became of it.
 //!
 //! It alone calls the store for the worker, except for the beats of the guard and what a handler
-//! writes about its own job. It is sequential; only turns overlap (see `turns`).
+//! writes about its own job. It waits at one place, for an answer, a signal or a time.
 
+use super::action::{Action, Bounds, Load};
+use super::calls::{Answer, Answered, Calls, SWEEP_LIMIT};
 use super::flight::{Control, lock};
 use super::handler::StopCause;
-use super::worker::Shared;
+use super::plan::Plan;
+use super::shared::{Counts, DriveRequest, Shared, StopRequest};
 use super::{Drive, attempt, drain};
-use crate::clock::boot_ms;
+use crate::contain::text_of;
 use crate::error::{DriveError, StoreError};
-use crate::event::Event;
-use crate::identity::Identity;
+use crate::event::{Event, trace};
 use crate::lease::WorkerId;
 use crate::registry::Peek;
+use crate::retry::random;
+use crate::signal::Signal;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::oneshot;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
-/// A drive within this time of the last look claims without looking.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// First and longest pause after the store failed.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-/// Jobs taken back, and ended jobs deleted, by one call.
-const SWEEP_LIMIT: usize = 1000;
 /// Jobs that a lane runs before it lets others run.
 const LANE_BURST: u32 = 64;
-/// How long a handler may go on after its grace before it counts as stuck.
+/// How long a handler may go on after its grace before it counts as stuck, and how often to look.
 const STUCK_AFTER: Duration = Duration::from_millis(500);
-
-#[derive(Debug)]
-pub(super) struct DriveRequest {
-    pub(super) answer: oneshot::Sender<Result<Drive, DriveError>>,
-    /// Answer only when nothing runs any more.
-    pub(super) until_idle: bool,
-}
 
 pub(super) struct Engine {
     pub(super) shared: Arc<Shared>,
+    pub(super) plan: Plan,
+    calls: Calls,
     pub(super) lanes: JoinSet<()>,
     /// The lease that turns claim under; `None` until enlisted.
     pub(super) worker: Option<WorkerId>,
-    /// For each queue, whether the store may have more.
-    pub(super) hungry: Vec<bool>,
-    /// The next turn makes ready what has come due.
-    pub(super) promote: bool,
-    /// When the next scheduled job comes due, as far as known.
-    pub(super) due_at: Option<Instant>,
-    /// The answer to a turn was lost: the store may think we hold more than we know of.
-    pub(super) doubtful: bool,
-    pub(super) drives: Vec<(DriveRequest, u64)>,
-    looked: Option<Instant>,
-    housekeeping_at: Instant,
-    pause: Duration,
-    resume_at: Option<Instant>,
+    pub(super) drives: Vec<Driven>,
+    counts: Arc<Counts>,
+    pub(super) stop: Option<StopRequest>,
+    heard: Signal,
+    stuck_at: Instant,
     pub(super) stuck: Vec<Arc<Control>>,
+}
+
+/// A drive that waits for its answer.
+pub(super) struct Driven {
+    request: DriveRequest,
+    claimed_before: u64,
+    /// Answered looks, this one included, that were sent after it came.
+    look: u64,
+    /// The queues that may have something due and have places free.
+    open: Vec<bool>,
 }
 
 #[expect(
     clippy::disallowed_methods,
     reason = "the module that owns the engine: the worker keeps the handle, aborts or joins it"
 )]
-pub(super) fn spawn(shared: Arc<Shared>) -> JoinHandle<()> {
+pub(super) fn spawn(shared: Arc<Shared>, ended: watch::Sender<bool>) -> JoinHandle<()> {
+    /// Says that the engine has ended, however it ended.
+    struct Ends(watch::Sender<bool>);
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            self.0.send_replace(true);
+        }
+    }
+    let ends = Ends(ended);
+    let now = Instant::now();
+    let bounds = Bounds {
+        places: shared.queues.iter().map(|queue| queue.places + shared.config.prefetch).collect(),
+        turns: shared.registry.parallel_turns().max(1),
+        size: shared.registry.turn_size().max(1),
+        house: shared.config.lease.beat(),
+        prunes: shared.config.keep.is_some() || shared.config.keep_unhappy.is_some(),
+    };
     let engine = Engine {
+        plan: Plan::new(bounds, now),
+        calls: Calls::default(),
         lanes: JoinSet::new(),
         worker: None,
-        hungry: vec![false; shared.queues.len()],
-        promote: false,
-        due_at: None,
-        doubtful: false,
         drives: Vec::new(),
-        looked: None,
-        housekeeping_at: Instant::now(),
-        pause: PAUSE.0,
-        resume_at: None,
+        counts: Arc::default(),
+        stop: None,
+        heard: Signal::default(),
+        stuck_at: now,
         stuck: Vec::new(),
         shared,
     };
-    tokio::spawn(engine.run())
+    tokio::spawn(async move {
+        engine.run().await;
+        drop(ends);
+    })
 }
 
 impl Engine {
@@ -94,230 +107,238 @@ impl Engine {
             }
         });
         loop {
-            let stop = lock(&self.shared.inbox).stop.take();
-            if let Some(stop) = stop {
+            self.advance(None).await;
+            if let Some(stop) = self.stop.take() {
                 return self.drain(stop, guard).await;
             }
-            self.round(Instant::now()).await;
-            let wake_at = self.wake_at(Instant::now());
-            let shared = Arc::clone(&self.shared);
-            tokio::select! {
-                () = shared.flight.wake.notified() => {}
-                () = sleep_until(wake_at) => {}
-            }
         }
     }
 
-    /// Everything that can be done now.
-    async fn round(&mut self, now: Instant) {
-        self.take_drives();
-        self.write_off_stuck();
-        if self.resume_at.is_some_and(|at| now < at) {
+    /// Does all that can be done now, then waits for an answer, a signal, a time, or `until`.
+    pub(super) async fn advance(&mut self, until: Option<Instant>) {
+        let now = Instant::now();
+        self.hear(now);
+        if now >= self.stuck_at {
+            self.write_off_stuck();
+            self.stuck_at = now + STUCK_AFTER;
+        }
+        let taken = self.taken();
+        self.act(now, &taken);
+        self.answer_drives(&taken);
+        if self.stop.is_some() {
             return;
         }
-        self.resume_at = None;
-        match self.work(now).await {
-            Ok(()) => {
-                self.pause = PAUSE.0;
-                self.answer_drives();
+        let load = Load { taken: &taken, reports: self.shared.flight.reports() };
+        let busy = self.shared.flight.is_loaded().then_some(self.stuck_at);
+        let times = [self.plan.wake_at(load), busy, until];
+        let asleep = async {
+            match times.into_iter().flatten().min() {
+                Some(at) => sleep_until(at.into()).await,
+                None => std::future::pending().await,
             }
-            Err(error) => self.fail(error),
-        }
-    }
-
-    async fn work(&mut self, now: Instant) -> Result<(), StoreError> {
-        self.enlist().await?;
-        if self.doubtful
-            && let Some(worker) = self.worker
-        {
-            let held = self.shared.flight.jobs();
-            self.shared.registry.reconcile(worker, held).await?;
-            self.doubtful = false;
-        }
-        let due = self.due_at.is_some_and(|at| at <= now);
-        let look = self.looked.is_none_or(|at| now >= at + LOOK_EVERY);
-        if (!self.drives.is_empty() || due) && look || now >= self.housekeeping_at {
-            self.look().await?;
-        } else if !self.drives.is_empty() || due {
-            self.hungry.fill(true);
-            self.promote |= due;
-        }
-        self.turns().await
-    }
-
-    /// Holds a lease: the one it has, or that of a new incarnation.
-    async fn enlist(&mut self) -> Result<(), StoreError> {
-        let live = self.shared.guard.worker();
-        if live.is_some() && live == self.worker {
-            return Ok(());
-        }
-        if let Some(worker) = self.worker.take() {
-            let Shared { flight, counters, .. } = &*self.shared;
-            // The guard may not have noticed yet that time has run out.
-            self.shared.guard.fence(worker, flight, counters);
-            self.shared.hook.tell(&Event::Fenced { worker });
-        }
-        let worker = WorkerId::random();
-        let sent = boot_ms();
-        let ttl = self.shared.config.lease.ttl();
-        self.shared.registry.register(worker, Identity::current(), ttl).await?;
-        self.shared.guard.arm(worker, sent);
-        self.worker = Some(worker);
-        self.doubtful = false;
-        self.shared.hook.tell(&Event::Enlisted { worker });
-        Ok(())
-    }
-
-    /// Looks for work of every sort, with one call when there is none.
-    async fn look(&mut self) -> Result<(), StoreError> {
-        let Some(worker) = self.worker else {
-            return Ok(());
         };
-        let queues = self.shared.queues.iter().map(|queue| Arc::clone(&queue.name)).collect();
-        let peek = self.shared.registry.peek(worker, queues).await?;
-        self.shared.counters.peeks.add(1);
-        self.looked = Some(Instant::now());
-        if !peek.live {
-            let Shared { guard, flight, counters, .. } = &*self.shared;
+        let shared = Arc::clone(&self.shared);
+        tokio::select! {
+            biased;
+            answered = self.calls.next() => self.absorb(answered),
+            heard = shared.wake.signals().raised(Signal::ALL) => self.heard = heard,
+            () = asleep => {}
+        }
+    }
+
+    /// Takes what was said: signals, mail, and the end of the lease.
+    fn hear(&mut self, now: Instant) {
+        let heard = self.shared.wake.signals().take(Signal::ALL);
+        if heard.has(Signal::POKED) || std::mem::take(&mut self.heard).has(Signal::POKED) {
+            self.plan.poked();
+        }
+        let (drives, attend, stop) = {
+            let mut mail = lock(&self.shared.mail);
+            (std::mem::take(&mut mail.drives), mail.attend.take(), mail.stop.take())
+        };
+        self.stop = stop.or(self.stop.take());
+        if let Some(attend) = attend {
+            self.plan.attended(attend.poll, now);
+            self.counts = attend.counts;
+            self.plan.driven();
+        }
+        for request in drives {
+            self.plan.driven();
+            self.drives.push(Driven {
+                request,
+                claimed_before: self.shared.counters.claimed.count(),
+                look: self.plan.looks().0 + 1,
+                open: vec![true; self.shared.queues.len()],
+            });
+        }
+        self.notice_lease();
+    }
+
+    /// The guard fences by itself when it cannot renew.
+    fn notice_lease(&mut self) {
+        if let Some(worker) = self.worker
+            && self.shared.guard.worker() != Some(worker)
+        {
+            let Shared { guard, flight, counters, hook, .. } = &*self.shared;
+            // The guard may not have noticed yet that time has run out.
             guard.fence(worker, flight, counters);
-            return self.enlist().await;
+            counters.lost.add(flight.lose_all(worker));
+            self.worker = None;
+            self.plan.fenced();
+            hook.tell(&Event::Fenced { worker });
         }
-        self.heed(&peek);
-        let swept = self.keep_house(&peek).await?;
-        if peek.ready || peek.promotable || swept {
-            self.hungry.fill(true);
-        }
-        self.promote |= peek.promotable;
-        let ahead = peek.next_due_ms.map(|ms| Duration::from_millis(ms.clamp(0, 3_600_000) as u64));
-        self.due_at = ahead.map(|ahead| Instant::now() + ahead);
-        Ok(())
     }
 
-    /// Looks only for what somebody cancelled.
-    pub(super) async fn hear_cancels(&mut self) -> Result<(), StoreError> {
-        if let Some(worker) = self.worker {
-            let peek = self.shared.registry.peek(worker, Vec::new()).await?;
-            self.shared.counters.peeks.add(1);
-            self.heed(&peek);
-        }
-        Ok(())
+    fn taken(&self) -> Vec<usize> {
+        (0..self.shared.queues.len()).map(|queue| self.shared.flight.load(queue)).collect()
     }
 
-    fn heed(&self, peek: &Peek) {
+    fn act(&mut self, now: Instant, taken: &[usize]) {
+        loop {
+            let reports = self.shared.flight.reports();
+            let Some(action) = self.plan.next(now, Load { taken, reports }) else {
+                return;
+            };
+            if matches!(action, Action::Turn(_)) {
+                self.shared.counters.turns.add(1);
+            }
+            let worker = match &action {
+                Action::Enlist => WorkerId::random(),
+                _ => self.worker.unwrap_or(WorkerId::NONE),
+            };
+            self.calls.send(&self.shared, worker, action);
+        }
+    }
+
+    fn absorb(&mut self, answered: Answered) {
+        let now = Instant::now();
+        let Answered { action, answer, mut sent } = answered;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                // Its reports go again when `sent` is dropped.
+                self.plan.failed(&action, now);
+                return self.fail(error, &action);
+            }
+        };
+        let counters = Arc::clone(&self.shared.counters);
+        match (answer, &action) {
+            (Answer::Enlisted(worker, at), _) => {
+                self.shared.guard.arm(worker, at);
+                self.worker = Some(worker);
+                self.plan.enlisted();
+                self.shared.hook.tell(&Event::Enlisted { worker });
+            }
+            (Answer::Reconciled(given_back), _) => {
+                counters.reconciled.add(given_back as u64);
+                self.plan.reconciled(given_back);
+            }
+            (Answer::Looked(peek), _) => self.looked(&peek, now),
+            (Answer::Swept(swept), Action::Chore(chore)) => {
+                counters.recovered.add(swept.jobs as u64);
+                self.plan.kept(chore, swept.jobs > 0, swept.jobs >= SWEEP_LIMIT, now);
+                if swept.jobs > 0 {
+                    self.shared.hook.tell(&Event::Recovered(swept));
+                }
+            }
+            (Answer::Pruned(pruned), Action::Chore(chore)) => {
+                counters.pruned.add(pruned as u64);
+                self.plan.kept(chore, false, pruned > 0, now);
+            }
+            (Answer::Fired(fired), Action::Chore(chore)) => {
+                counters.fired.add(u64::from(fired));
+                self.plan.kept(chore, fired, false, now);
+            }
+            (Answer::Disabled(why), Action::Chore(chore)) => {
+                self.plan.kept(chore, false, false, now);
+                self.shared.hook.tell(&Event::PeriodicDisabled { error: why });
+            }
+            (Answer::Turned(turn), Action::Turn(asked)) => {
+                let reports = std::mem::take(&mut sent.reports);
+                self.turned(turn, asked, sent.worker, reports);
+            }
+            _ => unreachable!("an answer is of the sort of its action"),
+        }
+    }
+
+    fn looked(&mut self, peek: &Peek, now: Instant) {
+        self.shared.counters.peeks.add(1);
+        self.counts.drives.fetch_add(1, Ordering::Relaxed);
         for job in &peek.cancels {
             if let Some(control) = self.shared.flight.control(*job) {
                 control.ask_to_stop(StopCause::Cancelled);
             }
         }
-    }
-
-    /// Sweeps, fires periodic jobs and prunes, each when there is reason to. True when jobs came of it.
-    async fn keep_house(&mut self, peek: &Peek) -> Result<bool, StoreError> {
-        let due = Instant::now() >= self.housekeeping_at;
         let dead = peek.peers.iter().filter(|peer| peer.identity.is_provably_dead());
-        let dead: Vec<_> = dead.map(|peer| peer.id).collect();
-        let mut found = false;
-        let Shared { registry, counters, config, hook, .. } = &*self.shared;
-        if due || peek.expired || !dead.is_empty() {
-            let swept = registry.sweep(dead, SWEEP_LIMIT).await?;
-            counters.recovered.add(swept.jobs as u64);
-            found |= swept.jobs > 0;
-            if swept.jobs > 0 {
-                hook.tell(&Event::Recovered(swept));
-            }
+        let dead = dead.map(|peer| peer.id).collect();
+        self.plan.looked(peek, dead, now, random());
+        if !peek.live
+            && let Some(worker) = self.worker
+        {
+            let Shared { guard, flight, counters, .. } = &*self.shared;
+            guard.fence(worker, flight, counters);
+            self.notice_lease();
         }
-        for periodic in &peek.periodic {
-            let cron = crate::cron::Cron::parse(&periodic.cron);
-            let next = cron.ok().and_then(|cron| cron.next_after(peek.now_ms));
-            let (name, next) = (periodic.name.clone(), next.unwrap_or(i64::MAX));
-            let fired = registry.fire_periodic(name, periodic.at_ms, next).await?;
-            counters.fired.add(u64::from(fired));
-            found |= fired;
-        }
-        if due {
-            self.promote = true;
-            self.housekeeping_at = Instant::now() + config.lease.beat();
-            if let Some(keep) = config.keep {
-                counters.pruned.add(registry.prune(keep, SWEEP_LIMIT).await? as u64);
-            }
-        }
-        Ok(found)
     }
 
-    fn fail(&mut self, error: StoreError) {
+    fn fail(&mut self, error: StoreError, action: &Action) {
         let Shared { counters, hook, .. } = &*self.shared;
         counters.store_errors.add(1);
-        let text = match std::error::Error::source(&error) {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
-        };
-        hook.tell(&Event::StoreFailed { error: text });
-        self.resume_at = Some(Instant::now() + self.pause);
-        self.pause = (self.pause * 2).min(PAUSE.1);
+        let text = text_of(&error);
+        hook.tell(&Event::StoreFailed { error: text.clone() });
+        if matches!(action, Action::Look) {
+            self.counts.drives.fetch_add(1, Ordering::Relaxed);
+            self.counts.failed.fetch_add(1, Ordering::Relaxed);
+            trace(&Event::DriveFailed { error: text });
+        }
         let mut error = Some(error);
-        for (drive, _) in self.drives.drain(..) {
+        for drive in self.drives.drain(..) {
             let kind = error.as_ref().map_or(crate::StoreErrorKind::Unavailable, StoreError::kind);
             let again = || StoreError::new(kind, "claim jobs");
             let answer = DriveError::Store(error.take().unwrap_or_else(again));
             // A caller that has gone needs no answer.
-            let _ = drive.answer.send(Err(answer));
+            let _ = drive.request.answer.send(Err(answer));
         }
     }
 
-    fn take_drives(&mut self) {
-        let claimed = self.shared.counters.claimed.count();
-        let new = std::mem::take(&mut lock(&self.shared.inbox).drives);
-        self.drives.extend(new.into_iter().map(|drive| (drive, claimed)));
-    }
-
-    /// Whether somebody waits for the engine to look.
-    pub(super) fn is_driven(&self) -> bool {
-        !lock(&self.shared.inbox).drives.is_empty() || lock(&self.shared.inbox).stop.is_some()
-    }
-
-    fn answer_drives(&mut self) {
-        let busy = !self.shared.flight.is_idle();
-        let saturated = self.hungry.iter().any(|hungry| *hungry);
+    fn answer_drives(&mut self, taken: &[usize]) {
+        if self.drives.is_empty() {
+            return;
+        }
+        let idle = self.shared.flight.is_idle() && self.plan.is_settled();
+        let (_, answered) = self.plan.looks();
         let total = self.shared.counters.claimed.count();
-        let waiting = std::mem::take(&mut self.drives);
-        for (drive, before) in waiting {
-            if drive.until_idle && busy {
-                self.drives.push((drive, before));
+        let saturated = (0..taken.len()).any(|queue| self.plan.is_hungry(queue));
+        for mut drive in std::mem::take(&mut self.drives) {
+            if drive.look <= answered && !self.plan.keeps_house() {
+                for (queue, open) in drive.open.iter_mut().enumerate() {
+                    *open &= self.plan.is_hungry(queue) && !self.plan.is_full(queue, taken);
+                }
+            }
+            if drive.open.contains(&true) || drive.request.until_idle && !idle {
+                self.drives.push(drive);
                 continue;
             }
-            let claimed = total - before;
+            let claimed = total - drive.claimed_before;
             // A caller that has gone needs no answer.
-            let _ = drive.answer.send(Ok(Drive { claimed, saturated }));
+            let _ = drive.request.answer.send(Ok(Drive { claimed, saturated }));
         }
-    }
-
-    fn wake_at(&self, now: Instant) -> Instant {
-        if let Some(at) = self.resume_at {
-            return at;
-        }
-        let busy = self.shared.flight.total_load() > 0;
-        let stuck_check = busy.then(|| now + Duration::from_millis(500));
-        let until_idle = self.drives.iter().any(|(drive, _)| drive.until_idle);
-        let look = until_idle.then(|| now + LOOK_EVERY);
-        let at = [self.due_at, stuck_check, look].into_iter().flatten().min();
-        at.unwrap_or(self.housekeeping_at).min(self.housekeeping_at)
     }
 
     /// Reports for handlers that block their threads, so that their jobs do not wait for them.
-    pub(super) fn write_off_stuck(&mut self) {
-        let now = std::time::Instant::now();
-        let slack = self.shared.config.grace + STUCK_AFTER;
+    fn write_off_stuck(&mut self) {
+        let now = Instant::now();
+        let grace = self.shared.config.grace;
         self.stuck.retain(|control| self.shared.flight.is_boarded(control));
         for control in self.shared.flight.controls() {
-            let times = control.times();
-            let Some(started) = times.started else {
+            let Some(started) = control.times().started else {
                 continue;
             };
             let limit = Duration::from_millis(control.timeout_ms.unsigned_abs());
-            if !limit.is_zero() && now > started + limit + STUCK_AFTER {
+            if !limit.is_zero() && now.duration_since(started) > limit.saturating_add(STUCK_AFTER) {
                 control.ask_to_stop(StopCause::TimedOut);
             }
-            if times.stopped.is_some_and(|stopped| now > stopped + slack) {
+            if control.drop_at(grace).is_some_and(|at| now > at + STUCK_AFTER) {
                 self.write_off(&control);
             }
         }
@@ -334,7 +355,7 @@ impl Engine {
 
     /// Starts lanes for what waits in each line.
     pub(super) fn start_lanes(&mut self) {
-        for line in 0..self.shared.flight.lines() {
+        for line in 0..self.shared.queues.len() {
             for _ in 0..self.shared.flight.lanes_to_start(line) {
                 self.lanes.spawn(lane(Arc::clone(&self.shared), line));
             }
@@ -348,11 +369,7 @@ impl Engine {
 async fn lane(shared: Arc<Shared>, line: usize) {
     let mut burst = 0;
     while let Some(waiting) = shared.flight.next_or_end(line) {
-        let job = waiting.0.lease.job;
         attempt::run(&shared, waiting).await;
-        if line + 1 == shared.flight.lines() {
-            shared.flight.written(job).await;
-        }
         burst += 1;
         if burst % LANE_BURST == 0 {
             tokio::task::yield_now().await;

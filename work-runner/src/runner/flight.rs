@@ -4,28 +4,39 @@
 //! Invariants:
 //! - I1: every job in `running` ends in exactly one of: one report in `done`, or a loss. The phase
 //!   of its [`Control`] decides by one compare-and-swap.
-//! - I2: a stop cause is set once; a later one does not replace it, except that a lost lease does.
+//! - I2: a stop cause is set once; a later one does not replace it, except that a lost lease replaces each
+//!   and a cancellation the stop of the worker.
+//! - I3: at most one job in isolation is claimed and not yet written or lost. Another one is put off,
+//!   so that it takes no place while it waits.
 
 use super::handler::StopCause;
 use crate::job::JobId;
 use crate::lease::{Lease, WorkerId};
 use crate::lifecycle::Outcome;
+use crate::poke::Poke;
 use crate::registry::{Claimed, Report};
-use std::collections::{HashMap, HashSet, VecDeque};
+use crate::signal::Signal;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The codes of the causes that replace others or are replaced.
+const CANCELLED: u8 = 1;
+const SHUTDOWN: u8 = 3;
+const LOST: u8 = 4;
+
 /// The engine's side of one claimed job.
 #[derive(Debug)]
 pub(super) struct Control {
     pub(super) lease: Lease,
-    /// Which backlog and lanes it belongs to.
+    /// Which backlog and lanes it belongs to: those of its queue.
     pub(super) line: usize,
     /// Longest attempt, 0 for no limit.
     pub(super) timeout_ms: i64,
@@ -43,7 +54,7 @@ pub(super) struct Control {
 pub(super) struct Times {
     pub(super) started: Option<Instant>,
     pub(super) stopped: Option<Instant>,
-    /// Its future is dropped no later than this, whatever the grace says.
+    /// Its future is dropped no later than this, because the worker stops.
     pub(super) drop_by: Option<Instant>,
 }
 
@@ -65,9 +76,9 @@ impl Control {
         // ORDERING: pairs with the Release of `ask_to_stop`.
         match self.cause.load(Ordering::Acquire) {
             0 => None,
-            1 => Some(StopCause::Cancelled),
+            CANCELLED => Some(StopCause::Cancelled),
             2 => Some(StopCause::TimedOut),
-            3 => Some(StopCause::Shutdown),
+            SHUTDOWN => Some(StopCause::Shutdown),
             _ => Some(StopCause::LeaseLost),
         }
     }
@@ -75,38 +86,42 @@ impl Control {
     /// I2: asks the handler to stop.
     pub(super) fn ask_to_stop(&self, cause: StopCause) {
         let code = match cause {
-            StopCause::Cancelled => 1,
+            StopCause::Cancelled => CANCELLED,
             StopCause::TimedOut => 2,
-            StopCause::Shutdown => 3,
-            StopCause::LeaseLost => 4,
+            StopCause::Shutdown => SHUTDOWN,
+            StopCause::LeaseLost => LOST,
         };
-        let set = |old: u8| (old == 0 || code == 4).then_some(code);
+        let set = |old: u8| {
+            let replaces = old == 0 || code == LOST || (old == SHUTDOWN && code == CANCELLED);
+            (replaces && old != code).then_some(code)
+        };
         // ORDERING: Release for `cause`; what the asker wrote before is seen by who stops.
         let asked = self.cause.fetch_update(Ordering::AcqRel, Ordering::Acquire, set);
         if asked.is_ok() {
-            lock(&self.times).stopped.get_or_insert_with(Instant::now);
+            if cause != StopCause::Shutdown {
+                lock(&self.times).stopped.get_or_insert_with(Instant::now);
+            }
             self.stop.notify_waiters();
         }
     }
 
-    /// Asks the handler to stop, and has its future dropped when it is not over by `drop_by`, also
-    /// when it was asked before and has a longer grace.
-    pub(super) fn ask_to_stop_by(&self, cause: StopCause, drop_by: Instant) {
+    /// Asks the handler to stop because the worker does, and has its future dropped when it is not over by
+    /// `drop_by`, even if it was asked before and has a longer grace.
+    pub(super) fn shut_down(&self, drop_by: Instant) {
         lock(&self.times).drop_by = Some(drop_by);
-        self.ask_to_stop(cause);
+        self.ask_to_stop(StopCause::Shutdown);
         self.stop.notify_waiters();
     }
 
-    /// Resolves when its future is to be dropped before `at`.
-    pub(super) async fn hurried(&self, at: Instant) -> Instant {
-        loop {
-            let mut notified = std::pin::pin!(self.stop.notified());
-            notified.as_mut().enable();
-            if let Some(by) = self.times().drop_by.filter(|by| *by < at) {
-                return by;
-            }
-            notified.await;
-        }
+    /// When its future is to be dropped: at the end of its grace, or when the stop of the worker says so.
+    pub(super) fn drop_at(&self, grace: Duration) -> Option<Instant> {
+        let Times { stopped, drop_by, .. } = self.times();
+        stopped.map(|stopped| stopped + grace).into_iter().chain(drop_by).min()
+    }
+
+    /// Resolves when it is asked to stop, or to stop earlier, after this was called.
+    pub(super) fn asked(&self) -> Notified<'_> {
+        self.stop.notified()
     }
 
     pub(super) async fn stopped(&self) -> StopCause {
@@ -167,30 +182,31 @@ struct Backlog {
     lanes: usize,
 }
 
+/// The wait of a job in isolation while another one runs.
+const ISOLATED_WAIT_MS: i64 = 250;
+
 #[derive(Debug)]
 pub(super) struct Flight {
     running: Mutex<HashMap<JobId, Arc<Control>>>,
-    /// One for each queue, and the last for jobs in isolation.
+    /// One for each queue.
     lines: Vec<Line>,
     done: Mutex<Vec<Report>>,
-    /// Reports of jobs in isolation, until they are written: the next such job does not start
-    /// while a crash could still be charged to the last one.
-    unwritten: Mutex<HashSet<JobId>>,
-    settled: Notify,
-    /// Wakes the engine: reports are there, or a drive or a stop is wanted.
-    pub(super) wake: Notify,
+    /// I3: the job in isolation, until its report is written or lost: while a crash could still be charged
+    /// to it, no other such job starts.
+    isolated: Mutex<Option<JobId>>,
+    /// Wakes the engine: reports are there, or the lease is gone.
+    wake: Poke,
 }
 
 impl Flight {
-    pub(super) fn new(places: impl Iterator<Item = usize>) -> Self {
+    pub(super) fn new(places: impl Iterator<Item = usize>, wake: Poke) -> Self {
         let line = |places| Line { places, load: AtomicUsize::new(0), waiting: Mutex::default() };
         Self {
             running: Mutex::default(),
             lines: places.map(line).collect(),
             done: Mutex::default(),
-            unwritten: Mutex::default(),
-            settled: Notify::new(),
-            wake: Notify::new(),
+            isolated: Mutex::default(),
+            wake,
         }
     }
 
@@ -210,8 +226,27 @@ impl Flight {
         }
         drop(running);
         for waiting in boarded {
-            lock(&self.lines[waiting.1.line].waiting).jobs.push_back(waiting);
+            let (claimed, control) = &waiting;
+            if claimed.is_isolated() && !self.isolate(claimed.lease.job) {
+                self.report(control, Outcome::Snooze { delay_ms: ISOLATED_WAIT_MS });
+                continue;
+            }
+            lock(&self.lines[control.line].waiting).jobs.push_back(waiting);
         }
+    }
+
+    /// I3: whether `job` is the one in isolation now.
+    fn isolate(&self, job: JobId) -> bool {
+        *lock(&self.isolated).get_or_insert(job) == job
+    }
+
+    fn end_isolation(&self, ended: impl Fn(JobId) -> bool) {
+        lock(&self.isolated).take_if(|job| ended(*job));
+    }
+
+    /// The engine has something to look at.
+    pub(super) fn changed(&self) {
+        self.wake.signals().raise(Signal::CHANGED);
     }
 
     /// How many lanes of `line` to start for what waits; they count as living from now on.
@@ -230,32 +265,25 @@ impl Flight {
         next
     }
 
-    pub(super) fn lines(&self) -> usize {
-        self.lines.len()
-    }
-
     /// Claimed and not reported.
     pub(super) fn load(&self, line: usize) -> usize {
         self.lines[line].load.load(Ordering::Relaxed)
     }
 
-    pub(super) fn total_load(&self) -> usize {
-        (0..self.lines.len()).map(|line| self.load(line)).sum()
+    pub(super) fn is_loaded(&self) -> bool {
+        (0..self.lines.len()).any(|line| self.load(line) > 0)
     }
 
     /// Nothing runs, nothing waits for a lane, and no report waits for the store.
     pub(super) fn is_idle(&self) -> bool {
         // In this order; see `report`.
-        self.total_load() == 0 && self.reports() == 0
+        !self.is_loaded() && self.reports() == 0
     }
 
     /// I1: decides how a job ended. Returns false when that was decided before.
     pub(super) fn report(&self, control: &Control, outcome: Outcome) -> bool {
         if !control.settle() {
             return false;
-        }
-        if control.line + 1 == self.lines.len() {
-            lock(&self.unwritten).insert(control.lease.job);
         }
         let mut done = lock(&self.done);
         let first = done.is_empty();
@@ -265,7 +293,7 @@ impl Flight {
         self.lines[control.line].load.fetch_sub(1, Ordering::Relaxed);
         drop(done);
         if first {
-            self.wake.notify_one();
+            self.changed();
         }
         true
     }
@@ -278,7 +306,8 @@ impl Flight {
         }
         self.lines[control.line].load.fetch_sub(1, Ordering::Relaxed);
         lock(&self.running).remove(&control.lease.job);
-        self.wake.notify_one();
+        self.end_isolation(|job| job == control.lease.job);
+        self.changed();
         true
     }
 
@@ -302,25 +331,7 @@ impl Flight {
 
     /// These reports are written, or refused for good.
     pub(super) fn settle_written(&self, reports: &[Report]) {
-        let mut unwritten = lock(&self.unwritten);
-        if !unwritten.is_empty() {
-            for report in reports {
-                unwritten.remove(&report.lease.job);
-            }
-            self.settled.notify_waiters();
-        }
-    }
-
-    /// Waits until the report of a job in isolation is written or lost.
-    pub(super) async fn written(&self, job: JobId) {
-        loop {
-            let mut settled = std::pin::pin!(self.settled.notified());
-            settled.as_mut().enable();
-            if !lock(&self.unwritten).contains(&job) {
-                return;
-            }
-            settled.await;
-        }
+        self.end_isolation(|job| reports.iter().any(|report| report.lease.job == job));
     }
 
     /// Puts reports back that the store did not take; they go first.
@@ -328,6 +339,8 @@ impl Flight {
         let mut done = lock(&self.done);
         reports.append(&mut done);
         *done = reports;
+        drop(done);
+        self.changed();
     }
 
     pub(super) fn control(&self, job: JobId) -> Option<Arc<Control>> {
@@ -364,8 +377,7 @@ impl Flight {
             }
         }
         lock(&self.running).retain(|_, control| control.lease.owner != worker);
-        lock(&self.unwritten).clear();
-        self.settled.notify_waiters();
+        self.end_isolation(|job| !lock(&self.running).contains_key(&job));
         let mut done = lock(&self.done);
         let before = done.len();
         done.retain(|report| report.lease.owner != worker);

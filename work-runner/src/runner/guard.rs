@@ -97,7 +97,7 @@ impl Guard {
         drop(state);
         counters.fenced.add(1);
         counters.lost.add(flight.lose_all(worker));
-        flight.wake.notify_one();
+        flight.changed();
     }
 
     /// The incarnation has given its lease back.

@@ -1,6 +1,7 @@
 //! What a handler is, what it gets, and what it may answer.
 
 use super::attempt::Attempt;
+use crate::contain::{drop_contained, text_of};
 use crate::error::WriteError;
 use crate::job::JobId;
 use crate::lease::Lease;
@@ -52,18 +53,18 @@ impl JobError {
     pub(super) fn into_outcome(self, attempt: i32, backoff: Backoff) -> Outcome {
         match self.0 {
             Kind::Retry(cause, wait) => Outcome::Retry {
-                error: chain(&*cause),
+                error: tell(cause),
                 delay_ms: wait
                     .map_or_else(|| backoff.wait_ms(attempt, random()), crate::job::millis),
             },
-            Kind::Discard(cause) => Outcome::Fail { error: chain(&*cause) },
+            Kind::Discard(cause) => Outcome::Fail { error: tell(cause) },
             Kind::Snooze(wait) => Outcome::Snooze { delay_ms: crate::job::millis(wait) },
         }
     }
 
-    pub(super) fn text(&self) -> String {
-        match &self.0 {
-            Kind::Retry(cause, _) | Kind::Discard(cause) => chain(&**cause),
+    pub(super) fn text(self) -> String {
+        match self.0 {
+            Kind::Retry(cause, _) | Kind::Discard(cause) => tell(cause),
             Kind::Snooze(wait) => format!("snoozed for {wait:?}"),
         }
     }
@@ -75,16 +76,13 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for JobError {
     }
 }
 
-/// An error and its sources in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
+/// Writes an error of a handler in one line, and drops it.
+fn tell(cause: Cause) -> String {
+    let text = text_of(&*cause);
+    match drop_contained(cause) {
+        Ok(()) => text,
+        Err(_) => format!("{text} (its destructor panicked)"),
     }
-    text
 }
 
 /// Why a running job is asked to stop.

@@ -1,37 +1,43 @@
-//! The runner: a loop that drives a [`RunHandle`] at once when poked, soon when not, and to the end.
+//! The runner: drives work at once when poked, soon when not, and to the end.
 //!
 //! ```text
-//!   Poke ──┐                      ┌─► engine ──turn──► registry
-//!   poll ──┼─► WorkRunner ─drive──┤     │ ▲
-//!   stop ──┘                      │   lanes ──► handlers
-//!                                 └─► guard (own thread) ──beat──► registry
+//!   Poke ──┐                    ┌──► calls ──turn, look, …──► registry
+//!   drive ─┼─► signals ─► engine┤      │
+//!   stop ──┘      asks plan ▲   └──► lanes ──► handlers
+//!                           └── answers, reports
+//!   guard (own thread) ──beat──► registry
 //! ```
 //!
-//! `WorkRunner` knows only the handle. Behind [`InlineRunHandle`] the engine claims, its lanes run
-//! handlers, and the guard keeps the lease or fences.
+//! One scheduler, `plan`, decides what a worker does next; the engine performs it. A [`WorkRunner`] around
+//! a worker only says how often to look; around a handle of your own it calls the handle.
 
+mod action;
 mod attempt;
 mod builder;
+mod calls;
 mod drain;
 mod engine;
 mod flight;
 mod guard;
 mod handler;
+mod plan;
+mod shared;
 mod turns;
 mod worker;
 
+use crate::contain::{Panicked, contain, drop_contained, text_of};
 use crate::driver::WorkDriver;
 use crate::error::DriveError;
 use crate::event::{Event, trace};
 use crate::poke::Poke;
 use crate::report::StopReport;
 use crate::retry::{jittered, random};
+use shared::Counts;
 use std::fmt;
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Poll as TaskPoll;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -64,17 +70,27 @@ pub trait RunHandle: Send + Sync + 'static {
         let _ = deadline;
         Box::pin(std::future::ready(StopReport::default()))
     }
+
+    /// Lets what was started end by itself, and ends the rest near `deadline`. The default is
+    /// [`stop`](Self::stop).
+    fn drain(&self, deadline: Duration) -> RunFuture<'_, StopReport> {
+        self.stop(deadline)
+    }
 }
 
 /// How often a runner looks for work that nobody poked it for, unless set.
 const DEFAULT_POLL: Duration = Duration::from_millis(500);
 
+/// The longest time between two looks.
+const MOST_POLL: Duration = Duration::from_secs(24 * 3600);
+
 /// Drives a [`RunHandle`]: once at the start, then on every poke and after every poll interval, until
-/// it is stopped. A drive that fails or panics is counted, told to the events hook of the log, and
-/// survived.
+/// it is stopped. A drive that fails or panics is counted and survived.
 #[must_use = "a runner does nothing until it is spawned"]
 pub struct WorkRunner {
     handle: Arc<dyn RunHandle>,
+    /// The worker behind the handle, which schedules itself.
+    worker: Option<DurableWorker>,
     poke: Poke,
     poll: Duration,
 }
@@ -82,21 +98,21 @@ pub struct WorkRunner {
 impl WorkRunner {
     /// A runner of `handle`.
     pub fn new(handle: Arc<dyn RunHandle>) -> Self {
-        Self { handle, poke: Poke::new(), poll: DEFAULT_POLL }
+        Self { handle, worker: None, poke: Poke::new(), poll: DEFAULT_POLL }
     }
 
     /// A runner of `worker` in this process, poked by its registry.
     pub fn inline(worker: DurableWorker) -> Self {
-        let registry = Arc::clone(worker.registry());
-        let runner = Self::new(Arc::new(InlineRunHandle::new(worker)));
-        registry.subscribe(&runner.poke);
-        runner
+        let poke = worker.poke().clone();
+        worker.registry().subscribe(&poke);
+        let handle = Arc::new(InlineRunHandle::new(worker.clone()));
+        Self { handle, worker: Some(worker), poke, poll: DEFAULT_POLL }
     }
 
     /// Looks after every `interval`, shortened or lengthened by up to a fifth so that many runners do
-    /// not look at once; 500 ms unless set, at least 1 ms.
+    /// not look at once; 500 ms unless set, at least 1 ms and at most a day.
     pub fn poll(mut self, interval: Duration) -> Self {
-        self.poll = interval.max(Duration::from_millis(1));
+        self.poll = interval.clamp(Duration::from_millis(1), MOST_POLL);
         self
     }
 
@@ -120,24 +136,29 @@ impl WorkRunner {
         reason = "the module that owns the loop: `Running` keeps the handle, stops and joins it"
     )]
     pub fn spawn(self) -> Running {
-        let (stop, stopped) = watch::channel(false);
+        let (stop, mut stopped) = watch::channel(false);
         let counts = Arc::new(Counts::default());
-        let poke = self.poke.clone();
+        let (poke, worker) = (self.poke.clone(), self.worker.clone());
         let handle = Arc::clone(&self.handle);
-        let task = tokio::spawn(self.drive_until(stopped, Arc::clone(&counts)));
-        Running { task: Some(task), stop, handle, poke, counts }
+        let counted = Arc::clone(&counts);
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => {}
+                () = self.run(counted) => {}
+            }
+        });
+        Running { task: Some(task), stop, handle, worker, poke, counts }
     }
 
-    async fn drive_until(self, mut stopped: watch::Receiver<bool>, counts: Arc<Counts>) {
+    async fn run(self, counts: Arc<Counts>) {
+        if let Some(worker) = &self.worker {
+            return worker.attend(self.poll, counts).await;
+        }
         loop {
+            counts.note(driven(&*self.handle).await);
             tokio::select! {
                 biased;
-                _ = stopped.wait_for(|stop| *stop) => return,
-                driven = caught(self.handle.claim_and_run_pending()) => counts.note(driven),
-            }
-            tokio::select! {
-                biased;
-                _ = stopped.wait_for(|stop| *stop) => return,
                 () = self.poke.poked() => {}
                 // The poll is for work that nobody poked for; it is no synchronisation.
                 () = tokio::time::sleep(jittered(self.poll, random())) => {}
@@ -155,25 +176,19 @@ impl fmt::Debug for WorkRunner {
     }
 }
 
-/// Polls a drive so that its panic is an error.
-async fn caught(mut drive: RunFuture<'_, Result<Drive, DriveError>>) -> Result<Drive, String> {
-    std::future::poll_fn(|cx| {
-        match std::panic::catch_unwind(AssertUnwindSafe(|| drive.as_mut().poll(cx))) {
-            Ok(TaskPoll::Pending) => TaskPoll::Pending,
-            Ok(TaskPoll::Ready(driven)) => TaskPoll::Ready(driven.map_err(|error| match error {
-                DriveError::Store(source) => format!("{source}"),
-                DriveError::Stopped => error.to_string(),
-            })),
-            Err(_) => TaskPoll::Ready(Err("the drive panicked".into())),
-        }
+/// One drive of a handle; its panic is an error.
+async fn driven(handle: &dyn RunHandle) -> Result<Drive, String> {
+    let panicked = |Panicked(text)| format!("the drive panicked: {text}");
+    let mut drive = contain(|| handle.claim_and_run_pending()).map_err(panicked)?;
+    let done = poll_fn(|cx| match contain(|| drive.as_mut().poll(cx)) {
+        Ok(TaskPoll::Pending) => TaskPoll::Pending,
+        Ok(TaskPoll::Ready(done)) => TaskPoll::Ready(done.map_err(|error| text_of(&error))),
+        Err(text) => TaskPoll::Ready(Err(panicked(text))),
     })
-    .await
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    drives: AtomicU64,
-    failed: AtomicU64,
+    .await;
+    // A panic of its destructor changes nothing about what it did.
+    let _ = drop_contained(drive);
+    done
 }
 
 impl Counts {
@@ -196,6 +211,7 @@ pub struct Running {
     task: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     handle: Arc<dyn RunHandle>,
+    worker: Option<DurableWorker>,
     poke: Poke,
     counts: Arc<Counts>,
 }
@@ -212,31 +228,34 @@ impl Running {
         (drives.load(Ordering::Relaxed), failed.load(Ordering::Relaxed))
     }
 
-    /// Takes nothing more and lets everything that runs end, however long that takes: a stop
-    /// without a deadline.
+    /// Takes nothing more, gives back what has not started, lets what runs end by itself, cancels what
+    /// is left near the deadline, and reports.
     ///
     /// # Cancel safety
     ///
     /// As for [`stop`](Self::stop).
-    pub async fn drain(self) -> StopReport {
-        /// Longer than any job; short enough to be added to any clock.
-        const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-        self.stop(FOR_EVER).await
+    pub async fn drain(mut self, deadline: Duration) -> StopReport {
+        self.end_loop().await;
+        self.handle.drain(deadline).await
     }
 
-    /// Stops the loop, gives back what has not started, lets what runs end until near the deadline,
-    /// cancels the rest, and reports.
+    /// Takes nothing more, gives back what has not started, asks what runs to end, cancels what is
+    /// left near the deadline, and reports.
     ///
     /// # Cancel safety
     ///
     /// When the future is dropped the worker goes on stopping; only the report is lost.
     pub async fn stop(mut self, deadline: Duration) -> StopReport {
+        self.end_loop().await;
+        self.handle.stop(deadline).await
+    }
+
+    async fn end_loop(&mut self) {
         self.stop.send_replace(true);
         if let Some(task) = self.task.take() {
             // It ends at its next await; a panic of the loop itself would change nothing here.
             let _ = task.await;
         }
-        self.handle.stop(deadline).await
     }
 }
 
@@ -256,6 +275,9 @@ impl Drop for Running {
         self.stop.send_replace(true);
         if let Some(task) = self.task.take() {
             task.abort();
+        }
+        if let Some(worker) = &self.worker {
+            worker.leave();
         }
     }
 }

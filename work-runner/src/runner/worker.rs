@@ -1,64 +1,19 @@
 //! The durable worker: handlers, queues and a registry; its engine starts with the first drive.
 
-use super::drain::StopRequest;
-use super::engine::{self, DriveRequest};
-use super::flight::{Flight, lock};
-use super::guard::Guard;
-use super::handler::Handler;
+use super::engine;
+use super::flight::lock;
+use super::shared::{Attend, Counts, DriveRequest, Shared};
 use super::{Drive, RunFuture, RunHandle};
-use crate::config::Config;
 use crate::error::DriveError;
-use crate::event::Hook;
+use crate::poke::Poke;
 use crate::registry::Registry;
 use crate::report::StopReport;
-use crate::stats::{Counters, Stats};
-use std::collections::HashMap;
+use crate::stats::Stats;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-
-/// A queue that a worker claims from.
-#[derive(Debug, Clone)]
-pub(super) struct QueueConfig {
-    pub(super) name: Arc<str>,
-    /// How many of its jobs run at once in this worker.
-    pub(super) places: usize,
-}
-
-/// What the engine, its lanes and the guard share.
-pub(super) struct Shared {
-    pub(super) registry: Arc<dyn Registry>,
-    pub(super) handlers: HashMap<String, Handler>,
-    pub(super) queues: Vec<QueueConfig>,
-    pub(super) config: Config,
-    pub(super) flight: Arc<Flight>,
-    pub(super) guard: Arc<Guard>,
-    pub(super) counters: Arc<Counters>,
-    pub(super) hook: Hook,
-    pub(super) inbox: Mutex<Inbox>,
-}
-
-/// What others want of the engine.
-#[derive(Debug, Default)]
-pub(super) struct Inbox {
-    pub(super) drives: Vec<DriveRequest>,
-    pub(super) stop: Option<StopRequest>,
-    /// The engine takes nothing more.
-    pub(super) closed: bool,
-}
-
-impl Shared {
-    pub(super) fn stats(&self) -> Stats {
-        let in_flight = self.counters.claimed.count();
-        let mut stats = self.counters.snapshot(0);
-        // The ends are read first, so that a job in between counts as in flight, never as lost.
-        stats.claimed = in_flight.max(stats.ended());
-        stats.in_flight = stats.claimed - stats.ended();
-        stats
-    }
-}
 
 /// Runs the jobs of one registry in this process, under one lease.
 ///
@@ -75,6 +30,8 @@ pub struct DurableWorker {
 pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
     engine: Mutex<Option<JoinHandle<()>>>,
+    /// Becomes true when the engine has ended.
+    ended: watch::Sender<bool>,
 }
 
 /// Runs pending jobs in this process: what a [`WorkRunner`](super::WorkRunner) drives.
@@ -98,11 +55,17 @@ impl RunHandle for InlineRunHandle {
     fn stop(&self, deadline: Duration) -> RunFuture<'_, StopReport> {
         Box::pin(self.worker.stop(deadline))
     }
+
+    fn drain(&self, deadline: Duration) -> RunFuture<'_, StopReport> {
+        Box::pin(self.worker.drain(deadline))
+    }
 }
 
 impl DurableWorker {
     pub(super) fn from_shared(shared: Shared) -> Self {
-        Self { inner: Arc::new(Inner { shared: Arc::new(shared), engine: Mutex::new(None) }) }
+        let shared = Arc::new(shared);
+        let (ended, _) = watch::channel(false);
+        Self { inner: Arc::new(Inner { shared, engine: Mutex::new(None), ended }) }
     }
 
     /// The registry it works on.
@@ -113,6 +76,11 @@ impl DurableWorker {
     /// What it counted so far.
     pub fn stats(&self) -> Stats {
         self.inner.shared.stats()
+    }
+
+    /// Wakes it: what a store and a driver poke.
+    pub(super) fn poke(&self) -> &Poke {
+        &self.inner.shared.wake
     }
 
     /// Claims what is due and starts it. Returns when nothing more is due or all places are taken;
@@ -149,33 +117,42 @@ impl DurableWorker {
     }
 
     async fn drive(&self, until_idle: bool) -> Result<Drive, DriveError> {
-        let (sender, receiver) = oneshot::channel();
-        let request = DriveRequest { answer: sender, until_idle };
-        {
-            let mut inbox = lock(&self.inner.shared.inbox);
-            if inbox.closed {
-                return Err(DriveError::Stopped);
-            }
-            inbox.drives.push(request);
+        let (answer, driven) = oneshot::channel();
+        let request = DriveRequest { answer, until_idle };
+        if !self.inner.shared.post(|mail| mail.drives.push(request)) {
+            return Err(DriveError::Stopped);
         }
         self.start_engine();
-        self.inner.shared.flight.wake.notify_one();
-        receiver.await.unwrap_or(Err(DriveError::Stopped))
+        driven.await.unwrap_or(Err(DriveError::Stopped))
+    }
+
+    /// Looks for work every `poll`, and at once when poked, until the engine ends.
+    pub(super) async fn attend(&self, poll: Duration, counts: Arc<Counts>) {
+        let mut ended = self.inner.ended.subscribe();
+        if self.inner.shared.post(|mail| mail.attend = Some(Attend { poll: Some(poll), counts })) {
+            self.start_engine();
+            // The sender lives as long as the worker, which lives as long as this.
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
+    }
+
+    /// Nobody attends to the worker any more; what it runs goes on.
+    pub(super) fn leave(&self) {
+        let attend = Attend { poll: None, counts: Arc::default() };
+        self.inner.shared.post(|mail| mail.attend = Some(attend));
     }
 
     fn start_engine(&self) {
         let mut engine = lock(&self.inner.engine);
         if engine.is_none() {
-            *engine = Some(engine::spawn(Arc::clone(&self.inner.shared)));
+            let ended = self.inner.ended.clone();
+            *engine = Some(engine::spawn(Arc::clone(&self.inner.shared), ended));
         }
     }
 
-    /// Stops claiming, gives back what has not started, lets what runs end; near the deadline asks it
-    /// to stop, gives back what does, and then returns with the report, within about the deadline.
-    ///
-    /// Nearly all of the deadline is for jobs that nobody wants to end. One that is cancelled, before
-    /// the stop or while it lasts, or that runs into its timeout, has the
-    /// [grace](super::WorkerBuilder::grace) of the worker and is not waited for longer.
+    /// Stops claiming, gives back what has not started, asks what runs to end, and returns with the
+    /// report when everything has, within about the deadline. A handler that does not heed goes on
+    /// until near the deadline; then its future is dropped and its job is given back.
     ///
     /// A second call, or one on a worker that never started, reports nothing.
     ///
@@ -183,13 +160,24 @@ impl DurableWorker {
     ///
     /// The stop goes on when the future is dropped; only the report is lost.
     pub async fn stop(&self, deadline: Duration) -> StopReport {
-        super::drain::stop(&self.inner.shared, &self.inner.engine, deadline).await
+        super::drain::stop(&self.inner.shared, &self.inner.engine, deadline, true).await
+    }
+
+    /// Like [`stop`](Self::stop), but lets what runs end by itself, and asks it to end only near the
+    /// deadline. One that is cancelled, or that runs into its timeout, has the
+    /// [grace](super::WorkerBuilder::grace) of the worker and is not waited for longer.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`stop`](Self::stop).
+    pub async fn drain(&self, deadline: Duration) -> StopReport {
+        super::drain::stop(&self.inner.shared, &self.inner.engine, deadline, false).await
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        lock(&self.shared.inbox).closed = true;
+        lock(&self.shared.mail).closed = true;
         if let Some(engine) = lock(&self.engine).take() {
             // The engine owns its lanes: they end with it. Its leases go to the cleanup worker.
             engine.abort();

@@ -4,8 +4,10 @@
 use crate::job::JobId;
 use crate::poke::{Poke, WeakPoke};
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
 #[derive(Default)]
@@ -22,7 +24,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Hub {
     pub(crate) fn subscribe(&self, poke: &Poke) {
-        lock(&self.pokes).push(poke.downgrade());
+        let mut pokes = lock(&self.pokes);
+        if !pokes.iter().any(|known| known.is(poke)) {
+            pokes.push(poke.downgrade());
+        }
     }
 
     /// There may be work.
@@ -30,16 +35,24 @@ impl Hub {
         lock(&self.pokes).retain(WeakPoke::poke);
     }
 
-    /// Resolves when `job` ends by a call of this process.
-    pub(crate) fn end_of(&self, job: JobId) -> oneshot::Receiver<()> {
+    /// Resolves when `job` ends by a call of this process. Dropped, it leaves nothing behind.
+    pub(crate) fn end_of(&self, job: JobId) -> EndOf<'_> {
         let (sender, receiver) = oneshot::channel();
         let mut waiters = lock(&self.waiters);
-        let of_job = waiters.entry(job).or_default();
-        // Those who gave up waiting leave here.
-        of_job.retain(|waiter| !waiter.is_closed());
-        of_job.push(sender);
+        waiters.entry(job).or_default().push(sender);
         self.waiting.store(waiters.len(), Ordering::Relaxed);
-        receiver
+        EndOf { hub: self, job, receiver }
+    }
+
+    fn forget(&self, job: JobId) {
+        let mut waiters = lock(&self.waiters);
+        if let Some(of_job) = waiters.get_mut(&job) {
+            of_job.retain(|waiter| !waiter.is_closed());
+            if of_job.is_empty() {
+                waiters.remove(&job);
+            }
+        }
+        self.waiting.store(waiters.len(), Ordering::Relaxed);
     }
 
     /// These jobs moved; whoever waits for one of them looks again.
@@ -58,10 +71,59 @@ impl Hub {
     }
 }
 
+/// The wait for the end of a job.
+pub(crate) struct EndOf<'a> {
+    hub: &'a Hub,
+    job: JobId,
+    receiver: oneshot::Receiver<()>,
+}
+
+impl Future for EndOf<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.receiver).poll(cx).map(drop)
+    }
+}
+
+impl Drop for EndOf<'_> {
+    fn drop(&mut self) {
+        self.receiver.close();
+        self.hub.forget(self.job);
+    }
+}
+
 impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hub")
             .field("waiting", &self.waiting.load(Ordering::Relaxed))
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_waiter_that_gives_up_leaves_nothing() {
+        let hub = Hub::default();
+        for job in 0..100 {
+            let (one, other) = (hub.end_of(JobId(job)), hub.end_of(JobId(job)));
+            drop(one);
+            assert_eq!(lock(&hub.waiters).len(), 1, "the other one still waits");
+            drop(other);
+        }
+        assert!(lock(&hub.waiters).is_empty());
+        assert_eq!(hub.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_poke_is_subscribed_once() {
+        let (hub, poke) = (Hub::default(), Poke::new());
+        hub.subscribe(&poke);
+        hub.subscribe(&poke);
+        hub.poke_all();
+        assert_eq!(poke.count(), 1);
     }
 }

@@ -24,6 +24,10 @@ pub(crate) trait Table {
     /// Writes all columns of a row back.
     async fn save(&mut self, row: &JobRecord) -> Result<(), StoreError>;
 
+    /// Writes down that a row cannot be read, with the reason in `row.error`; nothing else of it changes.
+    /// Returns whether it held a place of its limit key.
+    async fn set_aside(&mut self, row: &JobRecord) -> Result<bool, StoreError>;
+
     /// Stores a new row under a new id, which it sets; or returns the job that holds its key.
     async fn insert(&mut self, row: &mut JobRecord) -> Result<Option<JobId>, StoreError>;
 
@@ -58,6 +62,9 @@ pub(crate) trait Table {
         owner: WorkerId,
         limit: usize,
     ) -> Result<Vec<JobRecord>, StoreError>;
+
+    /// The ids of the running jobs of `owner`.
+    async fn running_ids(&mut self, owner: WorkerId) -> Result<Vec<JobId>, StoreError>;
 
     /// Running jobs whose owner nobody knows, or whose own lease has run out.
     async fn adrift(&mut self, limit: usize) -> Result<Vec<JobRecord>, StoreError>;

@@ -8,6 +8,7 @@ use crate::job::{JobId, JobRecord};
 use crate::lease::{Lease, WorkerId};
 use crate::lifecycle::{Event, LeaseLost, Outcome, Refused, State, step};
 use crate::registry::{Applied, Enqueued, Order, Ordered, Report, Swept};
+use std::collections::HashSet;
 
 /// Stores one new job, held back when its limit key is full.
 pub(crate) async fn enqueue<T: Table>(
@@ -41,6 +42,10 @@ pub(crate) async fn apply<T: Table>(
     row: &mut JobRecord,
     event: Event,
 ) -> Result<Result<State, Refused>, StoreError> {
+    if row.state == State::Unreadable {
+        set_aside(table, row.clone()).await?;
+        return Ok(Err(Refused::NoEdge(row.state, event.name())));
+    }
     let held_slot = row.holds_slot();
     let was_flagged = row.cancel;
     if let Err(refused) = step(row, event, table.now_ms()) {
@@ -60,6 +65,20 @@ pub(crate) async fn apply<T: Table>(
         release_slot(table, &key).await?;
     }
     Ok(Ok(row.state))
+}
+
+/// Takes a row that cannot be read out of everything, except of what shows it.
+pub(crate) async fn set_aside<T: Table>(
+    table: &mut T,
+    mut row: JobRecord,
+) -> Result<(), StoreError> {
+    row.error.get_or_insert_with(|| "it cannot be read".to_owned());
+    if table.set_aside(&row).await?
+        && let Some(key) = row.limit_key.clone()
+    {
+        table.give_slot(&key).await?;
+    }
+    Ok(())
 }
 
 /// A row that wants to be ready takes a place of its limit key, or is held.
@@ -89,6 +108,11 @@ async fn release_slot<T: Table>(table: &mut T, key: &str) -> Result<(), StoreErr
 }
 
 async fn admit<T: Table>(table: &mut T, row: &mut JobRecord) -> Result<bool, StoreError> {
+    if row.state == State::Unreadable {
+        // Whoever asked goes on with the next one.
+        set_aside(table, row.clone()).await?;
+        return Ok(true);
+    }
     let Some(key) = row.limit_key.clone() else {
         return Ok(false);
     };
@@ -274,12 +298,15 @@ pub(crate) async fn give_back<T: Table>(
     held: &[JobId],
 ) -> Result<usize, StoreError> {
     let mut given = 0;
-    let running = table.running_of(worker, usize::MAX).await?;
+    let held: HashSet<JobId> = held.iter().copied().collect();
+    let mut loose = table.running_ids(worker).await?;
+    loose.retain(|job| !held.contains(job));
+    if loose.is_empty() {
+        return Ok(0);
+    }
+    let running = table.load(&loose).await?;
     lock_keys_of(table, running.iter().collect()).await?;
     for mut row in running {
-        if held.contains(&row.id) {
-            continue;
-        }
         let event = Event::Report(row.lease(), Outcome::Release);
         given += usize::from(apply(table, &mut row, event).await?.is_ok());
     }

@@ -2,9 +2,9 @@
 //! the failpoints of every phase, outside of the crate.
 
 use lastout_work_runner::{
-    Enqueued, Identity, JobId, JobRecord, Lease, LeaseLost, NewJob, Order, Ordered, Peek, Periodic,
-    Poke, Query, QueueCount, Registry, StoreError, StoreErrorKind, StoreFuture, Swept, Turn,
-    TurnRequest, WorkerId, WorkerRecord,
+    Enqueued, Identity, JobId, JobRecord, Keep, Lease, LeaseLost, NewJob, Order, Ordered, Peek,
+    Periodic, PeriodicRecord, Poke, Query, QueueCount, Registry, StoreError, StoreErrorKind,
+    StoreFuture, Swept, Turn, TurnRequest, WorkerId, WorkerRecord,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ impl Registry for Faulty {
         register(worker: WorkerId, identity: Identity, ttl: Duration) -> ();
         beat(worker: WorkerId, ttl: Duration) -> bool;
         renew(leases: Vec<Lease>) -> Vec<Result<(), LeaseLost>>;
-        peek(worker: WorkerId, queues: Vec<Arc<str>>) -> Peek;
+        peek(worker: WorkerId, queues: Vec<Arc<str>>, kinds: Option<Arc<[Arc<str>]>>) -> Peek;
         mark_started(leases: Vec<Lease>) -> Vec<Result<(), LeaseLost>>;
         save(lease: Lease, progress: Vec<u8>) -> Result<(), LeaseLost>;
         sweep(dead: Vec<WorkerId>, limit: usize) -> Swept;
@@ -98,11 +98,13 @@ impl Registry for Faulty {
         list(query: Query) -> Vec<JobRecord>;
         counts() -> Vec<QueueCount>;
         workers() -> Vec<WorkerRecord>;
-        prune(age: Duration, limit: usize) -> usize;
+        prune(keep: Keep, limit: usize) -> usize;
         limit_queue(queue: Arc<str>, max: Option<u32>) -> ();
         put_periodic(periodic: Periodic) -> ();
         drop_periodic(name: String) -> bool;
         fire_periodic(name: String, at_ms: i64, next_ms: i64) -> bool;
+        disable_periodic(name: String, at_ms: i64, error: String) -> ();
+        periodic() -> Vec<PeriodicRecord>;
         now_ms() -> i64;
     }
 

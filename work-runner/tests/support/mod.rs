@@ -7,6 +7,7 @@ pub(crate) mod faulty;
 pub(crate) mod history;
 #[cfg(feature = "postgres")]
 pub(crate) mod server;
+pub(crate) mod trickle;
 pub(crate) mod worker_process;
 
 use std::path::{Path, PathBuf};

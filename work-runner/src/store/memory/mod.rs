@@ -9,13 +9,13 @@ use super::table::{Table, at_once};
 use super::transitions;
 use crate::clock::Clock;
 use crate::identity::Identity;
-use crate::job::{JobId, JobRecord, NewJob, millis};
+use crate::job::{JobId, JobRecord, NewJob, check_jobs, millis};
 use crate::lease::{Lease, WorkerId};
 use crate::lifecycle::{Event, LeaseLost, State, step};
 use crate::poke::Poke;
 use crate::registry::{
-    Enqueued, Order, Ordered, Peek, Periodic, Query, QueueCount, Registry, StoreFuture, Swept,
-    Turn, TurnRequest, WorkerRecord,
+    DEFAULT_MAX_BYTES, Enqueued, Keep, Order, Ordered, Peek, Periodic, PeriodicRecord, Query,
+    QueueCount, Registry, StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
 };
 use rows::{Member, Rows};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,11 +25,21 @@ use std::time::Duration;
 const PROMOTE_LIMIT: usize = 1000;
 
 /// A registry in memory. Clones share it; it is gone with the last one.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct MemoryRegistry {
     rows: Arc<Mutex<Rows>>,
     hub: Arc<Hub>,
     clock: Clock,
+    /// The wall clock less the boot clock, as it was when the registry was made: whoever sets the wall
+    /// clock of the machine later delays nothing.
+    wall_offset: i64,
+    max_bytes: usize,
+}
+
+impl Default for MemoryRegistry {
+    fn default() -> Self {
+        Self::with_clock(Clock::system())
+    }
 }
 
 impl MemoryRegistry {
@@ -40,13 +50,23 @@ impl MemoryRegistry {
 
     /// An empty registry on `clock`, such as one that a test moves.
     pub fn with_clock(clock: Clock) -> Self {
-        Self { clock, ..Self::default() }
+        let wall_offset = clock.wall_ms() - clock.boot_ms();
+        let max_bytes = DEFAULT_MAX_BYTES;
+        Self { rows: Arc::default(), hub: Arc::default(), clock, wall_offset, max_bytes }
+    }
+
+    /// The longest payload, result and progress that it takes; 1 MiB unless set.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
     }
 
     /// One transaction: nothing else sees the rows while `work` runs. A store in memory cannot fail.
     fn with<T: Send + 'static>(&self, work: impl FnOnce(&mut Rows) -> T) -> StoreFuture<'_, T> {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        rows.set_clock(self.clock.wall_ms(), self.clock.boot_ms());
+        let boot_ms = self.clock.boot_ms();
+        rows.set_clock(boot_ms + self.wall_offset, boot_ms);
         let answer = work(&mut rows);
         drop(rows);
         Box::pin(std::future::ready(Ok(answer)))
@@ -60,6 +80,9 @@ fn sure<T>(work: impl Future<Output = Result<T, crate::StoreError>>) -> T {
 
 impl Registry for MemoryRegistry {
     fn enqueue(&self, jobs: Vec<NewJob>) -> StoreFuture<'_, Vec<Enqueued>> {
+        if let Err(invalid) = check_jobs(&jobs, self.max_bytes) {
+            return Box::pin(std::future::ready(Err(invalid)));
+        }
         let answer = self.with(|rows| {
             let store = |job| {
                 let mut row = JobRecord::new(JobId(0), job, rows.now_ms());
@@ -91,8 +114,13 @@ impl Registry for MemoryRegistry {
         self.with(|rows| sure(transitions::renew(rows, leases)))
     }
 
-    fn peek(&self, worker: WorkerId, queues: Vec<Arc<str>>) -> StoreFuture<'_, Peek> {
-        self.with(|rows| rows.peek(worker, &queues))
+    fn peek(
+        &self,
+        worker: WorkerId,
+        queues: Vec<Arc<str>>,
+        kinds: Option<Arc<[Arc<str>]>>,
+    ) -> StoreFuture<'_, Peek> {
+        self.with(|rows| rows.peek(worker, &queues, kinds.as_deref()))
     }
 
     fn turn(&self, turn: TurnRequest) -> StoreFuture<'_, Turn> {
@@ -107,7 +135,8 @@ impl Registry for MemoryRegistry {
             answer.live = rows.workers.get(&turn.worker).is_some_and(|m| m.lease_until > now);
             for (queue, count) in turn.claim {
                 let count = rows.room(&queue, count);
-                for id in rows.first_ready(&queue, if answer.live { count } else { 0 }) {
+                let count = if answer.live { count } else { 0 };
+                for id in rows.first_ready(&queue, turn.kinds.as_deref(), count) {
                     answer.claimed.push(rows.claim(id, turn.worker).into());
                 }
             }
@@ -178,8 +207,8 @@ impl Registry for MemoryRegistry {
         self.with(|rows| rows.workers())
     }
 
-    fn prune(&self, age: Duration, limit: usize) -> StoreFuture<'_, usize> {
-        self.with(|rows| rows.prune(millis(age), limit))
+    fn prune(&self, keep: Keep, limit: usize) -> StoreFuture<'_, usize> {
+        self.with(|rows| rows.prune(keep, limit))
     }
 
     fn limit_queue(&self, queue: Arc<str>, max: Option<u32>) -> StoreFuture<'_, ()> {
@@ -192,11 +221,14 @@ impl Registry for MemoryRegistry {
     }
 
     fn put_periodic(&self, new: Periodic) -> StoreFuture<'_, ()> {
+        if let Err(invalid) = new.check(self.max_bytes) {
+            return Box::pin(std::future::ready(Err(invalid)));
+        }
         self.with(|rows| {
-            let old = rows.periodic.get(&new.name).filter(|old| old.cron == new.cron);
-            let first_ms = old.map_or(new.first_ms, |old| old.first_ms);
+            let old = rows.periodic.get(&new.name).filter(|(old, _)| old.cron == new.cron);
+            let first_ms = old.map_or(new.first_ms, |(old, _)| old.first_ms);
             let periodic = Periodic { first_ms, ..new };
-            rows.periodic.insert(periodic.name.clone(), periodic);
+            rows.periodic.insert(periodic.name.clone(), (periodic, None));
         })
     }
 
@@ -206,8 +238,8 @@ impl Registry for MemoryRegistry {
 
     fn fire_periodic(&self, name: String, at_ms: i64, next_ms: i64) -> StoreFuture<'_, bool> {
         let answer = self.with(|rows| {
-            let due = rows.periodic.get_mut(&name).filter(|p| p.first_ms == at_ms);
-            let Some(periodic) = due else {
+            let due = rows.periodic.get_mut(&name).filter(|(p, _)| p.first_ms == at_ms);
+            let Some((periodic, None)) = due else {
                 return false;
             };
             periodic.first_ms = next_ms;
@@ -218,6 +250,23 @@ impl Registry for MemoryRegistry {
         });
         self.hub.poke_all();
         answer
+    }
+
+    fn disable_periodic(&self, name: String, at_ms: i64, error: String) -> StoreFuture<'_, ()> {
+        self.with(|rows| {
+            let due = rows.periodic.get_mut(&name).filter(|(p, _)| p.first_ms == at_ms);
+            if let Some((_, why)) = due {
+                *why = Some(error);
+            }
+        })
+    }
+
+    fn periodic(&self) -> StoreFuture<'_, Vec<PeriodicRecord>> {
+        self.with(|rows| rows.periodic())
+    }
+
+    fn max_bytes(&self) -> usize {
+        self.max_bytes
     }
 
     fn now_ms(&self) -> StoreFuture<'_, i64> {

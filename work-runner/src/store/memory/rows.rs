@@ -7,7 +7,7 @@ use crate::identity::Identity;
 use crate::job::{JobId, JobRecord};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
-use crate::registry::{Peek, Periodic, PeriodicRecord, Query, QueueCount, WorkerRecord};
+use crate::registry::{Keep, Peek, Periodic, PeriodicRecord, Query, QueueCount, WorkerRecord};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -33,7 +33,8 @@ pub(super) struct Rows {
     signals: BTreeSet<(WorkerId, JobId)>,
     pub(super) workers: BTreeMap<WorkerId, Member>,
     pub(super) limits: HashMap<Arc<str>, usize>,
-    pub(super) periodic: BTreeMap<String, Periodic>,
+    /// With the error of the disabled ones.
+    pub(super) periodic: BTreeMap<String, (Periodic, Option<String>)>,
 }
 
 impl Rows {
@@ -97,9 +98,15 @@ impl Rows {
         Some(row)
     }
 
-    pub(super) fn first_ready(&self, queue: &str, count: usize) -> Vec<JobId> {
-        let ready = self.ready.get(queue).into_iter().flatten();
-        ready.map(|(_, id)| *id).take(count).collect()
+    pub(super) fn first_ready(
+        &self,
+        queue: &str,
+        kinds: Option<&[Arc<str>]>,
+        count: usize,
+    ) -> Vec<JobId> {
+        let ready = self.ready.get(queue).into_iter().flatten().map(|(_, id)| *id);
+        let wanted = |id: &JobId| kinds.is_none_or(|kinds| kinds.contains(&self.jobs[id].kind));
+        ready.filter(wanted).take(count).collect()
     }
 
     pub(super) fn running_in(&self, queue: &str) -> usize {
@@ -107,14 +114,19 @@ impl Rows {
         self.running.iter().filter(in_queue).count()
     }
 
-    pub(super) fn peek(&self, worker: WorkerId, queues: &[Arc<str>]) -> Peek {
+    pub(super) fn peek(
+        &self,
+        worker: WorkerId,
+        queues: &[Arc<str>],
+        kinds: Option<&[Arc<str>]>,
+    ) -> Peek {
         let live = |id: WorkerId| {
             self.workers.get(&id).is_some_and(|member| member.lease_until > self.boot_ms)
         };
         let mut peek = Peek {
             now_ms: self.now_ms,
             live: live(worker),
-            ready: queues.iter().any(|queue| !self.first_ready(queue, 1).is_empty()),
+            ready: queues.iter().any(|queue| !self.first_ready(queue, kinds, 1).is_empty()),
             expired: self.workers.values().any(|member| member.lease_until <= self.boot_ms),
             peers: self.workers(),
             ..Peek::default()
@@ -122,16 +134,15 @@ impl Rows {
         peek.peers.retain(|peer| peer.id != worker);
         let first = self.scheduled.first().map(|(run_at, _)| *run_at);
         peek.promotable = first.is_some_and(|run_at| run_at <= self.now_ms);
-        let later = self.scheduled.range((self.now_ms + 1, JobId(i64::MIN))..).next();
+        let later = (self.now_ms.saturating_add(1), JobId(i64::MIN));
+        let later = self.scheduled.range(later..).next();
         let later = later.map(|(run_at, _)| *run_at);
+        let enabled = self.periodic().into_iter().filter(|periodic| periodic.error.is_none());
         let (due, ahead): (Vec<_>, Vec<_>) =
-            self.periodic.values().partition(|periodic| periodic.first_ms <= self.now_ms);
-        let next = later.into_iter().chain(ahead.iter().map(|p| p.first_ms)).min();
-        peek.next_due_ms = next.map(|at| at - self.now_ms);
-        peek.periodic = due
-            .into_iter()
-            .map(|p| PeriodicRecord::new(p.name.clone(), p.cron.clone(), p.first_ms))
-            .collect();
+            enabled.partition(|periodic| periodic.at_ms <= self.now_ms);
+        let next = later.into_iter().chain(ahead.iter().map(|p| p.at_ms)).min();
+        peek.next_due_ms = next.map(|at| at.saturating_sub(self.now_ms));
+        peek.periodic = due;
         let mine = self.signals.range((worker, JobId(i64::MIN))..=(worker, JobId(i64::MAX)));
         peek.cancels = mine.map(|(_, job)| *job).collect();
         peek
@@ -163,9 +174,23 @@ impl Rows {
         self.workers.iter().map(record).collect()
     }
 
-    pub(super) fn prune(&mut self, age_ms: i64, limit: usize) -> usize {
-        let newest = self.now_ms - age_ms;
-        let old = self.ended.range(..(newest, JobId(i64::MIN))).take(limit);
+    pub(super) fn periodic(&self) -> Vec<PeriodicRecord> {
+        let record = |(periodic, error): &(Periodic, Option<String>)| {
+            let Periodic { name, cron, first_ms, .. } = periodic;
+            PeriodicRecord::new(name.clone(), cron.clone(), *first_ms).error(error.clone())
+        };
+        self.periodic.values().map(record).collect()
+    }
+
+    pub(super) fn prune(&mut self, keep: Keep, limit: usize) -> usize {
+        let (done, unhappy) = keep.newest(self.now_ms);
+        let old = |(ended_at, id): &&(i64, JobId)| match self.jobs[id].state {
+            State::Succeeded | State::Cancelled => *ended_at < done,
+            State::Failed | State::Dead | State::Abandoned => *ended_at < unhappy,
+            _ => false,
+        };
+        let most = (done.max(unhappy), JobId(i64::MIN));
+        let old = self.ended.range(..most).filter(old).take(limit);
         let ids: Vec<_> = old.map(|(_, id)| *id).collect();
         ids.into_iter().filter_map(|id| self.take(id)).count()
     }
@@ -187,6 +212,12 @@ impl Table for Rows {
     async fn save(&mut self, row: &JobRecord) -> Result<(), StoreError> {
         self.put(row.clone());
         Ok(())
+    }
+
+    async fn set_aside(&mut self, row: &JobRecord) -> Result<bool, StoreError> {
+        // Rows in memory are always readable: nothing comes here.
+        self.put(row.clone());
+        Ok(false)
     }
 
     async fn insert(&mut self, row: &mut JobRecord) -> Result<Option<JobId>, StoreError> {
@@ -252,6 +283,11 @@ impl Table for Rows {
     ) -> Result<Vec<JobRecord>, StoreError> {
         let of_owner = self.running.range((owner, JobId(i64::MIN))..=(owner, JobId(i64::MAX)));
         Ok(of_owner.take(limit).map(|(_, id)| self.jobs[id].clone()).collect())
+    }
+
+    async fn running_ids(&mut self, owner: WorkerId) -> Result<Vec<JobId>, StoreError> {
+        let of_owner = self.running.range((owner, JobId(i64::MIN))..=(owner, JobId(i64::MAX)));
+        Ok(of_owner.map(|(_, id)| *id).collect())
     }
 
     async fn adrift(&mut self, limit: usize) -> Result<Vec<JobRecord>, StoreError> {

@@ -5,7 +5,7 @@ use super::super::table::Table as _;
 use super::super::transitions;
 use super::copy;
 use super::pool::{Connection, Pool, failed};
-use super::rows::{Sql, Tx, transact};
+use super::rows::{Sql, Tx, transact, transact_within};
 use crate::job::{JobId, JobRecord, NewJob, Recovery};
 use crate::lease::{Fence, Lease, WorkerId};
 use crate::lifecycle::{Outcome, State};
@@ -45,7 +45,8 @@ pub(super) async fn enqueue(pool: &Pool, jobs: &[NewJob]) -> Sql<Vec<Enqueued>> 
         // One statement is a transaction of its own: no round trips around it.
         return pool.with(async |connection| insert(connection, jobs).await).await;
     }
-    transact(pool, async |tx| enqueue_in_transaction(tx, jobs).await).await
+    let more = Duration::from_millis(jobs.len() as u64);
+    transact_within(pool, more, async |tx| enqueue_in_transaction(tx, jobs).await).await
 }
 
 pub(super) async fn enqueue_in_transaction(tx: &mut Tx<'_>, jobs: &[NewJob]) -> Sql<Vec<Enqueued>> {
@@ -146,7 +147,7 @@ pub(super) async fn turn(pool: &Pool, turn: &TurnRequest) -> Sql<Turn> {
     let mut answer = Turn::default();
     let mut limited = Vec::new();
     let once = async |connection: &mut Connection| {
-        exchange(connection, bounds, turn.worker, &turn.reports, queue, *count).await
+        exchange(connection, bounds, turn, &turn.reports, queue, *count).await
     };
     let (done, claims) = pool.with(once).await?;
     answer.live = claims.live;
@@ -157,7 +158,7 @@ pub(super) async fn turn(pool: &Pool, turn: &TurnRequest) -> Sql<Turn> {
     answer.claimed = claims.jobs;
     for (queue, count) in turn.claim.iter().skip(1) {
         let once = async |connection: &mut Connection| {
-            exchange(connection, bounds, turn.worker, &[], queue, *count).await
+            exchange(connection, bounds, turn, &[], queue, *count).await
         };
         let (_, mut claims) = pool.with(once).await?;
         answer.claimed.append(&mut claims.jobs);
@@ -166,7 +167,7 @@ pub(super) async fn turn(pool: &Pool, turn: &TurnRequest) -> Sql<Turn> {
         }
     }
     for (queue, count) in limited {
-        let mut jobs = claim_limited(pool, bounds, turn.worker, queue, count).await?;
+        let mut jobs = claim_limited(pool, bounds, turn, queue, count).await?;
         answer.claimed.append(&mut jobs);
     }
     Ok(answer)
@@ -189,18 +190,18 @@ type Done = std::collections::HashSet<i64>;
 async fn exchange(
     connection: &mut Connection,
     bounds: &Bounds,
-    worker: WorkerId,
+    turn: &TurnRequest,
     reports: &[Report],
     queue: &Arc<str>,
     count: usize,
 ) -> Sql<(Done, Claims)> {
     let (bound, from_head) = bounds.next(queue);
     let (done, mut claims) =
-        statement(connection, worker, reports, queue, count, bound, true).await?;
+        statement(connection, turn, reports, queue, count, bound, true).await?;
     if claims.live && !claims.limited && claims.jobs.len() < count && !from_head {
         // Fewer than asked for beyond the bound: look from the head before saying so.
         let left = count - claims.jobs.len();
-        let (_, mut more) = statement(connection, worker, &[], queue, left, HEAD, true).await?;
+        let (_, mut more) = statement(connection, turn, &[], queue, left, HEAD, true).await?;
         claims.jobs.append(&mut more.jobs);
         bounds.reset(queue);
     }
@@ -210,13 +211,16 @@ async fn exchange(
 
 async fn statement(
     connection: &mut Connection,
-    worker: WorkerId,
+    turn: &TurnRequest,
     reports: &[Report],
     queue: &Arc<str>,
     count: usize,
     bound: Bound,
     unlimited_only: bool,
 ) -> Sql<(Done, Claims)> {
+    let worker = turn.worker;
+    let kinds: Option<Vec<&str>> =
+        turn.kinds.as_deref().map(|kinds| kinds.iter().map(|kind| &**kind).collect());
     // In the order of ids, so that two workers cannot wait for each other.
     let mut ended: Vec<_> = reports.iter().filter_map(as_done).collect();
     ended.sort_unstable_by_key(|(lease, _)| lease.job);
@@ -240,6 +244,7 @@ async fn statement(
                 &bound.id,
                 &(count as i64),
                 &unlimited_only,
+                &kinds,
             ],
         )
         .await
@@ -308,7 +313,7 @@ async fn settle(pool: &Pool, reports: &[Report], done: Done) -> Sql<Vec<Applied>
 async fn claim_limited(
     pool: &Pool,
     bounds: &Bounds,
-    worker: WorkerId,
+    turn: &TurnRequest,
     queue: &Arc<str>,
     count: usize,
 ) -> Sql<Vec<Claimed>> {
@@ -324,7 +329,7 @@ async fn claim_limited(
             let free = i64::from(row.get::<_, i32>(0)) - running;
             count = count.min(usize::try_from(free).unwrap_or(0));
         }
-        let (_, claims) = statement(tx.connection, worker, &[], queue, count, HEAD, false).await?;
+        let (_, claims) = statement(tx.connection, turn, &[], queue, count, HEAD, false).await?;
         Ok(claims.jobs)
     };
     transact(pool, claim).await

@@ -14,6 +14,8 @@ use tokio_postgres::{AsyncMessage, NoTls};
 
 /// The shortest time between two notifications of one registry.
 const DEBOUNCE: Duration = Duration::from_millis(10);
+/// The longest that a notification may take; the beats wait for it.
+const NOTIFY_WITHIN: Duration = Duration::from_secs(2);
 /// The pause before a broken listening connection is made again.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -32,7 +34,7 @@ pub(super) async fn send(pool: Rc<Pool>, wanted: Weak<Notify>) {
             channel(&pool)
         );
         let sent = pool
-            .with_beat(async |connection| {
+            .with_beat(NOTIFY_WITHIN, async |connection| {
                 let done = connection.client.batch_execute(&sql).await;
                 done.map_err(|error| super::pool::failed("notify", error))
             })
@@ -51,7 +53,7 @@ fn channel(pool: &Pool) -> String {
 pub(super) async fn receive(pool: Rc<Pool>, hub: Weak<Hub>) {
     while hub.strong_count() > 0 {
         if let Ok((client, connection)) = pool.config.connect(NoTls).await {
-            let listen = format!("LISTEN {}", channel(&pool));
+            let listen = format!("LISTEN \"{}\"", channel(&pool));
             read(client, connection, &listen, &hub).await;
         }
         if let Some(hub) = hub.upgrade() {

@@ -5,13 +5,12 @@ use super::pool::{Connection, failed};
 use super::rows::{Sql, Tx, select};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::Identity;
-use crate::job::{JobId, JobRecord, NewJob, Template, millis};
+use crate::job::{JobId, JobRecord, Template};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
-use crate::registry::{Peek, PeriodicRecord, Query, QueueCount, WorkerRecord};
+use crate::registry::{Keep, Peek, PeriodicRecord, Query, QueueCount, WorkerRecord};
 use serde::Deserialize;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A worker as the server writes it into JSON.
 #[derive(Deserialize)]
@@ -34,10 +33,12 @@ pub(super) async fn peek(
     connection: &mut Connection,
     worker: WorkerId,
     queues: &[Arc<str>],
+    kinds: Option<&[Arc<str>]>,
 ) -> Sql<Peek> {
     let queues: Vec<&str> = queues.iter().map(|queue| &**queue).collect();
+    let kinds: Option<Vec<&str>> = kinds.map(|kinds| kinds.iter().map(|kind| &**kind).collect());
     let statement = connection.prepare(include_str!("peek.sql")).await?;
-    let row = connection.client.query_one(&statement, &[&worker.0, &queues]).await;
+    let row = connection.client.query_one(&statement, &[&worker.0, &queues, &kinds]).await;
     let row = row.map_err(|error| failed("look at the job store", error))?;
     let now_ms: i64 = row.get(0);
     let next: Option<i64> = row.get(4);
@@ -58,7 +59,7 @@ pub(super) async fn peek(
             ahead = Some(ahead.map_or(at_ms, |next| next.min(at_ms)));
         }
     }
-    peek.next_due_ms = ahead.map(|at| at - now_ms);
+    peek.next_due_ms = ahead.map(|at| at.saturating_sub(now_ms));
     peek.expired = peek.peers.iter().any(|peer| peer.lease_ms <= 0);
     peek.peers.retain(|peer| peer.id != worker);
     Ok(peek)
@@ -82,13 +83,24 @@ pub(super) async fn list(tx: &mut Tx<'_>, query: &Query) -> Sql<Vec<JobRecord>> 
 }
 
 pub(super) async fn counts(tx: &mut Tx<'_>) -> Sql<Vec<QueueCount>> {
-    let sql = "SELECT queue, state, count(*) FROM lastout.jobs GROUP BY queue, state ORDER BY queue, state";
+    let sql = "SELECT queue, CASE WHEN state BETWEEN 0 AND 8 THEN state ELSE 9 END::int2 AS known, \
+               count(*) FROM lastout.jobs GROUP BY queue, known ORDER BY queue, known";
     let rows = tx.all(sql, &[]).await?;
     let each = |row: &tokio_postgres::Row| {
         let jobs = row.get::<_, i64>(2).unsigned_abs();
-        State::from_code(row.get(1)).map(|state| QueueCount::new(row.get(0), state, jobs))
+        let state = State::from_code(row.get(1)).unwrap_or(State::Unreadable);
+        QueueCount::new(row.get(0), state, jobs)
     };
-    Ok(rows.iter().filter_map(each).collect())
+    Ok(rows.iter().map(each).collect())
+}
+
+pub(super) async fn periodic(tx: &mut Tx<'_>) -> Sql<Vec<PeriodicRecord>> {
+    let sql = "SELECT name, cron, next_at, error FROM lastout.periodic ORDER BY name";
+    let rows = tx.all(sql, &[]).await?;
+    let each = |row: &tokio_postgres::Row| {
+        PeriodicRecord::new(row.get(0), row.get(1), row.get(2)).error(row.get(3))
+    };
+    Ok(rows.iter().map(each).collect())
 }
 
 pub(super) async fn workers(tx: &mut Tx<'_>) -> Sql<Vec<WorkerRecord>> {
@@ -106,19 +118,20 @@ pub(super) async fn workers(tx: &mut Tx<'_>) -> Sql<Vec<WorkerRecord>> {
 /// Deletes old ends among the next few rows after `from`; returns how many, and where to go on.
 pub(super) async fn prune(
     tx: &mut Tx<'_>,
-    age: Duration,
+    keep: Keep,
     limit: usize,
     from: i64,
 ) -> Sql<(usize, i64)> {
-    let newest = tx.now_ms.saturating_sub(millis(age));
-    let sql = "WITH looked AS MATERIALIZED (SELECT id, state > 3 AND ended_at < $2 AS old FROM \
+    let (done, unhappy) = keep.newest(tx.now_ms);
+    let sql = "WITH looked AS MATERIALIZED (SELECT id, (state IN (4, 6) AND ended_at < $2) OR \
+               (state IN (5, 7, 8) AND ended_at < $5) AS old FROM \
                lastout.jobs WHERE id > $1 ORDER BY id LIMIT $3), old AS MATERIALIZED (SELECT id FROM \
                looked WHERE old ORDER BY id LIMIT $4), gone AS (DELETE FROM lastout.jobs j USING old \
-               WHERE j.id = old.id AND j.state + 0 > 3 RETURNING j.id) \
+               WHERE j.id = old.id AND j.state + 0 BETWEEN 4 AND 8 RETURNING j.id) \
                SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM looked), \
                (SELECT max(id) FROM old), (SELECT max(id) FROM looked)";
     let looks = (limit as i64).saturating_mul(5);
-    let rows = tx.all(sql, &[&from, &newest, &looks, &(limit as i64)]).await?;
+    let rows = tx.all(sql, &[&from, &done, &looks, &(limit as i64), &unhappy]).await?;
     let Some(row) = rows.first() else {
         return Ok((0, 0));
     };
@@ -132,16 +145,16 @@ pub(super) async fn prune(
 }
 
 pub(super) async fn fire(tx: &mut Tx<'_>, name: &str, at_ms: i64, next_ms: i64) -> Sql<bool> {
-    let sql =
-        "UPDATE lastout.periodic SET next_at = $3 WHERE name = $1 AND next_at = $2 RETURNING job";
+    let sql = "UPDATE lastout.periodic SET next_at = $3 WHERE name = $1 AND next_at = $2 AND error IS NULL \
+         RETURNING job";
     let moved = tx.all(sql, &[&name, &at_ms, &next_ms]).await?;
     let Some(row) = moved.first() else {
         return Ok(false);
     };
-    let template: Template = serde_json::from_str(row.get(0)).map_err(|error| {
-        StoreError::new(StoreErrorKind::Corrupt, "read a periodic job").with_source(error)
-    })?;
-    let mut row = JobRecord::new(JobId(0), NewJob::from(template), tx.now_ms);
+    let job = Template::read(row.get::<_, &str>(0).as_bytes())?;
+    // It may have been written by somebody else.
+    job.check(usize::MAX)?;
+    let mut row = JobRecord::new(JobId(0), job, tx.now_ms);
     transitions::enqueue(tx, &mut row).await?;
     Ok(true)
 }

@@ -18,13 +18,13 @@ use super::table::Table;
 use super::transitions;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::Identity;
-use crate::job::{JobId, JobRecord, NewJob, Template, millis};
+use crate::job::{JobId, JobRecord, NewJob, Template, check_jobs, millis};
 use crate::lease::{Lease, WorkerId};
 use crate::lifecycle::LeaseLost;
 use crate::poke::Poke;
 use crate::registry::{
-    Enqueued, Order, Ordered, Peek, Periodic, Query, QueueCount, Registry, StoreFuture, Swept,
-    Turn, TurnRequest, WorkerRecord,
+    Enqueued, Keep, Order, Ordered, Peek, Periodic, PeriodicRecord, Query, QueueCount, Registry,
+    StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
 };
 use pool::{Calls, Connection, Pool, failed};
 use rows::{Sql, Tx, transact};
@@ -38,6 +38,9 @@ use tokio::sync::{Notify, oneshot};
 pub use options::PostgresOptions;
 pub use tx::{ENQUEUE_SQL, SCHEMA_VERSION, complete_in, enqueue_in};
 
+/// The longest that the tables may take to be brought to this version; another process may do so first.
+const MIGRATE_WITHIN: Duration = Duration::from_secs(600);
+
 /// A registry in a PostgreSQL database. Clones share its thread and its connections, which end with
 /// the last one.
 #[derive(Clone)]
@@ -46,6 +49,7 @@ pub struct PostgresRegistry {
     hub: Arc<Hub>,
     notify: Arc<Notify>,
     schema: Arc<str>,
+    max_bytes: usize,
     /// Where the next pruning goes on.
     prune_from: Arc<AtomicI64>,
 }
@@ -76,22 +80,26 @@ impl PostgresRegistry {
     ///
     /// As for [`connect`](Self::connect).
     pub async fn connect_with(config: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
-        let PostgresOptions { schema, connections, listen } = options.clone();
+        let PostgresOptions { schema, listen, max_bytes, .. } = options.clone();
         schema::check_name(&schema)?;
         let config = config.parse().map_err(|error| failed("read the connection string", error))?;
         let config = pool::bounded(config);
-        let calls = pool::spawn(config, schema.clone(), connections)?;
+        let calls = pool::spawn(config, options)?;
         let registry = Self {
             calls,
             hub: Arc::default(),
             notify: Arc::default(),
             schema: Arc::from(&*schema),
+            max_bytes,
             prune_from: Arc::default(),
         };
         let (hub, notify) = (Arc::clone(&registry.hub), Arc::clone(&registry.notify));
         let opened = registry.calls.send(async move |pool: Rc<Pool>| {
-            let migrated =
-                pool.with(async |connection| schema::migrate(connection, &schema).await).await;
+            let migrated = pool
+                .with_within(MIGRATE_WITHIN, async |connection| {
+                    schema::migrate(connection, &schema).await
+                })
+                .await;
             listen::start(pool, &hub, &notify, listen);
             migrated
         });
@@ -129,6 +137,20 @@ impl PostgresRegistry {
         })
     }
 
+    /// A long look of people; beside the calls of workers.
+    fn browse<T, F>(&self, work: F) -> StoreFuture<'_, T>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&mut Tx<'_>) -> Sql<T> + Send + 'static,
+    {
+        self.call(async move |pool: Rc<Pool>| {
+            pool.browse(async |connection| {
+                rows::once(connection, &mut async |tx: &mut Tx<'_>| work(tx).await).await
+            })
+            .await
+        })
+    }
+
     /// A transaction that only looks; again on another connection when the first one broke.
     fn look<T, F>(&self, work: F) -> StoreFuture<'_, T>
     where
@@ -146,6 +168,10 @@ impl PostgresRegistry {
     }
 }
 
+fn refused<T: Send + 'static>(error: StoreError) -> StoreFuture<'static, T> {
+    Box::pin(std::future::ready(Err(error)))
+}
+
 fn received<T>(answer: Result<Sql<T>, oneshot::error::RecvError>) -> Sql<T> {
     let closed = |_| StoreError::new(StoreErrorKind::Closed, "call the job store");
     answer.map_err(closed).flatten()
@@ -153,6 +179,9 @@ fn received<T>(answer: Result<Sql<T>, oneshot::error::RecvError>) -> Sql<T> {
 
 impl Registry for PostgresRegistry {
     fn enqueue(&self, jobs: Vec<NewJob>) -> StoreFuture<'_, Vec<Enqueued>> {
+        if let Err(invalid) = check_jobs(&jobs, self.max_bytes) {
+            return refused(invalid);
+        }
         self.call_and_poke(async move |pool: Rc<Pool>| hot::enqueue(&pool, &jobs).await)
     }
 
@@ -188,7 +217,9 @@ impl Registry for PostgresRegistry {
             let done = connection.client.execute(&statement, &[&worker.0, &millis(ttl)]).await;
             done.map(|rows| rows == 1).map_err(|error| failed("renew a lease", error))
         };
-        self.call(async move |pool: Rc<Pool>| pool.with_beat(beat).await)
+        // Two more tries fit into what is left of the lease.
+        let limit = ttl / 4;
+        self.call(async move |pool: Rc<Pool>| pool.with_beat(limit, beat).await)
     }
 
     fn renew(&self, leases: Vec<Lease>) -> StoreFuture<'_, Vec<Result<(), LeaseLost>>> {
@@ -197,9 +228,17 @@ impl Registry for PostgresRegistry {
         })
     }
 
-    fn peek(&self, worker: WorkerId, queues: Vec<Arc<str>>) -> StoreFuture<'_, Peek> {
+    fn peek(
+        &self,
+        worker: WorkerId,
+        queues: Vec<Arc<str>>,
+        kinds: Option<Arc<[Arc<str>]>>,
+    ) -> StoreFuture<'_, Peek> {
         self.call(async move |pool: Rc<Pool>| {
-            pool.with(async |connection| look::peek(connection, worker, &queues).await).await
+            let look = async |connection: &mut Connection| {
+                look::peek(connection, worker, &queues, kinds.as_deref()).await
+            };
+            pool.with(look).await
         })
     }
 
@@ -280,22 +319,22 @@ impl Registry for PostgresRegistry {
     }
 
     fn list(&self, query: Query) -> StoreFuture<'_, Vec<JobRecord>> {
-        self.look(async move |tx| look::list(tx, &query).await)
+        self.browse(async move |tx| look::list(tx, &query).await)
     }
 
     fn counts(&self) -> StoreFuture<'_, Vec<QueueCount>> {
-        self.look(look::counts)
+        self.browse(look::counts)
     }
 
     fn workers(&self) -> StoreFuture<'_, Vec<WorkerRecord>> {
         self.look(look::workers)
     }
 
-    fn prune(&self, age: Duration, limit: usize) -> StoreFuture<'_, usize> {
+    fn prune(&self, keep: Keep, limit: usize) -> StoreFuture<'_, usize> {
         let from = Arc::clone(&self.prune_from);
         self.call(async move |pool: Rc<Pool>| {
             let prune = async |tx: &mut Tx<'_>| {
-                look::prune(tx, age, limit, from.load(Ordering::Relaxed)).await
+                look::prune(tx, keep, limit, from.load(Ordering::Relaxed)).await
             };
             let (pruned, next) = transact(&pool, prune).await?;
             from.store(next, Ordering::Relaxed);
@@ -320,11 +359,14 @@ impl Registry for PostgresRegistry {
     }
 
     fn put_periodic(&self, new: Periodic) -> StoreFuture<'_, ()> {
-        let template = serde_json::to_string(&Template::from(&new.job)).unwrap_or_default();
+        let template = match new.check(self.max_bytes).and_then(|()| Template::json_of(&new.job)) {
+            Ok(template) => template,
+            Err(invalid) => return refused(invalid),
+        };
         let put = async move |tx: &mut Tx<'_>| {
             let sql = "INSERT INTO lastout.periodic AS old (name, cron, next_at, job) \
                        VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO UPDATE SET cron = $2, job = $4, \
-                       next_at = CASE WHEN old.cron = $2 THEN old.next_at ELSE $3 END";
+                       error = NULL, next_at = CASE WHEN old.cron = $2 THEN old.next_at ELSE $3 END";
             tx.run(sql, &[&new.name, &new.cron, &new.first_ms, &template]).await.map(drop)
         };
         self.call_and_poke(async move |pool: Rc<Pool>| transact(&pool, put).await)
@@ -342,6 +384,24 @@ impl Registry for PostgresRegistry {
         self.call_and_poke(async move |pool: Rc<Pool>| {
             transact(&pool, async |tx| look::fire(tx, &name, at_ms, next_ms).await).await
         })
+    }
+
+    fn disable_periodic(&self, name: String, at_ms: i64, error: String) -> StoreFuture<'_, ()> {
+        // A NUL byte is no text there.
+        let error = error.replace('\0', "\u{fffd}");
+        self.call(async move |pool: Rc<Pool>| {
+            let sql = "UPDATE lastout.periodic SET error = $3 WHERE name = $1 AND next_at = $2";
+            let disable = async |tx: &mut Tx<'_>| tx.run(sql, &[&name, &at_ms, &error]).await;
+            transact(&pool, disable).await.map(drop)
+        })
+    }
+
+    fn periodic(&self) -> StoreFuture<'_, Vec<PeriodicRecord>> {
+        self.look(look::periodic)
+    }
+
+    fn max_bytes(&self) -> usize {
+        self.max_bytes
     }
 
     fn now_ms(&self) -> StoreFuture<'_, i64> {

@@ -1,6 +1,8 @@
 //! How a registry uses its database.
 
 use super::schema;
+use crate::registry::DEFAULT_MAX_BYTES;
+use std::time::Duration;
 
 /// How the registry uses its database.
 #[derive(Debug, Clone)]
@@ -8,16 +10,28 @@ use super::schema;
 pub struct PostgresOptions {
     /// The schema of its tables; `lastout` unless set. Up to 48 of `a-z`, `0-9` and `_`.
     pub schema: String,
-    /// Connections for calls; 4 unless set. One more is kept for beats, one more listens.
+    /// Connections for calls; 4 unless set. One more is kept for beats, one for lists and counts, and one
+    /// more listens.
     pub connections: usize,
     /// Whether to listen for the pokes of other processes; yes unless set. Behind a pooler that
     /// shares connections between transactions it must be off.
     pub listen: bool,
+    /// The longest that a call may take, and a millisecond more for each job of an enqueue; 10 s unless
+    /// set. A connection that does not answer by then is ended and replaced.
+    pub call_timeout: Duration,
+    /// The longest payload, result and progress, in bytes; 1 MiB unless set.
+    pub max_bytes: usize,
 }
 
 impl Default for PostgresOptions {
     fn default() -> Self {
-        Self { schema: schema::DEFAULT.to_owned(), connections: 4, listen: true }
+        Self {
+            schema: schema::DEFAULT.to_owned(),
+            connections: 4,
+            listen: true,
+            call_timeout: Duration::from_secs(10),
+            max_bytes: DEFAULT_MAX_BYTES,
+        }
     }
 }
 
@@ -34,10 +48,24 @@ impl PostgresOptions {
         self
     }
 
-    /// Connections for calls, at least one.
+    /// Connections for calls, from one to a thousand.
     #[must_use]
     pub fn connections(mut self, connections: usize) -> Self {
-        self.connections = connections.max(1);
+        self.connections = connections.clamp(1, 1000);
+        self
+    }
+
+    /// The longest that a call may take, from a millisecond to a day.
+    #[must_use]
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = timeout.clamp(Duration::from_millis(1), Duration::from_secs(86_400));
+        self
+    }
+
+    /// The longest payload, result and progress that it takes, in bytes.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
         self
     }
 

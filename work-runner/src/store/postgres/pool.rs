@@ -4,6 +4,7 @@
 //! and a handler that blocks every thread of that runtime does not stop the beats. One connection is
 //! kept for beats alone, so that they never wait for a long call.
 
+use super::options::PostgresOptions;
 use super::schema;
 use crate::error::{StoreError, StoreErrorKind};
 use std::cell::RefCell;
@@ -26,6 +27,11 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Without it a call hangs as long as the system tries, which is a quarter of an hour.
 const SILENT_FOR: Duration = Duration::from_secs(30);
 
+/// How long the server may take to hear that a call is to be ended.
+const CANCEL_WITHIN: Duration = Duration::from_secs(1);
+/// Lists and counts may take this many times as long as other calls.
+const BROWSE_LIMITS: u32 = 6;
+
 /// Settings of our own connections. The statements are written for their indexes; these keep the
 /// planner from reading whole tables, or dead entries of other indexes, when its statistics are
 /// older than the queue.
@@ -46,6 +52,10 @@ pub(super) struct Pool {
     pub(super) schema: String,
     idle: RefCell<Vec<Connection>>,
     places: Semaphore,
+    /// For lists and counts, which may read the whole table: one at a time, beside the other places.
+    browsing: Semaphore,
+    /// The longest that a call may take.
+    pub(super) limit: Duration,
     beat: Mutex<Option<Connection>>,
     /// Where the claims of each queue have come to.
     pub(super) bounds: super::hot::Bounds,
@@ -103,11 +113,8 @@ pub(super) fn bounded(mut config: Config) -> Config {
     clippy::disallowed_methods,
     reason = "the one thread of the registry; it ends when the registry is dropped"
 )]
-pub(super) fn spawn(
-    config: Config,
-    schema: String,
-    connections: usize,
-) -> Result<Calls, StoreError> {
+pub(super) fn spawn(config: Config, options: &PostgresOptions) -> Result<Calls, StoreError> {
+    let PostgresOptions { schema, connections, call_timeout, .. } = options.clone();
     let (sender, calls) = mpsc::unbounded_channel();
     let unavailable = |error: std::io::Error| {
         StoreError::new(StoreErrorKind::Unavailable, "start the thread of the job store")
@@ -122,6 +129,8 @@ pub(super) fn spawn(
             schema,
             idle: RefCell::default(),
             places: Semaphore::new(connections),
+            browsing: Semaphore::new(1),
+            limit: call_timeout,
             beat: Mutex::new(None),
             bounds: super::hot::Bounds::default(),
         });
@@ -162,35 +171,87 @@ impl Pool {
     /// Runs `work` on a connection, a mended one if need be. A connection that broke is not kept.
     pub(super) async fn with<T>(
         &self,
+        work: impl AsyncFnMut(&mut Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.with_within(self.limit, work).await
+    }
+
+    /// Like `with`, for work that may take `limit`.
+    pub(super) async fn with_within<T>(
+        &self,
+        limit: Duration,
+        work: impl AsyncFnMut(&mut Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let place = tokio::time::timeout(self.limit, self.places.acquire()).await;
+        // The semaphore is never closed.
+        let _place = place.map_err(|_| {
+            let why = format!("every connection was busy for {:?}", self.limit);
+            StoreError::new(StoreErrorKind::Unavailable, "call the job store").with_source(why)
+        })?;
+        self.on_connection(limit, work).await
+    }
+
+    /// Like `with`, for looks that may read whole tables: they take no place of the others.
+    pub(super) async fn browse<T>(
+        &self,
+        work: impl AsyncFnMut(&mut Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        // Bounded: each of those before it is.
+        let _place = self.browsing.acquire().await;
+        self.on_connection(self.limit * BROWSE_LIMITS, work).await
+    }
+
+    async fn on_connection<T>(
+        &self,
+        limit: Duration,
         mut work: impl AsyncFnMut(&mut Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        // The semaphore is never closed.
-        let _place = self.places.acquire().await;
         let idle = self.idle.borrow_mut().pop().filter(|idle| !idle.client.is_closed());
         let mut connection = match idle {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        let result = work(&mut connection).await;
+        let Ok(result) = tokio::time::timeout(limit, work(&mut connection)).await else {
+            return Err(self.give_up(connection, limit).await);
+        };
         if !connection.client.is_closed() {
             self.idle.borrow_mut().push(connection);
         }
         result
     }
 
+    /// Ends a connection that does not answer, and asks the server to end what it does for it: otherwise a
+    /// claim that waits for a lock could be committed when nobody waits for it any more.
+    async fn give_up(&self, connection: Connection, limit: Duration) -> StoreError {
+        let cancel = connection.client.cancel_token();
+        drop(connection);
+        // Through a network that is silent this cannot succeed; the reconciliation finds the rest.
+        let _ = tokio::time::timeout(CANCEL_WITHIN, cancel.cancel_query(NoTls)).await;
+        let why = format!("no answer within {limit:?}; the connection was ended");
+        StoreError::new(StoreErrorKind::Unknown, "call the job store").with_source(why)
+    }
+
     /// Runs `work` on the connection for beats.
     pub(super) async fn with_beat<T>(
         &self,
+        limit: Duration,
         work: impl AsyncFnOnce(&mut Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut place = self.beat.lock().await;
-        if place.as_ref().is_none_or(|connection| connection.client.is_closed()) {
-            *place = Some(self.connect().await?);
-        }
-        match place.as_mut() {
-            Some(connection) => work(connection).await,
-            None => Err(StoreError::new(StoreErrorKind::Unavailable, "renew a lease")),
-        }
+        let limit = limit.min(self.limit);
+        let connection = match place.take().filter(|kept| !kept.client.is_closed()) {
+            Some(connection) => Ok(connection),
+            None => {
+                let silent = |_| StoreError::new(StoreErrorKind::Unavailable, "renew a lease");
+                tokio::time::timeout(limit, self.connect()).await.map_err(silent).flatten()
+            }
+        };
+        let mut connection = connection?;
+        let Ok(result) = tokio::time::timeout(limit, work(&mut connection)).await else {
+            return Err(self.give_up(connection, limit).await);
+        };
+        *place = Some(connection);
+        result
     }
 
     /// Connects, with backoff while the server is away or starting.
@@ -252,7 +313,8 @@ fn kind_of(code: &SqlState) -> StoreErrorKind {
         Some("57" | "08") => StoreErrorKind::Unknown,
         _ => match *code {
             SqlState::UNIQUE_VIOLATION => StoreErrorKind::Unavailable,
-            SqlState::DISK_FULL | SqlState::PROGRAM_LIMIT_EXCEEDED => StoreErrorKind::Full,
+            SqlState::DISK_FULL => StoreErrorKind::Full,
+            SqlState::PROGRAM_LIMIT_EXCEEDED => StoreErrorKind::Invalid,
             SqlState::READ_ONLY_SQL_TRANSACTION => StoreErrorKind::ReadOnly,
             SqlState::DATA_CORRUPTED | SqlState::INDEX_CORRUPTED => StoreErrorKind::Corrupt,
             _ => StoreErrorKind::Other,

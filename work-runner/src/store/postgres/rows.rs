@@ -7,6 +7,7 @@ use crate::job::{JobId, JobRecord, Recovery};
 use crate::lease::{Fence, WorkerId};
 use crate::lifecycle::State;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -34,12 +35,23 @@ pub(super) async fn now_ms(connection: &mut Connection) -> Sql<i64> {
 /// Runs `work` in one transaction; again when it lost against another transaction.
 pub(super) async fn transact<T>(
     pool: &Pool,
+    work: impl AsyncFnMut(&mut Tx<'_>) -> Sql<T>,
+) -> Sql<T> {
+    transact_within(pool, Duration::ZERO, work).await
+}
+
+/// Like `transact`, for work that may take `more` than other calls.
+pub(super) async fn transact_within<T>(
+    pool: &Pool,
+    more: Duration,
     mut work: impl AsyncFnMut(&mut Tx<'_>) -> Sql<T>,
 ) -> Sql<T> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let done = pool.with(async |connection| once(connection, &mut work).await).await;
+        let limit = pool.limit.saturating_add(more);
+        let once = async |connection: &mut Connection| once(connection, &mut work).await;
+        let done = pool.with_within(limit, once).await;
         match done {
             Err(error) if error.kind() == StoreErrorKind::Unavailable && tries < TRIES => {}
             done => return done,
@@ -47,7 +59,7 @@ pub(super) async fn transact<T>(
     }
 }
 
-async fn once<T>(
+pub(super) async fn once<T>(
     connection: &mut Connection,
     work: &mut impl AsyncFnMut(&mut Tx<'_>) -> Sql<T>,
 ) -> Sql<T> {
@@ -90,7 +102,7 @@ impl Tx<'_> {
         sql: &'static str,
         params: Params<'_>,
     ) -> Sql<Vec<JobRecord>> {
-        self.all(sql, params).await?.iter().map(read_row).collect()
+        Ok(self.all(sql, params).await?.iter().map(read_row).collect())
     }
 }
 
@@ -107,16 +119,14 @@ macro_rules! select {
 }
 pub(super) use select;
 
-pub(super) fn read_row(row: &Row) -> Sql<JobRecord> {
+/// Reads a row. The server keeps each column in its type; only the state may be one that is not known.
+pub(super) fn read_row(row: &Row) -> JobRecord {
     let code: i16 = row.get(1);
-    let id = JobId(row.get(0));
-    let Some(state) = State::from_code(code) else {
-        let why = format!("job {id} has the unknown state {code}");
-        return Err(StoreError::new(StoreErrorKind::Corrupt, "read a job").with_source(why));
-    };
-    Ok(JobRecord {
-        id,
-        state,
+    let state = State::from_code(code);
+    let unknown = || Some(format!("it has the unknown state {code}"));
+    JobRecord {
+        id: JobId(row.get(0)),
+        state: state.unwrap_or(State::Unreadable),
         fence: Fence(row.get(2)),
         owner: WorkerId(row.get(3)),
         attempt: row.get(4),
@@ -141,11 +151,11 @@ pub(super) fn read_row(row: &Row) -> Sql<JobRecord> {
         limit_key: row.get::<_, Option<&str>>(23).map(Arc::from),
         queue: Arc::from(row.get::<_, &str>(24)),
         kind: Arc::from(row.get::<_, &str>(25)),
-        error: row.get(26),
+        error: if state.is_none() { unknown() } else { row.get(26) },
         progress: row.get(27),
         result: row.get(28),
         payload: row.get(29),
-    })
+    }
 }
 
 impl Table for Tx<'_> {
@@ -180,6 +190,15 @@ impl Table for Tx<'_> {
         )
         .await?;
         Ok(())
+    }
+
+    async fn set_aside(&mut self, row: &JobRecord) -> Sql<bool> {
+        let sql = "UPDATE lastout.jobs j SET state = 9, error = $2, ended_at = $3, lease_until = 0 \
+                   FROM (SELECT id, limit_key IS NOT NULL AND state IN (2, 3) AS held \
+                   FROM lastout.jobs WHERE id = $1 FOR UPDATE) old WHERE j.id = old.id RETURNING old.held";
+        let now_ms = self.now_ms;
+        let rows = self.all(sql, &[&row.id.0, &row.error, &now_ms]).await?;
+        Ok(rows.first().is_some_and(|row| row.get(0)))
     }
 
     async fn insert(&mut self, row: &mut JobRecord) -> Sql<Option<JobId>> {
@@ -281,6 +300,12 @@ impl Table for Tx<'_> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let sql = select!("WHERE state = 3 AND owner = $1 ORDER BY id LIMIT $2 FOR UPDATE");
         self.rows(sql, &[&owner.0, &limit]).await
+    }
+
+    async fn running_ids(&mut self, owner: WorkerId) -> Sql<Vec<JobId>> {
+        let sql = "SELECT id FROM lastout.jobs WHERE state = 3 AND owner = $1";
+        let rows = self.all(sql, &[&owner.0]).await?;
+        Ok(rows.iter().map(|row| JobId(row.get(0))).collect())
     }
 
     async fn adrift(&mut self, limit: usize) -> Sql<Vec<JobRecord>> {

@@ -4,7 +4,8 @@ use super::pool::{Connection, failed};
 use crate::error::{StoreError, StoreErrorKind};
 
 /// Each entry brings the tables one version further; the number of entries is the version.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema.sql"), "ALTER TABLE lastout.periodic ADD COLUMN error text"];
 
 /// The version that this build reads and writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -12,15 +13,15 @@ pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 /// The schema unless another is asked for, and the name that stands for it in statements.
 pub(super) const DEFAULT: &str = "lastout";
 
-/// Puts the name of the schema into a statement.
+/// Puts the name of the schema into a statement, quoted: it may be a word of the language.
 pub(super) fn named(sql: &str, schema: &str) -> String {
     if schema == DEFAULT {
         return sql.to_owned();
     }
-    sql.replace("lastout.", &format!("{schema}."))
+    sql.replace("lastout.", &format!("\"{schema}\"."))
 }
 
-/// A name that needs no quoting, so that it can be put into statements.
+/// A name that can be put into statements between quotes.
 pub(super) fn check_name(schema: &str) -> Result<(), StoreError> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let starts_well = schema.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
@@ -60,7 +61,8 @@ async fn migrate_in_transaction(
          CREATE TABLE lastout.meta (key text PRIMARY KEY, value int8 NOT NULL); \
          INSERT INTO lastout.meta VALUES ('schema', 0); END IF; END $$",
     );
-    client.batch_execute(&make.replace("lastout_schema", schema)).await.map_err(migrating)?;
+    let quoted = format!("\"{schema}\"");
+    client.batch_execute(&make.replace("lastout_schema", &quoted)).await.map_err(migrating)?;
     let read = text("SELECT value FROM lastout.meta WHERE key = 'schema'");
     let found = client.query_opt(&read, &[]).await.map_err(migrating)?;
     let have: i64 = found.map_or(-1, |row| row.get(0));

@@ -17,13 +17,17 @@ WITH ended AS MATERIALIZED (
 ), pick AS MATERIALIZED (
     SELECT id, rank FROM lastout.jobs
     WHERE state = 2 AND queue = $6 AND (rank, id) > ($7::int8, $8::int8)
+      AND ($11::text[] IS NULL OR kind = ANY($11))
+      -- One job that has had every fence there is does not keep the others from being claimed.
+      AND fence < 9223372036854775807
       AND (SELECT live AND NOT limited FROM self)
     ORDER BY rank, id LIMIT $9::int8
     FOR UPDATE SKIP LOCKED
 ), got AS (
     UPDATE lastout.jobs j
-    SET state = 3, fence = j.fence + 1, attempt = j.attempt + 1, owner = $5, claimed_at = clock.now_ms,
-        lease_until = CASE WHEN j.own_lease_ms > 0 THEN clock.now_ms + j.own_lease_ms ELSE 0 END
+    SET state = 3, fence = j.fence + 1, attempt = LEAST(j.attempt::int8 + 1, 2147483647)::int4, owner = $5, claimed_at = clock.now_ms,
+        lease_until = CASE WHEN j.own_lease_ms > 0
+                            THEN clock.now_ms + LEAST(j.own_lease_ms, 4611686018427387904) ELSE 0 END
     FROM pick, clock
     WHERE j.id = pick.id
     RETURNING j.id, j.fence, j.kind, j.attempt, j.max_attempts, j.crashes, j.recovery, j.timeout_ms,

@@ -1,13 +1,12 @@
 //! Enqueue and complete inside a transaction of the caller, on the caller's own connection.
 
+use super::rows::Params;
 use super::schema;
 use crate::error::{StoreError, StoreErrorKind, WriteError};
-use crate::job::JobId;
-use crate::job::{Due, NewJob, Recovery, UniqueWhile};
-use crate::lease::Fence;
-use crate::lease::Lease;
+use crate::job::{Due, JobId, NewJob, Recovery, UniqueWhile, check_jobs};
+use crate::lease::{Fence, Lease};
 use crate::lifecycle::{LeaseLost, State};
-use crate::registry::Enqueued;
+use crate::registry::{DEFAULT_MAX_BYTES, Enqueued};
 use tokio_postgres::Transaction;
 
 /// The statement that enqueues one job, for any client of PostgreSQL: payload, queue, kind, whether
@@ -43,6 +42,7 @@ pub async fn enqueue_in(
     let failed = |error| super::pool::failed(doing, error);
     let statement = transaction.prepare(ENQUEUE_SQL).await.map_err(failed)?;
     let mut enqueued = Vec::with_capacity(jobs.len());
+    check_jobs(jobs, DEFAULT_MAX_BYTES)?;
     for job in jobs {
         if job.limit.is_some() || job.recovery == Recovery::External {
             let why = "a job with a limit key, or an external one, must go through the registry";
@@ -54,38 +54,48 @@ pub async fn enqueue_in(
         };
         let key = job.unique.as_ref().map(|(key, _)| &**key);
         let kept = matches!(job.unique, Some((_, UniqueWhile::Kept)));
-        let row = transaction
-            .query_opt(
-                &statement,
-                &[
-                    &job.payload,
-                    &&*job.queue,
-                    &&*job.kind,
-                    &absolute,
-                    &due,
-                    &job.priority,
-                    &job.max_attempts,
-                    &job.max_crashes,
-                    &job.recovery.code(),
-                    &job.timeout_ms,
-                    &job.own_lease_ms,
-                    &key,
-                    &kept,
-                ],
-            )
-            .await
-            .map_err(failed)?;
-        enqueued.push(match row {
-            Some(row) => Enqueued::New(JobId(row.get(0))),
-            None => {
-                let sql = "SELECT id FROM lastout.jobs WHERE unique_key = $1 \
-                           AND (state < 4 OR unique_kept) LIMIT 1";
-                let holder = transaction.query_one(sql, &[&key]).await.map_err(failed)?;
-                Enqueued::Duplicate(JobId(holder.get(0)))
-            }
-        });
+        let values: Params<'_> = &[
+            &job.payload,
+            &&*job.queue,
+            &&*job.kind,
+            &absolute,
+            &due,
+            &job.priority,
+            &job.max_attempts,
+            &job.max_crashes,
+            &job.recovery.code(),
+            &job.timeout_ms,
+            &job.own_lease_ms,
+            &key,
+            &kept,
+        ];
+        enqueued.push(insert_or_find(transaction, &statement, values, key).await.map_err(failed)??);
     }
     Ok(enqueued)
+}
+
+/// Inserts, or finds the job that holds the key. Its holder may end between the two statements, and the
+/// key be taken again: then from the start, for as long as that goes on.
+async fn insert_or_find(
+    transaction: &Transaction<'_>,
+    statement: &tokio_postgres::Statement,
+    values: Params<'_>,
+    key: Option<&str>,
+) -> Result<Result<Enqueued, StoreError>, tokio_postgres::Error> {
+    /// Each time another holder of the key must end within the microseconds between two statements.
+    const TRIES: u32 = 100;
+    let sql =
+        "SELECT id FROM lastout.jobs WHERE unique_key = $1 AND (state < 4 OR unique_kept) LIMIT 1";
+    for _ in 0..TRIES {
+        if let Some(row) = transaction.query_opt(statement, values).await? {
+            return Ok(Ok(Enqueued::New(JobId(row.get(0)))));
+        }
+        if let Some(holder) = transaction.query_opt(sql, &[&key]).await? {
+            return Ok(Ok(Enqueued::Duplicate(JobId(holder.get(0)))));
+        }
+    }
+    let kind = StoreErrorKind::Unavailable;
+    Ok(Err(StoreError::new(kind, "enqueue in a transaction, against others with the same key")))
 }
 
 /// Completes the job held under `lease` inside `transaction`, in the tables of the schema `lastout`:

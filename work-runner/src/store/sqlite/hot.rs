@@ -32,7 +32,7 @@ pub(super) fn enqueue(tx: &mut Tx<'_>, jobs: &[NewJob]) -> Sql<Vec<Enqueued>> {
     Ok(enqueued)
 }
 
-pub(super) fn turn(tx: &mut Tx<'_>, turn: &TurnRequest) -> Sql<Turn> {
+pub(super) fn turn(tx: &mut Tx<'_>, turn: &TurnRequest, kinds: &Option<String>) -> Sql<Turn> {
     let mut answer = Turn {
         applied: report(tx, &turn.reports)?,
         live: is_live(tx, turn.worker)?,
@@ -44,7 +44,7 @@ pub(super) fn turn(tx: &mut Tx<'_>, turn: &TurnRequest) -> Sql<Turn> {
     for (queue, count) in &turn.claim {
         if answer.live {
             let count = room(tx, queue, *count)?;
-            claim(tx, turn.worker, queue, count, &mut answer.claimed)?;
+            answer.set_aside += claim(tx, turn.worker, queue, kinds, count, &mut answer.claimed)?;
         }
     }
     Ok(answer)
@@ -68,52 +68,81 @@ fn room(tx: &mut Tx<'_>, queue: &str, count: usize) -> Sql<usize> {
     Ok(count.min(usize::try_from(max - running).unwrap_or(0)))
 }
 
+/// Claims the first ready jobs, in order. A row that cannot be read is set aside by itself, and the next
+/// one is claimed instead; returns how many were.
 fn claim(
     tx: &mut Tx<'_>,
     worker: WorkerId,
     queue: &Arc<str>,
+    kinds: &Option<String>,
     count: usize,
     claimed: &mut Vec<Claimed>,
-) -> Sql<()> {
-    if count == 0 {
-        return Ok(());
-    }
-    let mut names = tx.take_names();
-    let picked = pick(tx, worker, queue, count, &mut names);
-    tx.put_names(names);
-    for (mut job, beside) in picked? {
-        if beside {
-            job.payload = tx.payload_beside(job.lease.job)?;
+) -> Sql<usize> {
+    let (mut left, mut set_aside) = (count, 0);
+    while left > 0 {
+        let mut names = tx.take_names();
+        let picked = pick(tx, worker, queue, kinds, left, &mut names);
+        tx.put_names(names);
+        let Picked { jobs, mut unreadable } = picked?;
+        left -= jobs.len();
+        for (mut job, beside) in jobs {
+            if beside {
+                match tx.payload_beside(job.lease.job)? {
+                    Some(payload) => job.payload = payload,
+                    None => {
+                        unreadable.push(job.lease.job);
+                        continue;
+                    }
+                }
+            }
+            claimed.push(job);
         }
-        claimed.push(job);
+        if unreadable.is_empty() {
+            break;
+        }
+        set_aside += unreadable.len();
+        for row in at_once(tx.load(&unreadable))? {
+            at_once(transitions::set_aside(tx, row))?;
+        }
     }
-    Ok(())
+    Ok(set_aside)
 }
 
-/// Claims the first ready jobs, in order; returns with each whether its payload is elsewhere.
+/// Rows of the index of ready jobs: those that were claimed, each with whether its payload is elsewhere;
+/// and those that cannot be read.
+struct Picked {
+    jobs: Vec<(Claimed, bool)>,
+    unreadable: Vec<JobId>,
+}
+
 fn pick(
     tx: &mut Tx<'_>,
     worker: WorkerId,
     queue: &Arc<str>,
+    kinds: &Option<String>,
     count: usize,
     names: &mut std::collections::HashMap<Box<str>, Arc<str>>,
-) -> Sql<Vec<(Claimed, bool)>> {
+) -> Sql<Picked> {
     // Nobody else writes before the commit, so what is read here is what is changed below. Reading
     // first comes in the order of the index, and spares the change the copies that RETURNING makes.
     let ready = tx.statement(
-        "SELECT id, fence + 1, min(attempt + 1, 2147483647), kind, max_attempts, crashes, recovery, \
+        "SELECT id, CASE WHEN fence < 9223372036854775807 THEN fence + 1 END, \
+         min(attempt + 1, 2147483647), kind, max_attempts, crashes, recovery, \
          timeout_ms, own_lease_ms, progress, payload, max_crashes FROM lastout_jobs \
-         WHERE state = 2 AND queue = ?1 ORDER BY rank, id LIMIT ?2",
+         WHERE state = 2 AND queue = ?1 \
+         AND (?3 IS NULL OR +kind IN (SELECT value FROM json_each(?3))) \
+         ORDER BY rank, id LIMIT ?2",
     )?;
     let doing = |error| failed("claim jobs", error);
-    let mut rows = ready.query(params![&**queue, count as i64]).map_err(doing)?;
-    let mut picked = Vec::with_capacity(count.min(PICKED));
+    let mut rows = ready.query(params![&**queue, count as i64, kinds]).map_err(doing)?;
+    let mut picked = Picked { jobs: Vec::with_capacity(count.min(PICKED)), unreadable: Vec::new() };
     while let Some(row) = rows.next().map_err(doing)? {
+        let id = JobId(row.get(0).map_err(doing)?);
         let mut read = || -> rusqlite::Result<(Claimed, bool)> {
             let payload: Option<Vec<u8>> = row.get(10)?;
             let beside = payload.is_none();
             let claimed = Claimed {
-                lease: Lease::new(JobId(row.get(0)?), Fence(row.get(1)?), worker),
+                lease: Lease::new(id, Fence(row.get(1)?), worker),
                 queue: Arc::clone(queue),
                 kind: Tx::name(names, row.get_ref(3)?.as_str()?),
                 attempt: row.get(2)?,
@@ -128,10 +157,13 @@ fn pick(
             };
             Ok((claimed, beside))
         };
-        picked.push(read().map_err(doing)?);
+        match read() {
+            Ok(job) => picked.jobs.push(job),
+            Err(_) => picked.unreadable.push(id),
+        }
     }
     drop(rows);
-    many::claim(tx, worker, &picked)?;
+    many::claim(tx, worker, &picked.jobs)?;
     Ok(picked)
 }
 

@@ -3,51 +3,62 @@
 use super::super::table::at_once;
 use super::super::transitions;
 use super::hot::is_live;
-use super::rows::{Sql, Tx, select};
+use super::record::select;
+use super::rows::{Sql, Tx};
 use super::schema::boot;
-use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::Identity;
-use crate::job::{JobId, JobRecord, NewJob, Template, millis};
+use crate::job::{JobId, JobRecord, Template};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
-use crate::registry::{Peek, PeriodicRecord, Query, QueueCount, WorkerRecord};
+use crate::registry::{Keep, Peek, PeriodicRecord, Query, QueueCount, WorkerRecord};
 use rusqlite::params;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Rows that one pruning looks at for each that it may delete.
 const PRUNE_LOOKS: usize = 5;
 
-pub(super) fn peek(tx: &mut Tx<'_>, worker: WorkerId, queues: &[Arc<str>]) -> Sql<Peek> {
+pub(super) fn peek(
+    tx: &mut Tx<'_>,
+    worker: WorkerId,
+    queues: &[Arc<str>],
+    kinds: &Option<String>,
+) -> Sql<Peek> {
     let now_ms = tx.now_ms;
     let mut peek = Peek { now_ms, live: is_live(tx, worker)?, ..Peek::default() };
     for queue in queues {
-        let sql = "SELECT 1 FROM lastout_jobs WHERE state = 2 AND queue = ?1 LIMIT 1";
-        peek.ready |= tx.one(sql, params![&**queue], |_| Ok(()))?.is_some();
+        let sql = "SELECT 1 FROM lastout_jobs WHERE state = 2 AND queue = ?1 \
+                   AND (?2 IS NULL OR +kind IN (SELECT value FROM json_each(?2))) LIMIT 1";
+        peek.ready |= tx.one(sql, params![&**queue, kinds], |_| Ok(()))?.is_some();
     }
     let sql = "SELECT due_at FROM lastout_jobs WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1";
     let first = tx.one(sql, params![], |row| row.get::<_, i64>(0))?;
     peek.promotable = first.is_some_and(|run_at| run_at <= now_ms);
     let sql = "SELECT due_at FROM lastout_jobs WHERE due_at > ?1 ORDER BY due_at LIMIT 1";
     let mut next = tx.one(sql, params![now_ms], |row| row.get::<_, i64>(0))?;
-    let sql = "SELECT name, cron, next_at FROM lastout_periodic";
-    let periodic = tx.all(sql, params![], |row| {
-        Ok(PeriodicRecord::new(row.get(0)?, row.get(1)?, row.get(2)?))
-    })?;
-    for periodic in periodic {
+    for periodic in periodic(tx)?.into_iter().filter(|periodic| periodic.error.is_none()) {
         if periodic.at_ms <= now_ms {
             peek.periodic.push(periodic);
         } else {
             next = Some(next.map_or(periodic.at_ms, |next| next.min(periodic.at_ms)));
         }
     }
-    peek.next_due_ms = next.map(|at| at - now_ms);
+    peek.next_due_ms = next.map(|at| at.saturating_sub(now_ms));
     peek.peers = workers(tx)?;
     peek.expired = peek.peers.iter().any(|peer| peer.lease_ms <= 0);
     peek.peers.retain(|peer| peer.id != worker);
     let sql = "SELECT job FROM lastout_signals WHERE owner = ?1";
     peek.cancels = tx.all(sql, params![worker.0], |row| row.get(0).map(JobId))?;
     Ok(peek)
+}
+
+pub(super) fn periodic(tx: &mut Tx<'_>) -> Sql<Vec<PeriodicRecord>> {
+    let sql = "SELECT CAST(name AS BLOB), CAST(cron AS BLOB), next_at, CAST(error AS BLOB) \
+               FROM lastout_periodic ORDER BY name";
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    tx.all(sql, params![], |row| {
+        let record = PeriodicRecord::new(text(row.get(0)?), text(row.get(1)?), row.get(2)?);
+        Ok(record.error(row.get::<_, Option<Vec<u8>>>(3)?.map(text)))
+    })
 }
 
 pub(super) fn list(tx: &mut Tx<'_>, query: &Query) -> Sql<Vec<JobRecord>> {
@@ -69,14 +80,13 @@ pub(super) fn list(tx: &mut Tx<'_>, query: &Query) -> Sql<Vec<JobRecord>> {
 }
 
 pub(super) fn counts(tx: &mut Tx<'_>) -> Sql<Vec<QueueCount>> {
-    let sql = "SELECT queue, state, count(*) FROM lastout_jobs GROUP BY queue, state ORDER BY queue, state";
-    let counted = tx.all(sql, params![], |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, i16>(1)?, row.get::<_, i64>(2)?))
-    })?;
-    let each = |(queue, code, jobs): (String, i16, i64)| {
-        State::from_code(code).map(|state| QueueCount::new(queue, state, jobs.unsigned_abs()))
-    };
-    Ok(counted.into_iter().filter_map(each).collect())
+    let sql = "SELECT CAST(queue AS BLOB), CASE WHEN state BETWEEN 0 AND 8 THEN state ELSE 9 END AS known, \
+               count(*) FROM lastout_jobs GROUP BY queue, known ORDER BY queue, known";
+    tx.all(sql, params![], |row| {
+        let queue = String::from_utf8_lossy(row.get_ref(0)?.as_blob()?).into_owned();
+        let state = State::from_code(row.get(1)?).unwrap_or(State::Unreadable);
+        Ok(QueueCount::new(queue, state, row.get::<_, i64>(2)?.unsigned_abs()))
+    })
 }
 
 pub(super) fn workers(tx: &mut Tx<'_>) -> Sql<Vec<WorkerRecord>> {
@@ -91,11 +101,12 @@ pub(super) fn workers(tx: &mut Tx<'_>) -> Sql<Vec<WorkerRecord>> {
 }
 
 /// Deletes old ends among the next few rows after `from`; returns how many, and where to go on.
-pub(super) fn prune(tx: &mut Tx<'_>, age: Duration, limit: usize, from: i64) -> Sql<(usize, i64)> {
-    let newest = tx.now_ms.saturating_sub(millis(age));
+pub(super) fn prune(tx: &mut Tx<'_>, keep: Keep, limit: usize, from: i64) -> Sql<(usize, i64)> {
+    let (done, unhappy) = keep.newest(tx.now_ms);
     let looks = limit.saturating_mul(PRUNE_LOOKS) as i64;
-    let sql = "SELECT id, state > 3 AND ended_at < ?2 FROM lastout_jobs WHERE id > ?1 ORDER BY id LIMIT ?3";
-    let looked = tx.all(sql, params![from, newest, looks], |row| {
+    let sql = "SELECT id, (state IN (4, 6) AND ended_at < ?2) OR (state IN (5, 7, 8) AND ended_at < ?3) \
+               FROM lastout_jobs WHERE id > ?1 ORDER BY id LIMIT ?4";
+    let looked = tx.all(sql, params![from, done, unhappy, looks], |row| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?))
     })?;
     let mut pruned = 0;
@@ -116,16 +127,17 @@ pub(super) fn prune(tx: &mut Tx<'_>, age: Duration, limit: usize, from: i64) -> 
 }
 
 pub(super) fn fire(tx: &mut Tx<'_>, name: &str, at_ms: i64, next_ms: i64) -> Sql<bool> {
-    let sql = "UPDATE lastout_periodic SET next_at = ?3 WHERE name = ?1 AND next_at = ?2";
+    let sql = "UPDATE lastout_periodic SET next_at = ?3 WHERE name = ?1 AND next_at = ?2 AND error IS NULL";
     if tx.run(sql, params![name, at_ms, next_ms])? == 0 {
         return Ok(false);
     }
     let sql = "SELECT job FROM lastout_periodic WHERE name = ?1";
-    let template = tx.one(sql, params![name], |row| row.get::<_, Vec<u8>>(0))?.unwrap_or_default();
-    let template: Template = serde_json::from_slice(&template).map_err(|error| {
-        StoreError::new(StoreErrorKind::Corrupt, "read a periodic job").with_source(error)
-    })?;
-    let mut row = JobRecord::new(JobId(0), NewJob::from(template), tx.now_ms);
+    let read = |row: &rusqlite::Row<'_>| Ok(row.get_ref(0)?.as_bytes()?.to_vec());
+    let template = tx.one(sql, params![name], read)?.unwrap_or_default();
+    let job = Template::read(&template)?;
+    // It may have been written by somebody else.
+    job.check(usize::MAX)?;
+    let mut row = JobRecord::new(JobId(0), job, tx.now_ms);
     at_once(transitions::enqueue(tx, &mut row))?;
     Ok(true)
 }

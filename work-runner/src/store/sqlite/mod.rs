@@ -1,13 +1,16 @@
 //! The store in one SQLite file: embedded, durable, shared by any number of processes of one
 //! machine.
 //!
-//! One thread writes and commits in groups (`writer`), another reads. The hot edges have SQL of
+//! One thread writes and commits in groups (`writer`), another looks for work, and a third one reads the
+//! long lists and counts of people. The hot edges have SQL of
 //! their own (`hot`), all others are the shared transitions over whole rows (`rows`).
 
 mod bulk;
 mod hot;
 mod look;
 mod many;
+mod options;
+mod record;
 mod rows;
 mod schema;
 mod tx;
@@ -16,16 +19,15 @@ mod writer;
 use super::hub::Hub;
 use super::table::{Table, at_once};
 use super::transitions;
-use crate::clock::Clock;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::Identity;
-use crate::job::{JobId, JobRecord, NewJob, Template, millis};
+use crate::job::{JobId, JobRecord, NewJob, Template, check_jobs, millis};
 use crate::lease::{Lease, WorkerId};
 use crate::lifecycle::LeaseLost;
 use crate::poke::Poke;
 use crate::registry::{
-    Enqueued, Order, Ordered, Peek, Periodic, Query, QueueCount, Registry, StoreFuture, Swept,
-    Turn, TurnRequest, WorkerRecord,
+    Enqueued, Keep, Order, Ordered, Peek, Periodic, PeriodicRecord, Query, QueueCount, Registry,
+    StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
 };
 use rows::{Sql, Tx};
 use rusqlite::params;
@@ -35,64 +37,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
-use writer::{Calls, Role};
+use writer::{Calls, File, Role};
 
+pub use options::{Durability, SqliteOptions};
 pub use tx::{complete_in, enqueue_in};
 
-/// What a commit survives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum Durability {
-    /// The loss of power: each commit is on the disk before it is answered.
-    #[default]
-    Full,
-    /// The death of the process: after a loss of power the last commits may be missing, the file is
-    /// whole. Answers do not wait for the disk.
-    Normal,
-}
-
-/// How a file is opened.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct SqliteOptions {
-    /// What a commit survives.
-    pub durability: Durability,
-    /// The clock of the store; the system's unless a test moves it.
-    pub clock: Clock,
-    /// The size that the file may grow to, in pages of 4 KiB; as far as the disk goes unless set.
-    pub max_pages: Option<i64>,
-}
-
-impl SqliteOptions {
-    /// Full durability on the system's clock.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// What a commit survives.
-    #[must_use]
-    pub fn durability(mut self, durability: Durability) -> Self {
-        self.durability = durability;
-        self
-    }
-
-    /// The size that the file may grow to, in pages of 4 KiB. Beyond it calls fail with
-    /// [`StoreErrorKind::Full`].
-    #[must_use]
-    pub fn max_pages(mut self, pages: i64) -> Self {
-        self.max_pages = Some(pages);
-        self
-    }
-
-    /// The clock of the store.
-    #[must_use]
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
-    }
-}
-
-/// A registry in an SQLite file. Clones share its two connections, which close with the last one.
+/// A registry in an SQLite file. Clones share its three connections, which close with the last one.
 ///
 /// The lease clock is the machine's boot clock, so nobody who sets the wall clock ends a lease; the
 /// file must not be used from two machines.
@@ -100,6 +50,9 @@ impl SqliteOptions {
 pub struct SqliteRegistry {
     write: Calls,
     read: Calls,
+    /// For lists and counts, which may read the whole file.
+    browse: Calls,
+    max_bytes: usize,
     hub: Arc<Hub>,
     path: Arc<Path>,
     /// Where the next pruning goes on.
@@ -124,10 +77,14 @@ impl SqliteRegistry {
     pub fn open_with(path: impl AsRef<Path>, options: &SqliteOptions) -> Result<Self, StoreError> {
         let path: PathBuf = path.as_ref().into();
         let writer = schema::open_writer(&path, options)?;
-        let reader = schema::open_reader(&path)?;
+        let reader = || schema::open_reader(&path);
+        let file = File::of(&path)?;
+        let spawn = |conn, role| writer::spawn(conn, role, options.clock.clone(), file.clone());
         Ok(Self {
-            write: writer::spawn(writer, Role::Write, options.clock.clone())?,
-            read: writer::spawn(reader, Role::Read, options.clock.clone())?,
+            write: spawn(writer, Role::Write)?,
+            read: spawn(reader()?, Role::Read)?,
+            browse: spawn(reader()?, Role::Browse)?,
+            max_bytes: options.max_bytes,
             hub: Arc::default(),
             path: path.into(),
             prune_from: Arc::default(),
@@ -175,6 +132,19 @@ impl SqliteRegistry {
         let answer = self.read.send(work);
         Box::pin(async { received(answer.await) })
     }
+
+    fn browse<T, F>(&self, work: F) -> StoreFuture<'_, T>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Sql<T> + Send + 'static,
+    {
+        let answer = self.browse.send(work);
+        Box::pin(async { received(answer.await) })
+    }
+}
+
+fn refused<T: Send + 'static>(error: StoreError) -> StoreFuture<'static, T> {
+    Box::pin(std::future::ready(Err(error)))
 }
 
 fn received<T>(
@@ -186,6 +156,9 @@ fn received<T>(
 
 impl Registry for SqliteRegistry {
     fn enqueue(&self, jobs: Vec<NewJob>) -> StoreFuture<'_, Vec<Enqueued>> {
+        if let Err(invalid) = check_jobs(&jobs, self.max_bytes) {
+            return refused(invalid);
+        }
         self.write_then(move |tx| hot::enqueue(tx, &jobs), |hub, _| hub.poke_all())
     }
 
@@ -224,13 +197,20 @@ impl Registry for SqliteRegistry {
         self.write(move |tx| at_once(transitions::renew(tx, leases.clone())))
     }
 
-    fn peek(&self, worker: WorkerId, queues: Vec<Arc<str>>) -> StoreFuture<'_, Peek> {
-        self.read(move |tx| look::peek(tx, worker, &queues))
+    fn peek(
+        &self,
+        worker: WorkerId,
+        queues: Vec<Arc<str>>,
+        kinds: Option<Arc<[Arc<str>]>>,
+    ) -> StoreFuture<'_, Peek> {
+        let kinds = rows::json_of(kinds.as_deref());
+        self.read(move |tx| look::peek(tx, worker, &queues, &kinds))
     }
 
     fn turn(&self, turn: TurnRequest) -> StoreFuture<'_, Turn> {
+        let kinds = rows::json_of(turn.kinds.as_deref());
         let work = move |tx: &mut Tx<'_>| {
-            let answer = hot::turn(tx, &turn)?;
+            let answer = hot::turn(tx, &turn, &kinds)?;
             let reported: Vec<_> = turn.reports.iter().map(|report| report.lease.job).collect();
             Ok((answer, reported))
         };
@@ -284,21 +264,21 @@ impl Registry for SqliteRegistry {
     }
 
     fn list(&self, query: Query) -> StoreFuture<'_, Vec<JobRecord>> {
-        self.read(move |tx| look::list(tx, &query))
+        self.browse(move |tx| look::list(tx, &query))
     }
 
     fn counts(&self) -> StoreFuture<'_, Vec<QueueCount>> {
-        self.read(look::counts)
+        self.browse(look::counts)
     }
 
     fn workers(&self) -> StoreFuture<'_, Vec<WorkerRecord>> {
         self.read(look::workers)
     }
 
-    fn prune(&self, age: Duration, limit: usize) -> StoreFuture<'_, usize> {
+    fn prune(&self, keep: Keep, limit: usize) -> StoreFuture<'_, usize> {
         let from = Arc::clone(&self.prune_from);
         self.write(move |tx| {
-            let (pruned, next) = look::prune(tx, age, limit, from.load(Ordering::Relaxed))?;
+            let (pruned, next) = look::prune(tx, keep, limit, from.load(Ordering::Relaxed))?;
             from.store(next, Ordering::Relaxed);
             Ok(pruned)
         })
@@ -320,13 +300,16 @@ impl Registry for SqliteRegistry {
     }
 
     fn put_periodic(&self, new: Periodic) -> StoreFuture<'_, ()> {
-        let template = serde_json::to_vec(&Template::from(&new.job)).unwrap_or_default();
+        let template = match new.check(self.max_bytes).and_then(|()| Template::json_of(&new.job)) {
+            Ok(template) => template,
+            Err(invalid) => return refused(invalid),
+        };
         self.write(move |tx| {
             tx.run(
-                "INSERT INTO lastout_periodic (name, cron, next_at, job) VALUES (?1, ?2, ?3, ?4) \
-                 ON CONFLICT (name) DO UPDATE SET cron = ?2, job = ?4, \
+                "INSERT INTO lastout_periodic (name, cron, next_at, job, error) VALUES (?1, ?2, ?3, ?4, NULL) \
+                 ON CONFLICT (name) DO UPDATE SET cron = ?2, job = ?4, error = NULL, \
                  next_at = CASE WHEN cron = ?2 THEN next_at ELSE ?3 END",
-                params![new.name, new.cron, new.first_ms, template],
+                params![new.name, new.cron, new.first_ms, template.as_bytes()],
             )?;
             Ok(())
         })
@@ -341,6 +324,21 @@ impl Registry for SqliteRegistry {
     fn fire_periodic(&self, name: String, at_ms: i64, next_ms: i64) -> StoreFuture<'_, bool> {
         let fire = move |tx: &mut Tx<'_>| look::fire(tx, &name, at_ms, next_ms);
         self.write_then(fire, |hub, _| hub.poke_all())
+    }
+
+    fn disable_periodic(&self, name: String, at_ms: i64, error: String) -> StoreFuture<'_, ()> {
+        self.write(move |tx| {
+            let sql = "UPDATE lastout_periodic SET error = ?3 WHERE name = ?1 AND next_at = ?2";
+            tx.run(sql, params![name, at_ms, error]).map(drop)
+        })
+    }
+
+    fn periodic(&self) -> StoreFuture<'_, Vec<PeriodicRecord>> {
+        self.read(look::periodic)
+    }
+
+    fn max_bytes(&self) -> usize {
+        self.max_bytes
     }
 
     fn now_ms(&self) -> StoreFuture<'_, i64> {

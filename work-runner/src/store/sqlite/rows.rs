@@ -3,10 +3,11 @@
 use super::super::table::Table;
 use super::bulk::{self, Pending};
 use super::many::Completing;
+use super::record::{read_row, select};
 use super::schema::{boot, failed};
-use crate::error::{StoreError, StoreErrorKind};
-use crate::job::{JobId, JobRecord, NewJob, Recovery};
-use crate::lease::{Fence, WorkerId};
+use crate::error::StoreError;
+use crate::job::{JobId, JobRecord, NewJob};
+use crate::lease::WorkerId;
 use crate::lifecycle::State;
 use rusqlite::{Connection, OptionalExtension, Row, Statement, ToSql, params};
 use std::collections::HashMap;
@@ -34,6 +35,11 @@ pub(super) struct Tx<'c> {
 }
 
 pub(super) type Sql<T> = Result<T, StoreError>;
+
+/// Kinds as one value that a statement can take apart.
+pub(super) fn json_of(kinds: Option<&[Arc<str>]>) -> Option<String> {
+    kinds.map(|kinds| serde_json::Value::from_iter(kinds.iter().map(|kind| &**kind)).to_string())
+}
 
 impl<'c> Tx<'c> {
     pub(super) fn new(conn: &'c Connection) -> Self {
@@ -132,28 +138,32 @@ impl<'c> Tx<'c> {
         rows.map_err(|error| failed("read the job store", error))
     }
 
-    /// Whole rows, with the payloads that live beside them.
+    /// Whole rows, with the payloads that live beside them. One that cannot be read is among them in the
+    /// state [`State::Unreadable`], with what of it can be read and the reason as its error.
     pub(super) fn rows(&mut self, sql: &'static str, params: &[&dyn ToSql]) -> Sql<Vec<JobRecord>> {
-        let read =
-            self.all(sql, params, |row| Ok((read_row(row), row.get_ref(29)?.as_bytes().is_err())))?;
-        let mut rows = Vec::with_capacity(read.len());
-        for (row, beside) in read {
-            let mut row = row?;
-            if beside {
-                row.payload = self.payload_beside(row.id)?;
+        let mut rows = self.all(sql, params, |row| {
+            Ok((read_row(row), row.get_ref(29)?))
+                .map(|(record, payload)| (record, payload == rusqlite::types::ValueRef::Null))
+        })?;
+        for (row, beside) in &mut rows {
+            if *beside {
+                match self.payload_beside(row.id)? {
+                    Some(payload) => row.payload = payload,
+                    None if row.state == State::Unreadable => {}
+                    None => {
+                        row.state = State::Unreadable;
+                        row.error = Some("the payload is missing".to_owned());
+                    }
+                }
             }
-            rows.push(row);
         }
-        Ok(rows)
+        Ok(rows.into_iter().map(|(row, _)| row).collect())
     }
 
-    pub(super) fn payload_beside(&mut self, id: JobId) -> Sql<Vec<u8>> {
+    /// A payload that is too long for its row; `None` when it is not there.
+    pub(super) fn payload_beside(&mut self, id: JobId) -> Sql<Option<Vec<u8>>> {
         let sql = "SELECT payload FROM lastout_payloads WHERE id = ?1";
-        let payload = self.one(sql, params![id.0], |row| row.get(0))?;
-        payload.ok_or_else(|| {
-            let why = format!("the payload of job {id} is missing");
-            StoreError::new(StoreErrorKind::Corrupt, "read the job store").with_source(why)
-        })
+        self.one(sql, params![id.0], |row| row.get(0))
     }
 
     /// A name as the value that all jobs with it share.
@@ -192,65 +202,6 @@ impl<'c> Tx<'c> {
     }
 }
 
-fn read_row(row: &Row<'_>) -> Sql<JobRecord> {
-    let read = || -> rusqlite::Result<(i16, JobRecord)> {
-        let code: i16 = row.get(1)?;
-        let text = |at| row.get::<_, String>(at).map(Arc::<str>::from);
-        let record = JobRecord {
-            id: JobId(row.get(0)?),
-            state: State::Scheduled,
-            fence: Fence(row.get(2)?),
-            owner: WorkerId(row.get(3)?),
-            attempt: row.get(4)?,
-            rank: row.get(5)?,
-            run_at: row.get(6)?,
-            claimed_at: row.get(7)?,
-            ended_at: row.get(8)?,
-            lease_until: row.get(9)?,
-            crashes: row.get(10)?,
-            started: Fence(row.get(11)?),
-            cancel: row.get(12)?,
-            priority: row.get(13)?,
-            max_attempts: row.get(14)?,
-            max_crashes: row.get(15)?,
-            recovery: Recovery::from_code(row.get(16)?),
-            own_lease_ms: row.get(17)?,
-            timeout_ms: row.get(18)?,
-            unique_kept: row.get(19)?,
-            limit_max: row.get(20)?,
-            created_at: row.get(21)?,
-            unique_key: row.get(22)?,
-            limit_key: row.get::<_, Option<String>>(23)?.map(Arc::from),
-            queue: text(24)?,
-            kind: text(25)?,
-            error: row.get(26)?,
-            progress: row.get(27)?,
-            result: row.get(28)?,
-            payload: row.get::<_, Option<Vec<u8>>>(29)?.unwrap_or_default(),
-        };
-        Ok((code, record))
-    };
-    let (code, record) = read().map_err(|error| failed("read a job", error))?;
-    let Some(state) = State::from_code(code) else {
-        let why = format!("job {} has the unknown state {code}", record.id);
-        return Err(StoreError::new(StoreErrorKind::Corrupt, "read a job").with_source(why));
-    };
-    Ok(JobRecord { state, ..record })
-}
-
-macro_rules! select {
-    ($rest:literal) => {
-        concat!(
-            "SELECT id, state, fence, owner, attempt, rank, run_at, claimed_at, ended_at, ",
-            "lease_until, crashes, started, cancel, priority, max_attempts, max_crashes, recovery, ",
-            "own_lease_ms, timeout_ms, unique_kept, limit_max, created_at, unique_key, limit_key, ",
-            "queue, kind, error, progress, result, payload FROM lastout_jobs ",
-            $rest
-        )
-    };
-}
-pub(super) use select;
-
 impl Table for Tx<'_> {
     fn now_ms(&self) -> i64 {
         self.now_ms
@@ -284,6 +235,20 @@ impl Table for Tx<'_> {
             ],
         )?;
         Ok(())
+    }
+
+    async fn set_aside(&mut self, row: &JobRecord) -> Sql<bool> {
+        let sql =
+            "SELECT limit_key IS NOT NULL AND state IN (2, 3) FROM lastout_jobs WHERE id = ?1";
+        let held = self.one(sql, params![row.id.0], |row| row.get(0))?.unwrap_or(false);
+        let now_ms = self.now_ms;
+        self.run(
+            "UPDATE lastout_jobs SET state = 9, unhappy = 9, error = ?2, ended_at = ?3, lease_until = 0, \
+             due_at = NULL, held_key = NULL, open_key = CASE WHEN unique_kept = 1 THEN unique_key END \
+             WHERE id = ?1",
+            params![row.id.0, row.error, now_ms],
+        )?;
+        Ok(held)
     }
 
     async fn insert(&mut self, row: &mut JobRecord) -> Sql<Option<JobId>> {
@@ -360,6 +325,11 @@ impl Table for Tx<'_> {
     async fn running_of(&mut self, owner: WorkerId, limit: usize) -> Sql<Vec<JobRecord>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.rows(select!("WHERE state = 3 AND owner = ?1 LIMIT ?2"), params![owner.0, limit])
+    }
+
+    async fn running_ids(&mut self, owner: WorkerId) -> Sql<Vec<JobId>> {
+        let sql = "SELECT id FROM lastout_jobs WHERE state = 3 AND owner = ?1";
+        self.all(sql, params![owner.0], |row| row.get(0).map(JobId))
     }
 
     async fn adrift(&mut self, limit: usize) -> Sql<Vec<JobRecord>> {

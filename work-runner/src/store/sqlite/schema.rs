@@ -1,6 +1,6 @@
 //! The tables, their version, and how a file is opened: checked first, migrated second, used last.
 
-use super::{Durability, SqliteOptions};
+use super::options::{Durability, SqliteOptions};
 use crate::clock::Clock;
 use crate::error::{StoreError, StoreErrorKind};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
@@ -8,7 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Each entry brings the tables one version further; the number of entries is the version.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema.sql"), "ALTER TABLE lastout_periodic ADD COLUMN error TEXT"];
 
 /// The version that this build reads and writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;

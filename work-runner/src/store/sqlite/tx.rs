@@ -5,10 +5,10 @@ use super::rows::Tx;
 use super::schema;
 use crate::clock::Clock;
 use crate::error::{StoreError, WriteError};
-use crate::job::NewJob;
+use crate::job::{NewJob, check_jobs};
 use crate::lease::Lease;
 use crate::lifecycle::{LeaseLost, Outcome};
-use crate::registry::{Applied, Enqueued, Report};
+use crate::registry::{Applied, DEFAULT_MAX_BYTES, Enqueued, Report};
 use rusqlite::{Transaction, params};
 
 /// Enqueues `jobs` inside `transaction`: they exist if and only if it is committed.
@@ -25,6 +25,7 @@ pub fn enqueue_in(
     transaction: &Transaction<'_>,
     jobs: &[NewJob],
 ) -> Result<Vec<Enqueued>, StoreError> {
+    check_jobs(jobs, DEFAULT_MAX_BYTES)?;
     let mut tx = begun(transaction)?;
     let enqueued = hot::enqueue(&mut tx, jobs)?;
     tx.finish()?;

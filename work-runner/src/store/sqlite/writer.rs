@@ -1,7 +1,8 @@
 //! The threads that own the connections.
 //!
 //! One writes: it takes every call that waits, runs them in one transaction, commits once and then
-//! answers them all (group commit). Another one reads, so that a long list delays nobody's write.
+//! answers them all (group commit). Two others read: one the short looks of workers, the other the lists
+//! and counts of people, so that a long one delays neither a write nor a start.
 //!
 //! Fairness between processes: SQLite gives its write lock to whoever asks at the right moment, and
 //! a writer that works without end starves the others. So before it would work for [`BUSY_FOR`] without
@@ -14,6 +15,7 @@ use super::schema::failed;
 use crate::clock::Clock;
 use crate::error::{StoreError, StoreErrorKind};
 use rusqlite::Connection;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -81,22 +83,72 @@ impl Calls {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Write,
+    /// Short looks.
     Read,
+    /// Lists and counts.
+    Browse,
+}
+
+/// The file that was opened, by its identity: whether its path still leads to it.
+#[derive(Debug, Clone)]
+pub(super) struct File {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl File {
+    pub(super) fn of(path: &Path) -> Result<Self, StoreError> {
+        let missing = |error| {
+            StoreError::new(StoreErrorKind::Missing, "open the job store").with_source(error)
+        };
+        // A relative path means another file once the program changes its folder.
+        let path = std::path::absolute(path).map_err(missing)?;
+        let identity = identity(&path).map_err(missing)?;
+        Ok(Self { path, identity })
+    }
+
+    /// Nothing that is written to a file without a name would be found again.
+    fn check(&self) -> Result<(), StoreError> {
+        let why = match identity(&self.path) {
+            Ok(identity) if identity == self.identity => return Ok(()),
+            Ok(_) => format!("{} is another file", self.path.display()),
+            Err(error) => format!("{}: {error}", self.path.display()),
+        };
+        Err(StoreError::new(StoreErrorKind::Missing, "use the job store").with_source(why))
+    }
+}
+
+#[cfg(unix)]
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    // An open file cannot be deleted there.
+    std::fs::metadata(path).map(|_| (0, 0))
 }
 
 #[expect(
     clippy::disallowed_methods,
     reason = "SQLite blocks: each connection has a thread, which ends when the registry is dropped"
 )]
-pub(super) fn spawn(conn: Connection, role: Role, clock: Clock) -> Result<Calls, StoreError> {
+pub(super) fn spawn(
+    conn: Connection,
+    role: Role,
+    clock: Clock,
+    file: File,
+) -> Result<Calls, StoreError> {
     let (sender, calls) = channel();
     let name = match role {
         Role::Write => "lastout-sqlite-w",
         Role::Read => "lastout-sqlite-r",
+        Role::Browse => "lastout-sqlite-b",
     };
     std::thread::Builder::new()
         .name(name.into())
-        .spawn(move || serve(&conn, role, &clock, &calls))
+        .spawn(move || serve(&Served { conn: &conn, role, clock: &clock, file: &file }, &calls))
         .map_err(|error| {
             StoreError::new(StoreErrorKind::Unavailable, "start the thread of the job store")
                 .with_source(error)
@@ -104,8 +156,18 @@ pub(super) fn spawn(conn: Connection, role: Role, clock: Clock) -> Result<Calls,
     Ok(Calls(sender))
 }
 
-fn serve(conn: &Connection, role: Role, clock: &Clock, calls: &Receiver<Box<dyn Call>>) {
-    let mut tx = Tx::new(conn);
+/// What a thread serves.
+#[derive(Clone, Copy)]
+struct Served<'a> {
+    conn: &'a Connection,
+    role: Role,
+    clock: &'a Clock,
+    file: &'a File,
+}
+
+fn serve(served: &Served<'_>, calls: &Receiver<Box<dyn Call>>) {
+    let role = served.role;
+    let mut tx = Tx::new(served.conn);
     tx.completing = Completing::in_chunks();
     let mut last_gap = Instant::now();
     while let Some(first) = next(calls, &mut last_gap) {
@@ -117,7 +179,7 @@ fn serve(conn: &Connection, role: Role, clock: &Clock, calls: &Receiver<Box<dyn 
             group.push(call);
         }
         let start = Instant::now();
-        serve_group(&mut tx, role, clock, group);
+        serve_group(&mut tx, served, group);
         // The next transaction will take as long as this one.
         if role == Role::Write && last_gap.elapsed() + start.elapsed() > BUSY_FOR {
             leave_gap();
@@ -148,14 +210,14 @@ fn leave_gap() {
     std::thread::sleep(GAP);
 }
 
-fn serve_group(tx: &mut Tx<'_>, role: Role, clock: &Clock, mut group: Vec<Box<dyn Call>>) {
-    if group.len() > 1 && transact(tx, role, clock, &mut group).is_ok() {
+fn serve_group(tx: &mut Tx<'_>, served: &Served<'_>, mut group: Vec<Box<dyn Call>>) {
+    if group.len() > 1 && transact(tx, served, &mut group).is_ok() {
         group.into_iter().for_each(|call| call.answer(Ok(())));
         return;
     }
     // One alone; or one of them failed, or all together were too much: each for itself.
     for mut call in group {
-        let result = transact(tx, role, clock, std::slice::from_mut(&mut call));
+        let result = transact(tx, served, std::slice::from_mut(&mut call));
         call.answer(result);
     }
 }
@@ -163,12 +225,11 @@ fn serve_group(tx: &mut Tx<'_>, role: Role, clock: &Clock, mut group: Vec<Box<dy
 /// Runs `group` in one transaction, a second time when completing in chunks did not do.
 fn transact(
     tx: &mut Tx<'_>,
-    role: Role,
-    clock: &Clock,
+    served: &Served<'_>,
     group: &mut [Box<dyn Call>],
 ) -> Result<(), StoreError> {
-    let done = once(tx, role, clock, group);
-    let done = if tx.completing.again() { once(tx, role, clock, group) } else { done };
+    let done = once(tx, served, group);
+    let done = if tx.completing.again() { once(tx, served, group) } else { done };
     if done.is_ok() {
         tx.completing.committed();
     }
@@ -177,14 +238,14 @@ fn transact(
 
 fn once(
     tx: &mut Tx<'_>,
-    role: Role,
-    clock: &Clock,
+    served: &Served<'_>,
     group: &mut [Box<dyn Call>],
 ) -> Result<(), StoreError> {
+    let Served { role, clock, file, .. } = served;
     let begin = match role {
         // Never upgrade from reading to writing: that fails at once when another process wrote.
         Role::Write => "BEGIN IMMEDIATE",
-        Role::Read => "BEGIN",
+        Role::Read | Role::Browse => "BEGIN",
     };
     let conn = tx.conn();
     tx.control(begin).map_err(|error| failed("begin a transaction", error))?;
@@ -197,5 +258,6 @@ fn once(
         // It may have rolled back by itself; if this fails too, the next BEGIN says so.
         let _ = conn.execute_batch("ROLLBACK");
     }
-    done
+    // After the commit: what was acknowledged is in the file that the path leads to.
+    done.and_then(|()| file.check())
 }

@@ -1,0 +1,79 @@
+//! How a file is opened.
+
+use crate::clock::Clock;
+#[cfg(doc)]
+use crate::error::StoreErrorKind;
+use crate::registry::DEFAULT_MAX_BYTES;
+
+/// What a commit survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// The loss of power: each commit is on the disk before it is answered.
+    #[default]
+    Full,
+    /// The death of the process: after a loss of power the last commits may be missing, the file is
+    /// whole. Answers do not wait for the disk.
+    Normal,
+}
+
+/// How a file is opened.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SqliteOptions {
+    /// What a commit survives.
+    pub durability: Durability,
+    /// The clock of the store; the system's unless a test moves it.
+    pub clock: Clock,
+    /// The size that the file may grow to, in pages of 4 KiB; as far as the disk goes unless set.
+    pub max_pages: Option<i64>,
+    /// The longest payload, result and progress, in bytes; 1 MiB unless set.
+    pub max_bytes: usize,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            durability: Durability::default(),
+            clock: Clock::default(),
+            max_pages: None,
+            max_bytes: DEFAULT_MAX_BYTES,
+        }
+    }
+}
+
+impl SqliteOptions {
+    /// Full durability on the system's clock.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What a commit survives.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The size that the file may grow to, in pages of 4 KiB. Beyond it calls fail with
+    /// [`StoreErrorKind::Full`].
+    #[must_use]
+    pub fn max_pages(mut self, pages: i64) -> Self {
+        self.max_pages = Some(pages);
+        self
+    }
+
+    /// The longest payload, result and progress that it takes, in bytes.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// The clock of the store.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+}

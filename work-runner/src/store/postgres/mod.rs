@@ -41,6 +41,9 @@ pub use tx::{ENQUEUE_SQL, SCHEMA_VERSION, complete_in, enqueue_in};
 /// The longest that the tables may take to be brought to this version; another process may do so first.
 const MIGRATE_WITHIN: Duration = Duration::from_secs(600);
 
+/// The least time that a beat may take.
+const BEAT_WITHIN: Duration = Duration::from_secs(1);
+
 /// A registry in a PostgreSQL database. Clones share its thread and its connections, which end with
 /// the last one.
 #[derive(Clone)]
@@ -137,17 +140,20 @@ impl PostgresRegistry {
         })
     }
 
-    /// A long look of people; beside the calls of workers.
+    /// A long look of people, beside the calls of workers; again when the first connection broke.
     fn browse<T, F>(&self, work: F) -> StoreFuture<'_, T>
     where
         T: Send + 'static,
         F: AsyncFn(&mut Tx<'_>) -> Sql<T> + Send + 'static,
     {
         self.call(async move |pool: Rc<Pool>| {
-            pool.browse(async |connection| {
+            let once = async |connection: &mut Connection| {
                 rows::once(connection, &mut async |tx: &mut Tx<'_>| work(tx).await).await
-            })
-            .await
+            };
+            match pool.browse(once).await {
+                Err(error) if error.kind() == StoreErrorKind::Unknown => pool.browse(once).await,
+                looked => looked,
+            }
         })
     }
 
@@ -217,8 +223,8 @@ impl Registry for PostgresRegistry {
             let done = connection.client.execute(&statement, &[&worker.0, &millis(ttl)]).await;
             done.map(|rows| rows == 1).map_err(|error| failed("renew a lease", error))
         };
-        // Two more tries fit into what is left of the lease.
-        let limit = ttl / 4;
+        // Two more tries fit into what is left of a lease that is not shorter than any network.
+        let limit = (ttl / 4).max(BEAT_WITHIN);
         self.call(async move |pool: Rc<Pool>| pool.with_beat(limit, beat).await)
     }
 

@@ -214,7 +214,10 @@ impl Pool {
         let Ok(result) = tokio::time::timeout(limit, work(&mut connection)).await else {
             return Err(self.give_up(connection, limit).await);
         };
-        if !connection.client.is_closed() {
+        if connection.client.is_closed() {
+            // What broke one of them has often broken them all, and the next call wants one that lives.
+            self.idle.borrow_mut().clear();
+        } else {
             self.idle.borrow_mut().push(connection);
         }
         result
@@ -225,6 +228,7 @@ impl Pool {
     async fn give_up(&self, connection: Connection, limit: Duration) -> StoreError {
         let cancel = connection.client.cancel_token();
         drop(connection);
+        self.idle.borrow_mut().clear();
         // Through a network that is silent this cannot succeed; the reconciliation finds the rest.
         let _ = tokio::time::timeout(CANCEL_WITHIN, cancel.cancel_query(NoTls)).await;
         let why = format!("no answer within {limit:?}; the connection was ended");

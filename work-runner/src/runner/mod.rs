@@ -21,6 +21,8 @@ mod flight;
 mod guard;
 mod handler;
 mod plan;
+#[cfg(all(test, not(lastout_loom)))]
+mod plan_test;
 mod shared;
 mod turns;
 mod worker;

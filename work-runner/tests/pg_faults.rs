@@ -399,3 +399,118 @@ async fn a_trickle_starts_at_once() {
         support::trickle::every_job_starts(Arc::new(registry), 200, pause).await;
     }
 }
+
+/// Each case of `support::poison` on PostgreSQL.
+macro_rules! poison {
+    ($($case:ident,)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $case() {
+            let database = Database::create().await;
+            let (registry, _) = open(&database).await;
+            support::poison::$case(registry).await;
+        }
+    )*};
+}
+
+poison! {
+    a_late_commit_is_found,
+    unknown_kinds_are_passed_over,
+    a_suspect_takes_no_place_of_others,
+    a_hostile_handler_keeps_no_place,
+    a_stop_asks_at_once,
+    dead_letters_are_kept_longer,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_in_an_unknown_state_is_shown_and_never_deleted() {
+    let database = Database::create().await;
+    let (registry, driver) = open(&database).await;
+    let job = NewJob::raw("any", Vec::new());
+    let id = driver.enqueue(job.clone()).await.unwrap().id();
+    let broken = driver.enqueue(job).await.unwrap().id();
+    let sql = format!(
+        "UPDATE lastout.jobs SET state = 42, ended_at = 1 WHERE id = {id};
+         UPDATE lastout.jobs SET fence = 9223372036854775807, attempt = 2147483647 WHERE id = {broken}"
+    );
+    run(database.config(), &sql).await;
+    let fine = driver.enqueue(NewJob::raw("any", Vec::new())).await.unwrap().id();
+    let me = WorkerId::random();
+    registry.register(me, Identity::current(), PATIENCE).await.unwrap();
+    let turn = registry.turn(TurnRequest::new(me).claim("default", 10)).await.unwrap();
+    let claimed: Vec<_> = turn.claimed.iter().map(|claimed| claimed.lease.job).collect();
+    assert_eq!(claimed, [fine], "the one behind the damaged ones");
+    let row = driver.get(id).await.unwrap().unwrap();
+    assert_eq!(row.state, State::Unreadable);
+    assert!(row.error.unwrap().contains("42"));
+    let gone = registry.prune(lastout_work_runner::Keep::all(Duration::ZERO), 100).await.unwrap();
+    assert_eq!((gone, driver.list(Query::all()).await.unwrap().len()), (0, 3));
+    let counts = driver.counts().await.unwrap();
+    assert!(counts.iter().any(|count| count.state == State::Unreadable), "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_may_be_named_like_a_word_of_the_language() {
+    let database = Database::create().await;
+    for schema in ["order", "user", "select"] {
+        let options = lastout_work_runner::postgres::PostgresOptions::new().schema(schema);
+        let registry = PostgresRegistry::connect_with(database.config(), &options).await.unwrap();
+        support::trickle::every_job_starts(Arc::new(registry), 5, Duration::from_millis(1)).await;
+    }
+}
+
+/// Passes bytes between clients and the server until it is told to be silent: then those connections
+/// stay open, and nothing comes through them any more.
+async fn proxy(
+    from: std::path::PathBuf,
+    to: std::path::PathBuf,
+    silent: tokio::sync::watch::Receiver<bool>,
+) {
+    let listener = tokio::net::UnixListener::bind(from).unwrap();
+    loop {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut server = tokio::net::UnixStream::connect(&to).await.unwrap();
+        let mut silent = silent.clone();
+        // Those that come after the silence are served.
+        silent.mark_unchanged();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                _ = silent.changed() => std::future::pending().await,
+            }
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_connection_is_replaced() {
+    let database = Database::create().await;
+    let config: tokio_postgres::Config = database.config().parse().unwrap();
+    let Some(tokio_postgres::config::Host::Unix(server)) = config.get_hosts().first() else {
+        panic!("the throw-away server listens on a socket: {config:?}");
+    };
+    let folder = Folder::new();
+    let socket = ".s.PGSQL.5432";
+    let (silence, silent) = tokio::sync::watch::channel(false);
+    let between = tokio::spawn(proxy(folder.path().join(socket), server.join(socket), silent));
+    let host = server.display().to_string();
+    let through = database.config().replace(&host, &folder.path().display().to_string());
+    let options =
+        lastout_work_runner::postgres::PostgresOptions::new().call_timeout(Duration::from_secs(1));
+    let registry = PostgresRegistry::connect_with(&through, &options).await.unwrap();
+    let worker = DurableWorker::builder(Arc::new(registry))
+        .handle("any", |_: Job<()>| async { Ok(()) })
+        .build()
+        .unwrap();
+    let running = WorkRunner::inline(worker.clone()).spawn();
+    let (_, driver) = open(&database).await;
+    for round in 1..=3 {
+        for _ in 0..20 {
+            driver.enqueue(NewJob::raw("any", b"null".to_vec())).await.unwrap();
+        }
+        eventually("work goes on", async || worker.stats().succeeded == round * 20).await;
+        silence.send_replace(true);
+    }
+    assert!(worker.stats().store_errors > 0, "it was silent: {:?}", worker.stats());
+    assert!(running.stop(PATIENCE).await.is_clean());
+    between.abort();
+}

@@ -5,6 +5,7 @@
 pub(crate) mod database;
 pub(crate) mod faulty;
 pub(crate) mod history;
+pub(crate) mod poison;
 #[cfg(feature = "postgres")]
 pub(crate) mod server;
 pub(crate) mod trickle;

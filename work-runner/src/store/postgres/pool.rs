@@ -214,7 +214,9 @@ impl Pool {
         let Ok(result) = tokio::time::timeout(limit, work(&mut connection)).await else {
             return Err(self.give_up(connection, limit).await);
         };
-        if connection.client.is_closed() {
+        // The client may not have noticed yet what the error says.
+        let lost = matches!(&result, Err(error) if error.kind() == StoreErrorKind::Unknown);
+        if lost || connection.client.is_closed() {
             // What broke one of them has often broken them all, and the next call wants one that lives.
             self.idle.borrow_mut().clear();
         } else {
@@ -254,7 +256,8 @@ impl Pool {
         let Ok(result) = tokio::time::timeout(limit, work(&mut connection)).await else {
             return Err(self.give_up(connection, limit).await);
         };
-        *place = Some(connection);
+        let lost = matches!(&result, Err(error) if error.kind() == StoreErrorKind::Unknown);
+        *place = Some(connection).filter(|_| !lost);
         result
     }
 

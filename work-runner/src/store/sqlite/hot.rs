@@ -84,7 +84,7 @@ fn claim(
         let picked = pick(tx, worker, queue, kinds, left, &mut names);
         tx.put_names(names);
         let Picked { jobs, mut unreadable } = picked?;
-        left -= jobs.len();
+        let before = claimed.len();
         for (mut job, beside) in jobs {
             if beside {
                 match tx.payload_beside(job.lease.job)? {
@@ -97,6 +97,7 @@ fn claim(
             }
             claimed.push(job);
         }
+        left -= claimed.len() - before;
         if unreadable.is_empty() {
             break;
         }

@@ -7,6 +7,7 @@ use super::guard::GuardThread;
 use super::handler::StopCause;
 use super::shared::{Shared, StopRequest, from_now};
 use crate::event::Event;
+use crate::lease::WorkerId;
 use crate::lifecycle::Outcome;
 use crate::report::{LeftBehind, StopReport};
 use std::sync::{Arc, Mutex};
@@ -19,6 +20,8 @@ use tokio::time::{timeout, timeout_at};
 const WRITE_RESERVE: Duration = Duration::from_secs(2);
 /// How long after the deadline the engine may take to say that it missed it.
 const LATE: Duration = Duration::from_millis(250);
+/// The pause before the lease is given back again.
+const AGAIN: Duration = Duration::from_millis(50);
 /// How often it looks whether somebody cancelled what it waits for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -134,10 +137,10 @@ impl Engine {
             report.leave(LeftBehind::Handler(control.lease.job));
         }
         if let Some(worker) = self.worker {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match within(left, || shared.registry.deregister(worker)).await {
-                Ok(_) => shared.guard.retire(),
-                Err(_) => report.leave(LeftBehind::Lease),
+            if self.deregister(worker, deadline).await {
+                shared.guard.retire();
+            } else {
+                report.leave(LeftBehind::Lease);
             }
         } else if self.plan.is_enlisting() {
             // Whether the store has granted it is unknown.
@@ -152,6 +155,21 @@ impl Engine {
         report.finished = ended - report.given_back - report.lost;
         // The caller may have stopped waiting; the work is done all the same.
         let _ = answer.send(report);
+    }
+
+    /// Gives the lease back, by as many calls as the deadline allows.
+    async fn deregister(&mut self, worker: WorkerId, deadline: Instant) -> bool {
+        let Shared { registry, config, .. } = &*self.shared;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let limit = left.min(config.store_timeout);
+            match within(limit, || registry.deregister(worker)).await {
+                Ok(_) => return true,
+                Err(error) if !error.is_transient() || left <= AGAIN => return false,
+                // The pause gives a store that is away the time to come back.
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+        }
     }
 
     /// Gives back what no lane has taken.

@@ -24,6 +24,8 @@ mod plan;
 #[cfg(all(test, not(lastout_loom)))]
 mod plan_test;
 mod shared;
+#[cfg(all(test, not(lastout_loom)))]
+mod simulation;
 mod turns;
 mod worker;
 

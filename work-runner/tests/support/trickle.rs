@@ -33,6 +33,7 @@ pub(crate) async fn every_job_starts(registry: Arc<dyn Registry>, jobs: usize, p
                 .await;
         }
     }
+    eventually("the last one starts", async || started.load(Ordering::SeqCst) == jobs).await;
     eventually("its end is written", async || worker.stats().in_flight == 0).await;
     assert_eq!(worker.stats().succeeded as usize, jobs);
     let report = running.stop(super::PATIENCE).await;

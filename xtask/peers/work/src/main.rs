@@ -7,6 +7,7 @@ mod ours;
 mod peers;
 mod raw_postgres;
 mod raw_sqlite;
+mod steady;
 
 use lastout_bench_runner::{Bar, Bench, Case};
 use lastout_work_runner::sqlite::Durability;
@@ -18,14 +19,60 @@ const JOBS: usize = 60_000;
 const FEW: usize = 5_000;
 
 fn main() -> ExitCode {
-    let bench = sqlite(Bench::new("work"));
+    let bench = steady_sqlite(sqlite(Bench::new("work")));
     match raw_postgres::config() {
-        Some(server) => postgres(bench, server).run(),
+        Some(server) => steady_postgres(postgres(bench, server.clone()), server).run(),
         None => {
             eprintln!("no LASTOUT_POSTGRES: its cases are left out");
             bench.run()
         }
     }
+}
+
+/// The most that all but one job in a thousand may wait, in milliseconds.
+const START_WITHIN: f64 = 50.0;
+
+/// One case for each share of each load, with the bar on the last one.
+fn steady<'a>(
+    mut bench: Bench<'a>,
+    store: &'static str,
+    measure: impl Fn(steady::Load) -> Vec<f64> + Clone + 'a,
+) -> Bench<'a> {
+    for load in steady::LOADS {
+        for (share, _) in steady::SHARES {
+            let measure = measure.clone();
+            let name = format!("{store}: from enqueue to start, {}, {share}", load.name);
+            let mut case = Case::lower(&name, "ms")
+                .rounds(3)
+                .ours(move || steady::round(store, load, share, &measure));
+            if share == "p99.9" {
+                case = case.bar(Bar::absolute().max(START_WITHIN));
+            }
+            bench = bench.case(case);
+        }
+    }
+    bench
+}
+
+fn steady_sqlite(bench: Bench<'_>) -> Bench<'_> {
+    steady(bench, "sqlite on disk", |load| {
+        let file = raw_sqlite::File::new(&std::env::temp_dir());
+        ours::runtime().block_on(async {
+            let registry = lastout_work_runner::sqlite::SqliteRegistry::open(file.path()).unwrap();
+            steady::waits(std::sync::Arc::new(registry), load).await
+        })
+    })
+}
+
+fn steady_postgres(bench: Bench<'_>, server: String) -> Bench<'_> {
+    steady(bench, "postgres", move |load| {
+        let database = raw_postgres::Database::create(&server);
+        ours::runtime().block_on(async {
+            let config = database.config();
+            let opened = lastout_work_runner::postgres::PostgresRegistry::connect(&config).await;
+            steady::waits(std::sync::Arc::new(opened.unwrap()), load).await
+        })
+    })
 }
 
 fn sqlite(bench: Bench<'_>) -> Bench<'_> {

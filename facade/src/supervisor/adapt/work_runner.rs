@@ -29,13 +29,15 @@ impl Member {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn stop(&self, time: Duration) -> DrainFuture<'_> {
+    /// Lets running jobs end by themselves until near the end of `time`, or asks them to end at once.
+    fn end(&self, time: Duration, at_once: bool) -> DrainFuture<'_> {
         let running = self.running().take();
         self.home.inside(async move {
-            let report = match running {
-                Some(running) => running.stop(time).await,
+            let report = match (running, at_once) {
+                (Some(running), true) => running.stop(time).await,
+                (Some(running), false) => running.drain(time).await,
                 // A stop that was dropped half way goes on; this one finds what it left.
-                None => self.worker.stop(time).await,
+                (None, _) => self.worker.stop(time).await,
             };
             drained(&report)
         })
@@ -44,11 +46,11 @@ impl Member {
 
 impl Drain for Member {
     fn drain(&self, until: Until) -> DrainFuture<'_> {
-        self.stop(until.remaining())
+        self.end(until.remaining(), false)
     }
 
     fn force(&self, until: Until) -> DrainFuture<'_> {
-        self.stop(until.remaining() / 2)
+        self.end(until.remaining() / 2, true)
     }
 
     fn ended(&self) -> EndedFuture<'_> {

@@ -35,6 +35,21 @@ on_each_store! {
     dead_letters_are_kept_longer,
 }
 
+#[tokio::test]
+async fn whoever_sets_the_wall_clock_delays_nothing_in_memory() {
+    use lastout_work_runner::{Clock, NewJob, WorkerId};
+    let clock = Clock::manual();
+    let registry = MemoryRegistry::with_clock(clock.clone());
+    let delay = std::time::Duration::from_millis(100);
+    registry.enqueue(vec![NewJob::raw("any", Vec::new()).delay(delay)]).await.unwrap();
+    let promotable =
+        async || registry.peek(WorkerId(1), Vec::new(), None).await.unwrap().promotable;
+    clock.step_wall(-3_600_000);
+    assert!(!promotable().await);
+    clock.advance(delay);
+    assert!(promotable().await, "after its delay, whatever the wall clock says");
+}
+
 #[cfg(feature = "sqlite")]
 mod sqlite {
     use super::support::{Folder, PATIENCE, eventually};

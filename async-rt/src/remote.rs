@@ -130,22 +130,6 @@ impl RemoteHandle {
         (job, output)
     }
 
-    /// Runs `work` on the runtime's thread, for a plain thread, which is blocked until then.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run).
-    ///
-    /// # Panics
-    /// Inside a runtime, whose tasks would all stand still.
-    #[track_caller]
-    pub fn run_blocking<R, W>(&self, work: W) -> Result<R, RemoteError>
-    where
-        R: Send + 'static,
-        W: FnOnce() -> R + Send + 'static,
-    {
-        blocking::output(None, self.run(work)).unwrap_or(Err(RemoteError))
-    }
-
     /// Runs the future that `make` returns on the runtime's thread, for a plain thread, which is
     /// blocked until the output is there.
     ///

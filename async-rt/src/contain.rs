@@ -3,7 +3,7 @@
 //! Whatever a user or another library wrote is called from here when a panic of it must not end what
 //! the caller is in the middle of: the caller's state is whole before the call, no lock and no borrow
 //! is held, and the walk over the others goes on. A panic has been reported by the panic hook when it
-//! arrives here; where it has nobody to go to, it is dropped.
+//! arrives here; where no handle can take it, it is dropped.
 //!
 //! The payload of a panic is foreign, too: its destructor may panic. [`discard`] drops payloads.
 
@@ -42,7 +42,7 @@ fn discard_payload(payload: Payload) {
     }
 }
 
-/// Runs foreign code whose panic has nobody to go to.
+/// Runs foreign code whose panic no handle can take.
 #[inline]
 pub(crate) fn run(work: impl FnOnce()) {
     if let Err(payload) = call(work) {

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// How long a runtime that is dropped goes on dropping what destructors spawn.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// A deadline without one: nobody waits that long.
+/// The deadline of a wait without a bound.
 const AGES: Duration = Duration::from_secs(3600 * 24 * 365);
 
 /// [`Runtime::shutdown_quiesce`] ran out of time.
@@ -100,7 +100,7 @@ impl Runtime {
         report
     }
 
-    /// Runs until no task is left, timers and sockets included. It asks nobody to end: trigger the
+    /// Runs until no task is left, timers and sockets included. It asks no task to end: trigger the
     /// [`shutdown_handle`](Self::shutdown_handle), or whatever your tasks listen to, before.
     /// [`shutdown_blocking`](Self::shutdown_blocking) asks, and ends the runtime.
     ///

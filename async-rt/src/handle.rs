@@ -158,7 +158,7 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// A reserved slot; it goes back when dropped, also after the runtime's end.
+/// A reserved slot; it goes back when dropped, even after the runtime's end.
 #[must_use = "a claim that is dropped gives its slot back"]
 pub struct SlabClaim {
     handle: Handle,

@@ -22,7 +22,7 @@ use std::ptr::{self, NonNull};
 /// A thing that an [`Inbox`] links.
 ///
 /// # Safety
-/// `next` returns the same field at each call, and nobody but the inbox uses that field.
+/// `next` returns the same field at each call, and only the inbox uses that field.
 pub(crate) unsafe trait Node: Sized {
     /// The link.
     fn next(&self) -> &AtomicPtr<Self>;
@@ -31,7 +31,7 @@ pub(crate) unsafe trait Node: Sized {
 /// What a push found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pushed {
-    /// The owner is awake, or somebody else unparks it.
+    /// The owner is awake, or another pusher unparks it.
     Queued,
     /// The owner sleeps: the caller must unpark it.
     MustUnpark,
@@ -72,7 +72,7 @@ impl<N: Node> Inbox<N> {
     /// `node` is in no inbox now, and it stays alive until a [`Batch`] has returned it (or until
     /// this call returned [`Pushed::Closed`]).
     pub(crate) unsafe fn push(&self, node: NonNull<N>) -> Pushed {
-        // SAFETY: the caller keeps the node alive, and nobody else frees it before it is published.
+        // SAFETY: the caller keeps the node alive, and no other thread frees it before it is published.
         let link = unsafe { node.as_ref() }.next();
         let mut head = self.head.load(Ordering::Relaxed);
         loop {

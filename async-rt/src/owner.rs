@@ -173,7 +173,7 @@ impl Owner {
         }
     }
 
-    /// Unwinds with the panic of a task that nobody joins, under the policy that passes it on. One
+    /// Unwinds with the panic of a detached task, under the policy that passes it on. One
     /// leaves at a time; the others are still there for the next call.
     pub(crate) fn raise_escaped(&self) {
         if let Some(payload) = self.engine.take_escaped() {

@@ -246,7 +246,7 @@ impl Reactor {
     pub(crate) fn turn(&self, timeout: Option<Duration>) -> bool {
         let unwatched = self.signals.is_none() && self.sources.borrow().is_empty();
         if unwatched && timeout == Some(Duration::ZERO) {
-            // Nothing but an unpark could be seen, and nobody unparks who is awake.
+            // Nothing but an unpark could be seen, and a runtime that is awake is not unparked.
             return false;
         }
         let mut events = self.events.borrow_mut();

@@ -122,7 +122,7 @@ impl RemoteHandle {
         let job: Job = Box::new(move || {
             // The future is made inside the task, which catches its panic too.
             spawn_boxed(async move {
-                // Nobody may be waiting any more.
+                // The caller may have stopped waiting.
                 let _ = give.send(make().await);
             })
             .detach();

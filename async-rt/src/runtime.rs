@@ -20,7 +20,7 @@ use std::task::{Context, Poll, Waker};
 /// A thread may have several, one after the other or side by side; only one of them is inside
 /// [`block_on`](Self::block_on) at a time. Dropping a runtime drops the future of every task, with
 /// the runtime's context in place, so that destructors may spawn, wake and create timers; it waits
-/// for nobody, and wakers that other threads still hold do nothing from then on.
+/// for no thread and no callback, and wakers that other threads hold do nothing from then on.
 ///
 /// A runtime does not survive `fork`: the child shares the parent's kernel objects, so `block_on`
 /// panics there. Dropping it in the child is harmless to the parent.

@@ -1,7 +1,7 @@
 //! `Scope`: tasks that may borrow from the caller, because a synchronous call outlives them.
 //!
 //! A future that promised to outlive its tasks could be forgotten, and the tasks would go on with
-//! borrows that have ended. [`Runtime::scope`] is a call instead: nobody can forget it. Its tasks
+//! borrows that have ended. [`Runtime::scope`] is a call instead, which cannot be forgotten. Its tasks
 //! live in a list that this call owns and are polled from its own loop, so that their lifetimes need
 //! no `unsafe` at all; the list is emptied before the call returns or unwinds.
 //!
@@ -198,7 +198,7 @@ impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
 }
 
 impl<'env> Scope<'env> {
-    /// Spawns a task, which runs beside the others until it ends, also when its handle is dropped.
+    /// Spawns a task, which runs beside the others until it ends, even if its handle is dropped.
     /// After the end of the scope the future is dropped at once, and the handle says that it was
     /// cancelled.
     pub fn spawn<F>(&self, future: F) -> ScopedJoinHandle<'env, F::Output>
@@ -303,7 +303,7 @@ fn error_of(polled: Option<Payload>, dropped: Option<Payload>) -> JoinError {
     panic.map_or_else(JoinError::cancelled, JoinError::panicked)
 }
 
-/// Ends a scope, also when it unwinds.
+/// Ends a scope, even while it unwinds.
 struct Close<'env>(Rc<Tasks<'env>>);
 
 impl Drop for Close<'_> {
@@ -379,7 +379,7 @@ impl Runtime {
         match output.map_err(JoinError::try_into_panic) {
             Ok(output) => output,
             Err(Ok(panic)) => resume_unwind(panic),
-            Err(Err(_)) => unreachable!("nobody else has the handle of the first task"),
+            Err(Err(_)) => unreachable!("the first task is not aborted: its handle is here"),
         }
     }
 }

@@ -57,7 +57,7 @@ pub(crate) struct ShutdownCounts {
     pub(crate) cancelled: usize,
     /// Foreign wakes that came after the last look.
     pub(crate) undrained: usize,
-    /// Tasks whose memory waits for somebody's waker, handle or claim.
+    /// Tasks whose memory waits for a waker, a handle or a claim.
     pub(crate) outstanding: usize,
     /// Tasks inside their own poll, which ends the process.
     pub(crate) running: usize,

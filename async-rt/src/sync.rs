@@ -37,7 +37,7 @@ impl<T> UnsafeCell<T> {
     }
 }
 
-/// Locks, also when a thread panicked while it held the lock: the states kept here are valid
+/// Locks, even if a thread panicked while it held the lock: the states kept here are valid
 /// between any two statements, because no user code runs under a lock.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)

@@ -131,7 +131,7 @@ fn guard(shared: &Shared, limit: Duration, callback: &Callback) {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        // It ends by itself, after its callback, which nobody waits for.
+        // It ends by itself, after its callback, which is not waited for.
         self.end(Instant::now());
     }
 }

@@ -13,7 +13,7 @@ pub(crate) struct SlabConfig {
 pub(crate) struct EngineConfig {
     pub(crate) task_capacity: usize,
     pub(crate) slab: Option<SlabConfig>,
-    /// Panics of tasks that nobody joins go to the caller of `block_on`.
+    /// Panics of detached tasks go to the caller of `block_on`.
     pub(crate) propagate: bool,
     #[cfg(feature = "testing")]
     pub(crate) seed: Option<u64>,

@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-/// What an [`Interval`] does about ticks that nobody awaited in time.
+/// What an [`Interval`] does about ticks that were not awaited in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum MissedTickBehavior {

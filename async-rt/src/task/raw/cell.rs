@@ -67,7 +67,7 @@ pub(super) fn placed<F: Future>(slot: Slot, header: Header, future: F) -> TaskPt
 }
 
 /// # Safety
-/// `task` is a live task of `F`, on the owner's thread, and nobody else is in its stage for `'a`.
+/// `task` is a live task of `F`, on the owner's thread, and no other code is in its stage for `'a`.
 unsafe fn stage<'a, F: Future>(task: TaskPtr) -> &'a mut Stage<F> {
     // SAFETY: a task of `F` starts with its header, and is alive.
     let cell = unsafe { task.0.cast::<TaskCell<F>>().as_ref() };
@@ -77,7 +77,7 @@ unsafe fn stage<'a, F: Future>(task: TaskPtr) -> &'a mut Stage<F> {
 
 /// Drops what is in the stage, in place; what its destructor panicked with.
 fn empty<F: Future>(stage: &mut Stage<F>) -> Result<(), Payload> {
-    // The assignment takes place also when the destructor of the old value panics.
+    // The assignment takes place even if the destructor of the old value panics.
     contain::call(|| *stage = Stage::Empty)
 }
 

@@ -8,6 +8,7 @@ use super::join::RawJoin;
 use super::refs::{self, TaskRef};
 use super::schedule::Schedule;
 use super::slots::Slot;
+use super::table::Table;
 use super::wake;
 use crate::error::{JoinError, Payload};
 use crate::inbox::Batch;
@@ -33,14 +34,14 @@ const LATE: usize = 32;
 pub(crate) struct Engine {
     config: EngineConfig,
     /// Every task that is not `Done`.
-    table: RefCell<slab::Slab<TaskRef>>,
+    table: RefCell<Table>,
     /// Tasks of the table that are in no count.
     hidden: Cell<usize>,
     /// Tasks that the end could not take: their memory is kept for ever.
     kept: Cell<usize>,
     /// Taken from the inbox, and not yet received.
     received: RefCell<Batch<Header>>,
-    /// The panics of tasks that nobody joins, under the policy that passes them on.
+    /// The panics of detached tasks, under the policy that passes them on.
     escaped: RefCell<VecDeque<Payload>>,
     closed: Cell<bool>,
     /// How many late spawns are inside of each other, each in the destructor of the one before.
@@ -56,7 +57,7 @@ impl Engine {
     pub(crate) fn new(config: EngineConfig, unpark: Arc<dyn Unpark>) -> Self {
         let schedule = Schedule::new(&config, unpark);
         Self {
-            table: RefCell::new(slab::Slab::with_capacity(config.task_capacity)),
+            table: RefCell::new(Table::with_capacity(config.task_capacity)),
             hidden: Cell::new(0),
             kept: Cell::new(0),
             received: RefCell::new(Batch::EMPTY),
@@ -106,7 +107,7 @@ impl Engine {
 
     fn admit<T>(&self, task: TaskPtr) -> RawJoin<T> {
         let key = self.table.borrow_mut().insert(TaskRef(task));
-        task.key.set(u32::try_from(key).expect("at most 2^32 tasks"));
+        task.key.set(key);
         if task.hidden {
             self.hidden.set(self.hidden.get() + 1);
         } else {
@@ -129,7 +130,7 @@ impl Engine {
     fn admit_late(&self, task: TaskPtr) {
         let depth = self.late.get();
         if depth == LATE {
-            let own = self.table.borrow_mut().remove(task.key.get() as usize);
+            let own = self.table.borrow_mut().remove(task.key.get());
             self.kept.set(self.kept.get() + 1);
             let _kept = ManuallyDrop::new(own);
             return;
@@ -215,7 +216,7 @@ impl Engine {
     fn finish(&self, task: TaskPtr, outcome: Outcome) {
         task.phase.set(Phase::Done);
         // Keeps the task to the end of this, whatever the wake and the destructor below do.
-        let own = self.table.borrow_mut().remove(task.key.get() as usize);
+        let own = self.table.borrow_mut().remove(task.key.get());
         if own.hidden {
             self.hidden.set(self.hidden.get() - 1);
         } else {
@@ -302,7 +303,7 @@ impl Engine {
         self.table.borrow().len() - self.hidden.get() + self.kept.get()
     }
 
-    /// Tasks that are done, and whose memory waits for somebody's reference.
+    /// Tasks that are done, and whose memory waits for the last reference.
     pub(crate) fn outstanding(&self) -> usize {
         let alive = self.table.borrow().len() + self.kept.get();
         self.schedule.credits.outstanding().saturating_sub(alive)
@@ -312,7 +313,7 @@ impl Engine {
         self.counts.get()
     }
 
-    /// Whether a panic of a task that nobody joins is there.
+    /// Whether a panic of a detached task is there.
     pub(crate) fn has_escaped(&self) -> bool {
         !self.escaped.borrow().is_empty()
     }
@@ -331,14 +332,7 @@ impl Engine {
                 self.drain(usize::MAX);
                 self.clear_ready();
                 let idle = |task: &&TaskRef| task.phase.get() == Phase::Idle;
-                let tasks: Vec<_> = self
-                    .table
-                    .borrow()
-                    .iter()
-                    .map(|(_, task)| task)
-                    .filter(idle)
-                    .cloned()
-                    .collect();
+                let tasks: Vec<_> = self.table.borrow().iter().filter(idle).cloned().collect();
                 if tasks.is_empty() || ended_some && time_is_up() {
                     break;
                 }
@@ -362,7 +356,8 @@ impl Engine {
     /// do not.
     fn keep_what_is_left(&self) -> (usize, usize) {
         let (mut running, mut others) = (0, 0);
-        for (_, task) in self.table.take() {
+        let left = self.table.borrow_mut().take();
+        for task in left {
             let count = if task.phase.get() == Phase::Running { &mut running } else { &mut others };
             *count += usize::from(!task.hidden);
             let _kept = ManuallyDrop::new(task);
@@ -375,7 +370,7 @@ impl Engine {
     /// Shows each live task to `see`.
     #[cfg(feature = "insight")]
     pub(crate) fn each(&self, mut see: impl FnMut(TaskView<'_>)) {
-        let tasks: Vec<_> = self.table.borrow().iter().map(|(_, task)| task.clone()).collect();
+        let tasks: Vec<_> = self.table.borrow().iter().cloned().collect();
         for task in &tasks {
             let (ready, running) = (task.ready.get(), task.phase.get() == Phase::Running);
             see(TaskView { id: task.id(), ready, running, origin: &task.origin });

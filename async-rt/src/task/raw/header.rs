@@ -31,11 +31,11 @@ pub(super) const REF: usize = 4;
 /// Where a task is between two dispatches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The future is in place, and nobody is in it.
+    /// The future is in place, and no code of it runs.
     Idle,
     /// The owner is inside the future: in its poll, or in its destructor.
     Running,
-    /// The future is gone; the output is there until somebody takes or drops it.
+    /// The future is gone; the output is there until it is taken or dropped.
     Done,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct VTable {
     pub(super) take: unsafe fn(TaskPtr, *mut ()),
     /// Drops the output. The phase is `Done`.
     pub(super) clear: unsafe fn(TaskPtr),
-    /// Frees the memory of a task without future and output; any thread, nobody else is left.
+    /// Frees the memory of a task without future and output; any thread, the last reference is gone.
     pub(super) free: unsafe fn(TaskPtr),
     /// Whether the memory is a slot of the runtime's slab.
     pub(super) in_slab: bool,
@@ -149,15 +149,15 @@ unsafe impl Node for Header {
     }
 }
 
-/// A pointer to a task, of somebody who keeps the task alive: by a counted reference of any kind, or
-/// as the last to know it. Copying it counts nothing.
+/// A pointer to a task. Its holder keeps the task alive: by a counted reference of any kind, or as the
+/// last to know it. Copying it counts nothing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct TaskPtr(pub(super) NonNull<Header>);
 
 impl Deref for TaskPtr {
     type Target = Header;
     fn deref(&self) -> &Header {
-        // SAFETY: who has the pointer keeps the task alive, and nobody forms `&mut Header`.
+        // SAFETY: the holder of the pointer keeps the task alive, and no code forms `&mut Header`.
         unsafe { self.0.as_ref() }
     }
 }
@@ -171,21 +171,21 @@ impl TaskPtr {
     #[inline]
     pub(super) fn poll(self, cx: &mut Context<'_>, thrown: &Thrown) -> Polled {
         debug_assert_eq!(self.phase.get(), Phase::Running);
-        // SAFETY: the task is alive and `Running`, so nobody else is in its stage.
+        // SAFETY: the task is alive and `Running`, so no other code is in its stage.
         unsafe { (self.vtable.poll)(self, cx, thrown) }
     }
 
     /// Drops the future, whose phase the caller, the owner, has set to `Running`.
     pub(super) fn drop_future(self) -> Option<Payload> {
         debug_assert_eq!(self.phase.get(), Phase::Running);
-        // SAFETY: the task is alive and `Running`, so nobody else is in its stage.
+        // SAFETY: the task is alive and `Running`, so no other code is in its stage.
         unsafe { (self.vtable.drop_future)(self) }
     }
 
     /// Stores the error as the output; the future is gone, the phase is `Running`.
     pub(super) fn fail(self, error: JoinError) {
         debug_assert_eq!(self.phase.get(), Phase::Running);
-        // SAFETY: the task is alive and `Running`, so nobody else is in its stage.
+        // SAFETY: the task is alive and `Running`, so no other code is in its stage.
         unsafe { (self.vtable.fail)(self, error) }
     }
 }

@@ -58,6 +58,7 @@ mod schedule;
 mod shared;
 mod slot;
 mod slots;
+mod table;
 mod wake;
 
 pub(crate) use cell::layout_of;

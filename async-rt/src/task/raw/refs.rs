@@ -88,7 +88,7 @@ impl TaskRef {
     }
 }
 
-/// Adds a reference. Only who has one can call this.
+/// Adds a reference. The caller must hold a reference.
 pub(super) fn add_ref(task: TaskPtr) {
     // Relaxed: the new reference comes from an old one, which orders what it must.
     task.word.fetch_add(REF, Ordering::Relaxed);
@@ -121,7 +121,7 @@ pub(super) fn wake_by_ref(task: TaskPtr) {
     if context::with_owner(task.shared, |schedule| schedule.schedule(task)).is_some() {
         return;
     }
-    // ORDERING: pairs with the clearing of `QUEUED` in `receive`, also when it was set already.
+    // ORDERING: pairs with the clearing of `QUEUED` in `receive`, even if it was set already.
     let release = ord("i4.wake", Ordering::Release, Ordering::Relaxed);
     if task.word.fetch_or(QUEUED, release) & QUEUED != 0 {
         return;
@@ -177,7 +177,7 @@ pub(super) fn deliver(batch: &mut Batch<Header>, schedule: &Schedule, limit: usi
     count
 }
 
-/// Frees a task that nobody references: a slab slot by sending it home, when the thread is foreign.
+/// Frees a task without references: a slab slot by sending it home, if the thread is foreign.
 ///
 /// # Safety
 /// `task` has no references and is in no inbox.

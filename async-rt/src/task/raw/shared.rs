@@ -34,7 +34,7 @@ pub(super) struct Shared<N> {
     memory: crate::sync::Cell<u8>,
 }
 
-/// A pointer to `Shared` of somebody who holds a credit.
+/// A pointer to `Shared`. Its holder has a credit.
 pub(super) struct SharedPtr<N>(NonNull<Shared<N>>);
 
 impl<N> Clone for SharedPtr<N> {

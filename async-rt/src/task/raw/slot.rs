@@ -8,7 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::task::Waker;
 
-/// Nobody, or a waker. It stays on its thread: a task of the runtime that was running when it was
+/// A waker, or none. It stays on its thread: a task of the runtime that was running when it was
 /// made is held by a reference that is not counted with a locked instruction.
 ///
 /// Waking, dropping or replacing one may run foreign code, whose panics end here: never under a
@@ -26,7 +26,7 @@ impl WakerSlot {
         Self { waker: Some(waker), _of_one_thread: PhantomData }
     }
 
-    /// Wakes whom it holds.
+    /// Wakes the task or the waker that it holds.
     #[inline]
     pub(crate) fn wake(mut self) {
         if let Some(waker) = self.waker.take() {

@@ -84,7 +84,7 @@ impl Slots {
         self.free.pop().map(|start| Slot { start, size })
     }
 
-    /// Makes the slot at `start` free again: nobody may use it any more.
+    /// Makes the slot at `start` free again. No user of it is left.
     pub(super) fn give_back(&mut self, start: NonNull<u8>) {
         self.free.push(start);
     }

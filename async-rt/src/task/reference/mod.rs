@@ -194,7 +194,7 @@ impl Engine {
         budget
     }
 
-    /// Takes the future out of its place, if the task is there and nobody else has it.
+    /// Takes the future out of its place, if the task is there and does not run.
     fn take(&self, name: &Name) -> Option<(Box<dyn Polled>, Rc<Origin>)> {
         let mut tasks = self.ready.tasks.borrow_mut();
         let task = tasks.get_mut(name.key).filter(|task| task.number == name.number)?;

@@ -17,7 +17,7 @@ pub(super) trait Polled {
     fn drop_future(&mut self) -> Result<(), Payload>;
     /// Stores the error as the output.
     fn fail(&self, error: JoinError);
-    /// Wakes who joins, or drops an output that nobody joins.
+    /// Wakes the joiner, or drops the output of a detached task.
     fn settle(&self);
     fn is_joined(&self) -> bool;
 }

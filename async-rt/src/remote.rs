@@ -1,6 +1,6 @@
 //! `RemoteHandle`: work sent to a runtime from other threads.
 
-use crate::channel::{blocking, mpsc, oneshot};
+use crate::channel::{mpsc, oneshot};
 use crate::handle::{Handle, spawn_boxed};
 use crate::runtime::Runtime;
 use crate::task::Origin;
@@ -128,24 +128,6 @@ impl RemoteHandle {
             .detach();
         });
         (job, output)
-    }
-
-    /// Runs the future that `make` returns on the runtime's thread, for a plain thread, which is
-    /// blocked until the output is there.
-    ///
-    /// # Errors
-    /// As [`spawn`](Self::spawn).
-    ///
-    /// # Panics
-    /// Inside a runtime, whose tasks would all stand still.
-    #[track_caller]
-    pub fn run_future_blocking<F, M>(&self, make: M) -> Result<F::Output, RemoteError>
-    where
-        F: Future,
-        F::Output: Send + 'static,
-        M: FnOnce() -> F + Send + 'static,
-    {
-        blocking::output(None, self.spawn(make)).unwrap_or(Err(RemoteError))
     }
 
     /// Whether the runtime has ended.

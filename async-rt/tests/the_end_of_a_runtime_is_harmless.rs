@@ -127,26 +127,6 @@ on_both_cores! {
         }
     }
 
-    fn a_plain_thread_runs_work_on_the_runtime(core) {
-        let runtime = core.runtime();
-        let remote = runtime.remote_handle();
-        let theirs = remote.clone();
-        let (done, wait) = lastout_async_rt::channel::oneshot::channel();
-        let thread = std::thread::spawn(move || {
-            let sum = theirs.run_blocking(|| 20, None);
-            let squared = theirs.run_future_blocking(|| async { let rc = Rc::new(7_i32); yield_now().await; rc.pow(2) });
-            let panicked = theirs.run_blocking(|| if true { panic!("remote") }, None);
-            done.send(()).unwrap();
-            (sum, squared, panicked.is_err())
-        });
-        runtime.block_on(async { within("blocking remote work", wait).await.unwrap() });
-        assert_eq!(thread.join().unwrap(), (Ok(20), Ok(49), true));
-        let inside = runtime.block_on(async { let remote = remote.clone(); spawn_boxed(async move { remote.run_blocking(|| (), None) }).await });
-        assert!(inside.unwrap_err().is_panic());
-        drop(runtime);
-        assert!(remote.run_blocking(|| (), None).is_err());
-    }
-
     fn remote_work_ends_with_the_runtime(core) {
         let runtime = core.runtime();
         let remote = runtime.remote_handle();

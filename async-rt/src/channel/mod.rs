@@ -14,7 +14,7 @@
 //! under a lock. All of them work under any executor and on plain threads, through the methods with
 //! the suffix `_blocking`; only those that name a thread stay on it.
 
-pub(crate) mod blocking;
+mod blocking;
 mod bounded;
 pub mod broadcast;
 mod bytes;

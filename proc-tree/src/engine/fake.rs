@@ -313,6 +313,12 @@ impl Table for FakeTable {
         self.with(|world| world.epoch + world.spent)
     }
 
+    fn is_older(&mut self, pid: Pid, start: u64) -> bool {
+        self.with(|world| world.procs.get(&pid).is_some_and(|p| p.start < start))
+    }
+
+    fn remember_elders(&mut self) {}
+
     fn boot(&self) -> BootId {
         BOOT
     }

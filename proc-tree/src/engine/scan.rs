@@ -77,14 +77,18 @@ impl<T: Table> Engine<T> {
                 break;
             }
             let mark = self.evidence.mark;
+            // Who is older than the root is no member, whatever it carries.
+            let start = self.evidence.root.map(|root| root.start());
             let claims = members.contains(&pid)
                 || mark.is_some_and(|mark| self.table.is_marked(pid, mark, true))
-                || (written && self.table.carries(pid, &self.evidence))
-                || (numbers && self.has_number(pid));
+                || (!start.is_some_and(|start| self.table.is_older(pid, start))
+                    && ((written && self.table.carries(pid, &self.evidence))
+                        || (numbers && self.has_number(pid))));
             if !claims {
                 cleared.insert(pid);
             }
         }
+        self.table.remember_elders();
         // Who could not be looked at was not cleared, and is looked at again.
         self.fell_short();
         self.cleared = Some((at, cleared));

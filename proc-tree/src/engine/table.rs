@@ -108,6 +108,12 @@ pub(crate) trait Table {
     /// The time, for loops that may take longer than they have.
     fn now(&self) -> Instant;
 
+    /// Whether the process that has `pid` is certainly older than one that started at `start`.
+    fn is_older(&mut self, pid: Pid, start: u64) -> bool;
+
+    /// Lets later looks know who was asked for by [`is_older`](Self::is_older).
+    fn remember_elders(&mut self);
+
     /// The boot that start times count from.
     fn boot(&self) -> BootId;
 

@@ -4,6 +4,7 @@ mod account;
 mod birth;
 mod clone3;
 mod direct;
+mod elders;
 mod helper;
 mod kin;
 mod launch;

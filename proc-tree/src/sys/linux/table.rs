@@ -1,5 +1,6 @@
 //! The real process table: `/proc` to look, pidfds to act, one epoll set to wait.
 
+use super::elders::Elders;
 use super::mark;
 use super::pidfd::{Pidfd, WaitSet};
 use super::procfs::ProcFs;
@@ -27,6 +28,7 @@ pub(crate) struct SystemTable {
     /// Missing when there was no descriptor for it: then ends are looked for.
     ends: Option<WaitSet>,
     reserve: Option<Arc<Reserve>>,
+    elders: Elders,
     /// Descriptors are numbered from the lowest free one, so a number near this means few are left.
     descriptor_limit: u64,
 }
@@ -44,7 +46,13 @@ impl SystemTable {
     fn new(proc: ProcFs, reserve: Option<Arc<Reserve>>) -> Self {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let ends = sparing(reserve.as_ref(), WaitSet::new).ok();
-        Self { proc, ends, reserve, descriptor_limit: limit.saturating_sub(HEADROOM) }
+        Self {
+            proc,
+            ends,
+            reserve,
+            elders: Elders::default(),
+            descriptor_limit: limit.saturating_sub(HEADROOM),
+        }
     }
 
     /// Readable when a watched process has ended.
@@ -76,6 +84,14 @@ impl Table for SystemTable {
 
     fn now(&self) -> Instant {
         Instant::now()
+    }
+
+    fn is_older(&mut self, pid: Pid, start: u64) -> bool {
+        self.elders.was_seen_before(pid, start)
+    }
+
+    fn remember_elders(&mut self) {
+        self.elders.remember(super::now());
     }
 
     fn boot(&self) -> BootId {

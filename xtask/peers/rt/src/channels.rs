@@ -7,6 +7,7 @@
 //! Left out: `nexus-async-rt` where a side sleeps (its channels between threads hang now and then).
 
 use crate::contender::{Contender, Nexus, OursSpinning, TokioLocalSet};
+use crate::stopwatch::Stopwatch;
 use lastout_async_rt::channel::{mpsc, mpsc_bytes, spsc, spsc_bytes};
 use lastout_bench_runner::{Bar, Bench, Case, pin_to_core};
 use std::thread;
@@ -64,6 +65,17 @@ fn one_way(
         }
         start.elapsed().as_nanos() as f64 / TRIPS as f64 / 2.0
     })
+}
+
+/// Nanoseconds for a value through a channel whose ends are on one thread: the path itself, without
+/// a cache line that moves and without contention.
+fn alone(mut push: impl FnMut() -> bool, mut pop: impl FnMut() -> bool) -> f64 {
+    let watch = Stopwatch::start();
+    for _ in 0..VALUES / 64 {
+        (0..64).for_each(|_| assert!(push()));
+        (0..64).for_each(|_| assert!(pop()));
+    }
+    watch.elapsed().as_nanos() as f64 / VALUES as f64
 }
 
 /// A channel as two closures.
@@ -300,6 +312,89 @@ fn flume_awaited(senders: usize) -> f64 {
     })
 }
 
+macro_rules! alone {
+    ($($ends:tt)*) => {{
+        let (push, pop) = ends!($($ends)*);
+        alone(push, pop)
+    }};
+}
+
+/// The path of each channel, both ends on one thread.
+fn paths(bench: Bench<'static>) -> Bench<'static> {
+    bench
+        .case(
+            case("channel spsc, values, both ends on one thread")
+                .floor(|| {
+                    alone!(rtrb::RingBuffer::new(CAPACITY), |s| s.push(1_u64).is_ok(), |r| r
+                        .pop()
+                        .is_ok())
+                })
+                .ours(|| {
+                    alone!(spsc::channel(CAPACITY), |s| s.try_send(1_u64).is_ok(), |r| r
+                        .try_recv()
+                        .is_ok())
+                })
+                .peer("tokio mpsc", || {
+                    alone!(
+                        tokio::sync::mpsc::channel(CAPACITY),
+                        |s| s.try_send(1_u64).is_ok(),
+                        |r| r.try_recv().is_ok()
+                    )
+                })
+                .peer("flume", || {
+                    alone!(flume::bounded(CAPACITY), |s| s.try_send(1_u64).is_ok(), |r| r
+                        .try_recv()
+                        .is_ok())
+                })
+                .bar(Bar::floor().max(1.3))
+                .bar(Bar::best_peer().max(1.0)),
+        )
+        .case(
+            case("channel mpsc, values, both ends on one thread")
+                .ours(|| {
+                    alone!(mpsc::channel(CAPACITY), |s| s.try_send(1_u64).is_ok(), |r| r
+                        .try_recv()
+                        .is_ok())
+                })
+                .peer("tokio", || {
+                    alone!(
+                        tokio::sync::mpsc::channel(CAPACITY),
+                        |s| s.try_send(1_u64).is_ok(),
+                        |r| r.try_recv().is_ok()
+                    )
+                })
+                .peer("flume", || {
+                    alone!(flume::bounded(CAPACITY), |s| s.try_send(1_u64).is_ok(), |r| r
+                        .try_recv()
+                        .is_ok())
+                })
+                .bar(Bar::best_peer().max(1.0)),
+        )
+        .case(
+            case("channel mpsc, 64-byte records, both ends on one thread")
+                .ours(|| {
+                    alone!(
+                        mpsc_bytes::channel(CAPACITY * 64),
+                        |s| s.try_send(&RECORD).is_ok(),
+                        |r| r.try_recv().is_ok()
+                    )
+                })
+                .peer("tokio", || {
+                    alone!(
+                        tokio::sync::mpsc::channel(CAPACITY),
+                        |s| s.try_send(RECORD.to_vec()).is_ok(),
+                        |r| r.try_recv().is_ok()
+                    )
+                })
+                .peer("flume", || {
+                    alone!(flume::bounded(CAPACITY), |s| s.try_send(RECORD.to_vec()).is_ok(), |r| r
+                        .try_recv()
+                        .is_ok())
+                })
+                .bar(Bar::best_peer().max(1.0)),
+        )
+}
+
 fn case(name: &str) -> Case<'static> {
     Case::lower(name, "ns").rounds(15)
 }
@@ -308,7 +403,7 @@ fn case(name: &str) -> Case<'static> {
 pub fn add_to(bench: Bench<'static>) -> Bench<'static> {
     let ring = || Bar::floor().max(1.3);
     let ahead = || Bar::best_peer().max(1.0);
-    bench
+    paths(bench)
         .case(
             case("channel spsc, values, try, each")
                 .floor(rtrb)

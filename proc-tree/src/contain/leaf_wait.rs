@@ -27,6 +27,10 @@ use std::time::{Duration, Instant};
 /// its notifications to one in 10 ms.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// What a member more adds to the time that the kernel has before members are killed one by one: it takes
+/// less, and to hold each of a thousand while they die would take the processor from them.
+const PER_MEMBER: Duration = Duration::from_micros(150);
+
 /// A wait for a leaf to be empty.
 #[derive(Debug)]
 pub(crate) struct LeafWait<'a> {
@@ -72,7 +76,7 @@ impl<'a> LeafWait<'a> {
             news,
             awaited: None,
             strikes,
-            next_strike: begin + LOOK / 2,
+            next_strike: begin + patience(listed.len()),
             freezes_at: Some(begin + deadline.saturating_duration_since(begin) / 2),
             deadline,
             members: HashSet::new(),
@@ -108,7 +112,7 @@ impl<'a> LeafWait<'a> {
             let listed = self.leaf.listed(self.deadline).unwrap_or_default();
             self.await_one_of(&listed);
         }
-        let next = if self.strikes { self.next_strike } else { now + LOOK };
+        let next = if self.strikes { self.next_strike.min(now + LOOK) } else { now + LOOK };
         Ok(Step::Wait(next.max(now + LOOK / 10)))
     }
 
@@ -124,7 +128,7 @@ impl<'a> LeafWait<'a> {
             }
             None => self.members.extend(self.leaf.strike_each(self.deadline)?),
         }
-        self.next_strike = now + LOOK;
+        self.next_strike = Instant::now() + patience(self.members.len());
         Ok(())
     }
 
@@ -139,4 +143,9 @@ impl<'a> LeafWait<'a> {
             let _ = news.watch_end(member, 0);
         }
     }
+}
+
+/// How long the kernel has to kill so many members, before they are killed one by one.
+fn patience(members: usize) -> Duration {
+    LOOK / 2 + PER_MEMBER.saturating_mul(u32::try_from(members).unwrap_or(u32::MAX))
 }

@@ -143,6 +143,8 @@ pub(crate) struct Engine<T: Table> {
     keeper: Option<(Pid, T::Handle)>,
     /// Members that another layer has named.
     known: HashSet<Pid>,
+    /// Members that the layer before this one has killed.
+    dying: HashSet<Pid>,
     /// Who was looked at while members were dying, and carried nothing; and when.
     cleared: Option<(Instant, HashSet<Pid>)>,
     /// Until when members are stopped before they are killed. The rest of the time is for their end.
@@ -196,6 +198,7 @@ impl<T: Table> Engine<T> {
             unmarked: 0,
             keeper: None,
             known: HashSet::new(),
+            dying: HashSet::new(),
             cleared: None,
             freeze_until: now + deadline.saturating_duration_since(now) / 2,
             limit: deadline,

@@ -1,7 +1,7 @@
 //! The scan of the whole table for processes that carry evidence.
 
 use super::admit::Claim;
-use super::table::{Stat, Table};
+use super::table::{Opened, Stat, Table};
 use super::{Engine, GroupSent};
 use crate::id::Pid;
 use std::collections::HashSet;
@@ -38,7 +38,7 @@ impl<T: Table> Engine<T> {
                 self.is_cut_short |= !whole;
                 fresh.retain(|pid| !self.refusal.of_pid(*pid) && !self.is_known_alive(*pid));
             }
-            fresh.retain(|pid| seen.insert(*pid));
+            fresh.retain(|pid| seen.insert(*pid) && !self.has_died(*pid));
             if fresh.is_empty() {
                 return 0;
             }
@@ -89,9 +89,20 @@ impl<T: Table> Engine<T> {
             }
         }
         self.table.remember_elders();
+        self.dying = members.clone();
         // Who could not be looked at was not cleared, and is looked at again.
         self.fell_short();
         self.cleared = Some((at, cleared));
+    }
+
+    /// Whether this is a member that another layer has killed, as a zombie that nobody has waited for yet.
+    /// There may be thousands, and what each carries takes longer to read.
+    fn has_died(&mut self, pid: Pid) -> bool {
+        self.dying.contains(&pid)
+            && match self.table.open(pid, false) {
+                Opened::Held(held) => self.table.is_dead(&held),
+                _ => false,
+            }
     }
 
     /// One quick look for the mark alone, which keeps up with a storm of forks.

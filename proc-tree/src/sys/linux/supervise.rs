@@ -205,6 +205,29 @@ fn give_memory_back() {
     if kept[1].start < kept[0].start {
         kept.swap(0, 1);
     }
+    let mut is_watched = false;
+    each_mapping(&mut |range| is_watched |= range.len() >= SHADOW);
+    if is_watched {
+        return;
+    }
+    each_mapping(&mut |range| {
+        for part in without(range, &kept) {
+            // SAFETY: nothing of this process is there but the heap and the stacks of the caller: the loop that
+            // follows uses what is kept, and code and constants that are files.
+            unsafe { direct::unmap(part.start, part.end) };
+        }
+    });
+}
+
+/// A mapping of this size is the memory of a sanitizer, which each access to other memory needs: such a copy
+/// keeps everything.
+#[cfg(target_pointer_width = "64")]
+const SHADOW: usize = 1 << 42;
+#[cfg(not(target_pointer_width = "64"))]
+const SHADOW: usize = usize::MAX;
+
+/// Calls `visit` with every mapping that may go.
+fn each_mapping(visit: &mut dyn FnMut(Range<usize>)) {
     let file = direct::open(b"/proc/self/maps\0");
     if file < 0 {
         return;
@@ -221,11 +244,8 @@ fn give_memory_back() {
             break;
         }
         for byte in text {
-            let Some(range) = line.take(*byte) else { continue };
-            for part in without(range, &kept) {
-                // SAFETY: nothing of this process is there but the heap and the stacks of the caller: the
-                // loop that follows uses what is kept, and code and constants that are files.
-                unsafe { direct::unmap(part.start, part.end) };
+            if let Some(range) = line.take(*byte) {
+                visit(range);
             }
         }
     }

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 const LINK_PATIENCE: Duration = Duration::from_millis(250);
 
 /// How long the members of a PID namespace are counted before they are killed. A kill waits for no number.
-const COUNTING: Duration = Duration::from_millis(20);
+const COUNTING: Duration = Duration::from_millis(250);
 
 /// How long a supervisor that has nobody left may take to end.
 const RELEASE: Duration = Duration::from_millis(50);
@@ -108,7 +108,8 @@ impl<'a> Ending<'a> {
         // The first process of a namespace ends at once, and the kernel does not count.
         match self.inner.guarantee.level() {
             Level::PidNamespace => {
-                let until = self.deadline.min(Instant::now() + COUNTING);
+                let now = Instant::now();
+                let until = now + COUNTING.min(self.deadline.saturating_duration_since(now) / 8);
                 self.sum.killed += crate::sys::count_descendants(link.id(), until);
             }
             Level::Cgroup => {}

@@ -72,6 +72,15 @@ fn leaves_of(owner: u32) -> Vec<PathBuf> {
     found
 }
 
+/// Waits until nothing is left: a drop that runs out of time on a busy machine gives the rest to the worker.
+fn assert_no_leaves(owner: u32) {
+    let until = std::time::Instant::now() + LONG;
+    while !leaves_of(owner).is_empty() {
+        assert!(std::time::Instant::now() < until, "{:?}", leaves_of(owner));
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn a_tree_has_no_more_tasks_than_its_limit_at_any_level() {
     if !can_limit(Limits::new().tasks(8)) {
@@ -95,7 +104,7 @@ fn a_tree_has_no_more_tasks_than_its_limit_at_any_level() {
             let report = tree.kill_blocking(LONG).unwrap();
             assert_eq!(report.usage.peak_tasks.unwrap().value, 8, "{level}");
             drop(tree);
-            assert_eq!(leaves_of(std::process::id()), Vec::<PathBuf>::new(), "{level}");
+            assert_no_leaves(std::process::id());
         });
     }
 }
@@ -207,7 +216,7 @@ fn every_number_is_refused_or_it_works() {
                 }
             }
         }
-        assert_eq!(leaves_of(std::process::id()), Vec::<PathBuf>::new());
+        assert_no_leaves(std::process::id());
     });
 }
 

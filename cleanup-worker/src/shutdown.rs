@@ -109,8 +109,9 @@ impl Shutdown {
     fn is_sealed(&self) -> bool {
         let shared = &self.shared;
         let now = shared.config.clock.now();
-        let mut state = shared.state();
-        state.try_seal(shared.intake(), now)
+        let (sealed, nudge) = shared.state().try_seal(shared.intake(), now);
+        nudge.wake();
+        sealed
     }
 
     /// A guard that is dropped between the wait and the seal calls for another wait, until the deadline.

@@ -125,6 +125,25 @@ fn a_runtime_that_is_gone_before_the_build_is_replaced_as_well() {
     assert!(worker.shutdown_blocking(LONG).is_clean());
 }
 
+/// The runtime goes away at every moment of an end: the end is told, and takes nothing like its deadline.
+#[test]
+fn an_end_that_races_with_the_end_of_the_runtime_is_told() {
+    for round in 0..200 {
+        let runtime = runtime();
+        let worker = on(&runtime);
+        if round % 3 == 0 {
+            worker.handle().submit(async {}).unwrap();
+            worker.handle().flush_blocking(LONG).unwrap();
+        }
+        runtime.shutdown_background();
+        let report = match round % 2 {
+            0 => worker.drain_blocking(Duration::MAX),
+            _ => worker.kill_blocking(Duration::MAX),
+        };
+        assert!(report.is_clean(), "round {round}: {report:?}");
+    }
+}
+
 #[test]
 fn the_clock_of_the_tests_works_on_a_runtime_too() {
     let runtime = runtime();

@@ -23,13 +23,17 @@ pub(crate) fn ensure_running(shared: &Arc<Shared>) {
         return;
     }
     shared.start_failures.fetch_add(1, Relaxed);
-    let over = shared.state().leave_seat();
+    leave(shared);
+}
+
+/// Leaves the seat, and does the last things if no other driver is to come.
+fn leave(shared: &Shared) {
+    let over = shared.state().leave_seat(shared.intake());
     shared.set_stopped();
-    if over {
+    if let Some(nudge) = over {
+        nudge.wake();
         // A shutdown left its tasks to this driver.
         shared.sweep(usize::MAX);
-        let nudge = shared.state().nudge(shared.intake());
-        nudge.wake();
     }
 }
 
@@ -55,14 +59,13 @@ pub(crate) fn take_over(shared: &Arc<Shared>) {
     let wakers = {
         let mut state = shared.state();
         state.outlived = true;
-        let _ = state.leave_seat();
         state.wakers()
     };
+    leave(shared);
     // What they waited for may have gone with the runtime: each task gets a poll to find out.
     for waker in wakers {
         Waker::from(waker).wake();
     }
-    shared.set_stopped();
     ensure_running(shared);
 }
 
@@ -202,7 +205,11 @@ mod on_tokio {
     pub(super) fn on_tokio(shared: &Arc<Shared>, runtime: &tokio::runtime::Handle) {
         let driver = Driver::new(Arc::clone(shared), YIELDS);
         let task = runtime.spawn(OnTokio { driver, alarm: None });
-        *lock(&shared.side().placed) = Some(Placed::Tokio(task, runtime.id()));
+        let mut placed = lock(&shared.side().placed);
+        // A runtime that is shutting down dropped the driver at once, and its thread is in place.
+        if !shared.state().outlived {
+            *placed = Some(Placed::Tokio(task, runtime.id()));
+        }
     }
 
     struct OnTokio {

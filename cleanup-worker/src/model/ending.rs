@@ -1,14 +1,18 @@
 //! I7: what is given up has one owner.
 
-use super::{Count, counts, drive, stay, worker};
+use super::{Bell, Count, counts, drive, stay, worker};
 use crate::armed::push;
+use crate::driver::Driver;
 use crate::options::Options;
 use crate::state::Sweeper;
 use crate::submit::{arm, submit};
 use crate::sync::Arc;
+use crate::waiting::{Goal, Wait};
 use loom::thread;
+use std::pin::Pin;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Instant;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 /// Counts when it is dropped.
 struct Held(Count);
@@ -68,5 +72,31 @@ fn i7_a_sweep_ends_with_nothing_left() {
         guards.into_iter().for_each(|guard| guard.join().unwrap());
         stay(&shared);
         assert_eq!((counts(&shared).abandoned, dropped.value()), (2, 2));
+    });
+}
+
+/// A driver is torn down with its runtime, and no other can be started, while a shutdown seals the worker and
+/// waits for its end: whichever comes first, the wait is told.
+#[test]
+fn i7_the_end_is_told_when_the_driver_is_torn_down() {
+    loom::model(|| {
+        let shared = worker();
+        let driver = Driver::new(Arc::clone(&shared), 0);
+        shared.gate().close();
+        let owner = Arc::clone(&shared);
+        let owner = thread::spawn(move || {
+            let (sealed, nudge) = owner.state().try_seal(owner.intake(), Instant::now());
+            nudge.wake();
+            assert!(sealed);
+            let deadline = Instant::now() + Duration::from_secs(3600);
+            let mut wait = Wait::attended(&owner, Goal::Finished, deadline);
+            let (bell, waker) = Bell::new();
+            while Pin::new(&mut wait).poll(&mut Context::from_waker(&waker)) == Poll::Pending {
+                bell.0.wait();
+            }
+        });
+        drop(driver);
+        owner.join().unwrap();
+        assert!(!shared.is_running());
     });
 }

@@ -53,12 +53,21 @@ impl<K: Keep> State<K> {
         free
     }
 
-    /// The driver did not start, or was torn down with its runtime. `true` when no other is to come, as all
-    /// that is left is to be dropped: the caller sweeps.
-    pub(crate) fn leave_seat(&mut self) -> bool {
-        let over = self.taker.is_sealed() && self.is_quiet() && !self.is_stalled();
-        self.seat = if over { Seat::Finished } else { Seat::Empty };
-        over
+    /// The driver did not start, or was torn down with its runtime. With a nudge when no other is to come, as
+    /// all that is left is to be dropped: the caller sweeps.
+    pub(crate) fn leave_seat(&mut self, intake: Intake<'_, K>) -> Option<Nudge> {
+        self.seat = Seat::Empty;
+        self.finish_without_driver(intake)
+    }
+
+    /// With an empty seat and nothing left to run, no driver comes any more, and the callers that wait for that
+    /// hear of it in this step.
+    fn finish_without_driver(&mut self, intake: Intake<'_, K>) -> Option<Nudge> {
+        let over = self.seat == Seat::Empty
+            && self.taker.is_sealed()
+            && self.is_quiet()
+            && !self.is_stalled();
+        over.then(|| self.finish(intake))
     }
 
     /// Whether the driver has gone and nothing is being dropped, so that their threads end by themselves.
@@ -79,7 +88,7 @@ impl<K: Keep> State<K> {
     /// The driver ends: what its timers would have woken is woken now.
     pub(super) fn finish(&mut self, intake: Intake<'_, K>) -> Nudge {
         self.seat = Seat::Finished;
-        let mut nudge = self.nudge(intake);
+        let mut nudge = if on("i7.finish") { self.nudge(intake) } else { Nudge::default() };
         while let Some(due) = self.timers.pop() {
             if let super::Due::Wake(waker) = due {
                 nudge.add(waker);
@@ -88,10 +97,11 @@ impl<K: Keep> State<K> {
         nudge
     }
 
-    /// Seals the inbox if everything that was accepted has ended.
-    pub(crate) fn try_seal(&mut self, intake: Intake<'_, K>, now: Instant) -> bool {
+    /// Seals the inbox if everything that was accepted has ended, and says whether it is sealed.
+    pub(crate) fn try_seal(&mut self, intake: Intake<'_, K>, now: Instant) -> (bool, Nudge) {
         self.look(intake, now);
-        intake.gate.snapshot().is_drained() && self.taker.try_seal(intake.inbox)
+        let sealed = intake.gate.snapshot().is_drained() && self.taker.try_seal(intake.inbox);
+        (sealed, self.finish_without_driver(intake).unwrap_or_default())
     }
 
     /// Seals, gives up all that is not done, and says which thread drops it: one step (I7). What comes in

@@ -168,6 +168,77 @@ fn blocking_on_the_worker_itself_is_an_error_and_no_deadlock() {
     assert_eq!(results, [Ok(()), Err(FlushError::WouldDeadlock), Ok(())]);
 }
 
+/// Keeps a flush that is over, and goes on with other work.
+struct KeepFlush {
+    timeout: Duration,
+    over: mpsc::Sender<Result<(), FlushError>>,
+    goes_on: mpsc::Receiver<()>,
+    ended: Arc<AtomicU64>,
+}
+
+impl Cleanup for KeepFlush {
+    async fn run(self, cx: CleanupContext) -> Outcome {
+        let mut flush = pin!(cx.handle().flush(self.timeout));
+        self.over.send(flush.as_mut().await)?;
+        cx.blocking(move || self.goes_on.recv()).await??;
+        self.ended.fetch_add(1, SeqCst);
+        Ok(())
+    }
+}
+
+/// Polls its flush once, says so, and awaits it.
+struct FlushAndTell {
+    polled: mpsc::Sender<()>,
+    other_ended: Arc<AtomicU64>,
+    seen: mpsc::Sender<(Result<(), FlushError>, u64)>,
+}
+
+impl Cleanup for FlushAndTell {
+    async fn run(self, cx: CleanupContext) -> Outcome {
+        let mut flush = pin!(cx.handle().flush(LONG));
+        let mut first = true;
+        let flushed = std::future::poll_fn(|cx| {
+            let poll = flush.as_mut().poll(cx);
+            if std::mem::take(&mut first) {
+                self.polled.send(()).unwrap();
+            }
+            poll
+        })
+        .await;
+        self.seen.send((flushed, self.other_ended.load(SeqCst)))?;
+        Ok(())
+    }
+}
+
+/// A flush that has returned does not count its task as one that waits, even if the future is kept.
+#[test]
+fn a_flush_that_is_over_but_kept_lets_others_wait_for_its_task() {
+    for timeout in [SOON, LONG] {
+        let worker = CleanupWorker::builder().build().unwrap();
+        let handle = worker.handle();
+        let (open, closed) = gate();
+        handle.submit(Blocking(move || closed.recv().unwrap())).unwrap();
+        let (over, overs) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel();
+        let ended = Arc::new(AtomicU64::new(0));
+        handle.submit(KeepFlush { timeout, over, goes_on, ended: Arc::clone(&ended) }).unwrap();
+        if timeout == LONG {
+            open.send(()).unwrap();
+        }
+        let expected =
+            if timeout == LONG { Ok(()) } else { Err(FlushError::TimedOut { pending: 1 }) };
+        assert_eq!(overs.recv().unwrap(), expected);
+        let (polled, polls) = mpsc::channel();
+        let (seen, sees) = mpsc::channel();
+        handle.submit(FlushAndTell { polled, other_ended: ended, seen }).unwrap();
+        let _ = open.send(());
+        polls.recv().unwrap();
+        go_on.send(()).unwrap();
+        assert_eq!(sees.recv().unwrap(), (Ok(()), 1), "{timeout:?}");
+        assert!(worker.drain_blocking(LONG).is_clean());
+    }
+}
+
 #[test]
 fn quiesce_waits_for_what_is_submitted_meanwhile() {
     fn chain(handle: CleanupHandle, left: u64, done: Arc<AtomicU64>) {

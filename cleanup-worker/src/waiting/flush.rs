@@ -25,6 +25,8 @@ pub(crate) struct Wait {
     alarm: Option<Watch>,
     /// Whether the one who polls watches the deadline, so that no alarm is needed.
     attended: bool,
+    /// How it ended. From then on it has no entry, even if it is kept: its task waits no longer.
+    over: Option<Result<(), u64>>,
 }
 
 /// What wakes a wait at its deadline.
@@ -41,11 +43,21 @@ impl Wait {
         let task = inside(Shared::address(shared)).and_then(|inside| inside.task);
         let (entry, nudge) = shared.state().wait(goal, task, shared.intake(), now);
         nudge.wake();
-        Self { shared: Arc::clone(shared), entry, deadline, alarm: None, attended: false }
+        Self {
+            shared: Arc::clone(shared),
+            entry,
+            deadline,
+            alarm: None,
+            attended: false,
+            over: None,
+        }
     }
 
     /// Whether the goal is reached, after a look at what came in.
     pub(crate) fn is_reached(&self) -> bool {
+        if let Some(over) = self.over {
+            return over.is_ok();
+        }
         let shared = &self.shared;
         let now = shared.config.clock.now();
         let mut state = shared.state();
@@ -57,6 +69,17 @@ impl Wait {
             shared.sweep(usize::MAX);
         }
         reached
+    }
+
+    /// Ends the wait, whether its owner keeps it or not.
+    fn end(&mut self, ended: Result<(), u64>) -> Result<(), u64> {
+        if self.over.is_none() {
+            self.over = Some(ended);
+            let waker = self.shared.state().stop_waiting(self.entry);
+            drop_quietly(waker);
+            self.unwatch();
+        }
+        ended
     }
 
     /// How much is missing, at least 1.
@@ -125,16 +148,20 @@ impl Future for Wait {
     type Output = Result<(), u64>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(over) = self.over {
+            return Poll::Ready(over);
+        }
         let waker = cx.waker().clone();
         let old = self.shared.state().set_waker(self.entry, waker);
         drop_quietly(old);
         // Looked at after the waker is in place: what reaches the goal from here on wakes it.
         if self.is_reached() {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(self.end(Ok(())));
         }
         // A wait that nothing could end in time ends at once: a bound is a promise.
         if Instant::now() >= self.deadline || (!self.attended && !self.watch(cx)) {
-            return Poll::Ready(Err(self.pending()));
+            let pending = self.pending();
+            return Poll::Ready(self.end(Err(pending)));
         }
         Poll::Pending
     }
@@ -142,9 +169,7 @@ impl Future for Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        let waker = self.shared.state().stop_waiting(self.entry);
-        drop_quietly(waker);
-        self.unwatch();
+        let _ = self.end(Ok(()));
     }
 }
 
@@ -199,7 +224,9 @@ impl Future for Flush {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if !self.running && !self.wait.is_reached() {
-            return Poll::Ready(Err(FlushError::NotRunning { pending: self.wait.pending() }));
+            let pending = self.wait.pending();
+            let ended = self.wait.end(Err(pending));
+            return Poll::Ready(ended.map_err(|pending| FlushError::NotRunning { pending }));
         }
         let ended = Pin::new(&mut self.wait).poll(cx);
         ended.map(|ended| ended.map_err(|pending| FlushError::TimedOut { pending }))

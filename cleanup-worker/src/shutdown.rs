@@ -133,7 +133,7 @@ impl Shutdown {
         };
         self.shared.side().ready.kick.wake();
         self.note(LeftReason::Unattended { pending });
-        Report { stats: self.shared.stats(), left_behind: self.left }
+        self.name_the_rest()
     }
 
     /// Gives up what is left, if there is anything, and sees that some thread drops it.
@@ -181,7 +181,7 @@ impl Shutdown {
         self.left.push(LeftBehind { name: "", age: Duration::ZERO, reason });
     }
 
-    fn report(mut self) -> Report {
+    fn report(self) -> Report {
         let shared = Arc::clone(&self.shared);
         let side = shared.side();
         if shared.state().is_over() {
@@ -189,6 +189,12 @@ impl Shutdown {
         }
         side.pool.stop();
         side.alarm.stop();
+        self.name_the_rest()
+    }
+
+    /// Names what no end waits for.
+    fn name_the_rest(mut self) -> Report {
+        let shared = Arc::clone(&self.shared);
         let stats = shared.stats();
         if stats.stuck_blocking > 0 {
             self.note(LeftReason::BlockingClosures { count: stats.stuck_blocking });

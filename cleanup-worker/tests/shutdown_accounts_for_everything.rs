@@ -335,6 +335,23 @@ fn an_owner_that_is_awaited_in_a_task_of_its_own_waits_for_the_others() {
     assert_eq!(handle.stats().completed, 2);
 }
 
+/// The report of an end that cannot wait names all that it can see, like every other report.
+#[test]
+fn an_end_from_inside_a_task_names_armed_guards() {
+    let worker = CleanupWorker::builder().build().unwrap();
+    let handle = worker.handle().clone();
+    let guard = handle.arm(async {}).unwrap();
+    let (sends, reports) = mpsc::channel();
+    let task = async move { sends.send(worker.drain_blocking(LONG)).unwrap() };
+    handle.submit(task).unwrap();
+    let report = reports.recv().unwrap();
+    let expected = [LeftReason::Unattended { pending: 1 }, LeftReason::Armed { weight: 1 }];
+    assert_eq!(reasons(&report), expected.map(|reason| ("", reason)));
+    assert!(!report.is_clean());
+    drop(guard);
+    until("it has ended by itself", || !handle.is_running());
+}
+
 #[test]
 fn close_refuses_tasks_and_runs_what_was_accepted_or_armed() {
     let worker = CleanupWorker::builder().build().unwrap();

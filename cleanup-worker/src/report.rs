@@ -41,9 +41,10 @@ impl LeftBehind {
     /// What kind of thing it is: `"task"`, `"guard"`, `"closure"`, `"submit"` or `"thread"`.
     pub fn what(&self) -> &'static str {
         match self.reason {
-            LeftReason::Abandoned | LeftReason::StillPolled | LeftReason::Unattended { .. } => {
-                "task"
-            }
+            LeftReason::Abandoned
+            | LeftReason::StillPolled
+            | LeftReason::InEventHook
+            | LeftReason::Unattended { .. } => "task",
             LeftReason::BlockingClosures { .. } => "closure",
             LeftReason::Armed { .. } | LeftReason::Inherited { .. } => "guard",
             LeftReason::StalledProducer => "submit",
@@ -69,9 +70,10 @@ impl LeftBehind {
 
 impl fmt::Display for LeftBehind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use LeftReason::{Abandoned, InEventHook, StillPolled};
         match (self.reason, self.name) {
-            (LeftReason::Abandoned | LeftReason::StillPolled, "") => write!(f, "a task")?,
-            (LeftReason::Abandoned | LeftReason::StillPolled, name) => write!(f, "task {name:?}")?,
+            (Abandoned | StillPolled | InEventHook, "") => write!(f, "a task")?,
+            (Abandoned | StillPolled | InEventHook, name) => write!(f, "task {name:?}")?,
             (reason, _) => return reason.fmt(f),
         }
         write!(f, " of age {:.1?}: {}", self.age, self.reason)
@@ -87,6 +89,9 @@ pub enum LeftReason {
     /// The time ran out while the task was being polled: it holds the worker's thread, and is
     /// dropped when that poll returns. Counted as abandoned.
     StillPolled,
+    /// The task has ended, and the time ran out while the event hook was told of it. It is counted when the
+    /// hook returns.
+    InEventHook,
     /// Blocking closures go on whose tasks ended before them.
     BlockingClosures {
         /// How many.
@@ -120,6 +125,7 @@ impl fmt::Display for LeftReason {
         match self {
             Self::Abandoned => f.write_str("given up at the deadline"),
             Self::StillPolled => f.write_str("given up at the deadline while it holds the thread"),
+            Self::InEventHook => f.write_str("ended, and the event hook holds the thread"),
             Self::BlockingClosures { count } => {
                 write!(f, "{count} blocking closures go on after the end of their tasks")
             }

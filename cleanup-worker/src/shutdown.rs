@@ -26,8 +26,10 @@ pub(crate) struct Shutdown {
     left: Vec<LeftBehind>,
     /// Where the caller is, if that is in code that the worker runs.
     inside: Option<Inside>,
-    /// Whether a task or a producer holds the driver for as long as it likes.
-    held: bool,
+    /// The tasks that were being polled when they were given up, and where `left` names them.
+    polled: Vec<(u64, usize)>,
+    /// Whether a producer holds the driver for as long as it likes.
+    stalled: bool,
 }
 
 impl Shutdown {
@@ -52,7 +54,8 @@ impl Shutdown {
             deadline: crate::clock::after(Instant::now(), deadline),
             left: Vec::new(),
             inside: inside(Shared::address(shared)),
-            held: false,
+            polled: Vec::new(),
+            stalled: false,
         }
     }
 
@@ -69,11 +72,10 @@ impl Shutdown {
             }
         }
         self.give_up();
+        let last = self.last_moment();
         for goal in self.goals() {
-            let wait = Wait::new(&self.shared, goal, self.last_moment());
-            if wait.await.is_err() {
-                self.note(LeftReason::Thread);
-                break;
+            if Wait::new(&self.shared, goal, last).await.is_err() {
+                self.missed(goal);
             }
         }
         self.report()
@@ -91,11 +93,10 @@ impl Shutdown {
             }
         }
         self.give_up();
+        let last = self.last_moment();
         for goal in self.goals() {
-            let wait = Wait::new(&self.shared, goal, self.last_moment());
-            if !self.block(wait) {
-                self.note(LeftReason::Thread);
-                break;
+            if !self.block(Wait::new(&self.shared, goal, last)) {
+                self.missed(goal);
             }
         }
         self.report()
@@ -146,12 +147,14 @@ impl Shutdown {
         let given_up = shared.state().condemn(shared.intake(), now);
         given_up.nudge.wake();
         for (info, reason) in &given_up.left {
-            self.held |= *reason == LeftReason::StillPolled;
+            if *reason == LeftReason::StillPolled {
+                self.polled.push((info.id, self.left.len()));
+            }
             let age = now.saturating_duration_since(info.since);
             self.left.push(LeftBehind { name: info.label, age, reason: *reason });
         }
         if given_up.stalled {
-            self.held = true;
+            self.stalled = true;
             self.note(LeftReason::StalledProducer);
         }
         match given_up.sweeper {
@@ -161,16 +164,39 @@ impl Shutdown {
         }
     }
 
-    /// What is still waited for after everything was counted: not the caller itself, and nothing that is
-    /// held.
+    /// What is still waited for after everything was counted: not the caller itself, and no producer.
     fn goals(&self) -> Vec<Goal> {
         let shared = &self.shared;
         shared.side().ready.kick.wake();
-        let driven = shared.is_running() && !self.held && self.inside.is_none();
+        let driven = shared.is_running() && !self.stalled && self.inside.is_none();
         let finished = driven && !driver::is_needed(shared);
         let swept = self.inside.is_none() && !driver::is_needed(shared);
         let goals = [(Goal::Finished, finished), (Goal::Swept, swept)];
         goals.into_iter().filter_map(|(goal, wanted)| wanted.then_some(goal)).collect()
+    }
+
+    /// The time ran out before a goal was reached. A task that holds the driver is named in its place.
+    fn missed(&mut self, goal: Goal) {
+        let held = goal == Goal::Finished && !self.shared.state().held().is_empty();
+        if !held && self.left.iter().all(|left| left.reason != LeftReason::Thread) {
+            self.note(LeftReason::Thread);
+        }
+    }
+
+    /// Names the tasks that the driver still has, and takes back what was said of those it has no more.
+    fn name_held(&mut self) {
+        let held = self.shared.state().held();
+        for (id, index) in std::mem::take(&mut self.polled) {
+            if held.iter().all(|(info, _)| info.id != id) {
+                self.left[index].reason = LeftReason::Abandoned;
+            }
+        }
+        for (info, reason) in held {
+            if reason == LeftReason::InEventHook {
+                let age = self.shared.age(info.since);
+                self.left.push(LeftBehind { name: info.label, age, reason });
+            }
+        }
     }
 
     fn last_moment(&self) -> Instant {
@@ -181,7 +207,8 @@ impl Shutdown {
         self.left.push(LeftBehind { name: "", age: Duration::ZERO, reason });
     }
 
-    fn report(self) -> Report {
+    fn report(mut self) -> Report {
+        self.name_held();
         let shared = Arc::clone(&self.shared);
         let side = shared.side();
         if shared.state().is_over() {

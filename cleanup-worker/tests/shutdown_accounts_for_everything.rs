@@ -175,6 +175,51 @@ fn a_task_that_holds_the_thread_is_named_and_does_not_hold_the_shutdown() {
     assert!(stats.is_balanced() && stats.abandoned == 1 && stats.used == 0, "{stats:?}");
 }
 
+/// A kill waits for what is being polled: its poll returns in time, and nothing goes on after the report.
+#[test]
+fn a_kill_waits_for_the_poll_that_runs() {
+    let worker = CleanupWorker::builder().build().unwrap();
+    let handle = worker.handle().clone();
+    let (drops, dropped) = mpsc::channel();
+    let watch = handle.clone();
+    let task = async move {
+        let _held = Dropped(drops, "polled");
+        // Until the kill has given the task up.
+        until("it is given up", || watch.stats().abandoned == 1);
+        std::future::pending::<()>().await;
+    };
+    handle.submit_with(task, label("polled")).unwrap();
+    until("it is being polled", || worker.stats().in_flight == 1);
+    let report = worker.kill_blocking(LONG);
+    assert_eq!(reasons(&report), [("polled", LeftReason::Abandoned)]);
+    assert_eq!(dropped.try_iter().collect::<Vec<_>>(), ["polled"], "dropped before the report");
+    assert_eq!(report.stats().used, 0);
+    assert!(!handle.is_running());
+}
+
+/// The event hook holds the worker's thread: the task that it was told of is named, and counted later.
+#[test]
+fn a_task_whose_end_the_hook_is_told_of_is_named() {
+    for kill in [false, true] {
+        let (open, closed) = gate();
+        let closed = Mutex::new(closed);
+        let (tells, told) = mpsc::channel();
+        let builder = CleanupWorker::builder().on_event(move |_: &Event<'_>| {
+            tells.send(()).unwrap();
+            let _ = closed.lock().unwrap().recv();
+        });
+        let worker = builder.build().unwrap();
+        let handle = worker.handle().clone();
+        handle.submit_with(async { Err::<(), _>("no") }, label("fails")).unwrap();
+        told.recv().unwrap();
+        let report = if kill { worker.kill_blocking(SOON) } else { worker.drain_blocking(SOON) };
+        assert_eq!(reasons(&report), [("fails", LeftReason::InEventHook)]);
+        assert!(report.left_behind()[0].age() > Duration::ZERO);
+        open.send(()).unwrap();
+        until("it is counted", || handle.stats().failed == 1 && !handle.is_running());
+    }
+}
+
 #[test]
 fn a_closure_that_goes_on_is_named() {
     let worker = CleanupWorker::builder().build().unwrap();

@@ -131,6 +131,11 @@ impl<K: Keep> State<K> {
         GivenUp { left, stalled, sweeper, nudge }
     }
 
+    /// The tasks that hold the driver after the others were given up, and how.
+    pub(crate) fn held(&self) -> Vec<(Info, LeftReason)> {
+        self.slots.held()
+    }
+
     fn doom_backlog(&mut self) -> Vec<Info> {
         let mut given_up = Vec::new();
         while let Some(Queued { node, info }) = self.backlog.pop() {

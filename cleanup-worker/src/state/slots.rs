@@ -11,6 +11,7 @@ use crate::clock::Key;
 use crate::node::{Keep, Node};
 use crate::options::Timeout;
 use crate::ready::{Ready, SlotWaker};
+use crate::report::LeftReason;
 use crate::waiting::{Epoch, TaskRef};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -232,6 +233,17 @@ impl<K: Keep> Slots<K> {
             matches!(place, Some(Place::Revoked))
         };
         self.slots.iter().filter(is_revoked).count()
+    }
+
+    /// The tasks that hold the driver after a shutdown gave up the others, and how.
+    pub(super) fn held(&self) -> Vec<(Info, LeftReason)> {
+        let busy = self.slots.iter().filter_map(|slot| slot.busy.as_ref());
+        busy.filter_map(|busy| match busy.place {
+            Place::Revoked => Some((busy.info, LeftReason::StillPolled)),
+            Place::Settling => Some((busy.info, LeftReason::InEventHook)),
+            Place::Here(_) | Place::Polled => None,
+        })
+        .collect()
     }
 
     /// All occupied slots, for a driver that starts where another one was torn down.

@@ -75,10 +75,11 @@ impl Side {
     fn new(config: &Config) -> Self {
         let ready = Ready::new();
         config.clock.follow(&ready);
+        let pool = Pool::new(config.blocking_threads, &config.name);
         Self {
-            state: Mutex::new(State::new(config.concurrency)),
+            state: Mutex::new(State::new(config.concurrency, pool.stuck_count())),
             ready,
-            pool: Pool::new(config.blocking_threads, &config.name),
+            pool,
             alarm: Alarm::new(),
             placed: Mutex::new(None),
             sweeper: Mutex::new(None),
@@ -170,6 +171,16 @@ impl Shared {
     /// Takes `since` by the clock of the worker.
     pub(crate) fn age(&self, since: std::time::Instant) -> std::time::Duration {
         self.config.clock.now().saturating_duration_since(since)
+    }
+
+    /// Gives other threads to the closures behind those that go on without their tasks. Where there is none
+    /// for them, the time of their tasks goes on.
+    pub(crate) fn replace_stuck(&self) {
+        let side = self.side();
+        if side.pool.stuck() > 0 && side.pool.replace_stuck() {
+            self.state().go_on_all(self.config.clock.now());
+            side.ready.kick.wake();
+        }
     }
 
     /// Tells the event hook, and `tracing`.

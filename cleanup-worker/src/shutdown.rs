@@ -214,6 +214,7 @@ impl Shutdown {
         if shared.state().is_over() {
             driver::join(&shared);
         }
+        shared.state().end_closures();
         side.pool.stop();
         side.alarm.stop();
         self.name_the_rest()

@@ -9,7 +9,7 @@ use lastout_cleanup_worker::{
 };
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use support::{LONG, gate, until};
 
@@ -239,6 +239,61 @@ fn a_closure_that_goes_on_is_named() {
     );
     open.send(()).unwrap();
     until("it came back", || handle.stats().stuck_blocking == 0);
+}
+
+/// Starts a blocking call and lets it go before it ends.
+struct LetGo {
+    closed: mpsc::Receiver<()>,
+    began: mpsc::Sender<()>,
+    how: &'static str,
+    calls: mpsc::Sender<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Cleanup for LetGo {
+    async fn run(self, cx: CleanupContext) -> Outcome {
+        let call = cx.blocking(move || {
+            self.began.send(()).unwrap();
+            let _ = self.closed.recv();
+        });
+        let mut call = Box::pin(async move { drop(call.await) });
+        if self.how != "elsewhere" {
+            std::future::poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_ready())).await;
+        }
+        match self.how {
+            "forgotten" => drop(std::mem::ManuallyDrop::new(call)),
+            _ => drop(self.calls.send(call)),
+        }
+        Ok(())
+    }
+}
+
+/// However a closure outlives its task, it is counted while it runs and named.
+#[test]
+fn a_closure_whose_call_has_left_its_task_is_named() {
+    for how in ["forgotten", "moved", "elsewhere"] {
+        let worker = CleanupWorker::builder().blocking_threads(1).build().unwrap();
+        let handle = worker.handle().clone();
+        let (open, closed) = mpsc::channel();
+        let (began, begins) = mpsc::channel();
+        let (calls, moved) = mpsc::channel();
+        handle.submit(LetGo { closed, began, how, calls }).unwrap();
+        let mut call = moved.recv().ok();
+        if let Some(call) = call.as_mut().filter(|_| how == "elsewhere") {
+            until("its task has ended", || worker.stats().completed == 1);
+            assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        begins.recv().unwrap();
+        until("its task has ended", || worker.stats().completed == 1);
+        assert_eq!(worker.stats().stuck_blocking, 1, "{how}");
+        // Another thread takes its place.
+        handle.submit(Blocking(|| {})).unwrap();
+        handle.flush_blocking(LONG).unwrap();
+        let report = worker.drain_blocking(LONG);
+        let expected = LeftReason::BlockingClosures { count: 1 };
+        assert_eq!(reasons(&report), [("", expected)], "{how}");
+        drop(open);
+        until("it has ended", || handle.stats().stuck_blocking == 0);
+    }
 }
 
 #[test]

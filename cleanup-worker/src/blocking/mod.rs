@@ -95,31 +95,40 @@ impl<R> Meeting<R> {
         }
     }
 
-    /// The closure has its thread; `false` when the call is gone.
+    /// The closure has its thread; `false` when the call is gone, or the worker has ended.
     fn begin(&self) -> bool {
         {
             let mut progress = self.lock();
             let Progress::Waiting(waker) = &mut *progress else { return false };
+            if !self.shared.state().closure_begins(self.task) {
+                return false;
+            }
             *progress = Progress::Running(waker.take());
         }
         self.go_on();
         true
     }
 
-    /// The closure has ended; `true` when it went on alone.
-    fn end(&self, result: Result<R, BlockingError>) -> bool {
-        let before = std::mem::replace(&mut *self.lock(), Progress::Done(Some(result)));
+    /// The closure has ended, or does not begin.
+    fn end(&self, result: Result<R, BlockingError>) {
+        let before = {
+            let mut progress = self.lock();
+            if matches!(*progress, Progress::Running(_)) {
+                // Before its task can hear of it, and end.
+                self.shared.state().closure_ends(self.task);
+            }
+            std::mem::replace(&mut *progress, Progress::Done(Some(result)))
+        };
         match before {
             Progress::Waiting(Some(waker)) | Progress::Running(Some(waker)) => {
                 let _ = contain(move || waker.wake());
-                false
             }
             Progress::Deserted => {
                 let unused = std::mem::replace(&mut *self.lock(), Progress::Done(None));
                 drop_quietly(unused);
-                true
+                self.shared.state().closure_ends(None);
             }
-            _ => false,
+            _ => {}
         }
     }
 }
@@ -135,13 +144,13 @@ impl<R, F: FnOnce() -> R> Closure<R, F> {
     fn run(mut self, on_driver: bool) {
         let Some(work) = self.work.take() else { return };
         if !self.meeting.begin() {
-            return drop_quietly(work);
+            drop_quietly(work);
+            self.meeting.go_on();
+            return self.meeting.end(Err(BlockingError::Closed));
         }
         let result = run_inside(Inside { on_driver, ..self.inside }, || contain(work));
         let result = result.map_err(|Panicked(message)| BlockingError::Panicked(message));
-        if self.meeting.end(result) {
-            self.meeting.shared.side().pool.stuck_ends();
-        }
+        self.meeting.end(result);
     }
 }
 
@@ -216,23 +225,21 @@ impl<R, F> Drop for BlockingCall<R, F> {
     fn drop(&mut self) {
         let shared = &self.meeting.shared;
         let mut progress = self.meeting.lock();
-        let (before, hopeless) = match &*progress {
-            Progress::Waiting(_) => {
-                (std::mem::replace(&mut *progress, Progress::Done(None)), false)
-            }
+        let (after, deserted) = match &*progress {
+            Progress::Waiting(_) => (Progress::Done(None), false),
             Progress::Running(_) => {
                 // Counted before the closure can see that it is alone, so the count stays exact.
-                let hopeless = shared.side().pool.stuck_begins();
-                (std::mem::replace(&mut *progress, Progress::Deserted), hopeless)
+                shared.state().closure_deserted(self.meeting.task);
+                (Progress::Deserted, true)
             }
             Progress::Done(_) | Progress::Deserted => return,
         };
+        let before = std::mem::replace(&mut *progress, after);
         drop(progress);
         drop_quietly(before);
         self.meeting.go_on();
-        if hopeless {
-            shared.state().go_on_all(shared.config.clock.now());
-            shared.side().ready.kick.wake();
+        if deserted {
+            shared.replace_stuck();
         }
     }
 }

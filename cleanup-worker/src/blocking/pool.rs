@@ -3,6 +3,8 @@
 //! A closure that outlives its task keeps its thread, and is replaced: it must not starve the others.
 
 use crate::queue::Queue;
+use crate::sync::process::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,6 +25,9 @@ pub(crate) struct Pool {
     name: String,
     state: Mutex<State>,
     changed: Condvar,
+    /// Closures that go on after the end of their tasks. Counted under the lock of the worker, which knows
+    /// what has ended.
+    stuck: Arc<AtomicU64>,
 }
 
 struct State {
@@ -30,8 +35,6 @@ struct State {
     threads: Vec<JoinHandle<()>>,
     alive: usize,
     idle: usize,
-    /// Closures that go on after the end of their tasks.
-    stuck: u64,
     /// How often the system refused a thread.
     refusals: u64,
     stopped: bool,
@@ -59,12 +62,17 @@ impl Pool {
                 threads: Vec::new(),
                 alive: 0,
                 idle: 0,
-                stuck: 0,
                 refusals: 0,
                 stopped: false,
             }),
             changed: Condvar::new(),
+            stuck: Arc::new(AtomicU64::new(0)),
         })
+    }
+
+    /// Where the worker counts the closures that go on after the end of their tasks.
+    pub(crate) fn stuck_count(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.stuck)
     }
 
     pub(crate) fn hand(self: &Arc<Self>, job: Job) -> Handed {
@@ -79,7 +87,7 @@ impl Pool {
             }
         }
         state.jobs.push(job);
-        let hopeless = state.is_hopeless();
+        let hopeless = state.is_hopeless(self.stuck());
         drop(state);
         self.changed.notify_one();
         if hopeless { Handed::Hopeless } else { Handed::Over }
@@ -87,7 +95,7 @@ impl Pool {
 
     /// Adds a thread if there may be one more, and if the system gives one.
     fn grow(self: &Arc<Self>, state: &mut State) {
-        let replaced = usize::try_from(state.stuck.min(REPLACED)).unwrap_or(0);
+        let replaced = usize::try_from(self.stuck().min(REPLACED)).unwrap_or(0);
         if state.alive >= self.limit.saturating_add(replaced) {
             return;
         }
@@ -100,21 +108,14 @@ impl Pool {
         state.alive += 1;
     }
 
-    /// A closure goes on without its task. Those that wait behind it get another thread; `true` when there
+    /// Closures go on without their tasks. Those that wait behind them get another thread; `true` when there
     /// is none for them.
-    pub(crate) fn stuck_begins(self: &Arc<Self>) -> bool {
+    pub(crate) fn replace_stuck(self: &Arc<Self>) -> bool {
         let mut state = self.lock();
-        state.stuck += 1;
         if !state.stopped && state.idle < state.jobs.len() {
             self.grow(&mut state);
         }
-        !state.jobs.is_empty() && state.is_hopeless()
-    }
-
-    /// It has ended after all.
-    pub(crate) fn stuck_ends(&self) {
-        let mut state = self.lock();
-        state.stuck = state.stuck.saturating_sub(1);
+        !state.jobs.is_empty() && state.is_hopeless(self.stuck())
     }
 
     pub(crate) fn refusals(&self) -> u64 {
@@ -122,7 +123,7 @@ impl Pool {
     }
 
     pub(crate) fn stuck(&self) -> u64 {
-        self.lock().stuck
+        self.stuck.load(Relaxed)
     }
 
     /// Ends the idle threads and joins them. A thread that still runs a closure ends after it.
@@ -184,7 +185,7 @@ impl Pool {
 
 impl State {
     /// Whether no thread is left that comes back in a bounded time.
-    fn is_hopeless(&self) -> bool {
-        self.alive as u64 <= self.stuck
+    fn is_hopeless(&self, stuck: u64) -> bool {
+        self.alive as u64 <= stuck
     }
 }

@@ -212,6 +212,8 @@ impl Driver {
     fn end(&self, slot: usize, ended: Ended) {
         let nudge = self.shared.state().end(slot, ended, self.shared.intake());
         nudge.wake();
+        // Its closures may go on, if their calls have left it.
+        self.shared.replace_stuck();
     }
 
     fn inside(&self, task: Option<TaskRef>) -> Inside {

@@ -22,6 +22,7 @@ use crate::inbox::{Inbox, Taken, Taker};
 use crate::node::{Keep, Node};
 use crate::queue::Queue;
 use crate::ready::{Ready, SlotWaker};
+use crate::sync::process::AtomicU64 as ProcessU64;
 use crate::sync::{AtomicU64, on};
 use crate::waiting::{Ended, Ledger, Line, Nudge, TaskRef, View, Waiters};
 use slots::{Look, Queued, Slots};
@@ -56,6 +57,10 @@ pub(crate) struct State<K: Keep> {
     waiters: Waiters,
     /// The weight of the tasks that are themselves waiting.
     held_weight: u64,
+    /// Closures that run though their tasks have ended; the pool reads it.
+    stuck: Arc<ProcessU64>,
+    /// Set by the last report: no closure begins after it.
+    closures_over: bool,
     issued: u64,
     pub(crate) paused: bool,
     seat: Seat,
@@ -119,7 +124,7 @@ pub(crate) enum Work<K: Keep> {
 }
 
 impl<K: Keep> State<K> {
-    pub(crate) fn new(concurrency: usize) -> Self {
+    pub(crate) fn new(concurrency: usize, stuck: Arc<ProcessU64>) -> Self {
         Self {
             taker: Taker::new(),
             backlog: Queue::new(),
@@ -128,6 +133,8 @@ impl<K: Keep> State<K> {
             timers: Timers::new(),
             waiters: Waiters::new(),
             held_weight: 0,
+            stuck,
+            closures_over: false,
             issued: 0,
             paused: false,
             seat: Seat::Empty,
@@ -285,6 +292,7 @@ impl<K: Keep> State<K> {
             self.held_weight -= u64::from(weight);
             self.waiters.ended(TaskRef { slot, id });
         }
+        self.stuck.fetch_add(u64::from(busy.closures), Relaxed);
         self.ledger.end(epoch, ended);
     }
 

@@ -40,6 +40,8 @@ pub(super) struct Busy<K: Keep> {
     place: Place<K>,
     /// Flushes and the like that wait inside the task.
     waiting: u32,
+    /// Blocking closures that run, and whose calls are not dropped.
+    pub(super) closures: u32,
 }
 
 /// How long the task may still run.
@@ -118,7 +120,7 @@ impl<K: Keep> Slots<K> {
         let slot = &mut self.slots[index];
         let key = Some(timer(index));
         let time = Time { key, due, standing: 0, left: Duration::ZERO };
-        slot.busy = Some(Busy { info, time, place: Place::Polled, waiting: 0 });
+        slot.busy = Some(Busy { info, time, place: Place::Polled, waiting: 0, closures: 0 });
         (index, Arc::clone(&slot.waker))
     }
 

@@ -8,6 +8,7 @@ use crate::ready::SlotWaker;
 use crate::sync::on;
 use crate::waiting::{Goal, Nudge, TaskRef, View, Waiter};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -109,6 +110,39 @@ impl<K: Keep> State<K> {
         };
         self.waiters.reach_ends(is_so, &mut wakers);
         Nudge::of(wakers)
+    }
+
+    /// A closure of the task begins to run; `false` when no closure begins any more.
+    pub(crate) fn closure_begins(&mut self, task: Option<TaskRef>) -> bool {
+        if self.closures_over {
+            return false;
+        }
+        match task.and_then(|task| self.slots.busy(task)) {
+            Some(busy) => busy.closures += 1,
+            None => drop(self.stuck.fetch_add(1, Relaxed)),
+        }
+        true
+    }
+
+    /// It has ended; without a task it had outlived that.
+    pub(crate) fn closure_ends(&mut self, task: Option<TaskRef>) {
+        match task.and_then(|task| self.slots.busy(task)) {
+            Some(busy) => busy.closures -= 1,
+            None => drop(self.stuck.fetch_sub(1, Relaxed)),
+        }
+    }
+
+    /// Its call is gone while it runs: it outlives its task from here on, unless it does already.
+    pub(crate) fn closure_deserted(&mut self, task: Option<TaskRef>) {
+        if let Some(busy) = task.and_then(|task| self.slots.busy(task)) {
+            busy.closures -= 1;
+            self.stuck.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The worker has ended: no closure begins any more, so those that are counted are all that go on.
+    pub(crate) fn end_closures(&mut self) {
+        self.closures_over = true;
     }
 
     /// A closure of the task waits for a thread: the time of the task stands.

@@ -110,7 +110,8 @@ pub enum LeftReason {
     },
     /// A producer stopped in the middle of its submit. The worker's thread stays until it goes on.
     StalledProducer,
-    /// The worker's thread did not come to its end in the time that was left.
+    /// A thread of the worker did not come to its end in the time that was left: a destructor, a thread-local
+    /// or a waker holds it.
     Thread,
     /// The worker was ended from a place where waiting would have kept it from running: it
     /// goes on with all tasks that it accepted, and ends by itself.
@@ -134,7 +135,7 @@ impl fmt::Display for LeftReason {
                 write!(f, "guards of weight {weight} were inherited by a fork and not dropped")
             }
             Self::StalledProducer => f.write_str("a submit stopped in the middle"),
-            Self::Thread => f.write_str("the thread of the worker has not ended"),
+            Self::Thread => f.write_str("a thread of the worker has not ended"),
             Self::Unattended { pending } => {
                 write!(f, "the worker goes on with {pending} tasks and without an owner")
             }

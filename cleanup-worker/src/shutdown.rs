@@ -78,7 +78,8 @@ impl Shutdown {
                 self.missed(goal);
             }
         }
-        self.report()
+        // This thread belongs to a runtime: it is not blocked for longer than it takes a thread to end.
+        self.report(Instant::now() + GRACE)
     }
 
     /// Runs on this thread, or leaves the worker to itself where that would be a deadlock.
@@ -99,7 +100,7 @@ impl Shutdown {
                 self.missed(goal);
             }
         }
-        self.report()
+        self.report(last)
     }
 
     /// Waits on this thread; gives up at once where blocking is impossible.
@@ -178,7 +179,14 @@ impl Shutdown {
     /// The time ran out before a goal was reached. A task that holds the driver is named in its place.
     fn missed(&mut self, goal: Goal) {
         let held = goal == Goal::Finished && !self.shared.state().held().is_empty();
-        if !held && self.left.iter().all(|left| left.reason != LeftReason::Thread) {
+        if !held {
+            self.note_thread();
+        }
+    }
+
+    /// Names threads that go on, once.
+    fn note_thread(&mut self) {
+        if self.left.iter().all(|left| left.reason != LeftReason::Thread) {
             self.note(LeftReason::Thread);
         }
     }
@@ -207,16 +215,14 @@ impl Shutdown {
         self.left.push(LeftBehind { name: "", age: Duration::ZERO, reason });
     }
 
-    fn report(mut self) -> Report {
+    /// Joins the threads until the last moment, and names what is left.
+    fn report(mut self, last: Instant) -> Report {
         self.name_held();
         let shared = Arc::clone(&self.shared);
-        let side = shared.side();
-        if shared.state().is_over() {
-            driver::join(&shared);
-        }
         shared.state().end_closures();
-        side.pool.stop();
-        side.alarm.stop();
+        if !driver::join(&shared, last) {
+            self.note_thread();
+        }
         self.name_the_rest()
     }
 

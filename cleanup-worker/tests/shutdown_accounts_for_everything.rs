@@ -382,6 +382,70 @@ fn a_destructor_that_blocks_does_not_hold_up_a_shutdown() {
 }
 
 /// Sends its context out of the worker, with a sleep that is waiting.
+/// Holds its thread when that ends.
+struct HoldsThread(mpsc::Receiver<()>);
+
+impl Drop for HoldsThread {
+    fn drop(&mut self) {
+        let _ = self.0.recv();
+    }
+}
+
+std::thread_local! {
+    static HELD: std::cell::RefCell<Option<HoldsThread>> = const { std::cell::RefCell::new(None) };
+}
+
+/// A thread ends with its thread-locals; an end names the thread that they hold, and does not wait for it.
+#[test]
+fn a_thread_local_that_blocks_does_not_hold_up_a_shutdown() {
+    for on_pool in [false, true] {
+        let worker = CleanupWorker::builder().build().unwrap();
+        let (open, closed) = mpsc::channel();
+        let hold = move || HELD.with(|held| *held.borrow_mut() = Some(HoldsThread(closed)));
+        if on_pool {
+            worker.handle().submit(Blocking(hold)).unwrap();
+        } else {
+            worker.handle().submit(async move { hold() }).unwrap();
+        }
+        worker.handle().flush_blocking(LONG).unwrap();
+        let report = worker.kill_blocking(SOON);
+        assert_eq!(reasons(&report), [("", LeftReason::Thread)], "on the pool: {on_pool}");
+        drop(open);
+    }
+}
+
+/// A waker that blocks holds the thread that wakes it, and no end.
+#[test]
+fn a_waker_that_blocks_does_not_hold_up_a_shutdown() {
+    struct Blocks(Mutex<mpsc::Receiver<()>>, mpsc::Sender<()>);
+    impl Wake for Blocks {
+        fn wake(self: Arc<Self>) {
+            self.1.send(()).unwrap();
+            let _ = self.0.lock().unwrap().recv();
+        }
+    }
+    let worker = CleanupWorker::builder().build().unwrap();
+    let (open, closed) = mpsc::channel();
+    let (wakes, woken) = mpsc::channel();
+    let (release, released) = gate();
+    worker.handle().submit(Blocking(move || released.recv().unwrap())).unwrap();
+    // Woken at its deadline, by the thread that watches the time.
+    let waker = Waker::from(Arc::new(Blocks(Mutex::new(closed), wakes)));
+    let mut flush = loop {
+        let mut flush = Box::pin(worker.handle().flush(SOON));
+        if flush.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+            break flush;
+        }
+    };
+    woken.recv().unwrap();
+    // It is woken once: the end of the task finds no second waker that blocks.
+    assert!(flush.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    release.send(()).unwrap();
+    let report = worker.drain_blocking(SOON * 10);
+    assert_eq!(reasons(&report), [("", LeftReason::Thread)]);
+    drop(open);
+}
+
 #[test]
 fn the_end_of_the_worker_ends_the_sleeps_of_its_contexts() {
     struct Leaks(mpsc::Sender<CleanupContext>);

@@ -126,8 +126,8 @@ impl Pool {
         self.stuck.load(Relaxed)
     }
 
-    /// Ends the idle threads and joins them. A thread that still runs a closure ends after it.
-    pub(crate) fn stop(&self) {
+    /// Ends the idle threads, and gives them to be joined. A thread that still runs a closure ends after it.
+    pub(crate) fn stop(&self) -> Vec<JoinHandle<()>> {
         let (threads, jobs) = {
             let mut state = self.lock();
             state.stopped = true;
@@ -138,12 +138,13 @@ impl Pool {
         };
         drop(jobs);
         self.changed.notify_all();
-        for thread in threads {
-            let _ = thread.join();
-        }
+        threads
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the owner of these threads, joined in `stop`")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the owner of these threads, joined after `stop`"
+    )]
     fn start(self: &Arc<Self>) -> Option<JoinHandle<()>> {
         let pool = Arc::clone(self);
         let thread = std::thread::Builder::new().name(self.name.clone());

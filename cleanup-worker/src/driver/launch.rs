@@ -3,10 +3,12 @@
 use super::{Driver, NAP, Turn};
 use crate::ready::Parker;
 use crate::shared::{Placed, Shared};
-use crate::sync::{Arc, lock};
+use crate::sync::{Arc, Mutex, lock};
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::sync_channel;
 use std::task::Waker;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 /// Starts a driver if there is none and one is needed, and lets the next call try again if that fails.
@@ -123,23 +125,50 @@ fn drive(mut unstarted: Unstarted) {
     }
 }
 
-/// Waits for the end of the threads of a worker that has finished and is swept, so they are about to end.
-pub(crate) fn join(shared: &Shared) {
-    let placed = lock(&shared.side().placed).take();
-    let driver = match placed {
-        // The task ends with the turn that made the driver finish.
-        #[cfg(feature = "tokio")]
-        Some(Placed::Tokio(task, _)) => {
-            drop(task);
-            None
+/// Ends the threads of a worker whose end is reported, and waits for them until then; `false` when one goes on.
+/// That of a driver which is held, and those with a closure that runs, are named for themselves.
+pub(crate) fn join(shared: &Shared, until: Instant) -> bool {
+    let side = shared.side();
+    let mut threads = side.pool.stop();
+    if shared.state().is_over() {
+        let placed = lock(&side.placed).take();
+        match placed {
+            // The task ends with the turn that made the driver finish.
+            #[cfg(feature = "tokio")]
+            Some(Placed::Tokio(task, _)) => drop(task),
+            Some(Placed::Thread(thread)) => threads.push(thread),
+            None => {}
         }
-        Some(Placed::Thread(thread)) => Some(thread),
-        None => None,
-    };
-    let sweeper = lock(&shared.side().sweeper).take();
-    for thread in driver.into_iter().chain(sweeper) {
-        if thread.thread().id() != std::thread::current().id() {
-            let _ = thread.join();
+        threads.extend(lock(&side.sweeper).take());
+    }
+    threads.extend(side.alarm.stop());
+    let here = std::thread::current().id();
+    threads.retain(|thread| thread.thread().id() != here);
+    threads.is_empty() || join_until(threads, &shared.config.name, until)
+}
+
+/// A join has no deadline, and a thread-local of a user may take its time to be dropped at the end of a thread.
+/// So another thread joins, and this one waits for that.
+#[expect(clippy::disallowed_methods, reason = "it ends with the threads that it joins")]
+fn join_until(threads: Vec<JoinHandle<()>>, name: &str, until: Instant) -> bool {
+    let threads = Arc::new(Mutex::new(threads));
+    let (done, ended) = sync_channel(1);
+    let joined = Arc::clone(&threads);
+    let joiner = std::thread::Builder::new().name(format!("{name}-end"));
+    let joiner = joiner.spawn(move || {
+        std::mem::take(&mut *lock(&joined)).into_iter().for_each(|thread| drop(thread.join()));
+        let _ = done.send(());
+    });
+    let left = || until.saturating_duration_since(Instant::now());
+    match joiner {
+        Ok(joiner) => ended.recv_timeout(left()).is_ok() && joiner.join().is_ok(),
+        Err(_) => {
+            // As good as can be told without a thread.
+            let goes_on = || lock(&threads).iter().any(|thread| !thread.is_finished());
+            while goes_on() && !left().is_zero() {
+                std::thread::park_timeout(NAP);
+            }
+            !goes_on()
         }
     }
 }

@@ -82,21 +82,19 @@ impl Alarm {
         self.lock().refusals
     }
 
-    /// Ends the thread and joins it, after it woke all that still wait: they set a new alarm if they
-    /// have to.
-    pub(crate) fn stop(&self) {
+    /// Ends the thread, and gives it to be joined, after it woke all that still wait: they set a new alarm if
+    /// they have to.
+    pub(crate) fn stop(&self) -> Option<JoinHandle<()>> {
         let thread = {
             let mut state = self.lock();
             state.stopped = true;
             state.thread.take()
         };
         self.changed.notify_one();
-        if let Some(thread) = thread {
-            let _ = thread.join();
-        }
+        thread
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the owner of this thread, joined in `stop`")]
+    #[expect(clippy::disallowed_methods, reason = "the owner of this thread, joined after `stop`")]
     fn start(self: &Arc<Self>) -> Option<JoinHandle<()>> {
         let alarm = Arc::clone(self);
         let thread = std::thread::Builder::new().name("lastout-alarm".to_owned());

@@ -260,7 +260,9 @@ impl Cleanup for LetGo {
             std::future::poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_ready())).await;
         }
         match self.how {
-            "forgotten" => drop(std::mem::ManuallyDrop::new(call)),
+            "forgotten" => {
+                let _ = std::mem::ManuallyDrop::new(call);
+            }
             _ => drop(self.calls.send(call)),
         }
         Ok(())

@@ -9,7 +9,7 @@
 mod support;
 
 use lastout_proc_tree::{
-    Child, Containment, Io, Level, Program, SpawnError, SpawnStep, SupervisorForm, Tree,
+    Child, Containment, Io, Level, Limits, Program, SpawnError, SpawnStep, SupervisorForm, Tree,
     TreeCommand,
 };
 use std::io::{Read, Write};
@@ -23,6 +23,7 @@ fn fixture() {
     match support::called().as_deref() {
         Some("ignores SIGCHLD") => ignore_children(),
         Some("has one descriptor left") => run_out_of_descriptors(),
+        Some("has no room for a root") => run_out_of_tasks(),
         Some("makes a sibling") => make_sibling(),
         Some("has no privileges") => demand_a_namespace(),
         _ => {}
@@ -329,6 +330,49 @@ fn a_caller_that_ignores_sigchld_learns_how_its_programs_end() {
 #[test]
 fn a_spawn_without_descriptors_fails_or_works_and_never_panics() {
     be_caller("has one descriptor left");
+}
+
+/// The kernel may name a pidfd for a process that it then does not make: a caller that closes that number
+/// closes what is not its own, which ends a build with assertions.
+#[test]
+fn a_root_that_cannot_be_made_costs_the_caller_no_descriptor() {
+    audited(|| {
+        let limited = |tasks| Containment::strongest().limits(Limits::new().tasks(tasks));
+        if Tree::spawn(&mut Program::new("true"), limited(9)).is_err() {
+            return; // No cgroup limits the tasks here.
+        }
+        let mut refused = 0;
+        for tasks in 3..=6 {
+            let mut caller = support::caller("has no room for a root");
+            let (tree, mut child) =
+                Tree::spawn(caller.stdin(Stdio::null()), limited(tasks)).unwrap();
+            let code = child.wait().unwrap().code();
+            refused += i32::from(code == Some(REFUSED));
+            assert!(matches!(code, Some(0 | REFUSED)), "with {tasks} tasks: {code:?}");
+            tree.kill_blocking(LONG).unwrap();
+        }
+        assert!(refused > 0, "there was always room");
+    });
+}
+
+/// The exit code of a caller that got no room for a root.
+const REFUSED: i32 = 7;
+
+fn run_out_of_tasks() {
+    let mut code = 0;
+    let own = || Containment::demand(Level::Evidence).die_with_parent();
+    for containment in [own(), own().supervise_by_copy(), own(), own().supervise_by_copy()] {
+        match Tree::spawn(&mut Program::new("true"), containment) {
+            Ok((tree, _child)) => drop(tree.kill_blocking(LONG)),
+            Err(SpawnError::Command { step: SpawnStep::Process, source, .. })
+                if source.raw_os_error() == Some(libc::EAGAIN) =>
+            {
+                code = REFUSED;
+            }
+            Err(error) => drop(error),
+        }
+    }
+    std::process::exit(code);
 }
 
 fn be_caller(name: &str) {

@@ -151,7 +151,13 @@ fn await_supervised(
 ) -> Result<Born, Fault> {
     let told = &launch.told;
     await_ready(news, &supervisor);
-    // SAFETY: the kernel has put the descriptor into this table, for this call alone.
+    let until = Instant::now() + FAREWELL;
+    while told.root_may_come() && Instant::now() < until {
+        // Somebody has killed the supervisor in the moment in which it made the root, whose first step says
+        // that it is there.
+        std::thread::yield_now();
+    }
+    // SAFETY: the root was made, and the kernel has put its descriptor into this table, for this call alone.
     let root = told.root_pidfd().map(|fd| unsafe { Pidfd::from_owned(OwnedFd::from_raw_fd(fd)) });
     match root {
         Some(pidfd) if told.root_runs() => {
@@ -215,7 +221,8 @@ fn clone(
 fn make_root(order: &Order<'_>, flags: libc::c_int, pidfd: *mut RawFd) -> Result<libc::pid_t, i32> {
     if order.has_clone3 {
         let base = order.root_stack.wrapping_byte_sub(STACK).addr();
-        let mut arguments = Arguments::new(flags, (base, STACK), pidfd);
+        let arguments = Arguments::new(flags, (base, STACK), pidfd);
+        let mut arguments = arguments.noting_success(order.launch.told.root_is_made_place());
         if let Some(directory) = order.launch.directory {
             arguments = arguments.into_cgroup(directory);
         }
@@ -231,12 +238,19 @@ fn make_root(order: &Order<'_>, flags: libc::c_int, pidfd: *mut RawFd) -> Result
             _ => {}
         }
     }
-    clone(in_root, order.root_stack, flags, order, pidfd)
+    order.launch.told.set_root_comes(true);
+    let root = clone(in_root, order.root_stack, flags, order, pidfd);
+    match root {
+        Ok(_) => order.launch.told.set_root_is_made(),
+        Err(_) => order.launch.told.set_root_comes(false),
+    }
+    root
 }
 
 extern "C" fn in_root(order: *mut libc::c_void) -> libc::c_int {
     // SAFETY: `start` passes its order, which lives until the process has left its memory.
     let order = unsafe { &*order.cast::<Order<'_>>() };
+    order.launch.told.set_root_is_made();
     run_root(order, false)
 }
 

@@ -27,6 +27,7 @@ pub(super) struct Arguments {
     pub(super) cgroup: u64,
 }
 
+const PARENT_SETTID: u64 = 1 << 20;
 const CLEAR_SIGHAND: u64 = 1 << 32;
 const INTO_CGROUP: u64 = 1 << 33;
 
@@ -42,6 +43,14 @@ impl Arguments {
             stack_size: stack.1 as u64,
             ..Self::default()
         }
+    }
+
+    /// Has the kernel write the pid here once the process is made, and before it runs. It writes the pidfd
+    /// earlier, also of a process that it then does not make.
+    pub(super) fn noting_success(mut self, place: *mut libc::pid_t) -> Self {
+        self.flags |= PARENT_SETTID;
+        self.parent_tid = place.addr() as u64;
+        self
     }
 
     /// Starts the process in the cgroup of this directory.

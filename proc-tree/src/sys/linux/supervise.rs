@@ -89,7 +89,9 @@ impl Supervise {
     pub(super) fn go_on(&self, told: &Told, root: libc::pid_t, shares_memory: bool) -> ! {
         direct::lead_a_group();
         // SAFETY: a system call without pointers. From here on the table is this process's own.
-        unsafe { libc::unshare(libc::CLONE_FILES) };
+        if let Err(errno) = unless_negative(unsafe { libc::unshare(libc::CLONE_FILES) }) {
+            give_up(told, root, errno);
+        }
         let kill = self.leaf.as_ref().map_or(-1, |leaf| leaf.kill);
         // The socket is above the standard ones, so this order overwrites neither.
         for (from, to) in [(kill, 1), (self.control, 0)] {
@@ -99,10 +101,7 @@ impl Supervise {
         if let Some(helper) = self.helper {
             let errno = self.run_helper(helper, root);
             if shares_memory {
-                told.fail(Fault { step: SpawnStep::Supervisor, errno });
-                direct::kill(root, libc::SIGKILL);
-                reap_one(root);
-                direct::exit(127);
+                give_up(told, root, errno);
             }
         }
         told.set_copy();
@@ -138,6 +137,14 @@ impl Supervise {
         give_memory_back();
         watch(order)
     }
+}
+
+/// Ends a supervisor that cannot go on, and its root before.
+fn give_up(told: &Told, root: libc::pid_t, errno: i32) -> ! {
+    told.fail(Fault { step: SpawnStep::Supervisor, errno });
+    direct::kill(root, libc::SIGKILL);
+    reap_one(root);
+    direct::exit(127);
 }
 
 /// Orphans of the tree fall to this process: from before the root on, so that none is too early.

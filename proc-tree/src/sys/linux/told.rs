@@ -11,7 +11,7 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
-/// What is reported. All zero at first, but for the pidfd.
+/// What is reported. All zero at first.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Told {
@@ -20,7 +20,12 @@ pub(crate) struct Told {
     marked: AtomicI32,
     root: AtomicI32,
     root_runs: AtomicI32,
-    /// The kernel writes the pidfd of the root here; negative before.
+    /// The root was made, so that `root_pidfd` is its pidfd. The kernel writes its pid here, or whoever
+    /// comes first of the root and the supervisor.
+    root_is_made: AtomicI32,
+    /// The supervisor is about to make the root in the way in which the kernel does not write `root_is_made`.
+    root_comes: AtomicI32,
+    /// The kernel writes a number here also when it makes no process in the end, and takes it back.
     root_pidfd: AtomicI32,
     root_start: AtomicU64,
     is_copy: AtomicI32,
@@ -71,8 +76,29 @@ impl Told {
         self.root_pidfd.as_ptr()
     }
 
+    /// Where the kernel writes that the root is made.
+    pub(super) fn root_is_made_place(&self) -> *mut i32 {
+        self.root_is_made.as_ptr()
+    }
+
+    pub(super) fn set_root_is_made(&self) {
+        self.root_is_made.store(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_root_comes(&self, comes: bool) {
+        self.root_comes.store(comes.into(), Ordering::Relaxed);
+    }
+
+    /// Whether the root may have been made without a word of it yet.
+    pub(super) fn root_may_come(&self) -> bool {
+        self.root_comes.load(Ordering::Relaxed) != 0
+            && self.root_is_made.load(Ordering::Relaxed) == 0
+    }
+
+    /// The pidfd of a root that was made.
     pub(super) fn root_pidfd(&self) -> Option<i32> {
-        Some(self.root_pidfd.load(Ordering::Relaxed)).filter(|fd| *fd >= 0)
+        let is_made = self.root_is_made.load(Ordering::Relaxed) != 0;
+        is_made.then(|| self.root_pidfd.load(Ordering::Relaxed))
     }
 
     pub(super) fn set_copy(&self) {
@@ -102,11 +128,7 @@ impl ToldPage {
         // SAFETY: a new mapping touches no memory that is in use.
         let at = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, -1, 0) };
         match NonNull::new(at.cast()) {
-            Some(page) if at != libc::MAP_FAILED => {
-                let page = Self(page);
-                page.root_pidfd.store(-1, Ordering::Relaxed);
-                Ok(page)
-            }
+            Some(page) if at != libc::MAP_FAILED => Ok(Self(page)),
             _ => Err(io::Error::last_os_error()),
         }
     }

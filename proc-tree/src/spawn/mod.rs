@@ -13,7 +13,7 @@ use crate::evidence::Evidence;
 use crate::guarantee::{Gap, Guarantee, Level, Skipped, SupervisorForm};
 use crate::id::{Pid, ProcId};
 use crate::program::{Ends, Program};
-use crate::sys::{Launch, MOST_DESCRIPTORS, Pidfd, Place, Supervise, ToldPage};
+use crate::sys::{Handover, Launch, MOST_DESCRIPTORS, Pidfd, Place, Supervise, ToldPage};
 use crate::tree::Tree;
 use level::choose;
 use marks::{process_number, variable_name, variables_of_outer_trees};
@@ -69,6 +69,7 @@ pub(crate) fn start_command(
         plan.variable = (variable_name(process_number()), format!("{:016x}", plan.mark));
         command.env(&plan.variable.0, &plan.variable.1);
     }
+    plan.expect_handover();
     plan.launch.install(command);
     let started = plan.start(command);
     if changes {
@@ -177,6 +178,7 @@ impl Plan {
             mark: Some(mark),
             place,
             descriptors: placed,
+            handover: None,
             variable: entry.flatten(),
         });
         owned.extend(directory);
@@ -194,6 +196,16 @@ impl Plan {
             _descriptors: owned,
             _reserved: reserved,
         })
+    }
+
+    /// Has the process hand itself over that std is about to fork, if it may be gone when std returns. Without
+    /// descriptors for that it is looked for by its number.
+    fn expect_handover(&mut self) {
+        if crate::sys::kernel_waits_for_children()
+            && let Some(launch) = Arc::get_mut(&mut self.launch)
+        {
+            launch.handover = Handover::new().ok();
+        }
     }
 
     /// Starts a command with the hook of this plan.
@@ -229,11 +241,12 @@ impl Plan {
     /// Takes hold of what a fork has started.
     fn hold_forked(&self, mut process: std::process::Child) -> io::Result<Hold> {
         let pid = process.id();
-        let pidfd = match Pidfd::open(pid) {
+        let handed = self.launch.handover.as_ref().and_then(Handover::take);
+        let pidfd = match handed.map_or_else(|| Pidfd::open(pid), Ok) {
             Ok(pidfd) => pidfd,
             Err(error) => {
                 // A caller that ignores SIGCHLD has no child to lose any more: that one is gone.
-                if crate::sys::children_are_ignored()
+                if crate::sys::kernel_waits_for_children()
                     && error == rustix::io::Errno::SRCH
                     && self.socket.is_none()
                 {

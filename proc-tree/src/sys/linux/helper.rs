@@ -97,6 +97,7 @@ fn probe(file: &OwnedFd) -> Result<(), Trouble> {
         mark: None,
         place: Place::OwnGroup,
         descriptors: Vec::new(),
+        handover: None,
         variable: None,
     };
     let born = start(&recipe, &launch, None).map_err(|fault| match fault.errno {

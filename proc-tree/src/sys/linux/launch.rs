@@ -5,6 +5,7 @@
 //! signal handler may make.
 #![expect(unsafe_code, reason = "code before an exec, and the raw calls it is made of")]
 
+use super::handover::Handover;
 use super::mark::put_on_self;
 use super::supervise::Supervise;
 use super::told::{Told, ToldPage};
@@ -30,6 +31,8 @@ pub(crate) struct Launch {
     pub(crate) place: Place,
     /// Number in the root, and the descriptor that becomes it.
     pub(crate) descriptors: Vec<(RawFd, RawFd)>,
+    /// Through which a process that std forks hands itself to the caller.
+    pub(crate) handover: Option<Handover>,
     /// A variable for a command that changes no variables of its own: `NAME=value`.
     pub(crate) variable: Option<std::ffi::CString>,
 }
@@ -70,6 +73,9 @@ impl Launch {
     }
 
     fn in_hook(&self) -> io::Result<()> {
+        if let Some(handover) = &self.handover {
+            handover.give();
+        }
         let done = self.split().and_then(|()| self.join(false));
         done.map_err(|fault| {
             self.told.fail(fault);

@@ -75,13 +75,24 @@ pub(super) fn heed_broken_pipes() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
+/// Whether this process ignores SIGCHLD, which the programs that it starts inherit.
+pub(super) fn children_are_ignored() -> bool {
+    action_for_children().is_some_and(|action| action.sa_sigaction == libc::SIG_IGN)
+}
+
 /// Whether the kernel waits for the children of this process by itself.
-pub(crate) fn children_are_ignored() -> bool {
+pub(crate) fn kernel_waits_for_children() -> bool {
+    action_for_children().is_some_and(|action| {
+        action.sa_sigaction == libc::SIG_IGN || action.sa_flags & libc::SA_NOCLDWAIT != 0
+    })
+}
+
+fn action_for_children() -> Option<libc::sigaction> {
     // SAFETY: all-zero bytes are a valid action.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: the memory is writable; nothing is set.
     let known = unsafe { libc::sigaction(libc::SIGCHLD, ptr::null(), &raw mut action) } == 0;
-    known && action.sa_sigaction == libc::SIG_IGN
+    known.then_some(action)
 }
 
 pub(super) fn prctl(option: libc::c_int, value: libc::c_ulong) -> libc::c_int {

@@ -110,6 +110,7 @@ fn a_start_that_fails_says_at_which_step_and_leaves_nothing() {
             (Program::new("/does/not/exist"), SpawnStep::Program, libc::ENOENT),
             (nowhere, SpawnStep::Directory, libc::ENOENT),
             (Program::new(&file), SpawnStep::Program, libc::EACCES),
+            (Program::new(file.join("x")), SpawnStep::Program, libc::ENOTDIR),
             (Program::new("lastout-no-such-program"), SpawnStep::Program, libc::ENOENT),
         ];
         for (program, expected, errno) in &mut cases {
@@ -373,6 +374,32 @@ fn run_out_of_tasks() {
         }
     }
     std::process::exit(code);
+}
+
+#[test]
+fn a_directory_of_the_path_that_cannot_be_searched_is_passed_over() {
+    audited(|| {
+        let place = std::env::temp_dir().join(format!("lastout-path-{}", std::process::id()));
+        std::fs::create_dir(&place).unwrap();
+        std::os::unix::fs::symlink("loop", place.join("loop")).unwrap();
+        let file = place.join("file");
+        std::fs::write(&file, "").unwrap();
+        let (long, deep) = ("x".repeat(300), "/x".repeat(4000));
+        let closed = place.join("closed");
+        std::fs::create_dir(&closed).unwrap();
+        std::fs::write(closed.join("env"), "not executable").unwrap();
+        let shown = |name: &str| place.join(name).display().to_string();
+        let bad = [long, deep, shown("loop"), shown("file"), shown("none"), shown("closed")];
+        for bad in bad {
+            let mut program = Program::new("env");
+            program.stdout(Io::Null).env("PATH", format!("{bad}:/usr/bin:/bin"));
+            let (tree, mut child) = Tree::spawn(&mut program, Containment::strongest())
+                .unwrap_or_else(|error| panic!("{bad:.50}: {error:?}"));
+            assert!(child.wait().unwrap().success());
+            tree.kill_blocking(LONG).unwrap();
+        }
+        std::fs::remove_dir_all(&place).unwrap();
+    });
 }
 
 fn be_caller(name: &str) {

@@ -58,18 +58,38 @@ pub(super) fn execute(recipe: &Recipe) -> i32 {
         Executable::Paths(paths) => paths,
         Executable::File(file) => return execute_file(*file, arguments, variables),
     };
-    let mut first = libc::ENOENT;
+    let mut reason = None;
     for path in paths {
         // SAFETY: the path is terminated; both arrays end with a null, and hold strings that are terminated.
         unsafe { libc::execve(path.as_ptr(), arguments, variables) };
-        match errno() {
-            // It may be in a later directory. A file that may not be executed is the better reason.
-            libc::ENOENT | libc::ENOTDIR => {}
-            libc::EACCES => first = libc::EACCES,
-            other => return other,
+        let error = errno();
+        if !is_not_here(error) {
+            return error;
         }
+        // Of many, a file that may not be executed is the best reason, and a plain absence the next.
+        reason = match (reason, error) {
+            (None, _) | (_, libc::EACCES) => Some(error),
+            (Some(libc::EACCES), _) => reason,
+            (Some(_), libc::ENOENT) => Some(error),
+            (Some(_), _) => reason,
+        };
     }
-    first
+    reason.unwrap_or(libc::ENOENT)
+}
+
+/// Whether the program may be in a later directory: this one does not lead to it, whatever is wrong with it.
+fn is_not_here(error: i32) -> bool {
+    matches!(
+        error,
+        libc::ENOENT
+            | libc::EACCES
+            | libc::ENOTDIR
+            | libc::ENAMETOOLONG
+            | libc::ELOOP
+            | libc::ENODEV
+            | libc::ESTALE
+            | libc::ETIMEDOUT
+    )
 }
 
 /// Changes the user of this process. The calls of libc change all threads, and this process has none but

@@ -5,7 +5,7 @@ use crate::command::{Spawn, TreeCommand};
 use crate::containment::Containment;
 use crate::error::SpawnError;
 use crate::id::ProcId;
-use crate::program::Program;
+use crate::program::{Io, Program};
 use crate::tree::Tree;
 use crate::wait::ready;
 use std::io;
@@ -87,7 +87,13 @@ impl Child {
 pub struct OnTokio<'a>(&'a mut Program);
 
 impl Program {
-    /// The program, to be spawned with pipes for the tokio runtime that is current.
+    /// The program, to be spawned with pipes for the tokio runtime that is current. Without a piped stream
+    /// it needs no runtime.
+    ///
+    /// Where no runtime with its I/O enabled is current, a piped stream is refused before anything starts, with
+    /// [`SpawnError::NoRuntime`]. Tokio answers by a panic where its I/O is not enabled: it is caught, the panic
+    /// hook of the caller runs, and a caller that was built to abort on a panic ends. The same holds for
+    /// every `Command` of tokio, which does not tell whether it has pipes.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -115,38 +121,44 @@ impl Spawn for OnTokio<'_> {
     type Child = TokioChild;
 
     fn start(&mut self, containment: Containment) -> Result<(Tree, TokioChild), SpawnError> {
-        start_on_tokio(|| crate::spawn::start_program(self.0, containment))
+        let has_pipes = self.0.io.iter().any(|io| matches!(io, Io::Piped));
+        start_on_tokio(has_pipes, || crate::spawn::start_program(self.0, containment))
     }
 }
 
 fn start_on_tokio(
+    may_have_pipes: bool,
     start: impl FnOnce() -> Result<(Tree, Child), SpawnError>,
 ) -> Result<(Tree, TokioChild), SpawnError> {
     // Asked before, so that nothing starts in vain.
-    if !has_runtime() {
+    if may_have_pipes && !has_runtime() {
         return Err(SpawnError::NoRuntime);
     }
     let (tree, child) = start()?;
     Ok((tree, child.on_tokio().map_err(|source| SpawnError::Lost { source })?))
 }
 
-/// Whether pipes can be given to the runtime that is current. Tokio has no question for its I/O, and panics.
+/// Whether pipes can be given to the runtime that is current. Tokio offers no question for that: it panics where
+/// its I/O is not enabled, and refuses where it is shutting down.
 fn has_runtime() -> bool {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         return false;
     };
     let asks = std::panic::AssertUnwindSafe(|| {
         let _entered = runtime.enter();
-        drop(io::pipe().and_then(|(reader, _)| pipe::Receiver::from_owned_fd(reader.into())));
+        let asked = io::pipe().and_then(|(reader, _)| pipe::Receiver::from_owned_fd(reader.into()));
+        // What the system refuses is no answer of the runtime, and the start will say it.
+        asked.map_or_else(|error| error.raw_os_error().is_some(), |_| true)
     });
-    std::panic::catch_unwind(asks).is_ok()
+    std::panic::catch_unwind(asks).unwrap_or(false)
 }
 
 impl Spawn for Command {
     type Child = TokioChild;
 
     fn start(&mut self, containment: Containment) -> Result<(Tree, TokioChild), SpawnError> {
-        start_on_tokio(|| crate::spawn::start_command(self.as_std_mut(), containment))
+        // It does not tell whether it has pipes.
+        start_on_tokio(true, || crate::spawn::start_command(self.as_std_mut(), containment))
     }
 }
 

@@ -4,7 +4,7 @@
 
 mod support;
 
-use lastout_proc_tree::{Containment, Policy, Signal, Tree};
+use lastout_proc_tree::{Containment, Io, Policy, Program, Signal, SpawnError, Tree};
 use std::future::Future;
 use std::pin::pin;
 use std::process::Stdio;
@@ -127,5 +127,44 @@ fn a_tree_of_tokio_is_killed_without_timers_and_without_its_runtime() {
             assert!(block_on(tree.kill(LONG)).unwrap().is_clean(), "{level}");
             assert!(!block_on(child.wait()).unwrap().success());
         }
+    });
+}
+
+#[test]
+fn a_command_of_tokio_outside_of_a_runtime_is_refused_before_it_starts() {
+    audited(|| {
+        let mut command = tokio::process::Command::new("true");
+        let refused = Tree::spawn(&mut command, Containment::strongest()).unwrap_err();
+        assert!(matches!(refused, SpawnError::NoRuntime), "{refused:?}");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _entered = runtime.enter();
+        let refused = Tree::spawn(&mut command, Containment::strongest()).unwrap_err();
+        assert!(matches!(refused, SpawnError::NoRuntime), "{refused:?}");
+    });
+}
+
+/// Tokio panics when it is asked for I/O that it does not have, so that it is asked for a pipe alone.
+#[test]
+fn a_program_without_pipes_needs_no_runtime() {
+    audited(|| {
+        let hooked = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| std::process::abort()));
+        let ended = |program: &mut Program| {
+            let (tree, mut child) =
+                Tree::spawn(&mut program.on_tokio(), Containment::strongest()).unwrap();
+            assert!(block_on(child.wait()).unwrap().success());
+            tree.kill_blocking(LONG).unwrap();
+        };
+        ended(&mut Program::new("true"));
+        ended(Program::new("true").stdin(Io::Null));
+        let without_io = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        without_io.block_on(async { ended(&mut Program::new("true")) });
+        std::panic::set_hook(hooked);
+        let mut piped = Program::new("true");
+        piped.stdout(Io::Piped);
+        let mut refused =
+            || Tree::spawn(&mut piped.on_tokio(), Containment::strongest()).unwrap_err();
+        assert!(matches!(refused(), SpawnError::NoRuntime));
+        without_io.block_on(async { assert!(matches!(refused(), SpawnError::NoRuntime)) });
     });
 }

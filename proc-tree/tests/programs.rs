@@ -309,20 +309,6 @@ fn a_preparation_that_is_dropped_or_used_is_over() {
     });
 }
 
-#[cfg(feature = "tokio")]
-#[test]
-fn a_command_of_tokio_outside_of_a_runtime_is_refused_before_it_starts() {
-    audited(|| {
-        let mut command = tokio::process::Command::new("true");
-        let refused = Tree::spawn(&mut command, Containment::strongest()).unwrap_err();
-        assert!(matches!(refused, SpawnError::NoRuntime), "{refused:?}");
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let _entered = runtime.enter();
-        let refused = Tree::spawn(&mut command, Containment::strongest()).unwrap_err();
-        assert!(matches!(refused, SpawnError::NoRuntime), "{refused:?}");
-    });
-}
-
 #[test]
 fn a_caller_that_ignores_sigchld_learns_how_its_programs_end() {
     be_caller("ignores SIGCHLD");

@@ -32,7 +32,9 @@ impl Limits {
     /// The memory of all members together, in bytes. The kernel rounds down to whole pages.
     ///
     /// A tree that needs more loses a member to the kernel's memory killer. Memory that was moved to
-    /// swap is not counted. A limit that is too small for one process ends the root at its start.
+    /// swap is not counted. A limit that is too small for one process ends the root at its start; one that
+    /// is too small for the exec of a program, such as a single page, fails the spawn with
+    /// [`SpawnError::Command`](crate::SpawnError::Command) and `ENOMEM`.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = Some(bytes);
         self

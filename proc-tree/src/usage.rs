@@ -21,13 +21,17 @@ pub struct Usage {
     /// The most memory that the tree had at a time, in bytes. By [`Source::Processes`] it is that of
     /// the largest process, which is less than that of the tree.
     pub peak_memory: Option<Reading<u64>>,
-    /// Bytes read from block devices.
+    /// Bytes read from block devices. The files of cgroup v1 miss what some devices do, and 0 may stand for all of
+    /// it: where the processes have counted more than [`Source::V1`], it is their number.
     pub read: Option<Reading<u64>>,
-    /// Bytes written to block devices.
+    /// Bytes written to block devices, by the processes counted from the moment on in which they are handed to the
+    /// kernel. Where the processes have counted more than [`Source::V1`], it is their number.
     pub written: Option<Reading<u64>>,
-    /// How many processes and threads there are now.
+    /// How many processes and threads there are now. A cgroup counts a process that has ended until it was
+    /// waited for, as its limit does, so that an empty tree may still have a task; [`Source::Processes`] counts
+    /// those that run.
     pub tasks: Option<Reading<u64>>,
-    /// The most processes and threads that there were at a time.
+    /// The most processes and threads that there were at a time, counted as [`tasks`](Self::tasks).
     pub peak_tasks: Option<Reading<u64>>,
 }
 
@@ -60,7 +64,10 @@ impl Source {
     pub fn blind_spots(self) -> &'static [&'static str] {
         match self {
             Self::V2 => &["a member that moved out of the leaf"],
-            Self::V1 => &["a member that moved out of the leaf of that controller"],
+            Self::V1 => &[
+                "a member that moved out of the leaf of that controller",
+                "input and output of devices that the throttle of blkio does not count",
+            ],
             Self::Processes => &[
                 "a member that ended, and that no other member or the tree itself waited for",
                 "a member that the caller may not look at, or has no time to look at before a kill",
@@ -92,22 +99,22 @@ impl<T> Reading<T> {
 }
 
 impl Usage {
-    /// Whether every number is known that the processes could tell.
+    /// Whether every number is known that the processes could tell. They are asked beside the files of v1 that count
+    /// bytes.
     pub(crate) fn is_full(&self) -> bool {
         self.cpu().is_some()
             && self.peak_memory.is_some()
-            && self.read.is_some()
-            && self.written.is_some()
+            && [self.read, self.written].iter().all(|bytes| bytes.is_some_and(counts_every_device))
             && self.tasks.is_some()
     }
 
-    /// Takes the numbers of `other` for those that are missing.
+    /// Takes the numbers of `other` for those that are missing, or that count too little.
     pub(crate) fn fill(&mut self, other: Self) {
         self.user = self.user.or(other.user);
         self.system = self.system.or(other.system);
         self.peak_memory = self.peak_memory.or(other.peak_memory);
-        self.read = self.read.or(other.read);
-        self.written = self.written.or(other.written);
+        self.read = more_bytes(self.read, other.read);
+        self.written = more_bytes(self.written, other.written);
         self.tasks = self.tasks.or(other.tasks);
         self.peak_tasks = self.peak_tasks.or(other.peak_tasks);
     }
@@ -131,6 +138,17 @@ impl Usage {
         let user = self.user?.value;
         Some(user.saturating_add(self.system?.value))
     }
+}
+
+/// The throttle of blkio counts nothing of a device that it has not been switched on for.
+fn counts_every_device(bytes: Reading<u64>) -> bool {
+    bytes.source != Source::V1
+}
+
+fn more_bytes(own: Option<Reading<u64>>, other: Option<Reading<u64>>) -> Option<Reading<u64>> {
+    let more = other
+        .filter(|other| own.is_none_or(|own| !counts_every_device(own) && other.value > own.value));
+    more.or(own)
 }
 
 impl fmt::Display for Usage {
@@ -346,6 +364,24 @@ mod tests {
         assert_eq!(usage.read, from(Source::V1, 3));
         assert_eq!(usage.to_string(), "read 1 KiB (cgroup v1), tasks 1 (cgroup v2)");
         assert_eq!(Usage::default().to_string(), "nothing is known");
+    }
+
+    #[test]
+    fn bytes_that_the_old_files_do_not_count_are_those_of_the_processes() {
+        let from = |source, value| Some(Reading::new(value, source));
+        let counted = |source, read, written| Usage {
+            read: from(source, read),
+            written: from(source, written),
+            ..Usage::default()
+        };
+        let processes = || counted(Source::Processes, 4, 20);
+        let mut usage = counted(Source::V1, 5, 0);
+        usage.fill(processes());
+        assert_eq!(usage.read, from(Source::V1, 5));
+        assert_eq!(usage.written, from(Source::Processes, 20));
+        let mut usage = counted(Source::V2, 0, 0);
+        usage.fill(processes());
+        assert_eq!(usage, counted(Source::V2, 0, 0), "the files of v2 count every device");
     }
 
     proptest! {

@@ -59,6 +59,33 @@ fn the_processor_time_of_members_that_ended_is_in_the_usage_and_in_the_report() 
 }
 
 #[test]
+fn bytes_that_the_root_writes_past_the_cache_are_in_the_usage() {
+    const WRITTEN: u64 = 4 << 20;
+    let file = std::env::temp_dir().join(format!("lastout-direct-{}", std::process::id()));
+    let direct =
+        format!("dd if=/dev/zero of={} bs=1M count=4 oflag=direct status=none", file.display());
+    if !shell(&direct).status().unwrap().success() {
+        return; // The file system of temporary files has a cache alone.
+    }
+    audited(|| {
+        for level in levels().into_iter().filter(|level| *level != Level::PidNamespace) {
+            let (reader, writer) = std::io::pipe().unwrap();
+            let mut command = shell(&format!("{direct}; echo burnt; sleep 600"));
+            command.stdout(writer);
+            let containment = Containment::demand(level).measured();
+            let (tree, _child) = Tree::spawn(&mut command, containment).unwrap();
+            drop(command);
+            wait_for_line(reader);
+            let live = tree.usage().unwrap();
+            assert!(live.written.unwrap().value >= WRITTEN, "{level}: {live}");
+            let report = tree.kill_blocking(LONG).unwrap();
+            assert!(report.usage.written.unwrap().value >= WRITTEN, "{level}: {}", report.usage);
+        }
+    });
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
 fn what_nothing_has_counted_is_missing_from_the_report_and_not_0() {
     audited(|| {
         let mut child = Command::new("sleep").arg("600").spawn().unwrap();

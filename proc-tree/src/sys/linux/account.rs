@@ -61,8 +61,10 @@ fn parse_stat(text: &[u8], ticks_per_second: u64) -> Option<(Account, Account)> 
         let nanos = ticks.checked_div(u128::from(ticks_per_second))?;
         Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
     };
-    let own =
-        Account { user: time(11)?, system: time(12)?, tasks: field(17)?, ..Account::default() };
+    // A thread that was the first and has ended stays until the others have.
+    let ended = u64::from(matches!(*fields.first()?, "Z" | "X"));
+    let tasks = field(17)?.saturating_sub(ended);
+    let own = Account { user: time(11)?, system: time(12)?, tasks, ..Account::default() };
     let waited = Account { user: time(13)?, system: time(14)?, ..Account::default() };
     Some((own, waited))
 }
@@ -127,6 +129,11 @@ mod tests {
         );
         assert_eq!(own.tasks, 3);
         assert_eq!((waited.user, waited.system), (Duration::from_secs(10), Duration::from_secs(2)));
+        let dead = |threads| {
+            let text = format!("7 (a) Z 1 7 7 0 -1 0 1 2 3 4 1 5 10 20 20 0 {threads} 0 99 9 9\n");
+            parse_stat(text.as_bytes(), 100).unwrap().0.tasks
+        };
+        assert_eq!((dead(1), dead(3)), (0, 2), "a thread that has ended is no task");
         assert_eq!(parse_stat(b"7 (a) S 1", 100), None);
         assert_eq!(parse_stat(text, 0), None);
     }

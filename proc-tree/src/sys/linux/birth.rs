@@ -22,11 +22,11 @@ use super::clone3::{self, Arguments, clone3};
 use super::launch::{Fault, Launch, unless_negative};
 use super::pidfd::{Pidfd, wait_readable};
 use super::raw::{
-    Mask, block_all_signals, children_are_ignored, drop_handlers, exit, heed_broken_pipes, prctl,
-    set_mask,
+    Mask, block_all_signals, children_are_ignored, drop_handlers, exit, heed_broken_pipes,
+    heed_children, ignore_children, prctl, set_mask,
 };
 use super::recipe::{Recipe, change_user, execute};
-use super::supervise::{Supervise, heed_children, ignore_children, prepare};
+use super::supervise::{Supervise, prepare};
 use crate::error::SpawnStep;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

@@ -75,6 +75,18 @@ pub(super) fn heed_broken_pipes() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
+/// A caller that ignores SIGCHLD would have the kernel wait for the children of the supervisor. Whether it does.
+pub(super) fn heed_children() -> bool {
+    // SAFETY: sets the default action, which is a constant and runs no code.
+    let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    before == libc::SIG_IGN
+}
+
+pub(super) fn ignore_children() {
+    // SAFETY: sets a constant that runs no code.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
 /// Whether this process ignores SIGCHLD, which the programs that it starts inherit.
 pub(super) fn children_are_ignored() -> bool {
     action_for_children().is_some_and(|action| action.sa_sigaction == libc::SIG_IGN)

@@ -6,7 +6,9 @@
 
 use super::direct;
 use super::launch::{Fault, errno, unless_negative};
-use super::raw::{block_all_signals, fork, prctl, read_file, reap_one, set_mask};
+use super::raw::{
+    block_all_signals, fork, heed_children, ignore_children, prctl, read_file, reap_one, set_mask,
+};
 use super::stat::parse;
 use super::told::Told;
 use super::watch::{Order, watch};
@@ -170,18 +172,6 @@ pub(super) fn execute_file(
         )
     };
     errno()
-}
-
-/// A caller that ignores SIGCHLD would have the kernel wait for the children of the supervisor. Whether it does.
-pub(super) fn heed_children() -> bool {
-    // SAFETY: sets the default action, which is a constant and runs no code.
-    let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-    before == libc::SIG_IGN
-}
-
-pub(super) fn ignore_children() {
-    // SAFETY: sets a constant that runs no code.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
 }
 
 /// Writes a positive number and a NUL.

@@ -23,10 +23,10 @@ use super::launch::{Fault, Launch, unless_negative};
 use super::pidfd::{Pidfd, wait_readable};
 use super::raw::{
     Mask, block_all_signals, children_are_ignored, drop_handlers, exit, heed_broken_pipes,
-    heed_children, ignore_children, prctl, set_mask,
+    heed_children, ignore_children, leave_table, prctl, set_mask,
 };
 use super::recipe::{Recipe, change_user, execute};
-use super::supervise::{Supervise, prepare};
+use super::supervise::{Supervise, give_up, prepare};
 use crate::error::SpawnStep;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -289,6 +289,9 @@ fn run_supervisor(order: &Order<'_>, supervise: &Supervise) -> ! {
     }
     told.set_root(root, 0);
     told.set_root_runs();
+    if let Err(errno) = leave_table() {
+        give_up(told, root, errno);
+    }
     supervise.go_on(told, root, !order.is_copy)
 }
 

@@ -2,6 +2,7 @@
 //! memory: each a single call on plain memory.
 #![expect(unsafe_code, reason = "raw system calls")]
 
+use super::launch::unless_negative;
 use std::os::fd::RawFd;
 use std::ptr;
 
@@ -111,6 +112,18 @@ pub(super) fn prctl(option: libc::c_int, value: libc::c_ulong) -> libc::c_int {
     let no: libc::c_ulong = 0;
     // SAFETY: the options that are used take a number.
     unsafe { libc::prctl(option, value, no, no, no) }
+}
+
+/// Leaves the table of descriptors of the caller for one of this process's own.
+pub(super) fn leave_table() -> Result<(), i32> {
+    // SAFETY: a system call without pointers.
+    if unless_negative(unsafe { libc::unshare(libc::CLONE_FILES) }).is_ok() {
+        return Ok(());
+    }
+    // The filters of containers refuse that call, and take this one, which here closes no descriptor.
+    let (none, flag) = (libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE);
+    // SAFETY: a system call without pointers.
+    unless_negative(unsafe { libc::syscall(libc::SYS_close_range, none, none, flag) } as libc::c_int)
 }
 
 pub(super) fn close(fd: RawFd) {

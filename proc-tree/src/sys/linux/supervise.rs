@@ -86,14 +86,10 @@ impl Supervise {
         Ok(())
     }
 
-    /// The supervisor, once the root is there: never returns to the caller's code. One that still has the
-    /// memory of the caller cannot go on in it.
+    /// The supervisor, once the root is there and the table of descriptors is its own: never returns to the
+    /// caller's code. One that still has the memory of the caller cannot go on in it.
     pub(super) fn go_on(&self, told: &Told, root: libc::pid_t, shares_memory: bool) -> ! {
         direct::lead_a_group();
-        // SAFETY: a system call without pointers. From here on the table is this process's own.
-        if let Err(errno) = unless_negative(unsafe { libc::unshare(libc::CLONE_FILES) }) {
-            give_up(told, root, errno);
-        }
         let kill = self.leaf.as_ref().map_or(-1, |leaf| leaf.kill);
         // The socket is above the standard ones, so this order overwrites neither.
         for (from, to) in [(kill, 1), (self.control, 0)] {
@@ -142,7 +138,7 @@ impl Supervise {
 }
 
 /// Ends a supervisor that cannot go on, and its root before.
-fn give_up(told: &Told, root: libc::pid_t, errno: i32) -> ! {
+pub(super) fn give_up(told: &Told, root: libc::pid_t, errno: i32) -> ! {
     told.fail(Fault { step: SpawnStep::Supervisor, errno });
     direct::kill(root, libc::SIGKILL);
     reap_one(root);

@@ -8,7 +8,7 @@ use crate::guarantee::{Gap, Guarantee, Level};
 use crate::id::{Pid, ProcId};
 use crate::sys::{self, Identified, Pidfd, SystemTable};
 use crate::tree::Tree;
-use std::io;
+use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
 
 /// Takes hold of what may be killed.
@@ -27,14 +27,12 @@ pub(crate) fn hold(pid: Pid) -> Result<(ProcId, Pidfd), AdoptError> {
         Identified::Nobody if table.stat(pid).is_some() => refused(Refused::Thread),
         Identified::Nobody => Err(AdoptError::Gone(pid)),
         // What cannot be held cannot be killed safely.
-        Identified::Process(_, _, None) | Identified::Unknown => {
-            Err(AdoptError::Io(Pidfd::open(pid).map_or_else(io::Error::from, unreadable)))
-        }
+        Identified::Process(_, _, None) => match Pidfd::open_sparing(pid) {
+            Ok(_) => Err(AdoptError::Io(Errno::AGAIN.into())),
+            Err(error) => Err(AdoptError::Io(error.into())),
+        },
+        Identified::Unknown(_, why) => Err(AdoptError::Io(why.into())),
     }
-}
-
-fn unreadable(_: Pidfd) -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, "its entry in /proc is hidden")
 }
 
 /// The tree of the processes that the evidence names.

@@ -82,7 +82,7 @@ impl<'a> Ending<'a> {
             is_counted: false,
             marked: Vec::new(),
             way: match &inner.means.leaf {
-                Some(leaf) => Way::Leaf(LeafWait::new(leaf, kills, deadline)?, None),
+                Some(leaf) => Way::Leaf(LeafWait::new(leaf, kills, deadline), None),
                 None => match &inner.means.link {
                     Some(link) => Way::Link(link),
                     None => by_evidence(inner, deadline, kills)?,
@@ -92,10 +92,14 @@ impl<'a> Ending<'a> {
         match &ending.way {
             // Members die meanwhile: most of the look that confirms it is had while nothing can be done.
             Way::Leaf(wait, _) if kills => {
-                let mut engine = inner.engine(deadline)?.confirming();
-                engine.look_ahead(wait.seen());
+                // Without it the whole look is had at the end.
+                let engine = inner.engine(deadline).ok().map(|engine| {
+                    let mut engine = engine.confirming();
+                    engine.look_ahead(wait.seen());
+                    Box::new(engine)
+                });
                 if let Way::Leaf(_, ahead) = &mut ending.way {
-                    *ahead = Some(Box::new(engine));
+                    *ahead = engine;
                 }
             }
             Way::Link(link) if kills => ending.strike_link(link),
@@ -126,7 +130,7 @@ impl<'a> Ending<'a> {
     pub(crate) fn step(&mut self, now: Instant) -> io::Result<Step> {
         let is_late = now >= self.deadline;
         let step = match &mut self.way {
-            Way::Leaf(wait, _) => match wait.step(now)? {
+            Way::Leaf(wait, _) => match wait.step(now) {
                 Step::Done => self.after_leaf()?,
                 _ if self.kills && now >= self.leaf_until() => self.after_leaf()?,
                 step => step,
@@ -302,6 +306,10 @@ impl<'a> Ending<'a> {
                 ..Outcome::default()
             },
         };
+        // The deadline came before the layers had told: a look that is whole tells as well.
+        if !kills && outcome.is_open && outcome.survivors.is_empty() {
+            outcome.is_open = !inner.member_pids().is_ok_and(|members| members.is_empty());
+        }
         if is_counted && let Some(link) = &inner.means.link {
             outcome.killed += link.killed();
         }
@@ -314,9 +322,6 @@ impl<'a> Ending<'a> {
             let others = inner.listed_in_leaf().into_iter().filter(|pid| !known.contains(pid));
             outcome.survivors.extend(inner.survivors(others.collect()));
             outcome.is_open = true;
-        }
-        if let Some(reserve) = &inner.reserve {
-            reserve.refill();
         }
         if outcome.survivors.is_empty() && !outcome.is_open && kills {
             inner.after_the_end();

@@ -2,7 +2,8 @@
 
 use crate::engine::Stat;
 use crate::id::{Pid, ProcId};
-use crate::sys::{self, Identified, Pidfd};
+use crate::sys::{self, Identified, Pidfd, is_shortage};
+use std::io;
 
 impl ProcId {
     /// The identity of the process that has `pid` now; `None` when there is none, and when the number is
@@ -12,7 +13,20 @@ impl ProcId {
     pub fn of(pid: Pid) -> Option<Self> {
         match sys::identify(pid) {
             Identified::Process(id, ..) => Some(id),
-            Identified::Nobody | Identified::Unknown => None,
+            Identified::Nobody | Identified::Unknown(..) => None,
+        }
+    }
+
+    /// The process that has `pid` now; `None` is nobody. One that is hidden has no start that can be read,
+    /// and gets 0, as no process does.
+    pub(crate) fn seen(pid: Pid) -> io::Result<Option<Self>> {
+        match sys::identify(pid) {
+            Identified::Process(id, ..) => Ok(Some(id)),
+            Identified::Nobody => Ok(None),
+            Identified::Unknown(Some(held), why) if !is_shortage(why) => {
+                Ok(Some(Self::from_parts(sys::boot(), pid, 0, held.inode())))
+            }
+            Identified::Unknown(_, why) => Err(why.into()),
         }
     }
 
@@ -49,6 +63,9 @@ impl ProcId {
     pub(crate) fn hold(&self) -> Option<Pidfd> {
         match sys::identify(self.pid()) {
             Identified::Process(now, _, pidfd) if now.is_same(self) => pidfd,
+            Identified::Unknown(held, _) => {
+                held.filter(|held| self.inode().is_some() && held.inode() == self.inode())
+            }
             _ => None,
         }
     }
@@ -60,7 +77,7 @@ impl ProcId {
                     now.is_same(self) && is_wanted(&stat, pidfd.as_ref())
                 }
                 Identified::Nobody => false,
-                Identified::Unknown => true,
+                Identified::Unknown(..) => true,
             }
     }
 }

@@ -39,27 +39,20 @@ pub(crate) struct Inner {
     /// The members that a freeze has stopped.
     pub(crate) stopped: Stopped,
     /// What a kill needs when no descriptor is free. Missing when none was free at the spawn.
-    pub(crate) reserve: Option<Arc<Reserve>>,
+    pub(crate) _reserve: Option<Arc<Reserve>>,
 }
 
 impl Inner {
     /// The engine that finds members by all that they carry, and below a supervisor that is alive.
     pub(crate) fn engine(&self, deadline: Instant) -> io::Result<Engine<SystemTable>> {
         let (evidence, root) = (self.evidence.clone(), self.pidfd.clone());
-        let engine = Engine::new(self.table()?, evidence, root, Instant::now(), deadline);
+        let engine = Engine::new(SystemTable::open()?, evidence, root, Instant::now(), deadline);
         Ok(match &self.means.link {
             Some(link) if !link.end().is_dead() => {
                 engine.keeping(link.id().pid(), link.end().clone())
             }
             _ => engine,
         })
-    }
-
-    fn table(&self) -> io::Result<SystemTable> {
-        match &self.reserve {
-            Some(reserve) => Ok(SystemTable::with_reserve(reserve)),
-            None => SystemTable::open(),
-        }
     }
 
     /// A look at everybody there is, by every means.
@@ -103,24 +96,7 @@ impl Inner {
 
     /// Names processes that were alive a moment ago and still are.
     pub(crate) fn survivors(&self, pids: Vec<Pid>) -> Vec<Survivor> {
-        if pids.is_empty() {
-            return Vec::new();
-        }
-        let Ok(mut table) = crate::sys::Lookout::open() else {
-            return Vec::new();
-        };
-        let named = pids.into_iter().filter_map(|pid| {
-            let (id, stat, name) = table.look(pid)?;
-            let reason = match id.hold() {
-                Some(pidfd) if !pidfd.may_be_signalled() => SurvivorReason::Permission,
-                None => SurvivorReason::Descriptors,
-                _ if stat.state.is_uninterruptible() => SurvivorReason::Uninterruptible,
-                _ => SurvivorReason::Deadline,
-            };
-            let survivor = Survivor::new(id, &name, char::from(stat.state.0), reason);
-            id.is_running().then_some(survivor)
-        });
-        named.collect()
+        pids.into_iter().filter_map(survivor).collect()
     }
 
     pub(crate) fn ask(&self, request: crate::policy::Request) -> io::Result<()> {
@@ -140,20 +116,28 @@ impl Inner {
 
     pub(crate) fn signal_all(&self, signal: Signal) -> io::Result<usize> {
         self.note_signal(signal);
-        let held = match &self.means.leaf {
-            Some(leaf) => leaf.hold_members(Instant::now() + LOOK)?,
+        let until = Instant::now() + LOOK;
+        let known = match &self.means.leaf {
+            Some(leaf) => leaf.members()?,
             None => Vec::new(),
         };
-        let known: Vec<Pid> = held.iter().map(|(pid, _)| *pid).collect();
-        let mut others = self.looking_engine(&known)?;
-        let reached = held.iter().filter(|(_, pidfd)| pidfd.signal(signal).is_ok()).count();
-        Ok(reached + others.signal_all(signal))
+        let others = self.looking_engine(&known);
+        let mut reached = 0;
+        if let Some(leaf) = &self.means.leaf {
+            leaf.visit_members(until, &mut |_, pidfd| {
+                reached += usize::from(pidfd.signal(signal).is_ok());
+            })?;
+        }
+        Ok(reached + others?.signal_all(signal))
     }
 
     pub(crate) fn signal_member(&self, id: ProcId, signal: Signal) -> Result<(), SignalError> {
         // Held first, so that what is judged and what is signalled are the same process.
-        let pidfd = id.hold().filter(|pidfd| !pidfd.is_dead());
-        let pidfd = pidfd.ok_or(SignalError::Gone(id))?;
+        let pidfd = match id.hold().filter(|pidfd| !pidfd.is_dead()) {
+            Some(pidfd) => pidfd,
+            None if id.is_running() => return Err(SignalError::Io(Errno::MFILE.into())),
+            None => return Err(SignalError::Gone(id)),
+        };
         let is_member = self.member_pids().map_err(SignalError::Io)?.contains(&id.pid());
         if pidfd.is_dead() {
             return Err(SignalError::Gone(id));
@@ -201,7 +185,7 @@ impl Inner {
         self.reap_orphans();
         match outcome.survivors.len() {
             0 if !outcome.is_open && self.guarantee.can_confirm() => Ok(()),
-            0 if !outcome.is_open => Err(WaitError::Unconfirmed),
+            0 => Err(WaitError::Unconfirmed),
             alive => Err(WaitError::Deadline { alive }),
         }
     }
@@ -250,4 +234,23 @@ impl Inner {
         let engine = self.engine(Instant::now() + LOOK)?;
         Ok(engine.looking_only().marking(mark).mark_all())
     }
+}
+
+/// Names the process that has `pid`, if it runs. One that cannot be looked at counts as running.
+fn survivor(pid: Pid) -> Option<Survivor> {
+    let unseen = ProcId::from_parts(crate::sys::boot(), pid, 0, None);
+    let id = ProcId::seen(pid).unwrap_or(Some(unseen))?;
+    let seen = crate::sys::Lookout::open().ok().and_then(|mut table| table.look(pid));
+    let state = seen.as_ref().map(|(_, stat, _)| stat.state);
+    let reason = match id.hold() {
+        Some(pidfd) if !pidfd.may_be_signalled() => SurvivorReason::Permission,
+        None => SurvivorReason::Descriptors,
+        _ if state.is_some_and(|state| state.is_uninterruptible()) => {
+            SurvivorReason::Uninterruptible
+        }
+        _ => SurvivorReason::Deadline,
+    };
+    let name = seen.map(|(_, _, name)| name).unwrap_or_default();
+    let state = state.map_or('?', |state| char::from(state.0));
+    id.is_running().then(|| Survivor::new(id, &name, state, reason))
 }

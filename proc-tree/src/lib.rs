@@ -86,7 +86,8 @@ pub use usage::{Reading, Source, Usage};
 ///
 /// # Errors
 ///
-/// When the process does not exist or must not be killed, and when somebody survived.
+/// When the process does not exist or must not be killed, and when somebody survived. When no descriptor is
+/// free, unless the calling process has a tree: descriptors are kept for kills only while there is one.
 pub fn kill_descendant_tree(
     pid: Pid,
     deadline: impl Into<Deadline>,

@@ -138,7 +138,7 @@ impl Tree {
             before: Mutex::default(),
             sent: SentSignals::default(),
             stopped: Stopped::default(),
-            reserve: Reserve::share().ok(),
+            _reserve: Reserve::share().ok(),
         };
         Self { inner: Arc::new(inner), armed: AtomicBool::new(true), drop_budget: DROP }
     }
@@ -176,11 +176,11 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// When the process table cannot be read.
+    /// When the process table cannot be read, or one member cannot be looked at.
     pub fn members(&self) -> io::Result<Vec<ProcId>> {
         self.inner.reap_orphans();
         let pids = self.inner.member_pids()?;
-        Ok(pids.into_iter().filter_map(ProcId::of).collect())
+        pids.into_iter().filter_map(|pid| ProcId::seen(pid).transpose()).collect()
     }
 
     /// Sends a signal to every member that is alive now; returns how many got it.

@@ -70,7 +70,8 @@ impl Tree {
         self.terminate_blocking(&polite(deadline.into()))
     }
 
-    /// Asks the tree to end as the policy says, and kills what is left. It runs on any executor.
+    /// Asks the tree to end as the policy says, and kills what is left: at once after a request that could
+    /// not be made. It runs on any executor.
     ///
     /// # Errors
     ///
@@ -82,11 +83,9 @@ impl Tree {
     pub async fn terminate(&self, policy: &Policy) -> Result<Report, KillError> {
         let begin = Instant::now();
         for request in &policy.steps {
-            self.inner().ask(*request).map_err(KillError::Io)?;
-            match self.wait_empty(request.grace).await {
-                Ok(()) => return Ok(self.inner().ended_by_itself(begin)),
-                Err(WaitError::Deadline { .. } | WaitError::Unconfirmed) => {}
-                Err(WaitError::Io(error)) => return Err(KillError::Io(error)),
+            // Whoever could not be asked is killed.
+            if self.inner().ask(*request).is_ok() && self.wait_empty(request.grace).await.is_ok() {
+                return Ok(self.inner().ended_by_itself(begin));
             }
         }
         let mut report = self.kill(policy.kill).await?;
@@ -102,11 +101,10 @@ impl Tree {
     pub fn terminate_blocking(&self, policy: &Policy) -> Result<Report, KillError> {
         let begin = Instant::now();
         for request in &policy.steps {
-            self.inner().ask(*request).map_err(KillError::Io)?;
-            match self.wait_empty_blocking(request.grace) {
-                Ok(()) => return Ok(self.inner().ended_by_itself(begin)),
-                Err(WaitError::Deadline { .. } | WaitError::Unconfirmed) => {}
-                Err(WaitError::Io(error)) => return Err(KillError::Io(error)),
+            // Whoever could not be asked is killed.
+            if self.inner().ask(*request).is_ok() && self.wait_empty_blocking(request.grace).is_ok()
+            {
+                return Ok(self.inner().ended_by_itself(begin));
             }
         }
         let mut report = self.kill_blocking(policy.kill)?;

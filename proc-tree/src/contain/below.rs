@@ -4,7 +4,7 @@
 //! is never moved. So neither the length of a path nor the number of free descriptors bounds the depth; the
 //! deadline bounds the walk.
 
-use crate::sys::{Reserve, sparing};
+use crate::sys::sparing;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, fstat, openat, unlinkat};
 use rustix::io::Errno;
 use std::ffi::CString;
@@ -12,17 +12,15 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// What a walk may use.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Means<'a> {
-    pub(super) reserve: Option<&'a Arc<Reserve>>,
+pub(super) struct Means {
     pub(super) until: Instant,
 }
 
-impl Means<'_> {
+impl Means {
     /// Opens a file or a directory of the cgroup `above`.
     pub(super) fn open(
         self,
@@ -30,7 +28,7 @@ impl Means<'_> {
         name: impl rustix::path::Arg + Copy,
         flags: OFlags,
     ) -> Result<OwnedFd, Errno> {
-        sparing(self.reserve, || openat(above, name, flags | OFlags::CLOEXEC, Mode::empty()))
+        sparing(|| openat(above, name, flags | OFlags::CLOEXEC, Mode::empty()))
     }
 
     /// Reads a file of the cgroup `above` to its end.
@@ -153,13 +151,13 @@ mod tests {
             rustix::fs::mkdirat(&here, &*name, Mode::RWXU).unwrap();
             here = openat(&here, &*name, flags, Mode::empty()).unwrap();
         }
-        let means = Means { reserve: None, until: Instant::now() + Duration::from_secs(60) };
+        let means = Means { until: Instant::now() + Duration::from_secs(60) };
         let mut count = 0;
         let counted = means.each(&top, &mut |_| {
             count += 1;
             Ok(())
         });
-        let late = Means { until: Instant::now(), ..means }.each(&top, &mut |_| Ok(()));
+        let late = Means { until: Instant::now() }.each(&top, &mut |_| Ok(()));
         means.remove_below(&top).unwrap();
         std::fs::remove_dir(&top).unwrap();
         counted.unwrap();

@@ -8,7 +8,8 @@ use super::mounts::own_v2;
 use super::owner::{new_name, sweep_once};
 use crate::id::Pid;
 use crate::signal::Signal;
-use crate::sys::{self, LeafFiles, Pidfd, Reserve, sparing};
+use crate::sys::{self, LeafFiles, Pidfd, is_shortage, sparing};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -17,11 +18,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a drop goes on removing what members have made below the leaf.
 const REMOVAL: Duration = Duration::from_millis(250);
+
+/// How many members are held at once, so that a list that confirms them is read seldom.
+const MOST_HELD: usize = 512;
 
 /// How long members are listed.
 const LISTING: Duration = Duration::from_secs(2);
@@ -36,7 +39,6 @@ pub(crate) struct Leaf {
     /// Missing before Linux 5.14.
     kill: Option<File>,
     events: File,
-    reserve: Option<Arc<Reserve>>,
 }
 
 impl Leaf {
@@ -67,7 +69,6 @@ impl Leaf {
             procs: open_to_write(&path.join("cgroup.procs"))?,
             kill: open_to_write(&path.join("cgroup.kill")).ok(),
             events: File::open(path.join("cgroup.events"))?,
-            reserve: Reserve::share().ok(),
             path,
             name,
         })
@@ -101,22 +102,23 @@ impl Leaf {
         Some(LeafFiles { kill, path })
     }
 
-    fn means(&self, until: Instant) -> Means<'_> {
-        Means { reserve: self.reserve.as_ref(), until }
-    }
-
     /// The members that `cgroup.procs` lists, here and below, in one quick look. It misses a process in a
     /// threaded cgroup, and one whose first thread had ended before the others were moved here. Members of
     /// another PID namespace, which the kernel lists as 0, are not in it.
     pub(super) fn listed(&self, until: Instant) -> io::Result<Vec<Pid>> {
-        listed(&self.path, self.means(until))
+        listed(&self.path, Means { until })
     }
 
-    /// The members that [`listed`](Self::listed) does not list, found by their threads and held.
-    fn held_by_threads(&self, listed: &[Pid], until: Instant) -> io::Result<Vec<(Pid, Pidfd)>> {
+    /// Visits the members that [`listed`](Self::listed) does not list, found by their threads, each held.
+    fn visit_by_threads(
+        &self,
+        listed: &[Pid],
+        until: Instant,
+        visit: &mut dyn FnMut(Pid, &Pidfd),
+    ) -> io::Result<()> {
         let mut known: HashSet<Pid> = listed.iter().copied().collect();
         let mut threads = Vec::new();
-        let means = self.means(until);
+        let means = Means { until };
         means.each(&self.path, &mut |cgroup| {
             match means.read(cgroup, "cgroup.threads") {
                 Ok(text) => threads.extend(numbers(&text)),
@@ -131,53 +133,74 @@ impl Leaf {
             });
         }
         threads.retain(|thread| !known.contains(thread));
-        let mut held = Vec::new();
         for thread in threads {
             if Instant::now() >= until {
-                break;
+                return Err(io::ErrorKind::TimedOut.into());
             }
-            if let Some((pid, pidfd)) = sys::hold_process_of(thread, &self.name)
-                && known.insert(pid)
-            {
-                held.push((pid, pidfd));
+            match sys::hold_process_of(thread, &self.name) {
+                Ok((pid, pidfd)) if known.insert(pid) => visit(pid, &pidfd),
+                Err(error) if is_shortage(error) => return Err(error.into()),
+                // It is known, or gone.
+                _ => {}
             }
         }
-        Ok(held)
+        Ok(())
     }
 
     /// Every member, those of nested and threaded cgroups too.
     pub(crate) fn members(&self) -> io::Result<Vec<Pid>> {
         let until = Instant::now() + LISTING;
         let mut members = self.listed(until)?;
-        let others = self.held_by_threads(&members, until)?;
-        members.extend(others.into_iter().map(|(pid, _)| pid));
+        let mut others = Vec::new();
+        self.visit_by_threads(&members, until, &mut |pid, _| others.push(pid))?;
+        members.append(&mut others);
         members.sort_unstable();
         members.dedup();
         Ok(members)
     }
 
-    /// The members, held, each certainly one: it was listed again after it was held.
-    pub(crate) fn hold_members(&self, until: Instant) -> io::Result<Vec<(Pid, Pidfd)>> {
+    /// Visits the members, each held and certainly one: it was listed again after it was held. As many are
+    /// held at once as there are free descriptors, and one that is kept for this where there is none.
+    pub(crate) fn visit_members(
+        &self,
+        until: Instant,
+        visit: &mut dyn FnMut(Pid, &Pidfd),
+    ) -> io::Result<()> {
         let listed = self.listed(until)?;
-        let mut held = Vec::with_capacity(listed.len());
-        for pid in &listed {
-            match sparing(self.reserve.as_ref(), || Pidfd::open(*pid)) {
-                Ok(pidfd) => held.push((*pid, pidfd)),
-                Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => break,
-                Err(_) => {}
+        let mut rest = listed.as_slice();
+        while let Some((first, others)) = rest.split_first() {
+            let mut held = Vec::new();
+            rest = others;
+            match Pidfd::open_sparing(*first) {
+                Ok(pidfd) => held.push((*first, pidfd)),
+                Err(error) if is_shortage(error) => return Err(error.into()),
+                Err(_) => continue,
             }
+            while let Some((pid, others)) = rest.split_first().filter(|_| held.len() < MOST_HELD) {
+                match Pidfd::open(*pid) {
+                    Ok(pidfd) => held.push((*pid, pidfd)),
+                    Err(error) if is_shortage(error) => break,
+                    Err(_) => {}
+                }
+                rest = others;
+            }
+            let again: HashSet<Pid> = self.listed(until)?.into_iter().collect();
+            held.retain(|(pid, pidfd)| again.contains(pid) && !pidfd.is_dead());
+            held.iter().for_each(|(pid, pidfd)| visit(*pid, pidfd));
         }
-        let again: HashSet<Pid> = self.listed(until)?.into_iter().collect();
-        held.retain(|(pid, pidfd)| again.contains(pid) && !pidfd.is_dead());
-        held.extend(self.held_by_threads(&listed, until)?);
-        Ok(held)
+        self.visit_by_threads(&listed, until, visit)
     }
 
     /// Freezes or thaws the members. A leaf that is gone has none.
     pub(crate) fn set_frozen(&self, frozen: bool) -> io::Result<()> {
         let word = if frozen { b"1" } else { b"0" };
-        let file = open_to_write(&self.path.join("cgroup.freeze"));
-        match file.and_then(|mut file| file.write_all(word)) {
+        let (path, flags) = (self.path.join("cgroup.freeze"), OFlags::WRONLY | OFlags::CLOEXEC);
+        let file = sparing(|| openat(CWD, &path, flags, Mode::empty()));
+        match file
+            .map_err(io::Error::from)
+            .map(File::from)
+            .and_then(|mut file| file.write_all(word))
+        {
             Err(error) if is_gone_io(&error) => Ok(()),
             outcome => outcome,
         }
@@ -214,12 +237,13 @@ impl Leaf {
     /// Kills each member by its pidfd: also one whose first thread has ended, which the kernel's own kill
     /// of a cgroup does not reach.
     pub(super) fn strike_each(&self, until: Instant) -> io::Result<Vec<Pid>> {
-        let members = self.hold_members(until)?;
-        for (_, pidfd) in &members {
+        let mut members = Vec::new();
+        self.visit_members(until, &mut |pid, pidfd| {
             // One that is gone meanwhile needs no signal, and one that may not be signalled is named later.
             let _ = pidfd.signal(Signal::KILL);
-        }
-        Ok(members.into_iter().map(|(pid, _)| pid).collect())
+            members.push(pid);
+        })?;
+        Ok(members)
     }
 
     /// The same while no member moves.
@@ -247,14 +271,9 @@ impl Leaf {
         self.events.as_fd()
     }
 
-    /// The descriptors that are kept for a kill.
-    pub(super) fn reserve(&self) -> Option<&Arc<Reserve>> {
-        self.reserve.as_ref()
-    }
-
     /// Removes the leaf and what is below it, deepest first. It stays while a member is in it.
     pub(crate) fn remove(&self, until: Instant) -> io::Result<()> {
-        remove(&self.path, self.means(until))
+        remove(&self.path, Means { until })
     }
 }
 
@@ -267,17 +286,17 @@ impl Drop for Leaf {
 
 /// Removes a leaf and what is below it, deepest first. It stays while a member is in it.
 pub(super) fn remove_now(leaf: &Path) -> io::Result<()> {
-    remove(leaf, Means { reserve: None, until: Instant::now() + REMOVAL })
+    remove(leaf, Means { until: Instant::now() + REMOVAL })
 }
 
 /// Whether a member runs in a leaf, or below it, as far as can be seen.
 pub(super) fn has_members(leaf: &Path) -> bool {
-    let alive = |pid: Pid| Pidfd::open(pid).map_or(true, |pidfd| !pidfd.is_dead());
-    let means = Means { reserve: None, until: Instant::now() + LISTING };
+    let alive = |pid: Pid| Pidfd::open_sparing(pid).map_or(true, |pidfd| !pidfd.is_dead());
+    let means = Means { until: Instant::now() + LISTING };
     listed(leaf, means).is_ok_and(|members| members.into_iter().any(alive))
 }
 
-fn listed(leaf: &Path, means: Means<'_>) -> io::Result<Vec<Pid>> {
+fn listed(leaf: &Path, means: Means) -> io::Result<Vec<Pid>> {
     let mut members = Vec::new();
     means.each(leaf, &mut |cgroup| match means.read(cgroup, "cgroup.procs") {
         Ok(text) => {
@@ -290,7 +309,7 @@ fn listed(leaf: &Path, means: Means<'_>) -> io::Result<Vec<Pid>> {
     Ok(members)
 }
 
-fn remove(path: &Path, means: Means<'_>) -> io::Result<()> {
+fn remove(path: &Path, means: Means) -> io::Result<()> {
     // Most leaves have nothing below them, and are gone with one call.
     match std::fs::remove_dir(path) {
         Err(error) if is_gone_io(&error) => return Ok(()),

@@ -22,8 +22,8 @@ fn a_leaf_without_its_kill_file_is_emptied_all_the_same() {
     };
     let children: Vec<Child> = (0..3).map(start).collect();
     let until = Instant::now() + Duration::from_secs(60);
-    let mut wait = LeafWait::new(&leaf, true, until).unwrap();
-    while let Step::Wait(next) = wait.step(Instant::now()).unwrap() {
+    let mut wait = LeafWait::new(&leaf, true, until);
+    while let Step::Wait(next) = wait.step(Instant::now()) {
         assert!(Instant::now() < until, "members run");
         wait_readable(wait.news().unwrap(), next).unwrap();
     }

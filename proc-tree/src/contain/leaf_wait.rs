@@ -16,10 +16,8 @@
 use super::cgroup::Leaf;
 use crate::engine::Step;
 use crate::id::Pid;
-use crate::sys::{Pidfd, WaitSet, is_shortage, sparing};
-use rustix::io::Errno;
+use crate::sys::{Pidfd, WaitSet, sparing};
 use std::collections::HashSet;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -53,24 +51,18 @@ pub(crate) struct LeafWait<'a> {
 
 impl<'a> LeafWait<'a> {
     /// Strikes before it prepares to wait: members die meanwhile, and who has no descriptor left to wait
-    /// with can still kill.
-    pub(crate) fn new(leaf: &'a Leaf, strikes: bool, deadline: Instant) -> io::Result<Self> {
+    /// with can still kill. Nothing that fails here ends a kill: the leaf stays populated then, and who is in
+    /// it is found and killed by the layers below.
+    pub(crate) fn new(leaf: &'a Leaf, strikes: bool, deadline: Instant) -> Self {
         let begin = Instant::now();
-        let mut listed = Ok(Vec::new());
+        let mut listed = Vec::new();
         if strikes {
-            listed = leaf.listed(deadline);
-            leaf.strike(deadline)?;
+            // The list is not needed to kill: without it less is counted.
+            listed = leaf.listed(deadline).unwrap_or_default();
+            let _ = leaf.strike(deadline);
         }
-        // The list is not needed to kill: without it, by want of time or of a descriptor, less is counted.
-        let listed = listed.or_else(|error| match error.kind() {
-            io::ErrorKind::TimedOut => Ok(Vec::new()),
-            _ if Errno::from_io_error(&error).is_some_and(is_shortage) => Ok(Vec::new()),
-            _ => Err(error),
-        })?;
-        let news = sparing(leaf.reserve(), WaitSet::new).ok();
-        if let Some(news) = &news {
-            news.watch_notice(leaf.events())?;
-        }
+        let news = sparing(WaitSet::new).ok();
+        let news = news.filter(|news| news.watch_notice(leaf.events()).is_ok());
         let mut wait = Self {
             leaf,
             news,
@@ -85,7 +77,7 @@ impl<'a> LeafWait<'a> {
         };
         wait.await_one_of(&listed);
         wait.members.extend(listed);
-        Ok(wait)
+        wait
     }
 
     /// Who was seen in the leaf since the kill began.
@@ -97,46 +89,49 @@ impl<'a> LeafWait<'a> {
         self.news.as_ref().map(AsFd::as_fd)
     }
 
-    pub(crate) fn step(&mut self, now: Instant) -> io::Result<Step> {
+    pub(crate) fn step(&mut self, now: Instant) -> Step {
         if let Some(news) = &self.news {
             news.take(&mut Vec::new());
         }
-        if !self.leaf.is_populated()? {
+        // One that cannot be asked is not empty.
+        if !self.leaf.is_populated().unwrap_or(true) {
             self.is_empty = true;
-            return Ok(Step::Done);
+            return Step::Done;
         }
         if self.strikes && now >= self.next_strike {
-            self.strike(now)?;
+            self.strike(now);
         }
         if self.awaited.as_ref().is_none_or(Pidfd::is_dead) {
             let listed = self.leaf.listed(self.deadline).unwrap_or_default();
             self.await_one_of(&listed);
         }
         let next = if self.strikes { self.next_strike.min(now + LOOK) } else { now + LOOK };
-        Ok(Step::Wait(next.max(now + LOOK / 10)))
+        Step::Wait(next.max(now + LOOK / 10))
     }
 
-    /// Kills who is left, one by one.
-    fn strike(&mut self, now: Instant) -> io::Result<()> {
+    /// Kills who is left, one by one. What fails is tried again at the next strike.
+    fn strike(&mut self, now: Instant) {
         self.rounds += 1;
         // Somebody may have come in meanwhile.
-        self.leaf.strike(self.deadline)?;
+        let _ = self.leaf.strike(self.deadline);
         match self.freezes_at.filter(|at| now >= *at) {
             Some(_) => {
                 self.freezes_at = None;
-                self.leaf.strike_frozen(self.deadline)?;
+                let _ = self.leaf.strike_frozen(self.deadline);
             }
-            None => self.members.extend(self.leaf.strike_each(self.deadline)?),
+            None => {
+                let struck = self.leaf.strike_each(self.deadline);
+                self.members.extend(struck.unwrap_or_default());
+            }
         }
         self.next_strike = Instant::now() + patience(self.members.len());
-        Ok(())
     }
 
     /// Lets the end of the youngest member wake us: it was killed last. One whose pid means another
     /// process by now costs a look too many, and nothing else.
     fn await_one_of(&mut self, members: &[Pid]) {
         let Some(news) = &self.news else { return };
-        let held = members.last().map(|pid| sparing(self.leaf.reserve(), || Pidfd::open(*pid)));
+        let held = members.last().map(|pid| Pidfd::open_sparing(*pid));
         self.awaited = held.and_then(Result::ok);
         if let Some(member) = &self.awaited {
             // Without it the next look finds out.

@@ -59,7 +59,7 @@ impl Owner {
         }
         match sys::identify(self.pid) {
             sys::Identified::Nobody => true,
-            sys::Identified::Unknown => false,
+            sys::Identified::Unknown(..) => false,
             // A start counts differently in another time namespace, so the inode tells where it is known.
             sys::Identified::Process(now, ..) => match now.inode() {
                 Some(inode) if self.inode != 0 => inode.get() != self.inode,

@@ -69,14 +69,14 @@ pub(crate) enum Identified {
     Process(ProcId, crate::engine::Stat, Option<Pidfd>),
     /// It is no process: nobody has the number, or a thread does.
     Nobody,
-    /// The number is in use, and by whom could not be read.
-    Unknown,
+    /// The number is in use, and by whom could not be read: why, and a hold on it where there is one.
+    Unknown(Option<Pidfd>, Errno),
 }
 
 /// The identity of the process that has `pid` now.
 pub(crate) fn identify(pid: Pid) -> Identified {
     loop {
-        let held = match Pidfd::open(pid) {
+        let held = match Pidfd::open_sparing(pid) {
             Ok(pidfd) => Some(pidfd),
             Err(Errno::SRCH) => return Identified::Nobody,
             // A thread, or no descriptor is free, or a filter refuses.
@@ -84,20 +84,21 @@ pub(crate) fn identify(pid: Pid) -> Identified {
         };
         let read = ProcFs::open().map(|mut proc| {
             let is_process = held.is_some() || proc.is_process(pid);
-            (proc.stat(pid), is_process)
+            (proc.stat(pid), is_process, proc.ran_short())
         });
         // It is taken hold of first: what is read while it has its pid is its own.
         if held.as_ref().is_some_and(|held| !held.has_its_pid()) {
             continue;
         }
         return match read {
-            Ok((Some(stat), true)) => {
+            Ok((Some(stat), true, _)) => {
                 let inode = held.as_ref().and_then(Pidfd::inode);
                 Identified::Process(ProcId::from_parts(boot(), pid, stat.start, inode), stat, held)
             }
-            Ok((Some(_), false)) => Identified::Nobody,
-            _ if pidfd::is_in_use(pid) => Identified::Unknown,
-            _ => Identified::Nobody,
+            Ok((Some(_), false, false)) => Identified::Nobody,
+            _ if !pidfd::is_in_use(pid) => Identified::Nobody,
+            Ok((_, _, false)) => Identified::Unknown(held, Errno::ACCESS),
+            _ => Identified::Unknown(held, Errno::MFILE),
         };
     }
 }
@@ -123,11 +124,14 @@ pub(crate) fn each_thread(pid: Pid, visit: &mut dyn FnMut(Pid)) {
 ///
 /// The directory of the thread is open all the while: what is read through it is of that very thread, which
 /// is alive after its process was taken hold of. So the process is the right one.
-pub(crate) fn hold_process_of(thread: Pid, cgroup: &str) -> Option<(Pid, Pidfd)> {
+pub(crate) fn hold_process_of(thread: Pid, cgroup: &str) -> Result<(Pid, Pidfd), Errno> {
     let thread = procfs::Entry::open(thread)?;
     let pid = thread.process()?;
-    let pidfd = Pidfd::open(pid).ok()?;
-    (thread.process() == Some(pid) && thread.is_in(cgroup)).then_some((pid, pidfd))
+    let pidfd = Pidfd::open_sparing(pid)?;
+    match thread.process()? == pid && thread.is_in(cgroup)? {
+        true => Ok((pid, pidfd)),
+        false => Err(Errno::SRCH),
+    }
 }
 
 /// Which PID namespace the calling process is in, by its inode number.
@@ -194,7 +198,7 @@ impl Lookout {
 
     /// Who has `pid`, in which state, and under which name.
     pub(crate) fn look(&mut self, pid: Pid) -> Option<(ProcId, crate::engine::Stat, Vec<u8>)> {
-        let held = Pidfd::open(pid).ok();
+        let held = Pidfd::open_sparing(pid).ok();
         let (stat, name) = self.0.stat_and_name(pid)?;
         let inode = held.filter(Pidfd::has_its_pid).as_ref().and_then(Pidfd::inode);
         Some((ProcId::from_parts(boot(), pid, stat.start, inode), stat, name))
@@ -299,7 +303,7 @@ pub(crate) fn reap_marked_children(mark: u64, root: Option<Pid>) {
             continue;
         }
         // Our own unreaped child: its pid is its own, and nobody else can know of it.
-        if let Ok(child) = Pidfd::open(child) {
+        if let Ok(child) = Pidfd::open_sparing(child) {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
             let _ = waitid(WaitId::PidFd(child.as_fd()), options);
         }

@@ -2,6 +2,7 @@
 //! a signal to the group of a pidfd.
 #![expect(unsafe_code, reason = "system calls that rustix does not offer")]
 
+use super::reserve::sparing;
 use crate::engine::GroupSent;
 use crate::id::Pid;
 use crate::signal::Signal;
@@ -31,6 +32,11 @@ impl Pidfd {
         let raw = i32::try_from(pid).map_err(|_| Errno::SRCH)?;
         let pid = rustix::process::Pid::from_raw(raw).ok_or(Errno::SRCH)?;
         pidfd_open(pid, PidfdFlags::empty()).map(|held| Self(Arc::new(held)))
+    }
+
+    /// [`open`](Self::open), in the place of a spare descriptor when none is free.
+    pub(crate) fn open_sparing(pid: Pid) -> Result<Self, Errno> {
+        sparing(|| Self::open(pid))
     }
 
     pub(crate) fn signal(&self, signal: Signal) -> Result<(), Errno> {

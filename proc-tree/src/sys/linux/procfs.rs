@@ -32,17 +32,13 @@ enum Root {
 const BUFFER: usize = 16 * 1024;
 
 impl ProcFs {
+    /// Needs no free descriptor while the calling process has trees.
     pub(crate) fn open() -> io::Result<Self> {
-        Ok(Self::new(Root::Own(open_proc()?)))
-    }
-
-    /// The same for a kill, which needs no free descriptor.
-    pub(crate) fn with_reserve(reserve: Arc<Reserve>) -> Self {
-        Self::new(Root::Shared(reserve))
-    }
-
-    fn new(root: Root) -> Self {
-        Self { root, buffer: Vec::with_capacity(BUFFER), ran_short: false, is_hidden: false }
+        let root = match Reserve::current() {
+            Some(reserve) => Root::Shared(reserve),
+            None => Root::Own(open_proc()?),
+        };
+        Ok(Self { root, buffer: Vec::with_capacity(BUFFER), ran_short: false, is_hidden: false })
     }
 
     /// Whether the state of a process that exists could not be read since the last call.
@@ -56,11 +52,11 @@ impl ProcFs {
     }
 
     fn open_below(&mut self, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let (root, reserve) = match &self.root {
-            Root::Own(root) => (root.as_fd(), None),
-            Root::Shared(reserve) => (reserve.proc(), Some(reserve)),
+        let root = match &self.root {
+            Root::Own(root) => root.as_fd(),
+            Root::Shared(reserve) => reserve.proc(),
         };
-        let file = sparing(reserve, || openat(root, name, flags | OFlags::CLOEXEC, Mode::empty()));
+        let file = sparing(|| openat(root, name, flags | OFlags::CLOEXEC, Mode::empty()));
         self.ran_short |= file.as_ref().is_err_and(|error| is_shortage(*error));
         file
     }
@@ -232,37 +228,49 @@ impl ProcFs {
     }
 }
 
+impl Drop for ProcFs {
+    /// What was opened in the place of spare descriptors is closed by now.
+    fn drop(&mut self) {
+        if let Root::Shared(reserve) = &self.root {
+            reserve.refill();
+        }
+    }
+}
+
 /// The directory of one process or thread, open: its files tell of that one alone.
 #[derive(Debug)]
 pub(crate) struct Entry(OwnedFd);
 
 impl Entry {
-    pub(crate) fn open(number: Pid) -> Option<Self> {
+    pub(crate) fn open(number: Pid) -> Result<Self, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        openat(CWD, format!("/proc/{number}"), flags, Mode::empty()).ok().map(Self)
+        sparing(|| openat(CWD, format!("/proc/{number}"), flags, Mode::empty())).map(Self)
     }
 
     /// The pid of the process, while the thread is alive.
-    pub(crate) fn process(&self) -> Option<Pid> {
+    pub(crate) fn process(&self) -> Result<Pid, Errno> {
         let text = self.read("status")?;
         let mut lines = text.split(|byte| *byte == b'\n');
-        decimal(lines.find_map(|line| line.strip_prefix(b"Tgid:"))?.trim_ascii())
+        let group = lines.find_map(|line| line.strip_prefix(b"Tgid:"));
+        group.and_then(|group| decimal(group.trim_ascii())).ok_or(Errno::SRCH)
     }
 
     /// Whether it is in the cgroup with this name, or below it.
-    pub(crate) fn is_in(&self, cgroup: &str) -> bool {
-        let text = self.read("cgroup").unwrap_or_default();
+    pub(crate) fn is_in(&self, cgroup: &str) -> Result<bool, Errno> {
+        let text = self.read("cgroup")?;
         let mut lines = text.split(|byte| *byte == b'\n');
         let path = lines.find_map(|line| line.strip_prefix(b"0::"));
-        path.is_some_and(|path| path.split(|byte| *byte == b'/').any(|n| n == cgroup.as_bytes()))
+        let mut names = path.unwrap_or_default().split(|byte| *byte == b'/');
+        Ok(names.any(|name| name == cgroup.as_bytes()))
     }
 
-    fn read(&self, name: &str) -> Option<Vec<u8>> {
+    fn read(&self, name: &str) -> Result<Vec<u8>, Errno> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let file = openat(&self.0, name, flags, Mode::empty()).ok()?;
+        let file = sparing(|| openat(&self.0, name, flags, Mode::empty()))?;
         let mut text = Vec::new();
-        std::fs::File::from(file).read_to_end(&mut text).ok()?;
-        Some(text)
+        let read = std::fs::File::from(file).read_to_end(&mut text);
+        // Nothing but its end keeps an open file of a process from being read.
+        read.map(|_| text).map_err(|_| Errno::SRCH)
     }
 }
 

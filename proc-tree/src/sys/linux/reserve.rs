@@ -25,8 +25,7 @@ pub(crate) struct Reserve {
 impl Reserve {
     /// The reserve of this process, made with the first tree.
     pub(crate) fn share() -> io::Result<Arc<Self>> {
-        static SHARED: Mutex<Weak<Reserve>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = shared();
         if let Some(reserve) = shared.upgrade() {
             // An earlier kill may have used it up, and found nothing free to take back.
             reserve.refill();
@@ -38,18 +37,23 @@ impl Reserve {
         Ok(reserve)
     }
 
+    /// The reserve of this process, while it has trees.
+    pub(super) fn current() -> Option<Arc<Self>> {
+        shared().upgrade()
+    }
+
     /// The open `/proc`.
     pub(super) fn proc(&self) -> BorrowedFd<'_> {
         self.proc.as_fd()
     }
 
     /// Gives one descriptor up, for another one to be opened; whether there was one.
-    pub(super) fn give(&self) -> bool {
+    fn give(&self) -> bool {
         self.spares().pop().is_some()
     }
 
     /// Takes back what was given up, as far as descriptors are free.
-    pub(crate) fn refill(&self) {
+    pub(super) fn refill(&self) {
         let mut spares = self.spares();
         while spares.len() < SPARES {
             match self.proc.try_clone() {
@@ -64,22 +68,29 @@ impl Reserve {
     }
 }
 
+fn shared() -> MutexGuard<'static, Weak<Reserve>> {
+    static SHARED: Mutex<Weak<Reserve>> = Mutex::new(Weak::new());
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 pub(super) fn open_proc() -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(openat(CWD, "/proc", flags, Mode::empty())?)
 }
 
-/// Opens something, in the place of a spare descriptor when none is free.
-pub(crate) fn sparing<T>(
-    reserve: Option<&Arc<Reserve>>,
-    mut open: impl FnMut() -> Result<T, Errno>,
-) -> Result<T, Errno> {
+/// Opens something, in the place of a spare descriptor when none is free. Whatever looks at a tree, or ends
+/// one, opens by this.
+pub(crate) fn sparing<T>(mut open: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
         match open() {
-            Err(error) if is_shortage(error) && reserve.is_some_and(|spare| spare.give()) => {}
+            Err(error) if is_shortage(error) && spend_one() => {}
             outcome => return outcome,
         }
     }
+}
+
+fn spend_one() -> bool {
+    Reserve::current().is_some_and(|reserve| reserve.give())
 }
 
 /// Whether an error means that no descriptor, or no memory for one, was free.
@@ -96,13 +107,13 @@ mod tests {
         let reserve = Reserve::share().unwrap();
         assert!(Arc::ptr_eq(&reserve, &Reserve::share().unwrap()));
         let mut failures = 3;
-        let opened = sparing(Some(&reserve), || {
+        let opened = sparing(|| {
             failures -= 1;
             if failures > 0 { Err(Errno::MFILE) } else { Ok(()) }
         });
         assert_eq!(opened, Ok(()));
         assert_eq!(reserve.spares().len(), SPARES - 2);
-        assert_eq!(sparing(Some(&reserve), || Err::<(), _>(Errno::MFILE)), Err(Errno::MFILE));
+        assert_eq!(sparing(|| Err::<(), _>(Errno::MFILE)), Err(Errno::MFILE));
         assert!(!reserve.give());
         reserve.refill();
         assert_eq!(reserve.spares().len(), SPARES);

@@ -4,7 +4,7 @@ use super::elders::Elders;
 use super::mark;
 use super::pidfd::{Pidfd, WaitSet};
 use super::procfs::ProcFs;
-use super::reserve::{Reserve, is_shortage, sparing};
+use super::reserve::{is_shortage, sparing};
 use super::sight::{hides_processes, pid_max};
 use crate::engine::{GroupSent, Listing, Opened, Sent, Stat, Table};
 use crate::evidence::Evidence;
@@ -15,7 +15,6 @@ use rustix::process::{Resource, getrlimit};
 use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Descriptors that are left free, so that `/proc` can still be read, also by other threads.
@@ -27,7 +26,6 @@ pub(crate) struct SystemTable {
     proc: ProcFs,
     /// Missing when there was no descriptor for it: then ends are looked for.
     ends: Option<WaitSet>,
-    reserve: Option<Arc<Reserve>>,
     elders: Elders,
     /// Descriptors are numbered from the lowest free one, so a number near this means few are left.
     descriptor_limit: u64,
@@ -35,24 +33,13 @@ pub(crate) struct SystemTable {
 
 impl SystemTable {
     pub(crate) fn open() -> io::Result<Self> {
-        Ok(Self::new(ProcFs::open()?, None))
-    }
-
-    /// A table that needs no free descriptor.
-    pub(crate) fn with_reserve(reserve: &Arc<Reserve>) -> Self {
-        Self::new(ProcFs::with_reserve(Arc::clone(reserve)), Some(Arc::clone(reserve)))
-    }
-
-    fn new(proc: ProcFs, reserve: Option<Arc<Reserve>>) -> Self {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let ends = sparing(reserve.as_ref(), WaitSet::new).ok();
-        Self {
-            proc,
-            ends,
-            reserve,
+        Ok(Self {
+            proc: ProcFs::open()?,
+            ends: sparing(WaitSet::new).ok(),
             elders: Elders::default(),
             descriptor_limit: limit.saturating_sub(HEADROOM),
-        }
+        })
     }
 
     /// Readable when a watched process has ended.
@@ -69,8 +56,8 @@ impl Table for SystemTable {
     }
 
     fn open(&mut self, pid: Pid, urgently: bool) -> Opened<Pidfd> {
-        let reserve = self.reserve.as_ref().filter(|_| urgently);
-        match sparing(reserve, || Pidfd::open(pid)) {
+        let opened = if urgently { Pidfd::open_sparing(pid) } else { Pidfd::open(pid) };
+        match opened {
             Ok(pidfd) if !urgently && pidfd.as_fd().as_raw_fd() as u64 >= self.descriptor_limit => {
                 Opened::Exhausted
             }

@@ -338,10 +338,11 @@ impl Error for SignalError {
 pub enum WaitError {
     /// The deadline came while this many members were alive.
     Deadline {
-        /// How many at least; 0 when the last look was not finished by then.
+        /// How many at least; never 0.
         alive: usize,
     },
-    /// No member is seen, and the guarantee of the tree has a [gap](crate::Guarantee::gaps).
+    /// No member is seen, and it is not known that none runs: not every process could be looked at, or the
+    /// guarantee of the tree has a [gap](crate::Guarantee::gaps).
     Unconfirmed,
     /// The process table, or the mechanism that holds the tree, could not be read.
     Io(io::Error),

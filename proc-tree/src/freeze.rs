@@ -3,11 +3,12 @@
 //! With a leaf the kernel freezes it, which no member notices. Members that are found elsewhere, and
 //! trees without a leaf, are stopped by SIGSTOP until nobody new is found; their parents can notice.
 
+use crate::contain::Leaf;
 use crate::deadline::Deadline;
-use crate::id::ProcId;
+use crate::id::{Pid, ProcId};
 use crate::inner::Inner;
 use crate::signal::Signal;
-use crate::sys::{Lookout, WaitSet, wait_readable};
+use crate::sys::{Lookout, WaitSet, sparing, wait_readable};
 use crate::tree::Tree;
 use std::error::Error;
 use std::fmt;
@@ -15,6 +16,9 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+/// What the kernel and the members have to stop, however early the deadline is.
+const LEAST: Duration = Duration::from_millis(20);
 
 /// The pause between two looks at members that are about to stop.
 const LOOK: Duration = Duration::from_millis(1);
@@ -25,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(1);
 pub enum FreezeError {
     /// The deadline came while this many members still ran.
     Deadline {
-        /// How many at least; 0 when the kernel did not say that the leaf is frozen.
+        /// How many at least; never 0.
         running: usize,
     },
     /// The leaf or the process table could not be used.
@@ -119,7 +123,8 @@ struct Freezing<'a> {
 
 impl<'a> Freezing<'a> {
     fn begin(inner: &'a Inner, deadline: Instant) -> Result<Self, FreezeError> {
-        let quiet = WaitSet::new().map_err(|error| FreezeError::Io(error.into()))?;
+        let quiet = sparing(WaitSet::new).map_err(|error| FreezeError::Io(error.into()))?;
+        let deadline = deadline.max(Instant::now() + LEAST);
         let freezing = Self { inner, deadline, quiet };
         if let Some(leaf) = &inner.means.leaf {
             leaf.set_frozen(true).map_err(|error| freezing.give_up(error))?;
@@ -134,28 +139,33 @@ impl<'a> Freezing<'a> {
             Some(0) => Ok(true),
             _ if Instant::now() < self.deadline => Ok(false),
             running => {
-                let _ = self.inner.thaw();
-                Err(FreezeError::Deadline { running: running.unwrap_or(0) })
+                let running = running.map_or_else(|| self.in_leaf().map(|pids| pids.len()), Ok);
+                match running.map_err(|error| self.give_up(error))? {
+                    // The leaf has become empty: the next look goes on to the others.
+                    0 => Ok(false),
+                    running => {
+                        let _ = self.inner.thaw();
+                        Err(FreezeError::Deadline { running })
+                    }
+                }
             }
         }
     }
 
     /// Stops members that are not stopped yet; how many that were. `None` while the leaf is not frozen.
     fn look(&self) -> io::Result<Option<usize>> {
-        let mut in_leaf = Vec::new();
-        if let Some(leaf) = &self.inner.means.leaf {
-            if !leaf.is_frozen()? {
-                return Ok(None);
-            }
-            in_leaf = leaf.members()?;
+        let leaf = self.inner.means.leaf.as_ref();
+        if leaf.is_some_and(|leaf| !leaf.is_frozen().unwrap_or(false)) {
+            return Ok(None);
         }
+        let in_leaf = self.in_leaf()?;
         let mut table = Lookout::open()?;
         let mut running = 0;
         for pid in self.inner.member_pids()? {
             if in_leaf.contains(&pid) {
                 continue;
             }
-            let Some(id) = ProcId::of(pid) else { continue };
+            let Some(id) = ProcId::seen(pid)? else { continue };
             let is_ours = self.inner.stopped.list().contains(&id);
             let is_still = if is_ours { table.is_halted(pid) } else { table.is_stopped(pid) };
             if !is_still {
@@ -163,6 +173,10 @@ impl<'a> Freezing<'a> {
             }
         }
         Ok(Some(running))
+    }
+
+    fn in_leaf(&self) -> io::Result<Vec<Pid>> {
+        self.inner.means.leaf.as_ref().map_or_else(|| Ok(Vec::new()), Leaf::members)
     }
 
     fn next_look(&self) -> Instant {

@@ -7,7 +7,7 @@ mod support;
 
 use lastout_proc_tree::{
     AdoptError, Cause, Containment, FreezeError, Level, Limits, Pid, Signal, SignalError, Source,
-    Tree,
+    Tree, WaitError,
 };
 use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::os::fd::AsFd;
@@ -336,6 +336,33 @@ fn the_leaf_is_made_below_the_cgroup_that_the_caller_chose() {
             let containment = Containment::demand(Level::Cgroup).below(bad);
             let refused = Tree::spawn(&mut shell("exit 0"), containment);
             assert!(refused.is_err(), "{bad:?}");
+        }
+    });
+}
+
+#[test]
+fn a_call_without_time_looks_once_and_never_tells_of_nobody() {
+    audited(|| {
+        for level in levels() {
+            let mut fixture = Fixture::ghost();
+            let (tree, _child) =
+                Tree::spawn(fixture.command(), Containment::demand(level)).unwrap();
+            fixture.ready_in(&tree);
+            match tree.wait_empty_blocking(Duration::ZERO) {
+                Err(WaitError::Deadline { alive }) => assert!(alive > 0, "{level}"),
+                other => panic!("{level}: {other:?}"),
+            }
+            match tree.freeze_blocking(Duration::ZERO) {
+                Err(FreezeError::Deadline { running }) => assert!(running > 0, "{level}"),
+                other => other.unwrap(),
+            }
+            tree.kill_blocking(LONG).unwrap();
+            for _ in 0..20 {
+                tree.wait_empty_blocking(Duration::ZERO)
+                    .unwrap_or_else(|error| panic!("{level}: {error:?}"));
+                tree.freeze_blocking(Duration::ZERO)
+                    .unwrap_or_else(|error| panic!("{level}: {error:?}"));
+            }
         }
     });
 }

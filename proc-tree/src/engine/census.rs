@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// their parents end are not lost when the chain breaks.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long a look that has found nobody may go on beyond the deadline.
+const WHOLE: Duration = Duration::from_secs(2);
+
 impl<T: Table> Engine<T> {
     /// Makes it look only: nobody is stopped, and [`Engine::step`] is not to be called.
     pub(crate) fn looking_only(mut self) -> Self {
@@ -58,6 +61,12 @@ impl<T: Table> Engine<T> {
         self.is_cut_short = false;
         self.bound_loops(self.deadline);
         while self.walk() + self.scan(true) > 0 && self.table.now() < self.deadline {}
+        if self.is_cut_short && self.members.iter().all(|member| member.hold == Hold::Dead) {
+            // However late it is: who has seen nobody has to have seen everybody.
+            self.is_cut_short = false;
+            self.bound_loops(self.table.now() + WHOLE);
+            let _ = self.walk() + self.scan(true);
+        }
         for place in 0..self.members.len() {
             let member = &mut self.members[place];
             if let Some(handle) = member.handle.as_ref().filter(|_| !member.watched) {

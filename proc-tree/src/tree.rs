@@ -73,7 +73,9 @@ impl Tree {
 
     /// Takes over the process with this pid and its descendants, whoever started them.
     ///
-    /// They are marked, so that what they start from now on is found even when it becomes an orphan.
+    /// They are marked, so that what they start from now on is found even when it becomes an orphan. Of one
+    /// process that works for two adoptions at a time, or for one if it was spawned in a tree; otherwise the
+    /// guarantee has the gap [`Unmarked`](crate::Gap::Unmarked).
     /// Orphans that exist already are not seen: [`adopt_with`](Self::adopt_with) takes evidence for those.
     ///
     /// # Errors

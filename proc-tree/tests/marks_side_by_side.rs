@@ -153,3 +153,37 @@ fn a_tree_that_is_let_live_gives_the_places_of_its_mark_back() {
         child.wait().unwrap();
     });
 }
+
+/// How many of six adoptions of the same process can mark it, one after the other; all are let live then.
+fn adoptions_that_mark(pid: u32) -> usize {
+    let trees: Vec<Tree> = (0..6).map(|_| Tree::adopt(pid).unwrap()).collect();
+    let marked = trees.iter().take_while(|tree| tree.guarantee().gaps().count() == 0).count();
+    for tree in &trees[marked..] {
+        assert_eq!(tree.guarantee().gaps().collect::<Vec<_>>(), [Gap::Unmarked]);
+    }
+    trees.iter().for_each(Tree::disarm);
+    marked
+}
+
+#[test]
+fn two_adoptions_mark_a_process_or_one_if_it_was_spawned_in_a_tree() {
+    audited(|| {
+        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+        for round in 0..3 {
+            assert_eq!(adoptions_that_mark(child.id()), 2, "round {round}");
+        }
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+        let own = std::fs::read_to_string("/proc/self/limits").unwrap();
+        assert_eq!(limits, own, "the limits are what they were");
+        Tree::adopt(child.id()).unwrap().kill_blocking(LONG).unwrap();
+        child.wait().unwrap();
+
+        let mut command = Command::new("sleep");
+        let containment = Containment::demand(Level::Evidence);
+        let (tree, child) = Tree::spawn(command.arg("600"), containment).unwrap();
+        for round in 0..3 {
+            assert_eq!(adoptions_that_mark(child.id().pid()), 1, "round {round}");
+        }
+        tree.kill_blocking(LONG).unwrap();
+    });
+}

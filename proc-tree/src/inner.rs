@@ -14,6 +14,7 @@ use crate::signal::Signal;
 use crate::sys::{Account, Pidfd, Reserve, SystemTable};
 use rustix::io::Errno;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,8 @@ pub(crate) struct Inner {
     pub(crate) sent: SentSignals,
     /// The members that a freeze has stopped.
     pub(crate) stopped: Stopped,
+    /// It was confirmed that nobody is left, and nobody can come.
+    pub(crate) is_over: AtomicBool,
     /// What a kill needs when no descriptor is free. Missing when none was free at the spawn.
     pub(crate) _reserve: Option<Arc<Reserve>>,
 }
@@ -184,7 +187,10 @@ impl Inner {
     pub(crate) fn waited(&self, outcome: Outcome) -> Result<(), WaitError> {
         self.reap_orphans();
         match outcome.survivors.len() {
-            0 if !outcome.is_open && self.guarantee.can_confirm() => Ok(()),
+            0 if !outcome.is_open && self.guarantee.can_confirm() => {
+                self.after_the_end();
+                Ok(())
+            }
             0 => Err(WaitError::Unconfirmed),
             alive => Err(WaitError::Deadline { alive }),
         }
@@ -193,6 +199,16 @@ impl Inner {
     /// Nobody is left: leaves no zombie of the root, nor of orphans that fell to this process. An empty
     /// leaf is removed with the tree.
     pub(crate) fn after_the_end(&self) {
+        // Only evidence that strangers can carry, too, makes members of an empty tree.
+        let evidence = &self.evidence;
+        let takes_strangers = self.process.is_none()
+            && (evidence.is_written()
+                || !evidence.groups.is_empty()
+                || !evidence.sessions.is_empty());
+        if self.guarantee.can_confirm() && !takes_strangers {
+            // ORDERING: no other memory is handed over by it; whoever does not see it looks once more.
+            self.is_over.store(true, Ordering::Relaxed);
+        }
         if let Some(root) = &self.process {
             let _ = root.try_wait();
         }

@@ -140,6 +140,7 @@ impl Tree {
             before: Mutex::default(),
             sent: SentSignals::default(),
             stopped: Stopped::default(),
+            is_over: AtomicBool::new(false),
             _reserve: Reserve::share().ok(),
         };
         Self { inner: Arc::new(inner), armed: AtomicBool::new(true), drop_budget: DROP }
@@ -227,6 +228,9 @@ impl Drop for Tree {
             self.inner.unmark();
             return;
         }
+        if self.inner.is_over.load(Ordering::Relaxed) {
+            return;
+        }
         // Nobody is there to be told: whoever wants to know calls `kill`.
         let deadline = Deadline::after(self.drop_budget).instant();
         let killed = Ending::kill(&self.inner, deadline).and_then(|mut ending| {
@@ -236,5 +240,33 @@ impl Drop for Tree {
         if !killed.unwrap_or(false) {
             crate::rest::hand_over(&self.inner);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::Program;
+
+    #[test]
+    fn a_drop_looks_for_nobody_after_an_end_that_was_confirmed_and_only_then() {
+        let mut program = Program::new("sleep");
+        program.arg("600");
+        let long = Duration::from_secs(60);
+        for level in [crate::Level::Supervisor, crate::Level::Evidence] {
+            let (tree, _child) = Tree::spawn(&mut program, Containment::demand(level)).unwrap();
+            let is_over = || tree.inner.is_over.load(Ordering::Relaxed);
+            assert!(tree.wait_empty_blocking(Duration::ZERO).is_err() && !is_over(), "{level}");
+            tree.kill_blocking(long).unwrap();
+            assert!(is_over(), "{level}");
+            let (tree, _child) =
+                Tree::spawn(&mut Program::new("true"), Containment::demand(level)).unwrap();
+            tree.wait_empty_blocking(long).unwrap();
+            assert!(tree.inner.is_over.load(Ordering::Relaxed), "{level}");
+        }
+        let evidence = Evidence::new().variable("LASTOUT_NOBODY", "has this");
+        let tree = Tree::adopt_with(evidence).unwrap();
+        tree.kill_blocking(long).unwrap();
+        assert!(!tree.inner.is_over.load(Ordering::Relaxed), "somebody may come who has it");
     }
 }

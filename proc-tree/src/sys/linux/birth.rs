@@ -166,9 +166,17 @@ fn await_supervised(
         }
         // It has failed and ended, or somebody has killed the supervisor and it may still borrow this memory.
         Some(root) => {
+            let number = match told.root().0 {
+                0 => root.pid().map_or(0, u32::cast_signed),
+                number => number,
+            };
             let _ = root.signal(crate::signal::Signal::KILL);
             while !root.is_dead() {
                 let _ = wait_readable(root.as_fd(), Instant::now() + FAREWELL);
+            }
+            // It may have started others before: its tree is there to find and end them.
+            if told.failure().is_none() && number > 0 {
+                return Ok(Born { root: number, pidfd: root, supervisor: Some((pid, supervisor)) });
             }
         }
         None => {}

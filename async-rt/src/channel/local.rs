@@ -62,7 +62,7 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Sends `value`, if there is room and nobody waits for it.
+    /// Sends `value`, if there is room and no other sender waits for it.
     ///
     /// # Errors
     /// When there is no room, or no receiver; the value comes back.
@@ -96,7 +96,7 @@ impl<T> Sender<T> {
         self.shared.with(|state| state.permits.is_closed())
     }
 
-    /// Room that nobody has taken.
+    /// The room that is free.
     pub fn room(&self) -> usize {
         self.shared.with(|state| state.permits.available())
     }

@@ -32,7 +32,7 @@ macro_rules! datagrams {
             /// The address of this end.
             ///
             /// # Errors
-            /// Those of the socket.
+            /// When the socket refuses, with its error.
             pub fn local_addr(&self) -> std::io::Result<$address> {
                 self.io.get_ref().local_addr()
             }
@@ -78,7 +78,7 @@ macro_rules! datagrams {
             /// Sends a datagram to the connected address.
             ///
             /// # Errors
-            /// Those of the socket.
+            /// When the socket refuses, with its error.
             ///
             /// # Cancel safety
             /// Cancel safe: a cancelled send has sent nothing.
@@ -89,7 +89,7 @@ macro_rules! datagrams {
             /// Receives a datagram from the connected address. What does not fit into `buffer` is lost.
             ///
             /// # Errors
-            /// Those of the socket.
+            /// When the socket refuses, with its error.
             ///
             /// # Cancel safety
             /// Cancel safe: no datagram is lost.
@@ -100,7 +100,7 @@ macro_rules! datagrams {
             /// Receives a datagram, and where it is from. What does not fit into `buffer` is lost.
             ///
             /// # Errors
-            /// Those of the socket.
+            /// When the socket refuses, with its error.
             ///
             /// # Cancel safety
             /// Cancel safe: no datagram is lost.

@@ -94,7 +94,7 @@ impl TcpListener {
     /// Waits for a connection. Any number of tasks may wait.
     ///
     /// # Errors
-    /// Those of the socket. When the process has no descriptor or memory left, the error comes once,
+    /// When the socket refuses, with its error. When the process has no descriptor or memory left, the error comes once,
     /// and the next call rests for 20 ms before it tries again: a loop that only notes errors does
     /// not burn the processor.
     ///
@@ -108,7 +108,7 @@ impl TcpListener {
     /// The address that it listens on.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the socket refuses, with its error.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.accepting.io.get_ref().local_addr()
     }

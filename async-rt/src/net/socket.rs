@@ -47,7 +47,7 @@ impl TcpSocket {
     /// Allows a local address that a closed connection still occupies.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the socket refuses, with its error.
     pub fn set_reuseaddr(&self, on: bool) -> io::Result<()> {
         self.socket.set_reuse_address(on)
     }
@@ -55,7 +55,7 @@ impl TcpSocket {
     /// Asks the other end now and then whether it is still there.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the socket refuses, with its error.
     pub fn set_keepalive(&self, on: bool) -> io::Result<()> {
         self.socket.set_keepalive(on)
     }
@@ -63,7 +63,7 @@ impl TcpSocket {
     /// Sends small writes at once.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the socket refuses, with its error.
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
         self.socket.set_tcp_nodelay(on)
     }
@@ -71,7 +71,7 @@ impl TcpSocket {
     /// Sets the size of the kernel's send buffer.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the socket refuses, with its error.
     pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
         self.socket.set_send_buffer_size(bytes)
     }
@@ -79,7 +79,7 @@ impl TcpSocket {
     /// Sets the size of the kernel's receive buffer.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the socket refuses, with its error.
     pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
         self.socket.set_recv_buffer_size(bytes)
     }
@@ -120,7 +120,7 @@ impl TcpSocket {
     /// Listens, with room for `backlog` connections that nobody has accepted yet.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the socket refuses, with its error.
     ///
     /// # Panics
     /// Outside a runtime.

@@ -65,7 +65,7 @@ impl TcpStream {
     /// Reads without taking.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the socket refuses, with its error.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -76,7 +76,7 @@ impl TcpStream {
     /// The address of this end.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the socket refuses, with its error.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.io.get_ref().local_addr()
     }
@@ -84,7 +84,7 @@ impl TcpStream {
     /// The address of the other end.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the socket refuses, with its error.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.io.get_ref().peer_addr()
     }
@@ -92,7 +92,7 @@ impl TcpStream {
     /// Sends small writes at once instead of collecting them.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the socket refuses, with its error.
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
         self.io.get_ref().set_nodelay(on)
     }
@@ -100,7 +100,7 @@ impl TcpStream {
     /// Whether small writes are sent at once.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the socket refuses, with its error.
     pub fn nodelay(&self) -> io::Result<bool> {
         self.io.get_ref().nodelay()
     }

@@ -31,7 +31,7 @@ impl UdpSocket {
     /// [`lookup_host`](super::lookup_host) first.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the socket refuses, with its error.
     pub fn connect(&self, address: SocketAddr) -> io::Result<()> {
         self.io.get_ref().connect(address)
     }
@@ -39,7 +39,7 @@ impl UdpSocket {
     /// Sends a datagram to `address`.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the socket refuses, with its error.
     ///
     /// # Cancel safety
     /// Cancel safe: a cancelled send has sent nothing.
@@ -69,7 +69,7 @@ impl UdpSocket {
     /// Receives a datagram and leaves it where it is.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the socket refuses, with its error.
     ///
     /// # Cancel safety
     /// Cancel safe.

@@ -11,9 +11,9 @@ use crate::supervisor::stop::{Level, Stop};
 use crate::supervisor::{Builder, Handle, Limits, Shared, end, tend};
 #[cfg(feature = "tokio")]
 use crate::supervisor::{SignalError, apart::on_thread};
+use std::sync::Arc;
 #[cfg(feature = "tokio")]
-use std::sync::PoisonError;
-use std::sync::{Arc, Mutex};
+use std::sync::{Mutex, PoisonError};
 
 /// Owns what a program started and ends all of it, the last one first.
 ///

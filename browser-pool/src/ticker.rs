@@ -17,18 +17,19 @@ pub(crate) async fn tick<D: Driver>(pool: Weak<Core<D>>, alarm: Arc<Notify>) {
     loop {
         let wake = {
             let Some(core) = pool.upgrade() else { return };
-            if let Some(least) = core.config.min_free_memory {
-                let high = free_memory().is_some_and(|free| free < least);
-                core.apply(Event::Pressure { high });
-            } else {
-                core.apply(Event::Tick);
-            }
+            let event = match core.config.min_free_memory {
+                Some(least) => {
+                    let high = free_memory().is_some_and(|free| free < least);
+                    Event::Pressure { high }
+                }
+                None => Event::Tick,
+            };
+            let next = core.tick(event);
             if core.has_ended() {
                 return;
             }
-            let now = Instant::now();
-            let look = core.config.min_free_memory.map(|_| now + MEMORY_PAUSE);
-            core.next_wake(now.into_std()).map(Instant::from_std).into_iter().chain(look).min()
+            let look = core.config.min_free_memory.map(|_| Instant::now() + MEMORY_PAUSE);
+            next.map(Instant::from_std).into_iter().chain(look).min()
         };
         match wake {
             Some(wake) => tokio::select! {

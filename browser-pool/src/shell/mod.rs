@@ -103,10 +103,11 @@ impl<D: Driver> Core<D> {
 
     /// Changes the state under the lock, then does what follows from it.
     fn turn<T>(self: &Arc<Self>, change: impl FnOnce(&mut Inner<D>, Instant) -> T) -> T {
-        let now = tokio::time::Instant::now().into_std();
         let mut effects = Vec::new();
         let (result, due) = {
             let mut inner = self.lock();
+            // Under the lock, so that no turn is at an earlier time than the one before it.
+            let now = tokio::time::Instant::now().into_std();
             let result = change(&mut inner, now);
             let actions = std::mem::take(&mut inner.actions);
             effects.reserve(actions.len());
@@ -240,11 +241,15 @@ impl<D: Driver> Core<D> {
         self.lock().tally.waits.record(waited);
     }
 
-    /// The next moment at which time alone changes something.
-    pub(crate) fn next_wake(&self, now: Instant) -> Option<Instant> {
-        let mut inner = self.lock();
-        inner.armed = inner.state.next_wake(now);
-        inner.armed
+    /// Takes in an event of the ticker; returns the next moment at which time alone changes something.
+    ///
+    /// Both at one moment: what became due between two would be neither done now nor waited for.
+    pub(crate) fn tick(self: &Arc<Self>, event: Event) -> Option<Instant> {
+        self.turn(|inner, now| {
+            inner.step(event, now);
+            inner.armed = inner.state.next_wake(now);
+            inner.armed
+        })
     }
 
     pub(crate) fn has_ended(&self) -> bool {

@@ -4,34 +4,35 @@ use crate::guarantee::Level;
 use crate::limits::Limits;
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// How to hold a spawned tree together, and what to hand to its root.
 ///
 /// By default the strongest level that the machine offers without changing the calling process:
 /// cgroup, else supervisor, else evidence. [`Tree::guarantee`](crate::Tree::guarantee) tells which.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct Containment {
     pub(crate) demanded: Option<Level>,
     pub(crate) die_with_parent: bool,
-    pub(crate) standing: Standing,
+    pub(crate) outlive_caller: bool,
+    pub(crate) standing: Option<Standing>,
     pub(crate) copies_caller: bool,
-    pub(crate) descriptors: Vec<(RawFd, OwnedFd)>,
+    pub(crate) descriptors: Vec<(RawFd, Arc<OwnedFd>)>,
     pub(crate) limits: Limits,
     pub(crate) measure: bool,
     pub(crate) parent: Option<PathBuf>,
 }
 
 /// Where the root stands among process groups and sessions.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone)]
 pub(crate) enum Standing {
-    /// It leads a process group of its own.
-    #[default]
+    /// It leads a process group of its own, as it does if nothing else is chosen.
     OwnGroup,
     /// It stays in the group of the caller.
     CallersGroup,
     /// It leads a session of its own, perhaps with this controlling terminal.
-    Session(Option<OwnedFd>),
+    Session(Option<Arc<OwnedFd>>),
 }
 
 impl Containment {
@@ -52,6 +53,17 @@ impl Containment {
     /// small process; see [`SupervisorForm`](crate::SupervisorForm).
     pub fn die_with_parent(mut self) -> Self {
         self.die_with_parent = true;
+        self.outlive_caller = false;
+        self
+    }
+
+    /// Lets the tree live if the calling process ends without a drop of the tree: on SIGKILL, for example.
+    ///
+    /// No level ends the tree then. [`Level::Supervisor`] and [`Level::PidNamespace`] otherwise do. A drop of
+    /// the [`Tree`](crate::Tree) still kills it.
+    pub fn outlive_caller(mut self) -> Self {
+        self.outlive_caller = true;
+        self.die_with_parent = false;
         self
     }
 
@@ -69,29 +81,51 @@ impl Containment {
     /// By default the root leads a group of its own. Then Ctrl-C reaches the caller alone, which decides
     /// what to do with the tree, and the root cannot read from the terminal of the caller.
     pub fn keep_group(mut self) -> Self {
-        self.standing = Standing::CallersGroup;
+        self.standing = Some(Standing::CallersGroup);
         self
+    }
+
+    /// Makes the root the leader of a process group of its own. This is the default of a spawned tree.
+    pub fn own_group(mut self) -> Self {
+        self.standing = Some(Standing::OwnGroup);
+        self
+    }
+
+    /// Whether the process group or the session of the root was chosen.
+    pub fn chooses_group(&self) -> bool {
+        self.standing.is_some()
+    }
+
+    /// Whether the root will lead a process group of its own in the session of the caller. Such a root is a
+    /// background process of the caller's terminal: a read from the terminal stops it.
+    pub fn leads_group(&self) -> bool {
+        matches!(self.standing, None | Some(Standing::OwnGroup))
+    }
+
+    /// Whether the tree is to [outlive the caller](Self::outlive_caller).
+    pub fn outlives_caller(&self) -> bool {
+        self.outlive_caller
     }
 
     /// Makes the root the leader of a session of its own, without a controlling terminal.
     pub fn new_session(mut self) -> Self {
-        self.standing = Standing::Session(None);
+        self.standing = Some(Standing::Session(None));
         self
     }
 
     /// Makes the root the leader of a session of its own with this controlling terminal, such as the inner
     /// end of a pseudoterminal. Its standard streams are not changed.
     pub fn new_session_on(mut self, terminal: impl Into<OwnedFd>) -> Self {
-        self.standing = Standing::Session(Some(terminal.into()));
+        self.standing = Some(Standing::Session(Some(Arc::new(terminal.into()))));
         self
     }
 
     /// Makes `descriptor` the descriptor `number` of the root, such as 3 or 4 for a pipe of DevTools.
     ///
-    /// The caller's copy is closed by the spawn, so that the other end of a pipe sees the end when the
-    /// tree is gone. Numbers below 3 belong to the command's own stdin, stdout and stderr.
+    /// The caller's copy is closed by the spawn, unless a clone of this containment holds it, so that the
+    /// other end of a pipe sees the end when the tree is gone. Numbers below 3 belong to the command's own stdin, stdout and stderr.
     pub fn descriptor(mut self, number: RawFd, descriptor: impl Into<OwnedFd>) -> Self {
-        self.descriptors.push((number, descriptor.into()));
+        self.descriptors.push((number, Arc::new(descriptor.into())));
         self
     }
 

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
+use std::sync::Arc;
 
 /// A program and everything that it starts with.
 ///
@@ -37,7 +38,7 @@ use std::process::{ChildStderr, ChildStdin, ChildStdout};
 /// [`Containment`](crate::Containment), for a `Command` as well. As with std, the child has the signal mask
 /// of the thread that spawns it, the default action for SIGPIPE, and ignores what the caller ignores
 /// otherwise.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Program {
     name: OsString,
     first: Option<OsString>,
@@ -46,11 +47,12 @@ pub struct Program {
     variables: BTreeMap<OsString, Option<OsString>>,
     directory: Option<PathBuf>,
     pub(crate) io: [Io; 3],
+    leads: [bool; 3],
     user: User,
 }
 
 /// Where a standard stream of a [`Program`] leads.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum Io {
     /// To the same place as the caller's.
@@ -60,15 +62,15 @@ pub enum Io {
     Null,
     /// To the caller, through the [`Child`](crate::Child).
     Piped,
-    /// To this descriptor, which the program keeps until it is dropped or given another one.
-    Descriptor(OwnedFd),
+    /// To this descriptor, which the program and its clones keep until they are dropped or given another one.
+    Descriptor(Arc<OwnedFd>),
 }
 
 macro_rules! descriptors {
     ($($kind:ty),*) => {$(
         impl From<$kind> for Io {
             fn from(descriptor: $kind) -> Self {
-                Self::Descriptor(descriptor.into())
+                Self::Descriptor(Arc::new(descriptor.into()))
             }
         }
     )*};
@@ -89,6 +91,7 @@ impl Program {
             variables: BTreeMap::new(),
             directory: None,
             io: [Io::Inherit, Io::Inherit, Io::Inherit],
+            leads: [false; 3],
             user: User::default(),
         }
     }
@@ -161,20 +164,29 @@ impl Program {
 
     /// Sets where its standard input comes from.
     pub fn stdin(&mut self, io: impl Into<Io>) -> &mut Self {
-        self.io[0] = io.into();
-        self
+        self.lead(0, io.into())
     }
 
     /// Sets where its standard output goes.
     pub fn stdout(&mut self, io: impl Into<Io>) -> &mut Self {
-        self.io[1] = io.into();
-        self
+        self.lead(1, io.into())
     }
 
     /// Sets where its standard error goes.
     pub fn stderr(&mut self, io: impl Into<Io>) -> &mut Self {
-        self.io[2] = io.into();
+        self.lead(2, io.into())
+    }
+
+    fn lead(&mut self, number: usize, io: Io) -> &mut Self {
+        self.io[number] = io;
+        self.leads[number] = true;
         self
+    }
+
+    /// Where standard input, output or error leads (0, 1 or 2), if that was set.
+    pub fn stream(&self, number: usize) -> Option<&Io> {
+        let io = self.io.get(number)?;
+        self.leads.get(number)?.then_some(io)
     }
 
     /// Runs it as this user. Unless [`groups`](Self::groups) are set, a privileged caller hands on none of its

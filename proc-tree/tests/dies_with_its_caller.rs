@@ -19,8 +19,50 @@ use support::{Fixture, LONG, audited, await_gone, levels};
 fn fixture() {
     support::fixture_main();
     if let Some(level) = support::called() {
-        be_a_caller(&level);
+        match level.strip_prefix("outlived by ") {
+            Some(level) => be_outlived(level),
+            None => be_a_caller(&level),
+        }
     }
+}
+
+/// Spawns a tree that is to outlive this process, and one that is not, and waits to be killed.
+fn be_outlived(level: &str) {
+    let level = levels().into_iter().find(|l| l.to_string() == level).unwrap();
+    let spawn = |containment: Containment| {
+        let mut program = lastout_proc_tree::Program::new("sleep");
+        program.arg("600").stdout(lastout_proc_tree::Io::Null);
+        Tree::spawn(&mut program, containment).unwrap()
+    };
+    let outliving = spawn(containment(level).outlive_caller());
+    assert!(!outliving.0.guarantee().dies_with_parent());
+    let dying = spawn(Containment::demand(level).outlive_caller().die_with_parent());
+    assert!(dying.0.guarantee().dies_with_parent());
+    println!("\npair {} {}", outliving.0.root().unwrap(), dying.0.root().unwrap());
+    std::io::stdout().flush().unwrap();
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn a_tree_that_is_to_outlive_its_caller_does_at_every_level() {
+    audited(|| {
+        for level in levels().into_iter().filter(|level| *level != Level::PidNamespace) {
+            let mut command = support::caller(&format!("outlived by {level}"));
+            let mut caller = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+            let lines = BufReader::new(caller.stdout.take().unwrap()).lines();
+            let pair = lines.map(|line| line.unwrap()).find(|line| line.starts_with("pair "));
+            let pair: Vec<ProcId> =
+                pair.unwrap().split(' ').skip(1).map(|id| id.parse().unwrap()).collect();
+            caller.kill().unwrap();
+            caller.wait().unwrap();
+            await_gone(&pair[1..]);
+            assert!(pair[0].is_running(), "{level}");
+            let tree = Tree::adopt(pair[0].pid()).unwrap();
+            assert!(tree.kill_blocking(LONG).unwrap().is_clean());
+        }
+    });
 }
 
 fn containment(level: Level) -> Containment {

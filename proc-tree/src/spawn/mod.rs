@@ -30,6 +30,7 @@ pub(crate) struct Plan {
     leaf: Option<Leaf>,
     controls: Controls,
     measured: bool,
+    outlives_caller: bool,
     /// Our end of the socket to a supervisor.
     socket: Option<OwnedFd>,
     form: Option<SupervisorForm>,
@@ -39,7 +40,7 @@ pub(crate) struct Plan {
     level: Level,
     skipped: Vec<Skipped>,
     /// Handed to the child, and closed here when the spawn is over.
-    _descriptors: Vec<OwnedFd>,
+    _descriptors: Vec<Arc<OwnedFd>>,
     /// Hold the numbers that the child will put descriptors on, so that nothing is opened there that
     /// the child still needs.
     _reserved: Vec<OwnedFd>,
@@ -144,9 +145,9 @@ impl Plan {
         let placed = streams.iter().copied().chain(numbers.into_iter().zip(sources));
         let placed: Vec<_> = placed.collect();
         let place = match containment.standing {
-            Standing::OwnGroup => Place::OwnGroup,
-            Standing::CallersGroup => Place::CallersGroup,
-            Standing::Session(terminal) => {
+            None | Some(Standing::OwnGroup) => Place::OwnGroup,
+            Some(Standing::CallersGroup) => Place::CallersGroup,
+            Some(Standing::Session(terminal)) => {
                 let number = terminal.as_ref().map(AsRawFd::as_raw_fd);
                 owned.extend(terminal);
                 Place::Session(number)
@@ -162,7 +163,7 @@ impl Plan {
                 variables: variables_of_outer_trees(),
             });
             (socket, form) = (Some(made.ours), Some(made.form));
-            owned.extend([made.theirs].into_iter().chain(made.helper));
+            owned.extend([made.theirs].into_iter().chain(made.helper).map(Arc::new));
         }
         let in_child = adding == Adding::InChild;
         let entry = in_child.then(|| CString::new(format!("{}={}", variable.0, variable.1)).ok());
@@ -181,12 +182,13 @@ impl Plan {
             handover: None,
             variable: entry.flatten(),
         });
-        owned.extend(directory);
+        owned.extend(directory.map(Arc::new));
         Ok(Self {
             launch,
             leaf: choice.leaf,
             controls,
             measured: containment.measure,
+            outlives_caller: containment.outlive_caller,
             socket,
             form,
             mark,
@@ -321,8 +323,12 @@ impl Plan {
         if let (Some(SupervisorForm::Program), true) = (&self.form, self.launch.told.is_copy()) {
             self.form = Some(SupervisorForm::Copy { why: "the helper program was refused".into() });
         }
+        if let (Some(link), true) = (&link, self.outlives_caller) {
+            link.let_live();
+        }
+        let dies_with_parent = link.is_some() && !self.outlives_caller;
         let guarantee =
-            Guarantee::new(self.level, link.is_some(), std::mem::take(&mut self.skipped));
+            Guarantee::new(self.level, dies_with_parent, std::mem::take(&mut self.skipped));
         let mut guarantee = guarantee.with_supervisor(self.form.take());
         // A root that ended before it could be marked has left nobody behind.
         if !self.launch.told.is_marked() && !crate::sys::can_mark_child() {
@@ -367,7 +373,7 @@ fn spawn(command: &mut Command) -> io::Result<std::process::Child> {
 }
 
 /// Occupies the numbers that the child will use, as far as they are free here.
-fn reserve(descriptors: &[(RawFd, OwnedFd)]) -> Result<Vec<OwnedFd>, SpawnError> {
+fn reserve(descriptors: &[(RawFd, Arc<OwnedFd>)]) -> Result<Vec<OwnedFd>, SpawnError> {
     let mut reserved = Vec::new();
     let refused = |number, why| {
         let source = io::Error::new(io::ErrorKind::InvalidInput, why);

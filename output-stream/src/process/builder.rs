@@ -148,9 +148,34 @@ impl ProcessBuilder {
         self
     }
 
-    /// How the tree is held together. Default: as strongly as this machine allows.
+    /// How the tree is held together, and what it may take. Default: as strongly as this machine allows.
+    ///
+    /// The process dies with its caller, unless the containment or this builder says that it
+    /// [outlives it](Self::outlive_caller), and stays in the caller's process group, unless the containment
+    /// chooses another one.
     pub fn contain(mut self, containment: Containment) -> Self {
         self.containment = containment;
+        self
+    }
+
+    /// Makes the root the leader of a process group of its own: Ctrl-C on a terminal does not reach it.
+    ///
+    /// By default the process is in the group of its caller, as a command of a shell script is. A process
+    /// in another group cannot read from the terminal: with [`Inlet::Inherit`] from a terminal it is
+    /// refused.
+    pub fn own_group(mut self) -> Self {
+        self.containment = self.containment.own_group();
+        self
+    }
+
+    /// Lets the process live if its caller ends without dropping it, and gives it a group of its own, unless
+    /// another one is chosen: for daemons.
+    ///
+    /// By default the process and all of its descendants die with the caller, whatever ends it. A drop of the
+    /// [`Process`] kills the tree in any case, unless [`Tree::disarm`](crate::tree::Tree::disarm) was
+    /// called. The pipes of a process end with the caller: let a daemon write to a file.
+    pub fn outlive_caller(mut self) -> Self {
+        self.containment = self.containment.outlive_caller();
         self
     }
 

@@ -43,7 +43,8 @@ pub enum Inlet {
     /// There is none: it reads end of file.
     #[default]
     Null,
-    /// From the same place as ours.
+    /// From the same place as the caller's. A terminal is refused for a process in
+    /// [a group of its own](crate::ProcessBuilder::own_group).
     Inherit,
     /// These bytes, and then end of file.
     Bytes(Bytes),

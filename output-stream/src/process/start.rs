@@ -15,7 +15,7 @@ use crate::prepared::Prepared;
 use crate::sequence::Sequence;
 use crate::stream::Stream;
 use bytes::Bytes;
-use lastout_proc_tree::{SpawnError, SpawnStep, TokioChild};
+use lastout_proc_tree::{Containment, SpawnError, SpawnStep, TokioChild};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +36,15 @@ impl ProcessBuilder {
             let program = "\"\"".into();
             return Err(SpawnError::Invalid { program, why: "the program has no name".into() });
         }
+        let containment = default_to_the_callers(self.containment);
+        if matches!(self.stdin, Inlet::Inherit)
+            && containment.leads_group()
+            && rustix::termios::isatty(io::stdin())
+        {
+            let why = "it would read from the terminal in a group of its own, and \
+                       a background process that reads from the terminal is stopped";
+            return Err(SpawnError::Invalid { program, why: why.into() });
+        }
         let stdin = match self.stdin {
             Inlet::Null => Lead::Null,
             Inlet::Inherit => Lead::Inherit,
@@ -46,7 +55,7 @@ impl ProcessBuilder {
         let (stdout, idle_out) = stream(self.stdout, &sequence);
         let (stderr, idle_err) = stream(self.stderr, &sequence);
         let (tree, mut child) =
-            self.origin.spawn(self.containment).map_err(|error| blame(error, &self.origin))?;
+            self.origin.spawn(containment).map_err(|error| blame(error, &self.origin))?;
         let attached = attach(&stdout, &stderr);
         let hook = self.hook.map(|hook| call(hook, &stdout, &stderr));
         let (stdin, writer) = feed(&mut child, self.stdin);
@@ -76,6 +85,16 @@ impl ProcessBuilder {
             Process { tree, id, program, stdin, writer, stdout, stderr, shown, exit, watcher };
         Ok((process, attached))
     }
+}
+
+/// What a containment does not choose: the process dies with its caller, and is interrupted with it.
+fn default_to_the_callers(containment: Containment) -> Containment {
+    let outlives = containment.outlives_caller();
+    let containment = match containment.chooses_group() || outlives {
+        true => containment,
+        false => containment.keep_group(),
+    };
+    if outlives { containment } else { containment.die_with_parent() }
 }
 
 /// A directory that is not there is no fault of the program. Std does not tell one from the other.

@@ -4,7 +4,7 @@
 use crate::error::WriteError;
 use crate::runner::{Job, JobError, StopCause, WorkerBuilder};
 use lastout_output_stream::{Exit, Keep, Process};
-use lastout_proc_tree::{Containment, Deadline, Pid, Policy, ProcId, Program, Tree};
+use lastout_proc_tree::{Deadline, Pid, Policy, ProcId, Program, Tree};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -224,8 +224,8 @@ type Watch = dyn Fn(&Job<ProcessSpec>, &Process) + Send + Sync;
 async fn run(job: Job<ProcessSpec>, watch: Arc<Watch>) -> Result<ProcessResult, JobError> {
     end_earlier(&job).await?;
     let keep = Keep::head_tail(job.keep_bytes, job.keep_bytes);
-    let containment = Containment::strongest().die_with_parent();
-    let builder = Process::builder(job.start_from()).contain(containment);
+    // A drain decides what becomes of it, and not the terminal.
+    let builder = Process::builder(job.start_from()).own_group();
     let mut process = match job.stdin.is_empty() {
         true => builder.spawn(),
         false => builder.stdin(job.stdin.clone().into_bytes()).spawn(),

@@ -2,7 +2,6 @@
 
 use crate::hub::Hub;
 use lastout::output_stream::{Channel, Process};
-use lastout::proc_tree::Containment;
 use lastout::supervisor::Failure;
 use std::process::Command;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ pub(crate) fn start(args: &[String], hub: &Arc<Hub>) -> Result<Process, Failure>
     command.args(args);
     let told = Arc::clone(hub);
     let process = Process::builder(command)
-        .contain(Containment::strongest().die_with_parent())
+        .own_group()
         .on_line(move |channel, line| match channel {
             Channel::Out => told.line(&line.text()),
             Channel::Err => told.complaint(&line.text()),

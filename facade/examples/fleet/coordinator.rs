@@ -2,7 +2,7 @@
 
 use crate::{Options, database};
 use lastout::output_stream::{Channel, Process};
-use lastout::proc_tree::{Containment, ProcId};
+use lastout::proc_tree::ProcId;
 use lastout::supervisor::{Failure, Handle};
 use lastout::work_runner::postgres::PostgresRegistry;
 use lastout::work_runner::{JobId, JobRecord, NewJob, State, WorkDriver};
@@ -91,7 +91,7 @@ fn start(place: usize, queue: &str, fleet: &Arc<Fleet>) -> Result<Process, Failu
     command.args(["--queue", queue]);
     let told = Arc::clone(fleet);
     let process = Process::builder(command)
-        .contain(Containment::strongest().die_with_parent())
+        .own_group()
         .on_line(move |channel, line| {
             if channel == Channel::Out && line.text() == "up" {
                 told.change(place, |ship| ship.ready += 1);

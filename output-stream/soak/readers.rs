@@ -3,7 +3,7 @@
 use crate::Sums;
 use crate::dice::Dice;
 use lastout_output_stream::{
-    Config, End, Event, OnStall, Policy, Position, Retain, Stream, Subscriber,
+    Config, End, EndReason, Event, OnStall, Policy, Position, Retain, Stream, Subscriber,
 };
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -205,7 +205,7 @@ fn settle(books: &Books, total: u64, sums: &mut Sums) {
         return;
     }
     match books.end.as_ref().expect("who reads on gets an end") {
-        End::Detached => {
+        End { reason: EndReason::Detached, .. } => {
             sums.detached += 1;
             assert!(matches!(books.policy, Policy::BlockFor { then: OnStall::Detach, .. }));
         }

@@ -33,13 +33,32 @@ pub enum Event {
     End(End),
 }
 
-/// Why a stream has ended for a subscriber.
+/// The end of a stream for a subscriber: why, where, and of which stream.
 ///
 /// It is kept for as long as the stream lives: a subscriber that comes late gets the retained
 /// bytes and then the same end.
+///
+/// ```
+/// use lastout_output_stream::{End, EndReason};
+///
+/// assert_eq!(End::new(EndReason::Eof, 500).to_string(), "end of file at byte 500");
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum End {
+pub struct End {
+    /// Why it ended.
+    pub reason: EndReason,
+    /// How many bytes had been read from the source; for [`EndReason::Detached`], where the subscriber was
+    /// let go.
+    pub at: u64,
+    /// The [name](crate::ConfigBuilder::name) of the stream.
+    pub stream: Option<Arc<str>>,
+}
+
+/// Why a stream has ended for a subscriber.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum EndReason {
     /// Every writer closed its end, and all bytes were read.
     Eof,
     /// Reading failed; the bytes before the failure were read.
@@ -56,22 +75,44 @@ pub enum End {
 }
 
 impl End {
+    /// The end of a stream without a name, after so many bytes.
+    #[must_use]
+    pub fn new(reason: EndReason, at: u64) -> Self {
+        Self { reason, at, stream: None }
+    }
+
     /// Whether the source was read to its end: nothing can have been written that was not read.
     #[must_use]
     pub fn is_eof(&self) -> bool {
-        matches!(self, Self::Eof)
+        matches!(self.reason, EndReason::Eof)
     }
 }
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reason, at, stream } = self;
+        if let Some(stream) = stream {
+            write!(f, "{stream}: ")?;
+        }
+        match reason {
+            EndReason::ReadError(error) => write!(f, "read error at byte {at}: {error}"),
+            EndReason::Detached => {
+                write!(f, "{reason} at byte {at}, because it held up the source")
+            }
+            reason => write!(f, "{reason} at byte {at}"),
+        }
+    }
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Eof => f.write_str("end of file"),
             Self::ReadError(error) => write!(f, "read error: {error}"),
             Self::Closed => f.write_str("closed by request"),
-            Self::Drained => f.write_str("drained by request, before the end of the source"),
+            Self::Drained => f.write_str("drained before the end of the source"),
             Self::Aborted => f.write_str("aborted with its runtime"),
-            Self::Detached => f.write_str("detached: the subscriber held up the source"),
+            Self::Detached => f.write_str("subscriber detached"),
         }
     }
 }

@@ -50,7 +50,7 @@ pub use consume::{Consumer, ConsumerError, Tee, TeeEnd};
 #[doc(inline)]
 pub use error::{ConfigError, SubscribeError};
 #[doc(inline)]
-pub use event::{End, Event};
+pub use event::{End, EndReason, Event};
 #[doc(inline)]
 pub use lines::{
     Ending, Line, LineOptions, LineOptionsBuilder, LineParser, LineRef, Lines, LinesEnd, NextLine,

@@ -3,7 +3,7 @@
 //! The segments have their smallest size and every push fills one, so that a push evicts.
 
 use crate::config::{Config, Retain};
-use crate::event::{End, Event};
+use crate::event::{End, EndReason, Event};
 use crate::policy::{Policy, Position};
 use crate::shared::{Shared, Turn};
 use crate::state::{Admit, Id, Orders, Taken};
@@ -28,10 +28,10 @@ fn pump(shared: &Shared, pushes: u64) {
         room.extend_from_slice(&[7; SEGMENT as usize]);
         let (orders, turn) = shared.push(&mut room);
         if orders == Orders::Stop || (turn == Turn::Ask && !admission(shared)) {
-            return shared.finish(End::Closed, room, Instant::now());
+            return shared.finish(EndReason::Closed, room, Instant::now());
         }
     }
-    shared.finish(End::Eof, room, Instant::now());
+    shared.finish(EndReason::Eof, room, Instant::now());
 }
 
 fn admission(shared: &Shared) -> bool {
@@ -173,7 +173,10 @@ fn i6_a_waiting_pump_is_woken_by_new_orders() {
         }));
         assert_eq!(orders, Orders::Stop);
         let id = shared.attach(Position::Live, Policy::Block).expect("not exclusive");
-        assert!(matches!(shared.try_read(id), Taken::Event(Event::End(End::Closed), _)));
+        assert!(matches!(
+            shared.try_read(id),
+            Taken::Event(Event::End(End { reason: EndReason::Closed, .. }), _)
+        ));
         closing.join().expect("the closer");
     });
 }

@@ -66,6 +66,6 @@ impl Policy {
 pub enum OnStall {
     /// From now on it is [`Policy::DropOldest`].
     Lossy,
-    /// What it has not read is a gap, and then it ends with [`End::Detached`](crate::End::Detached).
+    /// What it has not read is a gap, and then it ends with [`EndReason::Detached`](crate::EndReason::Detached).
     Detach,
 }

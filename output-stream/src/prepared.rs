@@ -6,7 +6,7 @@ use std::ops::Deref;
 /// A [`Stream`] that was not started yet, see [`Stream::prepare`].
 ///
 /// It can do all that a stream can: attach readers, collect, hand out clones. Dropping it without a
-/// start ends the stream for all of them, with [`End::Closed`](crate::End::Closed).
+/// start ends the stream for all of them, with [`EndReason::Closed`](crate::EndReason::Closed).
 #[must_use = "its readers wait until it is started"]
 #[derive(Debug)]
 pub struct Prepared {

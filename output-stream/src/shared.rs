@@ -6,7 +6,7 @@
 
 use crate::config::Config;
 use crate::error::SubscribeError;
-use crate::event::{End, Event};
+use crate::event::{End, EndReason, Event};
 use crate::log::bytes_of_last_lines;
 use crate::policy::{Policy, Position};
 use crate::state::{Admit, Id, Orders, State, Taken, Wakes};
@@ -157,8 +157,8 @@ impl Shared {
         answer
     }
 
-    pub(crate) fn finish(&self, end: End, room: BytesMut, now: Instant) {
-        let wakes = self.lock().finish(end, room, now);
+    pub(crate) fn finish(&self, reason: EndReason, room: BytesMut, now: Instant) {
+        let wakes = self.lock().finish(reason, room, now);
         wakes.wake();
     }
 

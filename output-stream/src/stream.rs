@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::error::SubscribeError;
-use crate::event::End;
+use crate::event::{End, EndReason};
 use crate::lines::{LineOptions, Lines};
 use crate::policy::{Policy, Position};
 use crate::prepared::Prepared;
@@ -226,7 +226,7 @@ impl Stream {
     pub(crate) fn give_up(&self) {
         let shared = &self.core.shared;
         let room = shared.lock().room();
-        shared.finish(End::Closed, room, Instant::now());
+        shared.finish(EndReason::Closed, room, Instant::now());
     }
 
     /// Stamps the reads of an idle stream, unless its configuration says how.
@@ -241,7 +241,7 @@ impl Stream {
         let stream = Self::idle(&Config::default());
         let shared = &stream.core.shared;
         let room = shared.lock().room();
-        shared.finish(End::Closed, room, Instant::now());
+        shared.finish(EndReason::Closed, room, Instant::now());
         stream.set_pump(Pump::None);
         stream
     }
@@ -270,7 +270,7 @@ impl Stream {
         self.core.shared.seal();
     }
 
-    /// Stops reading at once. Subscribers get what was read before, and then [`End::Closed`].
+    /// Stops reading at once. Subscribers get what was read before, and then [`EndReason::Closed`](crate::EndReason::Closed).
     ///
     /// A stream that has ended stays as it is.
     pub fn close(&self) {

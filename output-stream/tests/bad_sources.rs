@@ -5,8 +5,8 @@
 mod support;
 
 use lastout_output_stream::{
-    Config, ConsumerError, End, Event, Keep, LineOptions, LinesEnd, OnLong, OnStall, Policy,
-    Position, Retain, Separator, Stream, SubscribeError, TeeEnd, WaitErrorReason,
+    Config, ConsumerError, End, EndReason, Event, Keep, LineOptions, LinesEnd, OnLong, OnStall,
+    Policy, Position, Retain, Separator, Stream, SubscribeError, TeeEnd, WaitErrorReason,
 };
 use std::collections::VecDeque;
 use std::io;
@@ -61,13 +61,17 @@ async fn read_all(stream: &Stream) -> Account {
 async fn a_read_error_comes_after_the_data_for_early_and_late_readers() {
     let broken = || io::Error::new(io::ErrorKind::ConnectionReset, "cable cut");
     let source = Script::new([Some(Ok(pattern(0, 500))), Some(Err(broken()))]);
-    let stream = Stream::spawn(source, Config::default());
+    let stream = Stream::spawn(source, Config::builder().name("cable").build().unwrap());
     let kept = stream.collect(Keep::all()).unwrap().wait().await;
     assert!(kept.total() == 500 && !kept.is_complete());
     for _ in 0..3 {
         let account = read_all(&stream).await;
         assert_eq!(account.delivered, 500);
-        let Some(End::ReadError(error)) = account.end else { panic!("{account:?}") };
+        let text = account.end.as_ref().unwrap().to_string();
+        assert_eq!(text, "cable: read error at byte 500: cable cut");
+        let Some(End { reason: EndReason::ReadError(error), .. }) = account.end else {
+            panic!("{account:?}")
+        };
         assert_eq!(error.to_string(), "cable cut");
     }
 }
@@ -94,7 +98,7 @@ async fn a_source_that_panics_aborts_its_stream_alone() {
         }
     }
     let stream = Stream::spawn(Panics, Config::default());
-    assert!(matches!(read_all(&stream).await.end, Some(End::Aborted)));
+    assert!(matches!(read_all(&stream).await.end, Some(End { reason: EndReason::Aborted, .. })));
 }
 
 #[test]
@@ -112,13 +116,16 @@ fn a_runtime_that_is_shut_down_aborts_its_streams() {
     runtime.shutdown_background();
     let other = tokio::runtime::Builder::new_current_thread().build().unwrap();
     other.block_on(async {
-        assert!(matches!(stream.ended().await, End::Aborted));
+        assert!(matches!(stream.ended().await, End { reason: EndReason::Aborted, .. }));
         let account = read_all(&stream).await;
         assert_eq!(account.delivered, 77, "what was read is not lost with the runtime");
         for _ in 0..2 {
             let kept = collector.wait().await;
             assert_eq!(kept.total(), 77);
-            assert!(matches!(kept.end(), Some(End::Aborted)), "it does not look like the whole");
+            assert!(
+                matches!(kept.end(), Some(End { reason: EndReason::Aborted, .. })),
+                "it does not look like the whole"
+            );
             assert!(!kept.is_complete());
         }
     });
@@ -200,7 +207,10 @@ async fn a_wait_that_fails_gives_back_what_it_saw() {
     assert_eq!(text, "wait for a line: none matched within 50ms; last line: port 8");
     stream.close();
     let error = stream.wait_for(LONG, |_| false).await.unwrap_err();
-    assert!(matches!(error.reason, WaitErrorReason::Ended(LinesEnd::Stream(End::Closed))));
+    assert!(matches!(
+        error.reason,
+        WaitErrorReason::Ended(LinesEnd::Stream(End { reason: EndReason::Closed, .. }))
+    ));
     assert_eq!(error.seen.text(), "warming\nport 8");
 }
 
@@ -252,7 +262,9 @@ async fn a_stuck_reader_with_a_stall_limit_stops_nobody_else() {
         }
         assert!(late.lost > 0, "{then:?}");
         match then {
-            OnStall::Detach => assert!(matches!(late.end, Some(End::Detached))),
+            OnStall::Detach => {
+                assert!(matches!(late.end, Some(End { reason: EndReason::Detached, .. })))
+            }
             _ => assert_eq!(late.delivered + late.lost, 1 << 20),
         }
         assert!(stream.stats().blocked >= Duration::from_millis(1));
@@ -269,7 +281,10 @@ async fn a_writer_that_fails_ends_its_copy_alone() {
     let broken = broken.wait().await.unwrap();
     assert!(matches!(broken.end, TeeEnd::WriteError(_)) && broken.written <= 1_000);
     let good = good.wait().await.unwrap();
-    assert!(matches!(good.end, TeeEnd::Stream(End::Eof)) && good.writer == pattern(0, 200_000));
+    assert!(
+        matches!(good.end, TeeEnd::Stream(End { reason: EndReason::Eof, .. }))
+            && good.writer == pattern(0, 200_000)
+    );
 }
 
 #[tokio::test]
@@ -293,7 +308,7 @@ async fn a_source_that_would_block_has_failed() {
     assert_eq!(account.delivered, 4);
     let end = account.end.unwrap();
     assert!(
-        matches!(&end, End::ReadError(error) if error.kind() == io::ErrorKind::WouldBlock),
+        matches!(&end, End { reason: EndReason::ReadError(error), .. } if error.kind() == io::ErrorKind::WouldBlock),
         "{end}"
     );
 }
@@ -345,23 +360,23 @@ async fn draining_reads_what_is_there_and_closing_does_not_wait() {
         Config::default(),
     );
     stream.drain();
-    assert!(matches!(stream.ended().await, End::Drained));
+    assert!(matches!(stream.ended().await, End { reason: EndReason::Drained, .. }));
     assert_eq!(read_all(&stream).await.delivered, 20);
     let stream = Stream::spawn(Script::new([None]), Config::default());
     tokio::task::yield_now().await;
     stream.close();
-    assert!(matches!(stream.ended().await, End::Closed));
+    assert!(matches!(stream.ended().await, End { reason: EndReason::Closed, .. }));
     // More reads than a task may make in one turn.
     let (mut writer, source) = tokio::io::duplex(1 << 20);
     writer.write_all(&pattern(0, 100_000)).await.unwrap();
     let config = Config::builder().chunk_size(100).build().unwrap();
     let stream = Stream::spawn(source, config);
     stream.drain();
-    assert!(matches!(stream.ended().await, End::Drained));
+    assert!(matches!(stream.ended().await, End { reason: EndReason::Drained, .. }));
     assert_eq!(read_all(&stream).await.delivered, 100_000);
     let endless = Stream::spawn(tokio::io::repeat(1), Config::default());
     endless.drain();
-    assert!(matches!(endless.ended().await, End::Drained));
+    assert!(matches!(endless.ended().await, End { reason: EndReason::Drained, .. }));
     assert!(endless.ingested() >= 1 << 20);
 }
 
@@ -381,5 +396,5 @@ async fn a_late_line_reader_starts_so_many_lines_back() {
     let all = stream.subscribe(Position::LastLines(5_000), Policy::Block).unwrap();
     assert_eq!(all.position(), 0);
     let mut live = stream.subscribe(Position::Live, Policy::Block).unwrap();
-    assert!(matches!(live.next().await, Some(Event::End(End::Eof))));
+    assert!(matches!(live.next().await, Some(Event::End(End { reason: EndReason::Eof, .. }))));
 }

@@ -4,7 +4,9 @@
 
 mod support;
 
-use lastout_output_stream::{Config, End, OnStall, Policy, Position, Retain, Stream, Subscriber};
+use lastout_output_stream::{
+    Config, End, EndReason, OnStall, Policy, Position, Retain, Stream, Subscriber,
+};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 use support::{Account, pattern};
@@ -52,7 +54,9 @@ fn a_stall_limit_holds_without_a_runtime() {
     drop(writer);
     assert_eq!(reading.join().unwrap().delivered, 2_000_000);
     let account = read_all(&mut stuck);
-    assert!(account.lost > 0 && matches!(account.end, Some(End::Detached)));
+    assert!(
+        account.lost > 0 && matches!(account.end, Some(End { reason: EndReason::Detached, .. }))
+    );
     assert!(stream.stats().blocked >= Duration::from_millis(30));
 }
 
@@ -63,7 +67,7 @@ fn closing_does_not_wait_for_a_read() {
     let mut reader = stream.subscribe(Position::Start, Policy::Block).unwrap();
     stream.close();
     let account = read_all(&mut reader);
-    assert!(matches!(account.end, Some(End::Closed)));
+    assert!(matches!(account.end, Some(End { reason: EndReason::Closed, .. })));
     // The thread ends after its read, and drops the source: the pipe breaks.
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
     while writer.write_all(b"x").is_ok() {
@@ -91,5 +95,5 @@ fn errors_and_interruptions_are_as_in_async_sources() {
     let stream = Stream::spawn_blocking(Odd(0), Config::default()).unwrap();
     let account = read_all(&mut stream.subscribe(Position::Start, Policy::Block).unwrap());
     assert_eq!(account.delivered, 5);
-    assert!(matches!(account.end, Some(End::ReadError(_))));
+    assert!(matches!(account.end, Some(End { reason: EndReason::ReadError(_), .. })));
 }

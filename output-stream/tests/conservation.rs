@@ -4,7 +4,9 @@
 
 mod support;
 
-use lastout_output_stream::{Config, End, Event, OnStall, Policy, Position, Retain, Stream};
+use lastout_output_stream::{
+    Config, End, EndReason, Event, OnStall, Policy, Position, Retain, Stream,
+};
 use std::time::Duration;
 use support::{Account, pattern};
 use tokio::io::AsyncWriteExt;
@@ -46,7 +48,7 @@ async fn ingested_is_delivered_plus_lost_for_everyone() {
     writing.await.unwrap();
     for reader in readers {
         let (account, stats) = reader.await.unwrap();
-        assert!(matches!(account.end, Some(End::Eof)));
+        assert!(matches!(account.end, Some(End { reason: EndReason::Eof, .. })));
         assert_eq!(stats.attached_at + stats.delivered + stats.lost, total.max(stats.attached_at));
         assert_eq!((stats.delivered, stats.lost), (account.delivered, account.lost));
         assert_eq!(stats.lag, 0);
@@ -144,5 +146,5 @@ async fn who_waits_ahead_of_the_stream_has_that_place_for_a_sum() {
         account.take(&event);
     }
     assert_eq!(account.delivered, 20);
-    assert!(matches!(never.next().await, Some(Event::End(End::Eof))));
+    assert!(matches!(never.next().await, Some(Event::End(End { reason: EndReason::Eof, .. }))));
 }

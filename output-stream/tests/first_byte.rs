@@ -5,7 +5,7 @@
 mod support;
 
 use lastout_output_stream::{
-    Config, End, Event, Keep, LineOptions, Policy, Position, Prepared, Retain, Stream,
+    Config, End, EndReason, Event, Keep, LineOptions, Policy, Position, Prepared, Retain, Stream,
 };
 use support::{Account, pattern};
 
@@ -50,8 +50,8 @@ async fn a_stream_that_is_never_started_ends() {
     let handle = Stream::clone(&prepared);
     assert!(handle.end().is_none());
     drop(prepared);
-    assert!(matches!(reader.next().await, Some(Event::End(End::Closed))));
-    assert!(matches!(handle.ended().await, End::Closed));
+    assert!(matches!(reader.next().await, Some(Event::End(End { reason: EndReason::Closed, .. }))));
+    assert!(matches!(handle.ended().await, End { reason: EndReason::Closed, .. }));
 }
 
 #[tokio::test]
@@ -91,5 +91,5 @@ async fn a_process_writes_to_readers_that_were_there_before_it() {
     let never = prepared();
     let mut reader = never.subscribe(Position::Start, Policy::Block).unwrap();
     assert!(Process::builder("/nonexistent/program").stdout(never).spawn().is_err());
-    assert!(matches!(reader.next().await, Some(Event::End(End::Closed))));
+    assert!(matches!(reader.next().await, Some(Event::End(End { reason: EndReason::Closed, .. }))));
 }

@@ -3,8 +3,8 @@
 #![cfg(feature = "process")]
 
 use lastout_output_stream::{
-    Channel, Config, End, Inlet, Keep, Limits, LineOptions, Outlet, Policy, Position, Process,
-    Retain, StdinEnd,
+    Channel, Config, End, EndReason, Inlet, Keep, Limits, LineOptions, Outlet, Policy, Position,
+    Process, Retain, StdinEnd,
 };
 use lastout_proc_tree::audit::Audit;
 use std::sync::{Arc, Mutex};
@@ -93,7 +93,11 @@ async fn a_grandchild_that_holds_the_pipe_hangs_nobody() {
     let output = Process::shell("echo before; sleep 600 & exit 0").output().await.unwrap();
     assert_eq!(output.stdout.text(), "before\n");
     assert!(output.exit.writers_left() && output.exit.success());
-    assert!(matches!(output.exit.stdout, End::Drained));
+    assert_eq!(
+        output.exit.stdout.to_string(),
+        "stdout of sh: drained before the end of the source at byte 7"
+    );
+    assert!(matches!(output.exit.stdout, End { reason: EndReason::Drained, .. }));
     assert!(output.tree.killed >= 1, "the grandchild was ended: {}", output.tree);
     audit.assert_clean(LONG);
 }
@@ -273,7 +277,7 @@ async fn discarded_and_inherited_outputs_are_ended_streams() {
         .stderr(config)
         .spawn()
         .unwrap();
-    assert!(matches!(process.stdout().end(), Some(End::Closed)));
+    assert!(matches!(process.stdout().end(), Some(End { reason: EndReason::Closed, .. })));
     assert!(process.wait().await.unwrap().success());
     let kept = process.stderr().collect(Keep::all()).unwrap().wait().await;
     assert_eq!(kept.text(), "err\n");

@@ -12,6 +12,8 @@ pub use rope::{Missing, Part};
 #[cfg(feature = "tokio")]
 pub use task::Collector;
 
+#[cfg(feature = "tokio")]
+use crate::event::EndReason;
 use crate::event::{End, Event};
 use crate::lines::{Ending, LineOptions, LineParser, LineRef};
 use bytes::Bytes;
@@ -126,7 +128,7 @@ impl Sink {
     #[cfg(feature = "tokio")]
     pub(crate) fn cut_short(&mut self) {
         if self.end.is_none() {
-            self.take(&Event::End(End::Aborted));
+            self.take(&Event::End(End::new(EndReason::Aborted, self.total)));
         }
     }
 

@@ -63,7 +63,7 @@ impl Collector {
     /// Waits for the end of the stream. Called again it gives the same.
     ///
     /// When the runtime of the collector is shut down, its collection ends there, with
-    /// [`End::Aborted`] unless the stream had ended before.
+    /// [`EndReason::Aborted`](crate::EndReason::Aborted) unless the stream had ended before.
     ///
     /// # Cancel safety
     ///

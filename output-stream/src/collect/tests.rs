@@ -1,6 +1,7 @@
 //! Collectors against everything that was ever given to them.
 
 use super::*;
+use crate::event::EndReason;
 use proptest::prelude::*;
 
 fn data(offset: u64, bytes: &[u8]) -> Event {
@@ -31,7 +32,7 @@ fn lines_are_kept_with_their_endings_and_omitted_ones_are_counted() {
     let kept = sink.snapshot();
     assert_eq!(kept.bytes(), "a\r\n[3 bytes omitted]\nccc\ndddd\nrest");
     assert_eq!((kept.total(), kept.omitted()), (19, 3));
-    sink.take(&Event::End(End::Eof));
+    sink.take(&Event::End(End::new(EndReason::Eof, 0)));
     let kept = sink.snapshot();
     // The unfinished line became one.
     assert_eq!(kept.text(), "a\r\n[7 bytes omitted]\ndddd\nrest");
@@ -77,7 +78,7 @@ proptest! {
         prop_assert_eq!(kept.parts(), &expected(&all[..h], (len - h - t) as u64, &all[len - t..])[..]);
         prop_assert_eq!(kept.omitted(), (len - h - t) as u64);
         prop_assert!(!kept.is_complete(), "it may go on");
-        sink.take(&Event::End(End::Eof));
+        sink.take(&Event::End(End::new(EndReason::Eof, 0)));
         prop_assert_eq!(sink.snapshot().is_complete(), kept.bytes() == all);
     }
 
@@ -85,7 +86,7 @@ proptest! {
     fn lines_are_the_first_and_the_last(head in 0u64..9, tail in 0u64..9, text in "[ab\n\r]{0,60}", chunk in 1usize..20) {
         let mut sink = Sink::new(Keep::head_tail_lines(head, tail));
         feed(&mut sink, text.as_bytes(), chunk);
-        sink.take(&Event::End(End::Eof));
+        sink.take(&Event::End(End::new(EndReason::Eof, 0)));
         let kept = sink.snapshot();
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
         let h = lines.len().min(head as usize);
@@ -105,10 +106,11 @@ fn nonsense_of_a_caller_is_no_panic() {
 
 #[test]
 fn only_an_end_of_file_makes_it_whole() {
-    for (end, is_whole) in [(End::Eof, true), (End::Aborted, false), (End::Closed, false)] {
+    let ends = [(EndReason::Eof, true), (EndReason::Aborted, false), (EndReason::Closed, false)];
+    for (reason, is_whole) in ends {
         let mut sink = Sink::new(Keep::all());
         sink.take(&Event::Data { offset: 0, bytes: Bytes::from_static(b"x") });
-        sink.take(&Event::End(end));
+        sink.take(&Event::End(End::new(reason, 1)));
         assert_eq!(sink.snapshot().is_complete(), is_whole);
     }
 }
@@ -132,7 +134,7 @@ fn the_notice_stands_where_the_loss_is() {
         Event::Gap { from: 11, to: 20 },
         data(20, b"34 EUR\nend\n"),
         Event::Gap { from: 31, to: 33 },
-        Event::End(End::Eof),
+        Event::End(End::new(EndReason::Eof, 0)),
     ];
     for text in texts(&events) {
         assert_eq!(text, "balance: 12\n[9 bytes lost]\n34 EUR\nend\n[2 bytes lost]\n");

@@ -1,7 +1,7 @@
 //! A copy of the stream to a writer.
 
 use super::Consumer;
-use crate::event::{End, Event};
+use crate::event::{End, EndReason, Event};
 use crate::subscriber::Subscriber;
 use bytes::Bytes;
 use std::io;
@@ -51,7 +51,8 @@ impl Subscriber {
 }
 
 async fn copy<W: AsyncWrite + Unpin>(mut from: Subscriber, writer: W) -> Tee<W> {
-    let mut tee = Tee { writer, written: 0, lost: 0, end: TeeEnd::Stream(End::Closed) };
+    let mut tee =
+        Tee { writer, written: 0, lost: 0, end: TeeEnd::Stream(End::new(EndReason::Closed, 0)) };
     while let Some(event) = from.next().await {
         let result = match event {
             Event::Data { mut bytes, .. } => write(&mut tee, &mut bytes).await,

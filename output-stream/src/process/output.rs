@@ -3,7 +3,7 @@
 use super::stdin::StdinReport;
 use crate::collect::{Collected, Keep};
 use crate::consume::ConsumerError;
-use crate::event::End;
+use crate::event::{End, EndReason};
 use crate::text::printable;
 use lastout_proc_tree::Report;
 use std::error::Error;
@@ -80,7 +80,7 @@ impl Exit {
     /// that was written before the root exited was read.
     #[must_use]
     pub fn writers_left(&self) -> bool {
-        let is_held = |end: &End| matches!(end, End::Drained);
+        let is_held = |end: &End| matches!(end.reason, EndReason::Drained);
         is_held(&self.stdout) || is_held(&self.stderr)
     }
 }

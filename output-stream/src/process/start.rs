@@ -52,8 +52,8 @@ impl ProcessBuilder {
         };
         self.origin.lead([stdin, lead(&self.stdout), lead(&self.stderr)]);
         let sequence = Sequence::new();
-        let (stdout, idle_out) = stream(self.stdout, &sequence);
-        let (stderr, idle_err) = stream(self.stderr, &sequence);
+        let (stdout, idle_out) = stream(self.stdout, &sequence, (&program, "stdout"));
+        let (stderr, idle_err) = stream(self.stderr, &sequence, (&program, "stderr"));
         let (tree, mut child) =
             self.origin.spawn(containment).map_err(|error| blame(error, &self.origin))?;
         let attached = attach(&stdout, &stderr);
@@ -117,9 +117,17 @@ fn lead(outlet: &Outlet) -> Lead {
     }
 }
 
-fn stream(outlet: Outlet, sequence: &Sequence) -> (Stream, Option<Prepared>) {
+/// A stream that was not named has the name of its process.
+fn stream(
+    outlet: Outlet,
+    sequence: &Sequence,
+    (program, channel): (&str, &str),
+) -> (Stream, Option<Prepared>) {
     let prepared = match outlet {
-        Outlet::Stream(config) => Stream::prepare(*config),
+        Outlet::Stream(mut config) => {
+            config.name.get_or_insert_with(|| format!("{channel} of {program}").into());
+            Stream::prepare(*config)
+        }
         Outlet::Prepared(prepared) => prepared,
         Outlet::Discard | Outlet::Inherit => return (Stream::empty(), None),
     };

@@ -9,7 +9,7 @@ pub(crate) mod task;
 #[cfg(feature = "blocking")]
 pub(crate) mod thread;
 
-use crate::event::End;
+use crate::event::EndReason;
 use crate::shared::{Shared, Turn};
 use crate::state::Orders;
 use crate::trace;
@@ -69,14 +69,14 @@ impl Duty {
     }
 
     /// Ends the stream.
-    fn finish(mut self, end: End) {
-        self.end(end);
+    fn finish(mut self, reason: EndReason) {
+        self.end(reason);
     }
 
-    fn end(&mut self, end: End) {
+    fn end(&mut self, reason: EndReason) {
         self.is_done = true;
-        trace::event!(DEBUG, self.name, "pump ends: {end}");
-        self.shared.finish(end, std::mem::take(&mut self.room), Instant::now());
+        trace::event!(DEBUG, self.name, "pump ends: {reason}");
+        self.shared.finish(reason, std::mem::take(&mut self.room), Instant::now());
     }
 }
 
@@ -84,7 +84,7 @@ impl Drop for Duty {
     /// A pump that is dropped before the source ended was torn down from outside.
     fn drop(&mut self) {
         if !self.is_done {
-            self.end(End::Aborted);
+            self.end(EndReason::Aborted);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The pump of an async source: a tokio task.
 
 use super::{Duty, Pushed};
-use crate::event::End;
+use crate::event::EndReason;
 use crate::shared::Turn;
 use crate::state::{Admit, Orders};
 use bytes::{BufMut, BytesMut};
@@ -59,26 +59,28 @@ pub(crate) async fn run(mut duty: Duty, source: impl Source) {
     let end = loop {
         let read = match read(&mut duty, source.as_mut()).await {
             Read::Dry => match source.as_mut().read_now(&mut duty.room) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break End::Drained,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    break EndReason::Drained;
+                }
                 read => read,
             },
             Read::Done(read) => read,
-            Read::Stopped => break End::Closed,
+            Read::Stopped => break EndReason::Closed,
         };
         let turn = match read {
-            Ok(0) => break End::Eof,
+            Ok(0) => break EndReason::Eof,
             Ok(_) => match duty.push(|| source.available()) {
                 Pushed::Go(turn) => turn,
-                Pushed::Stop => break End::Closed,
+                Pushed::Stop => break EndReason::Closed,
                 Pushed::Enough => break last_read(&mut duty, source.as_mut()),
             },
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Turn::Go,
-            Err(error) => break End::ReadError(Arc::new(error)),
+            Err(error) => break EndReason::ReadError(Arc::new(error)),
         };
         match turn {
             Turn::Go => {}
             Turn::Pace => let_readers_run(&duty, is_alone).await,
-            Turn::Ask if admission(&duty).await == Orders::Stop => break End::Closed,
+            Turn::Ask if admission(&duty).await == Orders::Stop => break EndReason::Closed,
             Turn::Ask => {}
         }
         // A source that is always ready must not starve the runtime.
@@ -90,15 +92,15 @@ pub(crate) async fn run(mut duty: Duty, source: impl Source) {
 }
 
 /// Everything that was there is read: whether more comes, or nothing ever.
-fn last_read(duty: &mut Duty, source: Pin<&mut impl Source>) -> End {
+fn last_read(duty: &mut Duty, source: Pin<&mut impl Source>) -> EndReason {
     match source.read_now(&mut duty.room) {
-        Ok(0) => End::Eof,
+        Ok(0) => EndReason::Eof,
         Ok(_) => {
             duty.push(|| 0);
-            End::Drained
+            EndReason::Drained
         }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => End::Drained,
-        Err(error) => End::ReadError(Arc::new(error)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => EndReason::Drained,
+        Err(error) => EndReason::ReadError(Arc::new(error)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The pump of a blocking source: a thread with a name.
 
 use super::{Duty, Pushed};
-use crate::event::End;
+use crate::event::EndReason;
 use crate::shared::Turn;
 use crate::state::{Admit, Orders};
 use std::io::{self, Read};
@@ -27,14 +27,14 @@ fn run(mut duty: Duty, mut source: impl Read) {
     let end = loop {
         let most = buffer.len().min(duty.room.capacity());
         match source.read(&mut buffer[..most]) {
-            Ok(0) => break End::Eof,
+            Ok(0) => break EndReason::Eof,
             Ok(n) => duty.room.extend_from_slice(&buffer[..n]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => break End::ReadError(Arc::new(error)),
+            Err(error) => break EndReason::ReadError(Arc::new(error)),
         }
         match duty.push(|| 0) {
-            Pushed::Stop | Pushed::Enough => break End::Closed,
-            Pushed::Go(Turn::Ask) if !admission(&duty, &mut cx) => break End::Closed,
+            Pushed::Stop | Pushed::Enough => break EndReason::Closed,
+            Pushed::Go(Turn::Ask) if !admission(&duty, &mut cx) => break EndReason::Closed,
             Pushed::Go(_) => {}
         }
     };

@@ -31,7 +31,7 @@ pub(crate) use read::Taken;
 
 use crate::config::Config;
 use crate::error::SubscribeError;
-use crate::event::End;
+use crate::event::{End, EndReason};
 use crate::log::Log;
 use crate::policy::{Policy, Position};
 use crate::sync::on;
@@ -40,6 +40,7 @@ use cursor::{Cursor, Fate, Held};
 use marks::Marks;
 #[cfg(not(lastout_loom))]
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -106,6 +107,7 @@ pub(crate) struct State {
     single_subscriber: bool,
     window: u64,
     end: Option<End>,
+    name: Option<Arc<str>>,
     orders: Orders,
     pump_waker: Option<Waker>,
     /// Set while the pump waits for a reader.
@@ -128,6 +130,7 @@ impl State {
             single_subscriber: config.single_subscriber,
             window: config.limits.window,
             end: None,
+            name: config.name.clone(),
             orders: Orders::Run,
             pump_waker: None,
             blocked_since: None,
@@ -243,23 +246,28 @@ impl State {
     }
 
     /// The stream ends, for all who are attached and all who come later. The first end stays.
-    pub(crate) fn finish(&mut self, end: End, room: BytesMut, now: Instant) -> Wakes {
+    pub(crate) fn finish(&mut self, reason: EndReason, room: BytesMut, now: Instant) -> Wakes {
         self.log.finish(room);
         self.unblock(now);
         let mut wakes = Wakes::default();
         if !on("i4.keep") {
             return wakes;
         }
-        self.end.get_or_insert(end);
+        self.note_end(reason);
         self.wake_all(&mut wakes);
         self.trim();
         wakes
     }
 
+    fn note_end(&mut self, reason: EndReason) {
+        let (at, stream) = (self.log.end(), self.name.clone());
+        self.end.get_or_insert(End { reason, at, stream });
+    }
+
     /// Declares the stream closed while its pump cannot be interrupted: a thread in a blocking read.
     #[cfg(feature = "blocking")]
     pub(crate) fn close_now(&mut self) -> Wakes {
-        self.end.get_or_insert(End::Closed);
+        self.note_end(EndReason::Closed);
         let mut wakes = Wakes::default();
         self.wake_all(&mut wakes);
         wakes

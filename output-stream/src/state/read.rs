@@ -1,7 +1,7 @@
 //! What a subscriber gets next.
 
 use super::{Cursor, Fate, Id, State, Wakes};
-use crate::event::{End, Event};
+use crate::event::{End, EndReason, Event};
 use crate::sync::on;
 use std::task::Waker;
 
@@ -40,7 +40,8 @@ impl State {
             return gap(cursor, at);
         }
         cursor.fate = Fate::Ended;
-        Taken::Event(Event::End(End::Detached), 0)
+        let (reason, stream) = (EndReason::Detached, self.name.clone());
+        Taken::Event(Event::End(End { reason, at, stream }), 0)
     }
 
     fn read_following(&mut self, id: Id) -> (Taken, Wakes) {

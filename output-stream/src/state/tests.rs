@@ -173,7 +173,10 @@ impl World {
                 Taken::Event(Event::End(end), _) => {
                     assert!(!reader.is_over, "one end");
                     let all = self.state.ingested();
-                    assert!(reader.at >= all || matches!(end, End::Detached), "end before data");
+                    assert!(
+                        reader.at >= all || matches!(end, End { reason: EndReason::Detached, .. }),
+                        "end before data"
+                    );
                     reader.is_over = true;
                 }
                 Taken::Empty => assert!(!reader.is_over && self.state.end.is_none()),
@@ -247,7 +250,7 @@ proptest! {
                 }
                 Step::End if world.state.end.is_none() => {
                     let room = std::mem::take(&mut world.room);
-                    let _ = world.state.finish(End::Eof, room, world.now);
+                    let _ = world.state.finish(EndReason::Eof, room, world.now);
                 }
                 Step::End => {}
             }
@@ -255,7 +258,7 @@ proptest! {
         }
         let room = std::mem::take(&mut world.room);
         if world.state.end.is_none() {
-            let _ = world.state.finish(End::Eof, room, world.now);
+            let _ = world.state.finish(EndReason::Eof, room, world.now);
         }
         for who in 0..world.readers.len() {
             world.read(who, 100_000);

@@ -9,12 +9,16 @@ use lastout::work_runner::{JobId, JobRecord, NewJob, State, WorkDriver};
 use lastout::{Restart, Supervisor};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::process::{Command, ExitCode};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Between two looks at the queue.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How long a worker may take to start or to be replaced.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The processes that run, and those that ever did.
 #[derive(Debug, Default)]
@@ -49,15 +53,16 @@ pub(crate) async fn run(options: &Options) -> Result<ExitCode, Failure> {
     let registry = Arc::new(PostgresRegistry::connect(&database()?).await?);
     let driver = WorkDriver::producer(registry);
     let queue = format!("fleet-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis());
-    let jobs: Result<Vec<_>, _> = (0..options.jobs).map(|n| job(&queue, n)).collect();
-    let ids: Vec<JobId> = driver.enqueue_all(jobs?).await?.iter().map(|job| job.id()).collect();
-
     let fleet = Arc::new(Fleet::default());
     let supervisor = supervisor(options, &queue, &fleet)?;
     let handle = supervisor.handle();
     let began = Instant::now();
-    let (report, rows) =
-        tokio::join!(supervisor.run_until_signal(), load(options, &driver, &ids, &fleet, &handle));
+    let work = async {
+        let rows = load(options, &driver, &queue, &fleet, &handle).await;
+        handle.stop();
+        rows
+    };
+    let (report, rows) = tokio::join!(supervisor.run_until_signal(), work);
     let (report, rows) = (report?, rows?);
     println!("{report}\n");
     let is_right = settle(&rows, options, began.elapsed());
@@ -75,7 +80,8 @@ fn supervisor(options: &Options, queue: &str, fleet: &Arc<Fleet>) -> Result<Supe
     let mut builder = Supervisor::builder();
     for place in 0..options.workers as usize {
         let (queue, fleet) = (queue.to_owned(), Arc::clone(fleet));
-        let policy = Restart::on_failure()
+        // A worker that has drained after SIGTERM ends well, and its place is still to be filled.
+        let policy = Restart::always()
             .backoff(Duration::from_millis(10), Duration::from_millis(100))
             .limit(20, Duration::from_secs(60));
         builder = builder.service(format!("worker {place}"), policy, move || {
@@ -103,48 +109,77 @@ fn start(place: usize, queue: &str, fleet: &Arc<Fleet>) -> Result<Process, Failu
 }
 
 /// Kills and replaces while the jobs run; all rows when every one has ended.
+///
+/// The jobs come in portions, one more than there are strikes. Each strike falls when half of a portion has
+/// ended and the next one has just been enqueued, so it always meets a fleet with work.
 async fn load(
     options: &Options,
     driver: &WorkDriver,
-    ids: &[JobId],
+    queue: &str,
     fleet: &Fleet,
     handle: &Handle,
 ) -> Result<Vec<JobRecord>, Failure> {
-    let mut strikes = strikes(options).into_iter().peekable();
-    let rows = loop {
-        let rows = driver.registry().fetch(ids.to_vec()).await?;
-        let ended = rows.iter().filter(|row| row.state.is_terminal()).count();
-        if ended == ids.len() || handle.is_stopping() {
-            break rows;
+    let strikes = strikes(options);
+    let portion = options.jobs / (strikes.len() as u32 + 1);
+    let mut ids = enqueue(driver, queue, 0..portion).await?;
+    for (n, (place, signal)) in strikes.iter().enumerate() {
+        let half = ids.len() - portion as usize / 2;
+        let rows = ended(driver, &ids, half, handle).await?;
+        let from = ids.len() as u32;
+        let to = if n + 1 == strikes.len() { options.jobs } else { from + portion };
+        ids.extend(enqueue(driver, queue, from..to).await?);
+        if handle.is_stopping() {
+            return Ok(rows);
         }
-        if let Some(&(after, place, signal)) = strikes.peek()
-            && ended >= after
-        {
-            let ship = fleet.ship(place);
-            if ship.ready > 0 && strike(&ship, signal) {
-                let name = if signal == Signal::KILL { "SIGKILL" } else { "SIGTERM" };
-                println!("{ended:>6} jobs ended; {name} to worker {place}");
-                replaced(fleet, place, ship.ready).await;
-                strikes.next();
-            }
-        }
-        tokio::time::sleep(LOOK).await;
-    };
-    handle.stop();
-    Ok(rows)
+        let before = fleet.ship(*place).ready;
+        struck(fleet, *place, *signal).await?;
+        let name = if *signal == Signal::KILL { "SIGKILL" } else { "SIGTERM" };
+        println!("{:>6} jobs enqueued; {name} to worker {place}", ids.len());
+        within(|| fleet.ship(*place).ready > before, "the worker is replaced").await?;
+    }
+    ended(driver, &ids, ids.len(), handle).await
 }
 
-/// When which worker gets which signal: the kills, and then one SIGTERM for each place in turn.
-fn strikes(options: &Options) -> Vec<(usize, usize, Signal)> {
-    let (jobs, workers) = (options.jobs as usize, options.workers as usize);
-    let kills = options.kills as usize;
-    let all = kills + workers;
-    (0..all)
-        .map(|k| {
-            let signal = if k < kills { Signal::KILL } else { Signal::TERM };
-            (jobs * (k + 1) / (all + 2), k % workers, signal)
-        })
-        .collect()
+async fn enqueue(
+    driver: &WorkDriver,
+    queue: &str,
+    numbers: Range<u32>,
+) -> Result<Vec<JobId>, Failure> {
+    let jobs: Result<Vec<_>, _> = numbers.map(|n| job(queue, n)).collect();
+    Ok(driver.enqueue_all(jobs?).await?.iter().map(|job| job.id()).collect())
+}
+
+/// All rows, once `count` of them have ended or the supervisor stops.
+async fn ended(
+    driver: &WorkDriver,
+    ids: &[JobId],
+    count: usize,
+    handle: &Handle,
+) -> Result<Vec<JobRecord>, Failure> {
+    loop {
+        let rows = driver.registry().fetch(ids.to_vec()).await?;
+        let ended = rows.iter().filter(|row| row.state.is_terminal()).count();
+        if ended >= count || handle.is_stopping() {
+            return Ok(rows);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Which worker gets which signal: the kills, and then one SIGTERM for each place in turn.
+fn strikes(options: &Options) -> Vec<(usize, Signal)> {
+    let (workers, kills) = (options.workers as usize, options.kills as usize);
+    let signal = |k| if k < kills { Signal::KILL } else { Signal::TERM };
+    (0..kills + workers).map(|k| (k % workers, signal(k))).collect()
+}
+
+/// Signals the worker of this place, once it has said that it is ready.
+async fn struck(fleet: &Fleet, place: usize, signal: Signal) -> Result<(), Failure> {
+    let strikes = || {
+        let ship = fleet.ship(place);
+        ship.ready > 0 && strike(&ship, signal)
+    };
+    within(strikes, "the worker is ready").await
 }
 
 fn strike(ship: &Ship, signal: Signal) -> bool {
@@ -154,12 +189,16 @@ fn strike(ship: &Ship, signal: Signal) -> bool {
     pid.is_some_and(|pid| kill_process(pid, signal).is_ok())
 }
 
-/// A rolling restart goes on when the new process has said that it is ready.
-async fn replaced(fleet: &Fleet, place: usize, before: u32) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while fleet.ship(place).ready == before && Instant::now() < deadline {
+/// Looks again and again; an error when `what` does not come true.
+async fn within(mut is_so: impl FnMut() -> bool, what: &str) -> Result<(), Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        if Instant::now() > deadline {
+            return Err(format!("waited {PATIENCE:?} until {what}").into());
+        }
         tokio::time::sleep(LOOK).await;
     }
+    Ok(())
 }
 
 /// Prints the account; whether it is right.

@@ -1,5 +1,6 @@
 //! What can go wrong between a caller and a store, and while a runner is built.
 
+use crate::contain::Panicked;
 use std::fmt;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -74,6 +75,14 @@ impl StoreError {
     /// Whether the same call may succeed later without anybody's help.
     pub fn is_transient(&self) -> bool {
         matches!(self.kind, StoreErrorKind::Unavailable | StoreErrorKind::Unknown)
+    }
+}
+
+/// A store is a user's code: its panic is its failure.
+impl From<Panicked> for StoreError {
+    fn from(Panicked(text): Panicked) -> Self {
+        let why = format!("the store panicked: {text}");
+        Self::new(StoreErrorKind::Unknown, "call the job store").with_source(why)
     }
 }
 

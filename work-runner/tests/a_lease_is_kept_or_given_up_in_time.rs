@@ -18,15 +18,14 @@ fn timings(ttl_ms: u64) -> LeaseTimings {
     LeaseTimings::with_ttl(Duration::from_millis(ttl_ms)).unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_of_three_beats_may_fail() {
-    let beats = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&beats);
+/// Two of three beats end as `verdict` says, over more than two leases; the job keeps its lease.
+async fn beats_may(verdict: impl Fn() -> Verdict + Send + Sync + 'static) {
+    let beats = AtomicUsize::new(0);
     let registry = Faulty::before(Arc::new(MemoryRegistry::new()), move |call, moment| {
         let fails = call == "beat"
             && moment == Moment::Before
-            && counted.fetch_add(1, Ordering::SeqCst) % 3 != 2;
-        if fails { Verdict::Fail } else { Verdict::Pass }
+            && beats.fetch_add(1, Ordering::SeqCst) % 3 != 2;
+        if fails { verdict() } else { Verdict::Pass }
     });
     let worker = DurableWorker::builder(Arc::clone(&registry))
         .lease(timings(3000))
@@ -50,6 +49,16 @@ async fn two_of_three_beats_may_fail() {
     let stats = worker.stats();
     assert_eq!((stats.fenced, stats.lost), (0, 0), "{stats:?}");
     assert!(running.stop(PATIENCE).await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_of_three_beats_may_fail() {
+    beats_may(|| Verdict::Fail).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_of_three_beats_may_panic() {
+    beats_may(|| panic!("a store of somebody's own")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@ use super::action::{Action, Asked, Chore};
 use super::flight::Flight;
 use super::shared::Shared;
 use crate::clock::boot_ms;
-use crate::contain::{Panicked, contain, drop_contained, text_of};
+use crate::contain::{contain, drop_contained, text_of};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::Identity;
 use crate::lease::WorkerId;
@@ -169,21 +169,17 @@ async fn keep_house(shared: &Shared, chore: &Chore) -> Result<Answer, StoreError
     }
 }
 
-/// Waits for a call at most `limit`. A store is a user's code: its panic is its failure.
+/// Waits for a call at most `limit`; a panic of the store is its failure.
 pub(super) async fn within<'a, T>(
     limit: Duration,
     call: impl FnOnce() -> StoreFuture<'a, T>,
 ) -> Result<T, StoreError> {
-    let panicked = |Panicked(text)| {
-        let why = format!("the store panicked: {text}");
-        StoreError::new(StoreErrorKind::Unknown, "call the job store").with_source(why)
-    };
-    let mut work = contain(call).map_err(panicked)?;
+    let mut work = contain(call).map_err(StoreError::from)?;
     let answer = tokio::time::timeout(
         limit,
         poll_fn(|cx| match contain(|| work.as_mut().poll(cx)) {
             Ok(polled) => polled,
-            Err(text) => Poll::Ready(Err(panicked(text))),
+            Err(panicked) => Poll::Ready(Err(panicked.into())),
         }),
     )
     .await;

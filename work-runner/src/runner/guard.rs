@@ -9,11 +9,12 @@
 
 use super::flight::{Flight, lock};
 use crate::clock::boot_ms;
+use crate::contain::{contain, drop_contained};
+use crate::error::StoreError;
 use crate::job::millis;
 use crate::lease::{LeaseTimings, WorkerId};
-use crate::registry::Registry;
+use crate::registry::{Registry, StoreFuture};
 use crate::stats::Counters;
-use std::future::Future;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -141,7 +142,7 @@ impl GuardThread {
         guard.stop();
         if let Some(thread) = self.0.take() {
             thread.thread().unpark();
-            // The thread catches nothing and panics on nothing; if it did, the lease lapses.
+            // What the store does on it is contained; if it panicked all the same, the lease lapses.
             let _ = thread.join();
         }
     }
@@ -188,8 +189,10 @@ impl Guard {
     ) {
         let sent = boot_ms();
         let valid_until = lock(&self.state).valid_until;
-        let call = registry.beat(worker, self.timings.ttl());
-        let answer = block_until(call, valid_until, || self.is_stopped());
+        let answer = match contain(|| registry.beat(worker, self.timings.ttl())) {
+            Ok(call) => block_until(call, valid_until, || self.is_stopped()),
+            Err(panicked) => Some(Err(panicked.into())),
+        };
         counters.beats.add(1);
         let mut state = lock(&self.state);
         if state.worker != worker || !state.live {
@@ -219,23 +222,28 @@ impl Wake for Unpark {
     }
 }
 
-/// Waits for a future on this thread, at most until `until` on the boot clock or until `stopped`.
+/// Waits for a call on this thread, at most until `until` on the boot clock or until `stopped`. A panic of the
+/// store is its failure: the next beat is a new call.
 fn block_until<T>(
-    work: impl Future<Output = T>,
+    mut call: StoreFuture<'_, T>,
     until: i64,
     stopped: impl Fn() -> bool,
-) -> Option<T> {
+) -> Option<Result<T, StoreError>> {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
-    let mut work = std::pin::pin!(work);
-    loop {
-        if let Poll::Ready(value) = work.as_mut().poll(&mut context) {
-            return Some(value);
+    let answer = loop {
+        match contain(|| call.as_mut().poll(&mut context)) {
+            Ok(Poll::Ready(answer)) => break Some(answer),
+            Ok(Poll::Pending) => {}
+            Err(panicked) => break Some(Err(panicked.into())),
         }
         let left = until - boot_ms();
         if left <= 0 || stopped() {
-            return None;
+            break None;
         }
         std::thread::park_timeout(Duration::from_millis(left.unsigned_abs()));
-    }
+    };
+    // A panic of its destructor changes nothing about its answer.
+    let _ = drop_contained(call);
+    answer
 }

@@ -191,9 +191,7 @@ impl WorkDriver {
             job,
             first_ms: parsed.next_after(now_ms).unwrap_or(i64::MAX),
         };
-        self.registry.put_periodic(periodic).await.map_err(PeriodicError::Store)?;
-        self.poke.poke();
-        Ok(())
+        self.registry.put_periodic(periodic).await.map_err(PeriodicError::Store)
     }
 
     /// Every periodic job, with the error of those that were disabled.

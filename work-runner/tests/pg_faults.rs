@@ -340,6 +340,31 @@ async fn an_enqueue_elsewhere_pokes_here() {
     database.remove().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_enqueue_pokes_its_own_process_once() {
+    let database = Database::create().await;
+    let (poke, heard) = (Poke::new(), Poke::new());
+    let (registry, driver) = open(&database).await;
+    registry.subscribe(&poke);
+    let (elsewhere, other) = open(&database).await;
+    elsewhere.subscribe(&heard);
+    // Both listeners start in the background, and poke once they listen.
+    for poke in [&poke, &heard] {
+        tokio::time::timeout(PATIENCE, poke.poked()).await.unwrap();
+    }
+    let before = poke.count();
+    for _ in 0..5 {
+        let heard_before = heard.count();
+        driver.enqueue(NewJob::raw("any", vec![])).await.unwrap();
+        eventually("it is heard elsewhere", async || heard.count() > heard_before).await;
+    }
+    other.enqueue(NewJob::raw("any", vec![])).await.unwrap();
+    eventually("it hears of the other", async || poke.count() >= before + 6).await;
+    assert_eq!(poke.count(), before + 6, "one for each enqueue");
+    drop((driver, other, registry, elsewhere));
+    database.remove().await;
+}
+
 #[tokio::test]
 async fn another_version_and_a_bad_schema_are_refused() {
     let database = Database::create().await;

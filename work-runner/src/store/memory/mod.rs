@@ -224,12 +224,14 @@ impl Registry for MemoryRegistry {
         if let Err(invalid) = new.check(self.max_bytes) {
             return Box::pin(std::future::ready(Err(invalid)));
         }
-        self.with(|rows| {
+        let answer = self.with(|rows| {
             let old = rows.periodic.get(&new.name).filter(|(old, _)| old.cron == new.cron);
             let first_ms = old.map_or(new.first_ms, |(old, _)| old.first_ms);
             let periodic = Periodic { first_ms, ..new };
             rows.periodic.insert(periodic.name.clone(), (periodic, None));
-        })
+        });
+        self.hub.poke_all();
+        answer
     }
 
     fn drop_periodic(&self, name: String) -> StoreFuture<'_, bool> {

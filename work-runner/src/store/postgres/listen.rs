@@ -30,8 +30,9 @@ pub(super) async fn send(pool: Rc<Pool>, wanted: Weak<Notify>) {
         }
         // A hint need not reach the disk: its commit waits for none, and its setting ends with it.
         let sql = format!(
-            "SELECT set_config('synchronous_commit', 'off', true), pg_notify('{}', '')",
-            channel(&pool)
+            "SELECT set_config('synchronous_commit', 'off', true), pg_notify('{}', '{}')",
+            channel(&pool),
+            pool.token
         );
         let sent = pool
             .with_beat(NOTIFY_WITHIN, async |connection| {
@@ -54,7 +55,7 @@ pub(super) async fn receive(pool: Rc<Pool>, hub: Weak<Hub>) {
     while hub.strong_count() > 0 {
         if let Ok((client, connection)) = pool.config.connect(NoTls).await {
             let listen = format!("LISTEN \"{}\"", channel(&pool));
-            read(client, connection, &listen, &hub).await;
+            read(client, connection, &listen, &pool.token, &hub).await;
         }
         if let Some(hub) = hub.upgrade() {
             // What was notified meanwhile was missed.
@@ -68,6 +69,7 @@ async fn read<S, T>(
     client: tokio_postgres::Client,
     mut connection: tokio_postgres::Connection<S, T>,
     listen: &str,
+    token: &str,
     hub: &Weak<Hub>,
 ) where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -80,7 +82,8 @@ async fn read<S, T>(
     loop {
         tokio::select! {
             message = std::future::poll_fn(|cx| connection.poll_message(cx)) => match message {
-                Some(Ok(AsyncMessage::Notification(_))) => {
+                // Whoever enqueues in this process has poked it: once is enough.
+                Some(Ok(AsyncMessage::Notification(note))) => if note.payload() != token {
                     hub.upgrade().iter().for_each(|hub| hub.poke_all());
                 }
                 Some(Ok(_)) => {}

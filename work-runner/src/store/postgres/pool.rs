@@ -59,6 +59,8 @@ pub(super) struct Pool {
     beat: Mutex<Option<Connection>>,
     /// Where the claims of each queue have come to.
     pub(super) bounds: super::hot::Bounds,
+    /// Names this registry in its notifications: its own were poked for already.
+    pub(super) token: String,
 }
 
 /// A connection with its prepared statements.
@@ -133,6 +135,7 @@ pub(super) fn spawn(config: Config, options: &PostgresOptions) -> Result<Calls, 
             limit: call_timeout,
             beat: Mutex::new(None),
             bounds: super::hot::Bounds::default(),
+            token: format!("{:016x}", crate::retry::random()),
         });
         LocalSet::new().block_on(&runtime, serve(pool, calls));
     };

@@ -3,6 +3,8 @@
 
 mod hub;
 mod memory;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod names;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 #[cfg(feature = "sqlite")]

@@ -103,7 +103,7 @@ async fn insert(connection: &mut Connection, jobs: &[NewJob]) -> Sql<Vec<Enqueue
              INSERT INTO lastout.jobs (id, rank, run_at, created_at, state, queue, kind, priority, \
              max_attempts, max_crashes, timeout_ms, own_lease_ms, payload) \
              SELECT nextval('lastout.job_id'), due.run_at - $4, due.run_at, due.now_ms, \
-             CASE WHEN due.run_at > due.now_ms THEN 0 ELSE 2 END, $5, $6, $7, $8, $9, $10, $11, new.payload \
+             CASE WHEN due.run_at > due.now_ms THEN {scheduled} ELSE {ready} END, $5, $6, $7, $8, $9, $10, $11, new.payload \
              FROM due, unnest($1::bytea[]) WITH ORDINALITY AS new (payload, n) RETURNING id",
         )
         .await?;
@@ -323,7 +323,7 @@ async fn claim_limited(
         let limit = tx.all(sql, &[&&**queue]).await?;
         let mut count = count;
         if let Some(row) = limit.first() {
-            let sql = "SELECT count(*) FROM lastout.jobs WHERE state = 3 AND queue = $1";
+            let sql = "SELECT count(*) FROM lastout.jobs WHERE state = {running} AND queue = $1";
             let running = tx.all(sql, &[&&**queue]).await?;
             let running: i64 = running.first().map_or(0, |row| row.get(0));
             let free = i64::from(row.get::<_, i32>(0)) - running;

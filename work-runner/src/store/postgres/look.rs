@@ -72,7 +72,7 @@ pub(super) async fn list(tx: &mut Tx<'_>, query: &Query) -> Sql<Vec<JobRecord>> 
     // The unhappy ends have an index; the others are read in the order of the table.
     if state.is_some_and(|code| code > State::Succeeded.code()) {
         let sql = select!(
-            "WHERE state > 4 AND state = $2 AND id > $1 AND ($3::text IS NULL OR queue = $3) ORDER BY id LIMIT $4"
+            "WHERE state > {succeeded} AND state = $2 AND id > $1 AND ($3::text IS NULL OR queue = $3) ORDER BY id LIMIT $4"
         );
         return tx.rows(sql, &[&after, &state, &query.queue, &limit]).await;
     }
@@ -83,7 +83,7 @@ pub(super) async fn list(tx: &mut Tx<'_>, query: &Query) -> Sql<Vec<JobRecord>> 
 }
 
 pub(super) async fn counts(tx: &mut Tx<'_>) -> Sql<Vec<QueueCount>> {
-    let sql = "SELECT queue, CASE WHEN state BETWEEN 0 AND 8 THEN state ELSE 9 END::int2 AS known, \
+    let sql = "SELECT queue, CASE WHEN state BETWEEN {scheduled} AND {abandoned} THEN state ELSE {unreadable} END::int2 AS known, \
                count(*) FROM lastout.jobs GROUP BY queue, known ORDER BY queue, known";
     let rows = tx.all(sql, &[]).await?;
     let each = |row: &tokio_postgres::Row| {
@@ -123,11 +123,11 @@ pub(super) async fn prune(
     from: i64,
 ) -> Sql<(usize, i64)> {
     let (done, unhappy) = keep.newest(tx.now_ms);
-    let sql = "WITH looked AS MATERIALIZED (SELECT id, (state IN (4, 6) AND ended_at < $2) OR \
-               (state IN (5, 7, 8) AND ended_at < $5) AS old FROM \
+    let sql = "WITH looked AS MATERIALIZED (SELECT id, (state IN ({succeeded}, {cancelled}) AND ended_at < $2) OR \
+               (state IN ({failed}, {dead}, {abandoned}) AND ended_at < $5) AS old FROM \
                lastout.jobs WHERE id > $1 ORDER BY id LIMIT $3), old AS MATERIALIZED (SELECT id FROM \
                looked WHERE old ORDER BY id LIMIT $4), gone AS (DELETE FROM lastout.jobs j USING old \
-               WHERE j.id = old.id AND j.state + 0 BETWEEN 4 AND 8 RETURNING j.id) \
+               WHERE j.id = old.id AND j.state + 0 BETWEEN {succeeded} AND {abandoned} RETURNING j.id) \
                SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM looked), \
                (SELECT max(id) FROM old), (SELECT max(id) FROM looked)";
     let looks = (limit as i64).saturating_mul(5);

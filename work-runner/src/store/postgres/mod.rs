@@ -215,7 +215,7 @@ impl Registry for PostgresRegistry {
                 .prepare(
                     "WITH clock AS MATERIALIZED (SELECT (extract(epoch FROM now()) * 1000)::int8 AS now_ms), \
                      told AS (DELETE FROM lastout.signals s WHERE s.owner = $1 AND NOT EXISTS (SELECT 1 \
-                     FROM lastout.jobs j WHERE j.id = s.job AND j.state + 0 = 3 AND j.owner = $1)) \
+                     FROM lastout.jobs j WHERE j.id = s.job AND j.state + 0 = {running} AND j.owner = $1)) \
                      UPDATE lastout.workers w SET lease_until = clock.now_ms + $2::int8 FROM clock \
                      WHERE w.id = $1 AND w.lease_until > clock.now_ms",
                 )

@@ -193,8 +193,8 @@ impl Table for Tx<'_> {
     }
 
     async fn set_aside(&mut self, row: &JobRecord) -> Sql<bool> {
-        let sql = "UPDATE lastout.jobs j SET state = 9, error = $2, ended_at = $3, lease_until = 0 \
-                   FROM (SELECT id, limit_key IS NOT NULL AND state IN (2, 3) AS held \
+        let sql = "UPDATE lastout.jobs j SET state = {unreadable}, error = $2, ended_at = $3, lease_until = 0 \
+                   FROM (SELECT id, limit_key IS NOT NULL AND state IN ({ready}, {running}) AS held \
                    FROM lastout.jobs WHERE id = $1 FOR UPDATE) old WHERE j.id = old.id RETURNING old.held";
         let now_ms = self.now_ms;
         let rows = self.all(sql, &[&row.id.0, &row.error, &now_ms]).await?;
@@ -235,7 +235,7 @@ impl Table for Tx<'_> {
             return Ok(None);
         };
         let sql = "SELECT id FROM lastout.jobs WHERE unique_key = $1 AND unique_key IS NOT NULL \
-                   AND (state < 4 OR unique_kept) AND id <> $2";
+                   AND (state < {succeeded} OR unique_kept) AND id <> $2";
         let found = self.all(sql, &[key, &row.id.0]).await?;
         Ok(found.first().map(|row| JobId(row.get(0))))
     }
@@ -263,7 +263,7 @@ impl Table for Tx<'_> {
     async fn give_slot(&mut self, key: &str) -> Sql<()> {
         self.run("UPDATE lastout.slots SET used = used - 1 WHERE key = $1", &[&key]).await?;
         let sql = "DELETE FROM lastout.slots WHERE key = $1 AND used <= 0 AND NOT EXISTS \
-                   (SELECT 1 FROM lastout.jobs WHERE state = 1 AND limit_key = $1)";
+                   (SELECT 1 FROM lastout.jobs WHERE state = {held} AND limit_key = $1)";
         self.run(sql, &[&key]).await?;
         Ok(())
     }
@@ -273,15 +273,15 @@ impl Table for Tx<'_> {
             return self.left_behind().await;
         };
         let sql = select!(
-            "WHERE state = 1 AND limit_key = $1 ORDER BY rank, id LIMIT 1 FOR UPDATE SKIP LOCKED"
+            "WHERE state = {held} AND limit_key = $1 ORDER BY rank, id LIMIT 1 FOR UPDATE SKIP LOCKED"
         );
         Ok(self.rows(sql, &[&key]).await?.pop())
     }
 
     async fn promote_plain(&mut self, limit: usize) -> Sql<usize> {
-        let sql = "WITH due AS MATERIALIZED (SELECT id FROM lastout.jobs WHERE state = 0 AND \
+        let sql = "WITH due AS MATERIALIZED (SELECT id FROM lastout.jobs WHERE state = {scheduled} AND \
                    run_at <= $1 AND limit_key IS NULL ORDER BY run_at LIMIT $2 FOR UPDATE SKIP LOCKED) \
-                   UPDATE lastout.jobs j SET state = 2 FROM due WHERE j.id = due.id";
+                   UPDATE lastout.jobs j SET state = {ready} FROM due WHERE j.id = due.id";
         let now_ms = self.now_ms;
         let promoted = self.run(sql, &[&now_ms, &(limit as i64)]).await?;
         Ok(usize::try_from(promoted).unwrap_or(usize::MAX))
@@ -289,7 +289,7 @@ impl Table for Tx<'_> {
 
     async fn due_with_key(&mut self, limit: usize) -> Sql<Vec<JobRecord>> {
         let sql = select!(
-            "WHERE state = 0 AND run_at <= $1 AND limit_key IS NOT NULL ORDER BY run_at LIMIT $2 \
+            "WHERE state = {scheduled} AND run_at <= $1 AND limit_key IS NOT NULL ORDER BY run_at LIMIT $2 \
              FOR UPDATE SKIP LOCKED"
         );
         let now_ms = self.now_ms;
@@ -298,19 +298,19 @@ impl Table for Tx<'_> {
 
     async fn running_of(&mut self, owner: WorkerId, limit: usize) -> Sql<Vec<JobRecord>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let sql = select!("WHERE state = 3 AND owner = $1 ORDER BY id LIMIT $2 FOR UPDATE");
+        let sql = select!("WHERE state = {running} AND owner = $1 ORDER BY id LIMIT $2 FOR UPDATE");
         self.rows(sql, &[&owner.0, &limit]).await
     }
 
     async fn running_ids(&mut self, owner: WorkerId) -> Sql<Vec<JobId>> {
-        let sql = "SELECT id FROM lastout.jobs WHERE state = 3 AND owner = $1";
+        let sql = "SELECT id FROM lastout.jobs WHERE state = {running} AND owner = $1";
         let rows = self.all(sql, &[&owner.0]).await?;
         Ok(rows.iter().map(|row| JobId(row.get(0))).collect())
     }
 
     async fn adrift(&mut self, limit: usize) -> Sql<Vec<JobRecord>> {
         let sql = select!(
-            "WHERE state = 3 AND ((owner > 0 AND NOT EXISTS (SELECT 1 FROM lastout.workers w \
+            "WHERE state = {running} AND ((owner > 0 AND NOT EXISTS (SELECT 1 FROM lastout.workers w \
              WHERE w.id = owner)) OR (lease_until <> 0 AND lease_until <= $1)) ORDER BY id LIMIT $2 \
              FOR UPDATE SKIP LOCKED"
         );
@@ -349,7 +349,7 @@ impl Tx<'_> {
     /// A held job whose key has a place free: whoever gave it back could not lock the job.
     async fn left_behind(&mut self) -> Sql<Option<JobRecord>> {
         let sql = "SELECT j.id FROM lastout.slots s CROSS JOIN LATERAL (SELECT id, limit_max FROM \
-                   lastout.jobs WHERE state = 1 AND limit_key = s.key ORDER BY rank, id LIMIT 1) j \
+                   lastout.jobs WHERE state = {held} AND limit_key = s.key ORDER BY rank, id LIMIT 1) j \
                    WHERE s.used < j.limit_max LIMIT 1";
         let found = self.all(sql, &[]).await?;
         let Some(id) = found.first().map(|row| JobId(row.get(0))) else {

@@ -1,5 +1,6 @@
 //! The tables, their version, and how a database is checked and migrated.
 
+use super::super::names::with_codes;
 use super::pool::{Connection, failed};
 use crate::error::{StoreError, StoreErrorKind};
 
@@ -13,10 +14,12 @@ pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 /// The schema unless another is asked for, and the name that stands for it in statements.
 pub(super) const DEFAULT: &str = "lastout";
 
-/// Puts the name of the schema into a statement, quoted: it may be a word of the language.
+/// Puts the codes of states and the name of the schema into a statement, quoted: it may be a word of the
+/// language.
 pub(super) fn named(sql: &str, schema: &str) -> String {
+    let sql = with_codes(sql);
     if schema == DEFAULT {
-        return sql.to_owned();
+        return sql;
     }
     sql.replace("lastout.", &format!("\"{schema}\"."))
 }

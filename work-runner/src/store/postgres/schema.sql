@@ -39,13 +39,13 @@ CREATE TABLE lastout.jobs (
     autovacuum_vacuum_insert_scale_factor = 0.2
 );
 
-CREATE INDEX jobs_ready ON lastout.jobs (queue, rank, id) WHERE state = 2;
-CREATE INDEX jobs_scheduled ON lastout.jobs (run_at) WHERE state = 0;
-CREATE INDEX jobs_held ON lastout.jobs (limit_key, rank, id) WHERE state = 1;
-CREATE INDEX jobs_running ON lastout.jobs (owner) WHERE state = 3;
-CREATE INDEX jobs_unhappy ON lastout.jobs (state, id) WHERE state > 4;
+CREATE INDEX jobs_ready ON lastout.jobs (queue, rank, id) WHERE state = {ready};
+CREATE INDEX jobs_scheduled ON lastout.jobs (run_at) WHERE state = {scheduled};
+CREATE INDEX jobs_held ON lastout.jobs (limit_key, rank, id) WHERE state = {held};
+CREATE INDEX jobs_running ON lastout.jobs (owner) WHERE state = {running};
+CREATE INDEX jobs_unhappy ON lastout.jobs (state, id) WHERE state > {succeeded};
 CREATE UNIQUE INDEX jobs_unique ON lastout.jobs (unique_key)
-    WHERE unique_key IS NOT NULL AND (state < 4 OR unique_kept);
+    WHERE unique_key IS NOT NULL AND (state < {succeeded} OR unique_kept);
 
 CREATE TABLE lastout.workers (
     id          int8 PRIMARY KEY,

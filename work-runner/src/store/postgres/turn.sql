@@ -6,9 +6,9 @@ WITH ended AS MATERIALIZED (
     -- The state is hidden in an expression: otherwise the planner may read the whole index of running
     -- jobs, with every entry that died since the last vacuum.
     UPDATE lastout.jobs j
-    SET state = 4, ended_at = clock.now_ms, result = ended.result, error = NULL, lease_until = 0
+    SET state = {succeeded}, ended_at = clock.now_ms, result = ended.result, error = NULL, lease_until = 0
     FROM ended, clock
-    WHERE j.id = ended.id AND j.state + 0 = 3 AND j.fence = ended.fence AND j.owner = ended.owner
+    WHERE j.id = ended.id AND j.state + 0 = {running} AND j.fence = ended.fence AND j.owner = ended.owner
       AND j.limit_key IS NULL AND NOT j.cancel
     RETURNING j.id
 ), self AS MATERIALIZED (
@@ -16,7 +16,7 @@ WITH ended AS MATERIALIZED (
            $10::bool AND EXISTS (SELECT 1 FROM lastout.queues q WHERE q.name = $6) AS limited
 ), pick AS MATERIALIZED (
     SELECT id, rank FROM lastout.jobs
-    WHERE state = 2 AND queue = $6 AND (rank, id) > ($7::int8, $8::int8)
+    WHERE state = {ready} AND queue = $6 AND (rank, id) > ($7::int8, $8::int8)
       AND ($11::text[] IS NULL OR kind = ANY($11))
       -- One job that has had every fence there is does not keep the others from being claimed.
       AND fence < 9223372036854775807
@@ -25,7 +25,7 @@ WITH ended AS MATERIALIZED (
     FOR UPDATE SKIP LOCKED
 ), got AS (
     UPDATE lastout.jobs j
-    SET state = 3, fence = j.fence + 1, attempt = LEAST(j.attempt::int8 + 1, 2147483647)::int4, owner = $5, claimed_at = clock.now_ms,
+    SET state = {running}, fence = j.fence + 1, attempt = LEAST(j.attempt::int8 + 1, 2147483647)::int4, owner = $5, claimed_at = clock.now_ms,
         lease_until = CASE WHEN j.own_lease_ms > 0
                             THEN clock.now_ms + LEAST(j.own_lease_ms, 4611686018427387904) ELSE 0 END
     FROM pick, clock

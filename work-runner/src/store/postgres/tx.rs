@@ -1,5 +1,6 @@
 //! Enqueue and complete inside a transaction of the caller, on the caller's own connection.
 
+use super::super::names::with_codes;
 use super::rows::Params;
 use super::schema;
 use crate::error::{StoreError, StoreErrorKind, WriteError};
@@ -21,6 +22,9 @@ pub const ENQUEUE_SQL: &str = "\
     SELECT nextval('lastout.job_id'), run_at - $6::int2 * 60000::int8, run_at, now_ms, \
     CASE WHEN run_at > now_ms THEN 0 ELSE 2 END, $1::bytea, $2::text, $3::text, $6, $7::int4, $8::int4, \
     $9::int2, $10::int8, $11::int8, $12::text, $13::bool FROM due ON CONFLICT DO NOTHING RETURNING id";
+
+// The text above is for other programs, so it holds the codes themselves.
+const _: () = assert!(State::Scheduled.code() == 0 && State::Ready.code() == 2);
 
 /// Enqueues `jobs` inside `transaction`, in the tables of the schema `lastout`: they exist if and
 /// only if it is committed. After the commit, [`Poke::poke`](crate::Poke::poke) saves the runner a
@@ -84,13 +88,13 @@ async fn insert_or_find(
 ) -> Result<Result<Enqueued, StoreError>, tokio_postgres::Error> {
     /// Each time another holder of the key must end within the microseconds between two statements.
     const TRIES: u32 = 100;
-    let sql =
-        "SELECT id FROM lastout.jobs WHERE unique_key = $1 AND (state < 4 OR unique_kept) LIMIT 1";
+    let sql = "SELECT id FROM lastout.jobs WHERE unique_key = $1 AND (state < {succeeded} OR unique_kept) LIMIT 1";
+    let sql = with_codes(sql);
     for _ in 0..TRIES {
         if let Some(row) = transaction.query_opt(statement, values).await? {
             return Ok(Ok(Enqueued::New(JobId(row.get(0)))));
         }
-        if let Some(holder) = transaction.query_opt(sql, &[&key]).await? {
+        if let Some(holder) = transaction.query_opt(&sql, &[&key]).await? {
             return Ok(Ok(Enqueued::Duplicate(JobId(holder.get(0)))));
         }
     }
@@ -117,11 +121,12 @@ pub async fn complete_in(
     result: Option<Vec<u8>>,
 ) -> Result<(), WriteError> {
     let failed = |error| WriteError::Store(super::pool::failed("complete in a transaction", error));
-    let sql = "UPDATE lastout.jobs SET state = 4, result = $4, error = NULL, lease_until = 0, \
+    let sql = "UPDATE lastout.jobs SET state = {succeeded}, result = $4, error = NULL, lease_until = 0, \
                ended_at = (extract(epoch FROM now()) * 1000)::int8 \
-               WHERE id = $1 AND state + 0 = 3 AND fence = $2 AND owner = $3 AND limit_key IS NULL";
+               WHERE id = $1 AND state + 0 = {running} AND fence = $2 AND owner = $3 AND limit_key IS NULL";
     let keys = (lease.job.0, lease.fence.0, lease.owner.0);
-    let written = transaction.execute(sql, &[&keys.0, &keys.1, &keys.2, &result]).await;
+    let sql = with_codes(sql);
+    let written = transaction.execute(&sql, &[&keys.0, &keys.1, &keys.2, &result]).await;
     if written.map_err(failed)? == 1 {
         return Ok(());
     }

@@ -63,7 +63,7 @@ fn room(tx: &mut Tx<'_>, queue: &str, count: usize) -> Sql<usize> {
     let Some(max) = tx.one(sql, params![queue], |row| row.get::<_, i64>(0))? else {
         return Ok(count);
     };
-    let sql = "SELECT count(*) FROM lastout_jobs WHERE state = 3 AND queue = ?1";
+    let sql = "SELECT count(*) FROM lastout_jobs WHERE state = {running} AND queue = ?1";
     let running = tx.one(sql, params![queue], |row| row.get::<_, i64>(0))?.unwrap_or(0);
     Ok(count.min(usize::try_from(max - running).unwrap_or(0)))
 }
@@ -130,7 +130,7 @@ fn pick(
         "SELECT id, CASE WHEN fence < 9223372036854775807 THEN fence + 1 END, \
          min(attempt + 1, 2147483647), kind, max_attempts, crashes, recovery, \
          timeout_ms, own_lease_ms, progress, payload, max_crashes FROM lastout_jobs \
-         WHERE state = 2 AND queue = ?1 \
+         WHERE state = {ready} AND queue = ?1 \
          AND (?3 IS NULL OR +kind IN (SELECT value FROM json_each(?3))) \
          ORDER BY rank, id LIMIT ?2",
     )?;
@@ -175,9 +175,9 @@ pub(super) fn report(tx: &mut Tx<'_>, reports: &[Report]) -> Sql<Vec<Applied>> {
     let mut aside = Vec::new();
     if !reports.is_empty() {
         let done = tx.statement(
-            "UPDATE lastout_jobs NOT INDEXED SET state = 4, ended_at = ?4, result = ?5, error = NULL, \
+            "UPDATE lastout_jobs NOT INDEXED SET state = {succeeded}, ended_at = ?4, result = ?5, error = NULL, \
              lease_until = 0, open_key = CASE WHEN unique_kept = 1 THEN unique_key END \
-             WHERE id = ?1 AND state = 3 AND fence = ?2 AND owner = ?3 \
+             WHERE id = ?1 AND state = {running} AND fence = ?2 AND owner = ?3 \
              AND limit_key IS NULL AND cancel = 0",
         )?;
         for (at, Report { lease, outcome }) in reports.iter().enumerate() {

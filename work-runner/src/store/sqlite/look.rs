@@ -26,7 +26,7 @@ pub(super) fn peek(
     let now_ms = tx.now_ms;
     let mut peek = Peek { now_ms, live: is_live(tx, worker)?, ..Peek::default() };
     for queue in queues {
-        let sql = "SELECT 1 FROM lastout_jobs WHERE state = 2 AND queue = ?1 \
+        let sql = "SELECT 1 FROM lastout_jobs WHERE state = {ready} AND queue = ?1 \
                    AND (?2 IS NULL OR +kind IN (SELECT value FROM json_each(?2))) LIMIT 1";
         peek.ready |= tx.one(sql, params![&**queue, kinds], |_| Ok(()))?.is_some();
     }
@@ -80,7 +80,7 @@ pub(super) fn list(tx: &mut Tx<'_>, query: &Query) -> Sql<Vec<JobRecord>> {
 }
 
 pub(super) fn counts(tx: &mut Tx<'_>) -> Sql<Vec<QueueCount>> {
-    let sql = "SELECT CAST(queue AS BLOB), CASE WHEN state BETWEEN 0 AND 8 THEN state ELSE 9 END AS known, \
+    let sql = "SELECT CAST(queue AS BLOB), CASE WHEN state BETWEEN {scheduled} AND {abandoned} THEN state ELSE {unreadable} END AS known, \
                count(*) FROM lastout_jobs GROUP BY queue, known ORDER BY queue, known";
     tx.all(sql, params![], |row| {
         let queue = String::from_utf8_lossy(row.get_ref(0)?.as_blob()?).into_owned();
@@ -104,7 +104,7 @@ pub(super) fn workers(tx: &mut Tx<'_>) -> Sql<Vec<WorkerRecord>> {
 pub(super) fn prune(tx: &mut Tx<'_>, keep: Keep, limit: usize, from: i64) -> Sql<(usize, i64)> {
     let (done, unhappy) = keep.newest(tx.now_ms);
     let looks = limit.saturating_mul(PRUNE_LOOKS) as i64;
-    let sql = "SELECT id, (state IN (4, 6) AND ended_at < ?2) OR (state IN (5, 7, 8) AND ended_at < ?3) \
+    let sql = "SELECT id, (state IN ({succeeded}, {cancelled}) AND ended_at < ?2) OR (state IN ({failed}, {dead}, {abandoned}) AND ended_at < ?3) \
                FROM lastout_jobs WHERE id > ?1 ORDER BY id LIMIT ?4";
     let looked = tx.all(sql, params![from, done, unhappy, looks], |row| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?))

@@ -55,7 +55,7 @@ impl Completing {
 static CLAIM: LazyLock<[String; 4]> = LazyLock::new(|| {
     // A sum beyond an integer would become another type: a lease for ever is long enough at half of it.
     statements(
-        "UPDATE lastout_jobs NOT INDEXED SET state = 3, fence = fence + 1, \
+        "UPDATE lastout_jobs NOT INDEXED SET state = {running}, fence = fence + 1, \
          attempt = min(attempt + 1, 2147483647), owner = ?1, claimed_at = ?2, \
          lease_until = CASE WHEN own_lease_ms > 0 \
          THEN ?3 + min(own_lease_ms, 4611686018427387904) ELSE 0 END WHERE id IN ",
@@ -63,8 +63,8 @@ static CLAIM: LazyLock<[String; 4]> = LazyLock::new(|| {
 });
 static COMPLETE: LazyLock<[String; 4]> = LazyLock::new(|| {
     statements(
-        "UPDATE lastout_jobs NOT INDEXED SET state = 4, ended_at = ?1, result = NULL, error = NULL, \
-         lease_until = 0 WHERE state = 3 AND owner = ?2 AND fence = ?3 AND limit_key IS NULL \
+        "UPDATE lastout_jobs NOT INDEXED SET state = {succeeded}, ended_at = ?1, result = NULL, error = NULL, \
+         lease_until = 0 WHERE state = {running} AND owner = ?2 AND fence = ?3 AND limit_key IS NULL \
          AND unique_key IS NULL AND cancel = 0 AND id IN ",
     )
 });

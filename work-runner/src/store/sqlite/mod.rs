@@ -186,7 +186,7 @@ impl Registry for SqliteRegistry {
             // What it was told about jobs that it no longer holds needs no telling.
             tx.run(
                 "DELETE FROM lastout_signals WHERE owner = ?1 AND job NOT IN \
-                 (SELECT id FROM lastout_jobs WHERE state = 3 AND owner = ?1)",
+                 (SELECT id FROM lastout_jobs WHERE state = {running} AND owner = ?1)",
                 params![worker.0],
             )?;
             Ok(live)
@@ -304,7 +304,7 @@ impl Registry for SqliteRegistry {
             Ok(template) => template,
             Err(invalid) => return refused(invalid),
         };
-        self.write(move |tx| {
+        let put = move |tx: &mut Tx<'_>| {
             tx.run(
                 "INSERT INTO lastout_periodic (name, cron, next_at, job, error) VALUES (?1, ?2, ?3, ?4, NULL) \
                  ON CONFLICT (name) DO UPDATE SET cron = ?2, job = ?4, error = NULL, \
@@ -312,7 +312,8 @@ impl Registry for SqliteRegistry {
                 params![new.name, new.cron, new.first_ms, template.as_bytes()],
             )?;
             Ok(())
-        })
+        };
+        self.write_then(put, |hub, ()| hub.poke_all())
     }
 
     fn drop_periodic(&self, name: String) -> StoreFuture<'_, bool> {

@@ -1,5 +1,6 @@
 //! A connection inside a transaction: its statements, prepared once, and the rows behind them.
 
+use super::super::names::with_codes;
 use super::super::table::Table;
 use super::bulk::{self, Pending};
 use super::many::Completing;
@@ -108,7 +109,7 @@ impl<'c> Tx<'c> {
         use std::collections::hash_map::Entry;
         match self.statements.entry((sql.as_ptr().addr(), sql.len())) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
-            Entry::Vacant(entry) => Ok(entry.insert(self.conn.prepare(sql)?)),
+            Entry::Vacant(entry) => Ok(entry.insert(self.conn.prepare(&with_codes(sql))?)),
         }
     }
 
@@ -225,9 +226,9 @@ impl Table for Tx<'_> {
             "UPDATE lastout_jobs SET state = ?2, fence = ?3, owner = ?4, attempt = ?5, rank = ?6, \
              run_at = ?7, claimed_at = ?8, ended_at = ?9, lease_until = ?10, crashes = ?11, \
              started = ?12, cancel = ?13, recovery = ?14, error = ?15, progress = ?16, result = ?17, \
-             due_at = CASE WHEN ?2 = 0 THEN ?7 END, held_key = CASE WHEN ?2 = 1 THEN limit_key END, \
-             open_key = CASE WHEN ?2 < 4 OR unique_kept = 1 THEN unique_key END, \
-             unhappy = CASE WHEN ?2 > 4 THEN ?2 END WHERE id = ?1",
+             due_at = CASE WHEN ?2 = {scheduled} THEN ?7 END, held_key = CASE WHEN ?2 = {held} THEN limit_key END, \
+             open_key = CASE WHEN ?2 < {succeeded} OR unique_kept = 1 THEN unique_key END, \
+             unhappy = CASE WHEN ?2 > {succeeded} THEN ?2 END WHERE id = ?1",
             params![
                 row.id.0, row.state.code(), row.fence.0, row.owner.0, row.attempt, row.rank,
                 row.run_at, row.claimed_at, row.ended_at, row.lease_until, row.crashes,
@@ -238,12 +239,11 @@ impl Table for Tx<'_> {
     }
 
     async fn set_aside(&mut self, row: &JobRecord) -> Sql<bool> {
-        let sql =
-            "SELECT limit_key IS NOT NULL AND state IN (2, 3) FROM lastout_jobs WHERE id = ?1";
+        let sql = "SELECT limit_key IS NOT NULL AND state IN ({ready}, {running}) FROM lastout_jobs WHERE id = ?1";
         let held = self.one(sql, params![row.id.0], |row| row.get(0))?.unwrap_or(false);
         let now_ms = self.now_ms;
         self.run(
-            "UPDATE lastout_jobs SET state = 9, unhappy = 9, error = ?2, ended_at = ?3, lease_until = 0, \
+            "UPDATE lastout_jobs SET state = {unreadable}, unhappy = {unreadable}, error = ?2, ended_at = ?3, lease_until = 0, \
              due_at = NULL, held_key = NULL, open_key = CASE WHEN unique_kept = 1 THEN unique_key END \
              WHERE id = ?1",
             params![row.id.0, row.error, now_ms],
@@ -260,8 +260,8 @@ impl Table for Tx<'_> {
              recovery, own_lease_ms, timeout_ms, unique_kept, limit_max, created_at, unique_key, \
              limit_key, queue, kind, payload, due_at, held_key, open_key, unhappy) VALUES (?1, ?2, ?3, \
              ?4, ?5, ?6, ?7, ?8, 0, ?9, 0, 0, 0, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-             ?20, ?21, ?22, ?23, CASE WHEN ?2 = 0 THEN ?7 END, CASE WHEN ?2 = 1 THEN ?20 END, \
-             CASE WHEN ?2 < 4 OR ?16 THEN ?19 END, CASE WHEN ?2 > 4 THEN ?2 END)",
+             ?20, ?21, ?22, ?23, CASE WHEN ?2 = {scheduled} THEN ?7 END, CASE WHEN ?2 = {held} THEN ?20 END, \
+             CASE WHEN ?2 < {succeeded} OR ?16 THEN ?19 END, CASE WHEN ?2 > {succeeded} THEN ?2 END)",
             params![
                 row.id.0, row.state.code(), row.fence.0, row.owner.0, row.attempt, row.rank,
                 row.run_at, row.claimed_at, row.lease_until, row.priority, row.max_attempts,
@@ -310,7 +310,7 @@ impl Table for Tx<'_> {
     async fn promote_plain(&mut self, limit: usize) -> Sql<usize> {
         let now_ms = self.now_ms;
         self.run(
-            "UPDATE lastout_jobs SET state = 2, due_at = NULL WHERE id IN (SELECT id FROM lastout_jobs \
+            "UPDATE lastout_jobs SET state = {ready}, due_at = NULL WHERE id IN (SELECT id FROM lastout_jobs \
              WHERE due_at <= ?1 AND limit_key IS NULL ORDER BY due_at LIMIT ?2)",
             params![now_ms, limit as i64],
         )
@@ -324,17 +324,20 @@ impl Table for Tx<'_> {
 
     async fn running_of(&mut self, owner: WorkerId, limit: usize) -> Sql<Vec<JobRecord>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.rows(select!("WHERE state = 3 AND owner = ?1 LIMIT ?2"), params![owner.0, limit])
+        self.rows(
+            select!("WHERE state = {running} AND owner = ?1 LIMIT ?2"),
+            params![owner.0, limit],
+        )
     }
 
     async fn running_ids(&mut self, owner: WorkerId) -> Sql<Vec<JobId>> {
-        let sql = "SELECT id FROM lastout_jobs WHERE state = 3 AND owner = ?1";
+        let sql = "SELECT id FROM lastout_jobs WHERE state = {running} AND owner = ?1";
         self.all(sql, params![owner.0], |row| row.get(0).map(JobId))
     }
 
     async fn adrift(&mut self, limit: usize) -> Sql<Vec<JobRecord>> {
         let sql = select!(
-            "WHERE state = 3 AND ((owner > 0 AND owner NOT IN (SELECT id FROM lastout_workers)) \
+            "WHERE state = {running} AND ((owner > 0 AND owner NOT IN (SELECT id FROM lastout_workers)) \
              OR (lease_until != 0 AND lease_until <= ?1)) LIMIT ?2"
         );
         let boot_ms = self.boot_ms;

@@ -1,5 +1,6 @@
 //! The tables, their version, and how a file is opened: checked first, migrated second, used last.
 
+use super::super::names::with_codes;
 use super::options::{Durability, SqliteOptions};
 use crate::clock::Clock;
 use crate::error::{StoreError, StoreErrorKind};
@@ -102,7 +103,7 @@ fn migrate(conn: &mut Connection, clock: &Clock) -> Result<(), StoreError> {
     if have < VERSION {
         refuse_while_used(&tx, have, clock)?;
         for step in &MIGRATIONS[have as usize..] {
-            tx.execute_batch(step).map_err(|error| failed(doing, error))?;
+            tx.execute_batch(&with_codes(step)).map_err(|error| failed(doing, error))?;
         }
         tx.execute("UPDATE lastout_meta SET value = ?1 WHERE key = 'schema'", [VERSION])
             .map_err(|error| failed(doing, error))?;
@@ -135,10 +136,9 @@ fn note_boot(conn: &Connection, clock: &Clock) -> rusqlite::Result<()> {
     if conn.execute(note, [boot()])? == 1 {
         return Ok(());
     }
-    conn.execute(
-        "UPDATE lastout_jobs SET lease_until = ?1 + own_lease_ms WHERE state = 3 AND own_lease_ms > 0",
-        [clock.boot_ms()],
-    )?;
+    let renew = "UPDATE lastout_jobs SET lease_until = ?1 + own_lease_ms \
+                 WHERE state = {running} AND own_lease_ms > 0";
+    conn.execute(&with_codes(renew), [clock.boot_ms()])?;
     conn.execute("UPDATE lastout_meta SET text = ?1 WHERE key = 'boot'", [boot()])?;
     Ok(())
 }

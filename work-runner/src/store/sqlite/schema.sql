@@ -49,8 +49,8 @@ CREATE TABLE lastout_jobs (
     payload      BLOB
 ) STRICT;
 
-CREATE INDEX lastout_ready ON lastout_jobs (queue, rank) WHERE state = 2;
-CREATE INDEX lastout_running ON lastout_jobs (owner) WHERE state = 3;
+CREATE INDEX lastout_ready ON lastout_jobs (queue, rank) WHERE state = {ready};
+CREATE INDEX lastout_running ON lastout_jobs (owner) WHERE state = {running};
 CREATE INDEX lastout_scheduled ON lastout_jobs (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX lastout_held ON lastout_jobs (held_key, rank) WHERE held_key IS NOT NULL;
 CREATE INDEX lastout_unhappy ON lastout_jobs (unhappy) WHERE unhappy IS NOT NULL;

@@ -90,7 +90,8 @@ impl WorkDriver {
         self.registry.list(query).await
     }
 
-    /// How many jobs are in each state of each queue.
+    /// How many jobs are in each state of each queue. The durable stores count up to 10 000 of each, the
+    /// succeeded ones among the newest 10 000 jobs, and say so by [`QueueCount::capped`].
     ///
     /// # Errors
     ///

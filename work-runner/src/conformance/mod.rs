@@ -117,6 +117,7 @@ cases! {
     operators::an_abandoned_job_refuses_its_holder,
     operators::a_requeued_job_starts_afresh_under_a_higher_fence,
     operators::a_requeue_respects_the_unique_key,
+    operators::counts_say_where_they_stopped,
     operators::lists_are_paged_and_filtered,
     operators::a_periodic_job_fires_once_for_each_time,
 }

@@ -135,6 +135,29 @@ pub(super) async fn a_requeue_respects_the_unique_key(bench: Bench) {
     assert!(!again[0].is_new(), "the key is taken by the revived job");
 }
 
+pub(super) async fn counts_say_where_they_stopped(bench: Bench) {
+    const MANY: u64 = 10_020;
+    let jobs = (0..MANY).map(|_| job("any").queue("many")).collect();
+    bench.registry.enqueue(jobs).await.expect("enqueue");
+    let mut expected = Vec::new();
+    // Last the one that another would claim in place of its own job.
+    let others = super::states().filter(|state| *state != State::Ready);
+    for state in others.chain([State::Ready]) {
+        let id = bench.job_in(state).await;
+        expected.push((bench.get(id).await.queue.to_string(), state));
+    }
+    let counts = bench.registry.counts().await.expect("counts");
+    let (many, rest): (Vec<_>, Vec<_>) = counts.iter().partition(|count| count.queue == "many");
+    let [many] = many[..] else { panic!("only ready jobs are in the queue: {many:?}") };
+    assert_eq!(many.state, State::Ready);
+    assert!(many.jobs <= MANY && (many.jobs == MANY || many.capped && many.jobs >= 10_000));
+    for (queue, state) in expected {
+        let count = rest.iter().find(|count| count.queue == queue && count.state == state);
+        let count = count.unwrap_or_else(|| panic!("{state} is counted: {counts:?}"));
+        assert!(count.jobs >= 1 && (!count.capped || state == State::Succeeded), "{count:?}");
+    }
+}
+
 pub(super) async fn lists_are_paged_and_filtered(bench: Bench) {
     let mut all = Vec::new();
     for n in 0..25 {

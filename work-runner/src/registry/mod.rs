@@ -87,7 +87,8 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
     /// One page of jobs, ascending by id.
     fn list(&self, query: Query) -> StoreFuture<'_, Vec<JobRecord>>;
 
-    /// How many jobs are in each state of each queue.
+    /// How many jobs are in each state of each queue. A store may stop counting, and says where it did:
+    /// nobody waits for a walk over all that ever ended.
     fn counts(&self) -> StoreFuture<'_, Vec<QueueCount>>;
 
     /// The workers that hold or held a lease and were not forgotten yet.

@@ -129,12 +129,21 @@ pub struct QueueCount {
     pub state: State,
     /// How many.
     pub jobs: u64,
+    /// There may be more: counting stopped.
+    pub capped: bool,
 }
 
 impl QueueCount {
     /// `jobs` jobs of `queue` are in `state`.
     pub fn new(queue: String, state: State, jobs: u64) -> Self {
-        Self { queue, state, jobs }
+        Self { queue, state, jobs, capped: false }
+    }
+
+    /// Says whether counting stopped before the end.
+    #[must_use]
+    pub fn capped(mut self, capped: bool) -> Self {
+        self.capped = capped;
+        self
     }
 }
 

@@ -1,6 +1,8 @@
 //! The stores. Each keeps the same rows; `transitions` moves them, `table` is what it needs for
 //! that, and `hub` passes hints on inside a process.
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod counting;
 mod hub;
 mod memory;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]

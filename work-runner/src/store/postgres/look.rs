@@ -1,5 +1,6 @@
 //! Looking: peek in one statement, lists and counts; and the housekeeping that people rarely see.
 
+use super::super::counting::{Counting, MOST, MOST_RUNNING, by_queue};
 use super::super::transitions;
 use super::pool::{Connection, failed};
 use super::rows::{Sql, Tx, select};
@@ -82,16 +83,48 @@ pub(super) async fn list(tx: &mut Tx<'_>, query: &Query) -> Sql<Vec<JobRecord>> 
     tx.rows(sql, &[&after, &state, &query.queue, &limit]).await
 }
 
-pub(super) async fn counts(tx: &mut Tx<'_>) -> Sql<Vec<QueueCount>> {
-    let sql = "SELECT queue, CASE WHEN state BETWEEN {scheduled} AND {abandoned} THEN state ELSE {unreadable} END::int2 AS known, \
-               count(*) FROM lastout.jobs GROUP BY queue, known ORDER BY queue, known";
-    let rows = tx.all(sql, &[]).await?;
-    let each = |row: &tokio_postgres::Row| {
-        let jobs = row.get::<_, i64>(2).unsigned_abs();
-        let state = State::from_code(row.get(1)).unwrap_or(State::Unreadable);
-        QueueCount::new(row.get(0), state, jobs)
+macro_rules! by_index {
+    ($rows:literal) => {
+        by_queue!(concat!("lastout.jobs WHERE ", $rows), "$1")
     };
-    Ok(rows.iter().map(each).collect())
+}
+
+pub(super) async fn counts(tx: &mut Tx<'_>) -> Sql<Vec<QueueCount>> {
+    let mut counting = Counting::default();
+    let parts = [
+        (State::Scheduled, by_index!("state = {scheduled}")),
+        (State::Held, by_index!("state = {held}")),
+        (State::Ready, by_index!("state = {ready}")),
+        (State::Failed, by_index!("state = {failed}")),
+        (State::Cancelled, by_index!("state = {cancelled}")),
+        (State::Dead, by_index!("state = {dead}")),
+        (State::Abandoned, by_index!("state = {abandoned}")),
+        (State::Unreadable, by_index!("state = {unreadable}")),
+    ];
+    for (state, sql) in parts {
+        for row in tx.all(sql, &[&MOST]).await? {
+            let jobs = row.get(1);
+            counting.add(row.get(0), state, jobs, jobs >= MOST);
+        }
+    }
+    let sql = "SELECT queue, count(*) FROM (SELECT queue FROM lastout.jobs WHERE state = {running} \
+               LIMIT $1) AS counted GROUP BY queue";
+    let running = tx.all(sql, &[&MOST_RUNNING]).await?;
+    let capped = running.iter().map(|row| row.get::<_, i64>(1)).sum::<i64>() >= MOST_RUNNING;
+    for row in running {
+        counting.add(row.get(0), State::Running, row.get(1), capped);
+    }
+    let sql = "SELECT 1 FROM lastout.jobs ORDER BY id DESC LIMIT 1 OFFSET $1";
+    let capped = !tx.all(sql, &[&MOST]).await?.is_empty();
+    // A state that is not known has no index of its own.
+    let sql = "SELECT queue, count(*), state = {succeeded} AS well FROM (SELECT queue, state FROM \
+               lastout.jobs ORDER BY id DESC LIMIT $1) AS newest \
+               WHERE state = {succeeded} OR state NOT BETWEEN {scheduled} AND {unreadable} GROUP BY queue, well";
+    for row in tx.all(sql, &[&MOST]).await? {
+        let state = if row.get(2) { State::Succeeded } else { State::Unreadable };
+        counting.add(row.get(0), state, row.get(1), capped);
+    }
+    Ok(counting.finish())
 }
 
 pub(super) async fn periodic(tx: &mut Tx<'_>) -> Sql<Vec<PeriodicRecord>> {

@@ -5,8 +5,14 @@ use super::pool::{Connection, failed};
 use crate::error::{StoreError, StoreErrorKind};
 
 /// Each entry brings the tables one version further; the number of entries is the version.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema.sql"), "ALTER TABLE lastout.periodic ADD COLUMN error text"];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    "ALTER TABLE lastout.periodic ADD COLUMN error text",
+    // What people count, by queue.
+    "CREATE INDEX jobs_scheduled_in ON lastout.jobs (queue) WHERE state = {scheduled};
+     CREATE INDEX jobs_held_in ON lastout.jobs (queue) WHERE state = {held};
+     CREATE INDEX jobs_unhappy_in ON lastout.jobs (state, queue) WHERE state > {succeeded}",
+];
 
 /// The version that this build reads and writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -1,5 +1,6 @@
 //! Looking: peek, lists and counts; and the housekeeping that people rarely see.
 
+use super::super::counting::{Counting, MOST, MOST_RUNNING, by_queue};
 use super::super::table::at_once;
 use super::super::transitions;
 use super::hot::is_live;
@@ -79,14 +80,51 @@ pub(super) fn list(tx: &mut Tx<'_>, query: &Query) -> Sql<Vec<JobRecord>> {
     tx.rows(sql, params![after, state, queue, limit])
 }
 
+/// The statement that counts by an index; without that index it does not run.
+macro_rules! by_index {
+    ($index:literal, $rows:literal) => {
+        by_queue!(concat!("lastout_jobs INDEXED BY ", $index, " WHERE ", $rows), "?1")
+    };
+}
+
 pub(super) fn counts(tx: &mut Tx<'_>) -> Sql<Vec<QueueCount>> {
-    let sql = "SELECT CAST(queue AS BLOB), CASE WHEN state BETWEEN {scheduled} AND {abandoned} THEN state ELSE {unreadable} END AS known, \
-               count(*) FROM lastout_jobs GROUP BY queue, known ORDER BY queue, known";
-    tx.all(sql, params![], |row| {
-        let queue = String::from_utf8_lossy(row.get_ref(0)?.as_blob()?).into_owned();
-        let state = State::from_code(row.get(1)?).unwrap_or(State::Unreadable);
-        Ok(QueueCount::new(queue, state, row.get::<_, i64>(2)?.unsigned_abs()))
-    })
+    let mut counting = Counting::default();
+    let parts = [
+        (State::Scheduled, by_index!("lastout_scheduled_in", "due_at IS NOT NULL")),
+        (State::Held, by_index!("lastout_held_in", "held_key IS NOT NULL")),
+        (State::Ready, by_index!("lastout_ready", "state = {ready}")),
+        (State::Failed, by_index!("lastout_unhappy_in", "unhappy = {failed}")),
+        (State::Cancelled, by_index!("lastout_unhappy_in", "unhappy = {cancelled}")),
+        (State::Dead, by_index!("lastout_unhappy_in", "unhappy = {dead}")),
+        (State::Abandoned, by_index!("lastout_unhappy_in", "unhappy = {abandoned}")),
+        (State::Unreadable, by_index!("lastout_unhappy_in", "unhappy = {unreadable}")),
+    ];
+    let text = |row: &rusqlite::Row<'_>| -> rusqlite::Result<String> {
+        Ok(String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?).into_owned())
+    };
+    for (state, sql) in parts {
+        for (queue, jobs) in tx.all(sql, params![MOST], |row| Ok((text(row)?, row.get(1)?)))? {
+            counting.add(queue, state, jobs, jobs >= MOST);
+        }
+    }
+    let sql = "SELECT queue, count(*) FROM (SELECT queue FROM lastout_jobs INDEXED BY lastout_running \
+               WHERE state = {running} LIMIT ?1) GROUP BY queue";
+    let running = tx.all(sql, params![MOST_RUNNING], |row| Ok((text(row)?, row.get(1)?)))?;
+    let capped = running.iter().map(|(_, jobs)| *jobs).sum::<i64>() >= MOST_RUNNING;
+    running.into_iter().for_each(|(queue, jobs)| counting.add(queue, State::Running, jobs, capped));
+    let sql = "SELECT 1 FROM lastout_jobs ORDER BY id DESC LIMIT 1 OFFSET ?1";
+    let capped = tx.one(sql, params![MOST], |_| Ok(()))?.is_some();
+    // A state that is not known is in none of the indexes.
+    let sql = "SELECT queue, count(*), state = {succeeded} AS well FROM (SELECT queue, state FROM \
+               lastout_jobs ORDER BY id DESC LIMIT ?1) \
+               WHERE state = {succeeded} OR state NOT BETWEEN {scheduled} AND {unreadable} GROUP BY queue, well";
+    for (queue, jobs, well) in
+        tx.all(sql, params![MOST], |row| Ok((text(row)?, row.get(1)?, row.get(2)?)))?
+    {
+        let state = if well { State::Succeeded } else { State::Unreadable };
+        counting.add(queue, state, jobs, capped);
+    }
+    Ok(counting.finish())
 }
 
 pub(super) fn workers(tx: &mut Tx<'_>) -> Sql<Vec<WorkerRecord>> {

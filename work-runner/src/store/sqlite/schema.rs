@@ -9,8 +9,14 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Each entry brings the tables one version further; the number of entries is the version.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema.sql"), "ALTER TABLE lastout_periodic ADD COLUMN error TEXT"];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    "ALTER TABLE lastout_periodic ADD COLUMN error TEXT",
+    // What people count, by queue.
+    "CREATE INDEX lastout_scheduled_in ON lastout_jobs (queue) WHERE due_at IS NOT NULL;
+     CREATE INDEX lastout_held_in ON lastout_jobs (queue) WHERE held_key IS NOT NULL;
+     CREATE INDEX lastout_unhappy_in ON lastout_jobs (unhappy, queue) WHERE unhappy IS NOT NULL",
+];
 
 /// The version that this build reads and writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;

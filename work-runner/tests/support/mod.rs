@@ -4,6 +4,7 @@
 #[cfg(feature = "postgres")]
 pub(crate) mod database;
 pub(crate) mod faulty;
+pub(crate) mod first_version;
 pub(crate) mod history;
 pub(crate) mod poison;
 #[cfg(feature = "postgres")]

@@ -1,0 +1,79 @@
+//! A store of the first version with jobs in every state is brought to this one, on each durable store:
+//! every job is there as it was, and goes on. While a worker of the older version lives, it is refused.
+#![cfg(feature = "sqlite")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use lastout_work_runner::sqlite::SqliteRegistry;
+use lastout_work_runner::{Registry, StoreErrorKind};
+use std::sync::Arc;
+use support::Folder;
+use support::first_version::{FIRST_VERSION, JOBS, check, statements};
+
+fn first_version(folder: &Folder) -> std::path::PathBuf {
+    let path = folder.path().join("jobs.db");
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    conn.execute_batch(include_str!("support/first_version_sqlite.sql")).unwrap();
+    conn.execute_batch(&statements("lastout_")).unwrap();
+    let indexed = "UPDATE lastout_jobs SET due_at = CASE WHEN state = 0 THEN run_at END, \
+                   held_key = CASE WHEN state = 1 THEN limit_key END, \
+                   open_key = CASE WHEN state < 4 THEN unique_key END, \
+                   unhappy = CASE WHEN state > 4 THEN state END";
+    assert_eq!(conn.execute(indexed, []).unwrap(), JOBS);
+    path
+}
+
+#[tokio::test]
+async fn jobs_in_every_state_go_on() {
+    let folder = Folder::new();
+    let path = first_version(&folder);
+    let registry: Arc<dyn Registry> = Arc::new(SqliteRegistry::open(&path).unwrap());
+    check(registry).await;
+    // What was brought up to date is as it would have been made.
+    let made = folder.path().join("made.db");
+    drop(SqliteRegistry::open(&made).unwrap());
+    assert_eq!(layout(&path), layout(&made));
+}
+
+/// Tables and their columns, and indexes.
+fn layout(path: &std::path::Path) -> Vec<String> {
+    let conn = rusqlite::Connection::open(path).unwrap();
+    let sql = "SELECT m.type || ' ' || m.name || ' ' || coalesce(group_concat(c.name || ' ' || c.type), '') \
+               FROM sqlite_master m LEFT JOIN pragma_table_xinfo(m.name) c GROUP BY m.name ORDER BY m.name";
+    let mut statement = conn.prepare(sql).unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn a_living_worker_of_the_older_version_is_not_overtaken() {
+    let folder = Folder::new();
+    let path = first_version(&folder);
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let lease = "INSERT INTO lastout_workers (id, host, boot, pid, start, lease_until, boot_of_lease) \
+                 VALUES (9, 'h', '', 1, 1, 9223372036854775807, ?1)";
+    conn.execute(lease, [boot.trim()]).unwrap();
+    let error = SqliteRegistry::open(&path).unwrap_err();
+    let have = FIRST_VERSION;
+    assert!(matches!(error.kind(), StoreErrorKind::SchemaVersion { have: h, .. } if h == have));
+    let version = "SELECT value FROM lastout_meta WHERE key = 'schema'";
+    let version: i64 = conn.query_row(version, [], |row| row.get(0)).unwrap();
+    assert_eq!(version, have, "nothing was changed");
+    conn.execute("DELETE FROM lastout_workers", []).unwrap();
+    check(Arc::new(SqliteRegistry::open(&path).unwrap())).await;
+}
+
+#[tokio::test]
+async fn a_newer_store_is_refused() {
+    let folder = Folder::new();
+    let path = folder.path().join("jobs.db");
+    drop(SqliteRegistry::open(&path).unwrap());
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    conn.execute("UPDATE lastout_meta SET value = value + 1 WHERE key = 'schema'", []).unwrap();
+    let error = SqliteRegistry::open(&path).unwrap_err();
+    let StoreErrorKind::SchemaVersion { have, want } = error.kind() else {
+        panic!("an older build says what it found: {error:?}");
+    };
+    assert_eq!(have, want + 1);
+}

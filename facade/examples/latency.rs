@@ -67,7 +67,7 @@ async fn run(time: Duration) -> Result<Report, Failure> {
             }
         })
         .build()?;
-    let runner = WorkRunner::inline(worker.clone());
+    let runner = WorkRunner::inline(worker);
     let driver = runner.driver(registry);
     let running = runner.spawn();
 
@@ -76,7 +76,7 @@ async fn run(time: Duration) -> Result<Report, Failure> {
     let address = address.recv()?;
     let supervisor = Supervisor::builder()
         .member("browsers", pool)
-        .member("jobs", (running, worker))
+        .member("jobs", running)
         .member("protocol", protocol)
         .build()?;
     let handle = supervisor.handle();

@@ -240,7 +240,7 @@ async fn a_runner_gives_back_what_does_not_end_in_time() {
         })
         .build()
         .unwrap();
-    let runner = WorkRunner::inline(worker.clone());
+    let runner = WorkRunner::inline(worker);
     let driver = runner.driver(registry);
     let running = runner.spawn();
     let slow = driver.enqueue(NewJob::new("slow", &1).unwrap()).await.unwrap().id();
@@ -252,7 +252,7 @@ async fn a_runner_gives_back_what_does_not_end_in_time() {
     let supervisor = Supervisor::builder()
         .deadline(Duration::from_secs(2))
         .grace(GENEROUS)
-        .member("jobs", (running, worker))
+        .member("jobs", running)
         .build()
         .unwrap();
     let report = supervisor.shutdown().await;

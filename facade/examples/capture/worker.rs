@@ -39,12 +39,12 @@ pub(crate) async fn run(options: &Options) -> Result<Report, Failure> {
         window: WINDOW,
     };
     let worker = worker(registry, studio, options.browsers)?;
-    let running = WorkRunner::inline(worker.clone()).poll(TICK).spawn();
+    let running = WorkRunner::inline(worker).poll(TICK).spawn();
     let watched = pool.clone();
     let supervisor = Supervisor::builder()
         .last("cleanup", cleanup)
         .member("browsers", pool)
-        .member("jobs", (running, worker))
+        .member("jobs", running)
         .service("ticker", Restart::never(), move || {
             let pool = watched.clone();
             async move { Ok(Task::spawn(|stopping| tick(pool, stopping))) }

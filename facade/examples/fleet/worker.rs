@@ -27,10 +27,10 @@ pub(crate) async fn run(queue: &str) -> Result<ExitCode, Failure> {
             Ok(std::process::id())
         })
         .build()?;
-    let running = WorkRunner::inline(worker.clone()).spawn();
+    let running = WorkRunner::inline(worker).spawn();
     let supervisor = Supervisor::builder()
         .deadline(Duration::from_secs(5))
-        .member("jobs", (running, worker))
+        .member("jobs", running)
         .build()?;
     println!("up");
     let report = supervisor.run_until_signal().await?;

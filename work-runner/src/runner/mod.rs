@@ -36,6 +36,7 @@ use crate::event::{Event, trace};
 use crate::poke::Poke;
 use crate::report::StopReport;
 use crate::retry::{jittered, random};
+use crate::stats::Stats;
 use shared::Counts;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -79,6 +80,11 @@ pub trait RunHandle: Send + Sync + 'static {
     /// [`stop`](Self::stop).
     fn drain(&self, deadline: Duration) -> RunFuture<'_, StopReport> {
         self.stop(deadline)
+    }
+
+    /// What was counted so far. The default counts nothing.
+    fn stats(&self) -> Stats {
+        Stats::default()
     }
 }
 
@@ -230,6 +236,12 @@ impl Running {
     pub fn drives(&self) -> (u64, u64) {
         let Counts { drives, failed } = &*self.counts;
         (drives.load(Ordering::Relaxed), failed.load(Ordering::Relaxed))
+    }
+
+    /// What it drives: its counts, also after the end, and the way to a second stop when the future of the
+    /// first one was dropped.
+    pub fn handle(&self) -> Arc<dyn RunHandle> {
+        Arc::clone(&self.handle)
     }
 
     /// Takes nothing more, gives back what has not started, lets what runs end by itself, cancels what

@@ -59,6 +59,10 @@ impl RunHandle for InlineRunHandle {
     fn drain(&self, deadline: Duration) -> RunFuture<'_, StopReport> {
         Box::pin(self.worker.drain(deadline))
     }
+
+    fn stats(&self) -> Stats {
+        self.worker.stats()
+    }
 }
 
 impl DurableWorker {

@@ -30,7 +30,7 @@ use crate::supervisor::drain::Drain;
 /// | `process` | `Process` | as a tree, and reading the rest of its output | the kill, and closing its outputs |
 /// | `browser-pool` | `Pool` | waiting for its leases, then ending the browsers | revoking them |
 /// | `async-rt` | `ShutdownHandle` of a runtime | triggering it, and waiting for the end of the runtime | the same |
-/// | `work-runner` | `(Running, DurableWorker)` | letting jobs end, giving back the rest | giving back |
+/// | `work-runner` | `Running` | letting jobs end, giving back the rest | giving back |
 ///
 /// The thread of a runtime listens to the handle and calls `shutdown_blocking`; the handle waits for its
 /// report.

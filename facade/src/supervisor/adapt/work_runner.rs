@@ -1,26 +1,26 @@
-//! A work runner as a member: the loop, and the worker that it drives.
+//! A work runner as a member: the loop, and the handle that it drives.
 
 use super::runtime::Home;
 use crate::supervisor::IntoDrain;
 use crate::supervisor::drain::{Drain, DrainFuture, Drained, EndedFuture, Until};
 use crate::supervisor::stats::Counters;
-use lastout_work_runner::{DurableWorker, LeftBehind, Running, StopReport};
+use lastout_work_runner::{LeftBehind, RunHandle, Running, StopReport};
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 struct Member {
     running: Mutex<Option<Running>>,
-    worker: DurableWorker,
+    handle: Arc<dyn RunHandle>,
     home: Home,
 }
 
-impl IntoDrain for (Running, DurableWorker) {
+impl IntoDrain for Running {
     fn into_drain(self) -> Box<dyn Drain> {
-        let (running, worker) = self;
-        Box::new(Member { running: Mutex::new(Some(running)), worker, home: Home::current() })
+        let handle = self.handle();
+        Box::new(Member { running: Mutex::new(Some(self)), handle, home: Home::current() })
     }
 }
 
@@ -37,7 +37,7 @@ impl Member {
                 (Some(running), true) => running.stop(time).await,
                 (Some(running), false) => running.drain(time).await,
                 // A stop that was dropped half way goes on; this one finds what it left.
-                (None, _) => self.worker.stop(time).await,
+                (None, _) => self.handle.stop(time).await,
             };
             drained(&report)
         })
@@ -65,7 +65,7 @@ impl Drain for Member {
     }
 
     fn stats(&self) -> Counters {
-        let stats = self.worker.stats();
+        let stats = self.handle.stats();
         Counters::new()
             .count("work.claimed", stats.claimed)
             .count("work.succeeded", stats.succeeded)

@@ -245,3 +245,23 @@ async fn jobs_and_completions_share_the_callers_transaction() {
     let refused = complete_in(&tx, stale, None).unwrap_err();
     assert!(matches!(refused, WriteError::LeaseLost(_)), "{refused:?}");
 }
+
+#[tokio::test]
+async fn a_file_that_another_process_locks_delays_no_call_beyond_its_deadline() {
+    let folder = Folder::new();
+    let path = folder.path().join("jobs.db");
+    let options = SqliteOptions::new().call_timeout(Duration::from_millis(300));
+    let registry = SqliteRegistry::open_with(&path, &options).unwrap();
+    let lock = Connection::open(&path).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let enqueue = |n: u32| registry.enqueue(vec![NewJob::new("any", &n).unwrap()]);
+    // The first one waits for the lock; the others for their turn, and then for the lock.
+    let (one, two, three) = tokio::join!(enqueue(1), enqueue(2), enqueue(3));
+    for refused in [one, two, three] {
+        assert_eq!(refused.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    }
+    lock.execute_batch("ROLLBACK").unwrap();
+    let stored = enqueue(4).await.unwrap()[0].id();
+    let rows = registry.list(lastout_work_runner::Query::all()).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [stored], "nothing came later");
+}

@@ -79,7 +79,7 @@ impl SqliteRegistry {
         let writer = schema::open_writer(&path, options)?;
         let reader = || schema::open_reader(&path);
         let file = File::of(&path)?;
-        let spawn = |conn, role| writer::spawn(conn, role, options.clock.clone(), file.clone());
+        let spawn = |conn, role| writer::spawn(conn, role, options, file.clone());
         Ok(Self {
             write: spawn(writer, Role::Write)?,
             read: spawn(reader()?, Role::Read)?,

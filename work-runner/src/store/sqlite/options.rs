@@ -4,6 +4,7 @@ use crate::clock::Clock;
 #[cfg(doc)]
 use crate::error::StoreErrorKind;
 use crate::registry::DEFAULT_MAX_BYTES;
+use std::time::Duration;
 
 /// What a commit survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -27,6 +28,9 @@ pub struct SqliteOptions {
     pub clock: Clock,
     /// The size that the file may grow to, in pages of 4 KiB; as far as the disk goes unless set.
     pub max_pages: Option<i64>,
+    /// How long a call waits for its turn, and then for a lock of another process, before it fails with
+    /// [`StoreErrorKind::Unavailable`] and is not applied; 10 s unless set.
+    pub call_timeout: Duration,
     /// The longest payload, result and progress, in bytes; 1 MiB unless set.
     pub max_bytes: usize,
 }
@@ -37,6 +41,7 @@ impl Default for SqliteOptions {
             durability: Durability::default(),
             clock: Clock::default(),
             max_pages: None,
+            call_timeout: Duration::from_secs(10),
             max_bytes: DEFAULT_MAX_BYTES,
         }
     }
@@ -60,6 +65,13 @@ impl SqliteOptions {
     #[must_use]
     pub fn max_pages(mut self, pages: i64) -> Self {
         self.max_pages = Some(pages);
+        self
+    }
+
+    /// How long a call waits for its turn and for a lock, from a millisecond to a day.
+    #[must_use]
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = timeout.clamp(Duration::from_millis(1), Duration::from_secs(86_400));
         self
     }
 

@@ -5,8 +5,9 @@ use super::options::{Durability, SqliteOptions};
 use crate::clock::Clock;
 use crate::error::{StoreError, StoreErrorKind};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
+use std::cell::Cell;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Each entry brings the tables one version further; the number of entries is the version.
 const MIGRATIONS: &[&str] = &[
@@ -24,8 +25,18 @@ pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 /// The pause between two tries for a lock that another connection holds. Short, so that this
 /// connection gets its turn in the pause of a writer that works without end (see `writer`).
 const BUSY_PAUSE: Duration = Duration::from_micros(100);
-/// Tries before the file counts as locked: ten seconds at the least.
-const BUSY_TRIES: i32 = 100_000;
+/// How long a file that is being opened may be locked.
+const OPEN_WITHIN: Duration = Duration::from_secs(10);
+
+thread_local! {
+    /// Until when the connection of this thread waits for a lock.
+    static LOCK_UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// The connection of this thread waits for locks until `until`.
+pub(super) fn wait_for_locks_until(until: Instant) {
+    LOCK_UNTIL.set(Some(until));
+}
 /// The write-ahead log is cut to this size when a checkpoint empties it.
 const WAL_LIMIT_BYTES: i64 = 64 << 20;
 
@@ -33,10 +44,10 @@ const WAL_LIMIT_BYTES: i64 = 64 << 20;
     clippy::disallowed_methods,
     reason = "the busy handler of SQLite can only block its thread"
 )]
-fn wait_for_lock(tries: i32) -> bool {
+fn wait_for_lock(_tries: i32) -> bool {
     // SLEEP: SQLite's busy handler has nothing to wait on but time.
     std::thread::sleep(BUSY_PAUSE);
-    tries < BUSY_TRIES
+    LOCK_UNTIL.get().is_some_and(|until| Instant::now() < until)
 }
 
 /// Opens a file for the writer: creates, checks and migrates its tables.
@@ -80,6 +91,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    wait_for_locks_until(Instant::now() + OPEN_WITHIN);
     let mut conn = Connection::open_with_flags(path, flags)
         .map_err(|error| failed("open the job store", error))?;
     conn.busy_handler(Some(wait_for_lock)).map_err(|error| failed("open the job store", error))?;

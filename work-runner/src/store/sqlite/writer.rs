@@ -10,8 +10,9 @@
 //! waits.
 
 use super::many::Completing;
+use super::options::SqliteOptions;
 use super::rows::Tx;
-use super::schema::failed;
+use super::schema::{failed, wait_for_locks_until};
 use crate::clock::Clock;
 use crate::error::{StoreError, StoreErrorKind};
 use rusqlite::Connection;
@@ -32,12 +33,16 @@ pub(super) trait Call: Send {
     /// Does the work inside a transaction; may be run again after a rollback.
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError>;
 
+    /// When it was sent.
+    fn sent(&self) -> Instant;
+
     /// Answers, after the commit or instead of it.
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
 struct Work<F, T> {
     work: F,
+    sent: Instant,
     value: Option<T>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -50,6 +55,10 @@ where
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         self.value = Some((self.work)(tx)?);
         Ok(())
+    }
+
+    fn sent(&self) -> Instant {
+        self.sent
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
@@ -72,7 +81,7 @@ impl Calls {
         F: FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let call = Work { work, value: None, reply };
+        let call = Work { work, sent: Instant::now(), value: None, reply };
         // If the thread is gone the call is dropped with its reply, and the caller sees that.
         let _ = self.0.send(Box::new(call));
         answer
@@ -137,9 +146,10 @@ fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
 pub(super) fn spawn(
     conn: Connection,
     role: Role,
-    clock: Clock,
+    options: &SqliteOptions,
     file: File,
 ) -> Result<Calls, StoreError> {
+    let (clock, limit) = (options.clock.clone(), options.call_timeout);
     let (sender, calls) = channel();
     let name = match role {
         Role::Write => "lastout-sqlite-w",
@@ -148,7 +158,9 @@ pub(super) fn spawn(
     };
     std::thread::Builder::new()
         .name(name.into())
-        .spawn(move || serve(&Served { conn: &conn, role, clock: &clock, file: &file }, &calls))
+        .spawn(move || {
+            serve(&Served { conn: &conn, role, clock: &clock, limit, file: &file }, &calls);
+        })
         .map_err(|error| {
             StoreError::new(StoreErrorKind::Unavailable, "start the thread of the job store")
                 .with_source(error)
@@ -162,6 +174,8 @@ struct Served<'a> {
     conn: &'a Connection,
     role: Role,
     clock: &'a Clock,
+    /// How long a call waits for its turn, and then for a lock.
+    limit: Duration,
     file: &'a File,
 }
 
@@ -210,16 +224,33 @@ fn leave_gap() {
     std::thread::sleep(GAP);
 }
 
-fn serve_group(tx: &mut Tx<'_>, served: &Served<'_>, mut group: Vec<Box<dyn Call>>) {
+fn serve_group(tx: &mut Tx<'_>, served: &Served<'_>, group: Vec<Box<dyn Call>>) {
+    let mut group = in_time(served, group);
     if group.len() > 1 && transact(tx, served, &mut group).is_ok() {
         group.into_iter().for_each(|call| call.answer(Ok(())));
         return;
     }
     // One alone; or one of them failed, or all together were too much: each for itself.
-    for mut call in group {
-        let result = transact(tx, served, std::slice::from_mut(&mut call));
-        call.answer(result);
+    for call in group {
+        for mut call in in_time(served, vec![call]) {
+            let result = transact(tx, served, std::slice::from_mut(&mut call));
+            call.answer(result);
+        }
     }
+}
+
+/// Refuses the calls that waited too long for their turn: whoever waits has a bound, and knows that nothing
+/// was applied.
+fn in_time(served: &Served<'_>, group: Vec<Box<dyn Call>>) -> Vec<Box<dyn Call>> {
+    let limit = served.limit;
+    let (in_time, late): (Vec<_>, _) =
+        group.into_iter().partition(|call| call.sent().elapsed() <= limit);
+    for call in late {
+        let why = format!("it waited {limit:?} for its turn");
+        let kind = StoreErrorKind::Unavailable;
+        call.answer(Err(StoreError::new(kind, "call the job store").with_source(why)));
+    }
+    in_time
 }
 
 /// Runs `group` in one transaction, a second time when completing in chunks did not do.
@@ -248,6 +279,7 @@ fn once(
         Role::Read | Role::Browse => "BEGIN",
     };
     let conn = tx.conn();
+    wait_for_locks_until(Instant::now() + served.limit);
     tx.control(begin).map_err(|error| failed("begin a transaction", error))?;
     tx.begin(clock.wall_ms(), clock.boot_ms());
     let done = group.iter_mut().try_for_each(|call| call.run(tx));

@@ -81,7 +81,21 @@ impl WorkDriver {
         Ok(self.registry.fetch(vec![job]).await?.pop())
     }
 
-    /// One page of jobs.
+    /// As many jobs as the query asks for, with its filters and in its order.
+    ///
+    /// ```
+    /// use lastout_work_runner::{MemoryRegistry, Query, State, WorkDriver};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let driver = WorkDriver::producer(std::sync::Arc::new(MemoryRegistry::new()));
+    /// // What failed last, and why.
+    /// let query = Query::all().state(State::Dead).kind("capture").error("timed out").newest_first();
+    /// for row in driver.list(query.limit(20)).await? {
+    ///     println!("{} {:?}", row.id, row.error);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

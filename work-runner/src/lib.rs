@@ -52,7 +52,7 @@ pub use poke::Poke;
 pub use process::{ProcessLimits, ProcessResult, ProcessSpec};
 #[doc(inline)]
 pub use registry::{
-    Applied, Claimed, DEFAULT_MAX_BYTES, Enqueued, Keep, Order, Ordered, Peek, Periodic,
+    Applied, Claimed, DEFAULT_MAX_BYTES, Enqueued, Keep, Order, Ordered, Page, Peek, Periodic,
     PeriodicRecord, Query, QueueCount, Registry, Report, StoreFuture, Swept, Turn, TurnRequest,
     WorkerRecord,
 };

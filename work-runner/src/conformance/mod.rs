@@ -119,6 +119,7 @@ cases! {
     operators::a_requeue_respects_the_unique_key,
     operators::counts_say_where_they_stopped,
     operators::lists_are_paged_and_filtered,
+    operators::lists_go_both_ways_and_find,
     operators::a_periodic_job_fires_once_for_each_time,
 }
 

@@ -147,6 +147,10 @@ pub(super) async fn counts_say_where_they_stopped(bench: Bench) {
         expected.push((bench.get(id).await.queue.to_string(), state));
     }
     let counts = bench.registry.counts().await.expect("counts");
+    // They lie behind more rows than one page looks at.
+    let others = Query::all().queue("default");
+    let listed = bench.registry.list(others).await.expect("list").len();
+    assert!(listed >= expected.len(), "{listed} of {}", expected.len());
     let (many, rest): (Vec<_>, Vec<_>) = counts.iter().partition(|count| count.queue == "many");
     let [many] = many[..] else { panic!("only ready jobs are in the queue: {many:?}") };
     assert_eq!(many.state, State::Ready);
@@ -181,6 +185,57 @@ pub(super) async fn lists_are_paged_and_filtered(bench: Bench) {
     assert_eq!(count(Query::all().state(State::Running)).await, 10);
     assert_eq!(count(Query::all().state(State::Ready).queue("default")).await, 10);
     assert_eq!(count(Query::all().queue("none")).await, 0);
+}
+
+pub(super) async fn lists_go_both_ways_and_find(bench: Bench) {
+    let mut all = Vec::new();
+    for n in 0..12 {
+        let kind = if n % 3 == 0 { "third" } else { "any" };
+        all.push(bench.enqueue(job(kind).delay(super::LONG)).await);
+    }
+    let (mine, other) = (bench.worker().await, bench.worker().await);
+    let mut lost = Vec::new();
+    for (worker, error) in [(mine, "no such host"), (other, "no such file"), (mine, "100% full")] {
+        let id = bench.enqueue(job("fails")).await;
+        let lease = bench.claim_one(worker).await.lease;
+        assert!(bench.report(lease, Outcome::Fail { error: error.into() }).await.is_applied());
+        all.push(id);
+        lost.push(id);
+    }
+    let list = async |query: Query| -> Vec<JobId> {
+        let rows = bench.registry.list(query).await.expect("list");
+        rows.iter().map(|row| row.id).collect()
+    };
+    let newest: Vec<JobId> = all.iter().rev().copied().collect();
+    assert_eq!(list(Query::all().newest_first()).await, newest);
+    assert_eq!(list(Query::all().newest_first().limit(5)).await, newest[..5]);
+    assert_eq!(list(Query::all().newest_first().limit(5).after(newest[4])).await, newest[5..10]);
+    assert_eq!(list(Query::all().kind("third")).await, [all[0], all[3], all[6], all[9]]);
+    assert_eq!(list(Query::all().kind("third").newest_first().limit(1)).await, [all[9]]);
+    assert_eq!(list(Query::all().worker(mine)).await, [lost[0], lost[2]]);
+    assert_eq!(list(Query::all().error("no such")).await, [lost[0], lost[1]]);
+    assert_eq!(list(Query::all().error("%").state(State::Failed)).await, [lost[2]]);
+    let ended = bench.get(lost[1]).await.ended_at;
+    assert!(list(Query::all().since_ms(ended)).await.contains(&lost[1]));
+    assert!(list(Query::all().since_ms(ended + 3_600_000)).await.is_empty());
+    for state in super::states() {
+        let rows = bench.registry.list(Query::all().state(state)).await.expect("list");
+        assert!(rows.iter().all(|row| row.state == state), "{state}: {rows:?}");
+        let back = list(Query::all().state(state).newest_first()).await;
+        assert_eq!(back, rows.iter().rev().map(|row| row.id).collect::<Vec<_>>(), "{state}");
+    }
+    // A page says where to go on until nothing is left, however little matches.
+    let mut query = Query::all().kind("third").limit(2);
+    let mut found = Vec::new();
+    loop {
+        let page = bench.registry.page(query.clone()).await.expect("page");
+        found.extend(page.jobs.iter().map(|row| row.id));
+        match page.next {
+            Some(next) => query = query.after(next),
+            None => break,
+        }
+    }
+    assert_eq!(found, [all[0], all[3], all[6], all[9]]);
 }
 
 pub(super) async fn a_periodic_job_fires_once_for_each_time(bench: Bench) {

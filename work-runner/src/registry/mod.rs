@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub use turn::{Applied, Claimed, Enqueued, Peek, Report, Swept, Turn, TurnRequest};
 pub use view::{
-    DEFAULT_MAX_BYTES, Keep, Order, Ordered, Periodic, PeriodicRecord, Query, QueueCount,
+    DEFAULT_MAX_BYTES, Keep, Order, Ordered, Page, Periodic, PeriodicRecord, Query, QueueCount,
     WorkerRecord,
 };
 
@@ -84,8 +84,25 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
     /// The rows of these jobs that exist.
     fn fetch(&self, jobs: Vec<JobId>) -> StoreFuture<'_, Vec<JobRecord>>;
 
-    /// One page of jobs, ascending by id.
-    fn list(&self, query: Query) -> StoreFuture<'_, Vec<JobRecord>>;
+    /// The next jobs that match, by id. A store looks at a bounded number of rows, and says where to go on.
+    fn page(&self, query: Query) -> StoreFuture<'_, Page>;
+
+    /// As many jobs as the query asks for, by as many calls of [`page`](Self::page) as it takes.
+    fn list(&self, mut query: Query) -> StoreFuture<'_, Vec<JobRecord>> {
+        Box::pin(async move {
+            let mut jobs = Vec::new();
+            let wanted = query.page();
+            loop {
+                query.limit = wanted - jobs.len();
+                let mut page = self.page(query.clone()).await?;
+                jobs.append(&mut page.jobs);
+                match page.next {
+                    Some(next) if jobs.len() < wanted => query.after = Some(next),
+                    _ => return Ok(jobs),
+                }
+            }
+        })
+    }
 
     /// How many jobs are in each state of each queue. A store may stop counting, and says where it did:
     /// nobody waits for a walk over all that ever ended.

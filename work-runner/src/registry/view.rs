@@ -2,7 +2,7 @@
 
 use crate::error::StoreError;
 use crate::identity::Identity;
-use crate::job::{JobId, NewJob, check_name};
+use crate::job::{JobId, JobRecord, NewJob, check_name};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
 use std::time::Duration;
@@ -72,7 +72,17 @@ pub struct Query {
     pub queue: Option<String>,
     /// Only this state.
     pub state: Option<State>,
-    /// Only ids above this: the last of the page before.
+    /// Only this kind.
+    pub kind: Option<String>,
+    /// Only jobs that this worker holds or held last.
+    pub worker: Option<WorkerId>,
+    /// Only jobs that were enqueued, claimed or ended at this time or later, in milliseconds since the epoch.
+    pub since_ms: Option<i64>,
+    /// Only jobs whose error holds this text, as it is written.
+    pub error: Option<String>,
+    /// The newest job first.
+    pub newest_first: bool,
+    /// Only ids above this, or below it when the newest comes first: the last of the page before.
     pub after: Option<JobId>,
     /// Length of the page; 0 stands for 100, and 10 000 is the most.
     pub limit: usize,
@@ -98,6 +108,41 @@ impl Query {
         self
     }
 
+    /// Only this kind.
+    #[must_use]
+    pub fn kind(mut self, kind: impl Into<String>) -> Self {
+        self.kind = Some(kind.into());
+        self
+    }
+
+    /// Only jobs that `worker` holds or held last.
+    #[must_use]
+    pub fn worker(mut self, worker: WorkerId) -> Self {
+        self.worker = Some(worker);
+        self
+    }
+
+    /// Only jobs that were enqueued, claimed or ended at this time or later.
+    #[must_use]
+    pub fn since_ms(mut self, since_ms: i64) -> Self {
+        self.since_ms = Some(since_ms);
+        self
+    }
+
+    /// Only jobs whose error holds `text`.
+    #[must_use]
+    pub fn error(mut self, text: impl Into<String>) -> Self {
+        self.error = Some(text.into());
+        self
+    }
+
+    /// The newest job first.
+    #[must_use]
+    pub fn newest_first(mut self) -> Self {
+        self.newest_first = true;
+        self
+    }
+
     /// The page that follows `job`.
     #[must_use]
     pub fn after(mut self, job: JobId) -> Self {
@@ -116,6 +161,35 @@ impl Query {
         /// More rows at once would hold the store and the memory of the caller for too long.
         const MOST: usize = 10_000;
         if self.limit == 0 { 100 } else { self.limit.min(MOST) }
+    }
+
+    /// Whether the row is one of those that are asked for, wherever the page begins.
+    pub(crate) fn matches(&self, row: &JobRecord) -> bool {
+        let latest = row.created_at.max(row.claimed_at).max(row.ended_at);
+        let holds = |text: &String| row.error.as_deref().unwrap_or_default().contains(text);
+        self.state.is_none_or(|state| row.state == state)
+            && self.queue.as_deref().is_none_or(|queue| *row.queue == *queue)
+            && self.kind.as_deref().is_none_or(|kind| *row.kind == *kind)
+            && self.worker.is_none_or(|worker| row.owner == worker)
+            && self.since_ms.is_none_or(|since| latest >= since)
+            && self.error.as_ref().is_none_or(holds)
+    }
+}
+
+/// Some of the jobs that a query asks for.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Page {
+    /// In the order of the query.
+    pub jobs: Vec<JobRecord>,
+    /// Where to go on, if there may be more: a page may be short, or empty, when few jobs match.
+    pub next: Option<JobId>,
+}
+
+impl Page {
+    /// These jobs; there may be more after `next`.
+    pub fn new(jobs: Vec<JobRecord>, next: Option<JobId>) -> Self {
+        Self { jobs, next }
     }
 }
 

@@ -2,8 +2,8 @@
 //! the failpoints of every phase, outside of the crate.
 
 use lastout_work_runner::{
-    Enqueued, Identity, JobId, JobRecord, Keep, Lease, LeaseLost, NewJob, Order, Ordered, Peek,
-    Periodic, PeriodicRecord, Poke, Query, QueueCount, Registry, StoreError, StoreErrorKind,
+    Enqueued, Identity, JobId, JobRecord, Keep, Lease, LeaseLost, NewJob, Order, Ordered, Page,
+    Peek, Periodic, PeriodicRecord, Poke, Query, QueueCount, Registry, StoreError, StoreErrorKind,
     StoreFuture, Swept, Turn, TurnRequest, WorkerId, WorkerRecord,
 };
 use std::fmt;
@@ -95,7 +95,7 @@ impl Registry for Faulty {
         deregister(worker: WorkerId) -> usize;
         order(order: Order, jobs: Vec<JobId>) -> Vec<Ordered>;
         fetch(jobs: Vec<JobId>) -> Vec<JobRecord>;
-        list(query: Query) -> Vec<JobRecord>;
+        page(query: Query) -> Page;
         counts() -> Vec<QueueCount>;
         workers() -> Vec<WorkerRecord>;
         prune(keep: Keep, limit: usize) -> usize;

@@ -14,7 +14,7 @@ use crate::lease::{Lease, WorkerId};
 use crate::lifecycle::{Event, LeaseLost, State, step};
 use crate::poke::Poke;
 use crate::registry::{
-    DEFAULT_MAX_BYTES, Enqueued, Keep, Order, Ordered, Peek, Periodic, PeriodicRecord, Query,
+    DEFAULT_MAX_BYTES, Enqueued, Keep, Order, Ordered, Page, Peek, Periodic, PeriodicRecord, Query,
     QueueCount, Registry, StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
 };
 use rows::{Member, Rows};
@@ -195,8 +195,8 @@ impl Registry for MemoryRegistry {
         self.with(|rows| sure(rows.load(&jobs)))
     }
 
-    fn list(&self, query: Query) -> StoreFuture<'_, Vec<JobRecord>> {
-        self.with(|rows| rows.list(&query))
+    fn page(&self, query: Query) -> StoreFuture<'_, Page> {
+        self.with(|rows| rows.page(&query))
     }
 
     fn counts(&self) -> StoreFuture<'_, Vec<QueueCount>> {

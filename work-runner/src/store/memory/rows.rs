@@ -7,8 +7,11 @@ use crate::identity::Identity;
 use crate::job::{JobId, JobRecord};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
-use crate::registry::{Keep, Peek, Periodic, PeriodicRecord, Query, QueueCount, WorkerRecord};
+use crate::registry::{
+    Keep, Page, Peek, Periodic, PeriodicRecord, Query, QueueCount, WorkerRecord,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 #[derive(Debug)]
@@ -148,14 +151,19 @@ impl Rows {
         peek
     }
 
-    pub(super) fn list(&self, query: &Query) -> Vec<JobRecord> {
-        let after = query.after.unwrap_or(JobId(i64::MIN));
-        let wanted = |row: &&JobRecord| {
-            row.id > after
-                && query.state.is_none_or(|state| row.state == state)
-                && query.queue.as_deref().is_none_or(|queue| *row.queue == *queue)
+    pub(super) fn page(&self, query: &Query) -> Page {
+        let most = query.page();
+        let matching = |row: &&JobRecord| query.matches(row);
+        let jobs: Vec<JobRecord> = if query.newest_first {
+            let before = self.jobs.range(..query.after.unwrap_or(JobId(i64::MAX)));
+            before.rev().map(|(_, row)| row).filter(matching).take(most).cloned().collect()
+        } else {
+            let after = (Bound::Excluded(query.after.unwrap_or(JobId(i64::MIN))), Bound::Unbounded);
+            let after = self.jobs.range(after);
+            after.map(|(_, row)| row).filter(matching).take(most).cloned().collect()
         };
-        self.jobs.values().filter(wanted).take(query.page()).cloned().collect()
+        let next = jobs.last().filter(|_| jobs.len() == most).map(|row| row.id);
+        Page::new(jobs, next)
     }
 
     pub(super) fn counts(&self) -> Vec<QueueCount> {

@@ -3,13 +3,13 @@
 use super::super::counting::{Counting, MOST, MOST_RUNNING, by_queue};
 use super::super::transitions;
 use super::pool::{Connection, failed};
-use super::rows::{Sql, Tx, select};
+use super::rows::{Sql, Tx, read_row, select};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::Identity;
 use crate::job::{JobId, JobRecord, Template};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
-use crate::registry::{Keep, Peek, PeriodicRecord, Query, QueueCount, WorkerRecord};
+use crate::registry::{Keep, Page, Peek, PeriodicRecord, Query, QueueCount, WorkerRecord};
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -66,21 +66,51 @@ pub(super) async fn peek(
     Ok(peek)
 }
 
-pub(super) async fn list(tx: &mut Tx<'_>, query: &Query) -> Sql<Vec<JobRecord>> {
-    let after = query.after.map_or(i64::MIN, |job| job.0);
-    let state = query.state.map(State::code);
-    let limit = query.page() as i64;
-    // The unhappy ends have an index; the others are read in the order of the table.
-    if state.is_some_and(|code| code > State::Succeeded.code()) {
-        let sql = select!(
-            "WHERE state > {succeeded} AND state = $2 AND id > $1 AND ($3::text IS NULL OR queue = $3) ORDER BY id LIMIT $4"
-        );
-        return tx.rows(sql, &[&after, &state, &query.queue, &limit]).await;
-    }
-    let sql = select!(
-        "WHERE id > $1 AND ($2::int2 IS NULL OR state = $2) AND ($3::text IS NULL OR queue = $3) ORDER BY id LIMIT $4"
+/// The next rows of the index that the state has, or of the table; of these, those that match.
+pub(super) async fn page(tx: &mut Tx<'_>, query: &Query) -> Sql<Page> {
+    let (beyond, order, first) = match query.newest_first {
+        true => ("<", "DESC", i64::MAX),
+        false => (">", "ASC", i64::MIN),
+    };
+    let rows = match query.state {
+        None | Some(State::Succeeded) => format!("id {beyond} $1 ORDER BY id {order}"),
+        // The sum keeps the planner from reading the whole table in the order of its ids.
+        Some(state) if !state.is_terminal() => {
+            let code = state.code();
+            format!("state = {code} AND id + 0 {beyond} $1 ORDER BY id + 0 {order}")
+        }
+        Some(state) => {
+            let code = state.code();
+            format!(
+                "state > {{succeeded}} AND state = {code} AND id {beyond} $1 ORDER BY id {order}"
+            )
+        }
+    };
+    let looked = format!(
+        "WITH looked AS MATERIALIZED (SELECT id FROM lastout.jobs WHERE {rows} LIMIT {MOST})"
     );
-    tx.rows(sql, &[&after, &state, &query.queue, &limit]).await
+    let after = query.after.map_or(first, |job| job.0);
+    let sql =
+        format!("{looked} SELECT id FROM looked ORDER BY id {order} LIMIT 1 OFFSET {}", MOST - 1);
+    let last = tx.look(&sql, &[&after]).await?.first().map(|row| JobId(row.get(0)));
+    let sql = format!(
+        "{looked} {} ORDER BY id {order} LIMIT $8",
+        select!(
+            "WHERE id = ANY(ARRAY(SELECT id FROM looked)) AND ($2::int2 IS NULL OR state = $2) \
+             AND ($3::text IS NULL OR queue = $3) AND ($4::text IS NULL OR kind = $4) \
+             AND ($5::int8 IS NULL OR owner = $5) \
+             AND ($6::int8 IS NULL OR GREATEST(created_at, claimed_at, ended_at) >= $6) \
+             AND ($7::text IS NULL OR strpos(error, $7) > 0)"
+        )
+    );
+    let Query { queue, kind, worker, since_ms, error, .. } = query;
+    let (state, worker) = (query.state.map(State::code), worker.map(|worker| worker.0));
+    let limit = query.page();
+    let params: super::rows::Params<'_> =
+        &[&after, &state, queue, kind, &worker, since_ms, error, &(limit as i64)];
+    let jobs: Vec<JobRecord> = tx.look(&sql, params).await?.iter().map(read_row).collect();
+    let full = jobs.last().filter(|_| jobs.len() == limit).map(|row| row.id);
+    Ok(Page::new(jobs, full.or(last)))
 }
 
 macro_rules! by_index {

@@ -23,8 +23,8 @@ use crate::lease::{Lease, WorkerId};
 use crate::lifecycle::LeaseLost;
 use crate::poke::Poke;
 use crate::registry::{
-    Enqueued, Keep, Order, Ordered, Peek, Periodic, PeriodicRecord, Query, QueueCount, Registry,
-    StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
+    Enqueued, Keep, Order, Ordered, Page, Peek, Periodic, PeriodicRecord, Query, QueueCount,
+    Registry, StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
 };
 use pool::{Calls, Connection, Pool, failed};
 use rows::{Sql, Tx, transact};
@@ -324,8 +324,8 @@ impl Registry for PostgresRegistry {
         })
     }
 
-    fn list(&self, query: Query) -> StoreFuture<'_, Vec<JobRecord>> {
-        self.browse(async move |tx| look::list(tx, &query).await)
+    fn page(&self, query: Query) -> StoreFuture<'_, Page> {
+        self.browse(async move |tx| look::page(tx, &query).await)
     }
 
     fn counts(&self) -> StoreFuture<'_, Vec<QueueCount>> {

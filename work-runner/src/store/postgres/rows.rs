@@ -97,6 +97,12 @@ impl Tx<'_> {
         rows.map_err(|error| failed("read the job store", error))
     }
 
+    /// Runs a statement of people, which is not kept.
+    pub(super) async fn look(&mut self, sql: &str, params: Params<'_>) -> Sql<Vec<Row>> {
+        let rows = self.connection.client.query(&self.connection.text(sql), params).await;
+        rows.map_err(|error| failed("read the job store", error))
+    }
+
     pub(super) async fn rows(
         &mut self,
         sql: &'static str,

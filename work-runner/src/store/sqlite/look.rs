@@ -4,14 +4,14 @@ use super::super::counting::{Counting, MOST, MOST_RUNNING, by_queue};
 use super::super::table::at_once;
 use super::super::transitions;
 use super::hot::is_live;
-use super::record::select;
+use super::record::{read_row, select};
 use super::rows::{Sql, Tx};
 use super::schema::boot;
 use crate::identity::Identity;
 use crate::job::{JobId, JobRecord, Template};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
-use crate::registry::{Keep, Peek, PeriodicRecord, Query, QueueCount, WorkerRecord};
+use crate::registry::{Keep, Page, Peek, PeriodicRecord, Query, QueueCount, WorkerRecord};
 use rusqlite::params;
 use std::sync::Arc;
 
@@ -62,22 +62,48 @@ pub(super) fn periodic(tx: &mut Tx<'_>) -> Sql<Vec<PeriodicRecord>> {
     })
 }
 
-pub(super) fn list(tx: &mut Tx<'_>, query: &Query) -> Sql<Vec<JobRecord>> {
-    let after = query.after.map_or(i64::MIN, |job| job.0);
-    let limit = query.page() as i64;
-    let queue = query.queue.as_deref();
+/// The next rows of the index that the state has, or of the table; of these, those that match.
+pub(super) fn page(tx: &mut Tx<'_>, query: &Query) -> Sql<Page> {
+    let (from, rows) = match query.state {
+        None | Some(State::Succeeded) => ("lastout_jobs", "true"),
+        Some(State::Scheduled) => {
+            ("lastout_jobs INDEXED BY lastout_scheduled", "due_at IS NOT NULL")
+        }
+        Some(State::Held) => ("lastout_jobs INDEXED BY lastout_held", "held_key IS NOT NULL"),
+        Some(State::Ready) => ("lastout_jobs INDEXED BY lastout_ready", "state = {ready}"),
+        Some(State::Running) => ("lastout_jobs INDEXED BY lastout_running", "state = {running}"),
+        Some(_) => ("lastout_jobs INDEXED BY lastout_unhappy", "unhappy = ?2"),
+    };
+    let (beyond, order, first) = match query.newest_first {
+        true => ("<", "DESC", i64::MAX),
+        false => (">", "ASC", i64::MIN),
+    };
+    let after = query.after.map_or(first, |job| job.0);
     let state = query.state.map(State::code);
-    // The unhappy ends have an index; the others are read in the order of the table.
-    if state.is_some_and(|code| code > State::Succeeded.code()) {
-        let sql = select!(
-            "WHERE unhappy = ?2 AND id > ?1 AND (?3 IS NULL OR queue = ?3) ORDER BY id LIMIT ?4"
-        );
-        return tx.rows(sql, params![after, state, queue, limit]);
-    }
-    let sql = select!(
-        "WHERE id > ?1 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR queue = ?3) ORDER BY id LIMIT ?4"
+    let looked = format!(
+        "WITH looked AS MATERIALIZED (SELECT id FROM {from} WHERE {rows} AND id {beyond} ?1 \
+         AND (?2 IS NULL OR true) ORDER BY id {order} LIMIT {MOST})"
     );
-    tx.rows(sql, params![after, state, queue, limit])
+    let sql =
+        format!("{looked} SELECT id FROM looked ORDER BY id {order} LIMIT 1 OFFSET {}", MOST - 1);
+    let last = tx.look(&sql, params![after, state], |row| row.get(0).map(JobId))?.pop();
+    let sql = format!(
+        "{looked} {} ORDER BY id {order} LIMIT ?8",
+        select!(
+            "WHERE id IN (SELECT id FROM looked) AND (?2 IS NULL OR ?2 > {succeeded} OR state = ?2) \
+             AND (?3 IS NULL OR queue = ?3) AND (?4 IS NULL OR kind = ?4) AND (?5 IS NULL OR owner = ?5) \
+             AND (?6 IS NULL OR max(created_at, claimed_at, ended_at) >= ?6) \
+             AND (?7 IS NULL OR instr(error, ?7) > 0)"
+        )
+    );
+    let Query { queue, kind, worker, since_ms, error, .. } = query;
+    let worker = worker.map(|worker| worker.0);
+    let limit = query.page();
+    let params = params![after, state, queue, kind, worker, since_ms, error, limit as i64];
+    let jobs = tx.look(&sql, params, |row| Ok(read_row(row)))?;
+    let jobs = tx.with_payloads(jobs)?;
+    let full = jobs.last().filter(|_| jobs.len() == limit).map(|row| row.id);
+    Ok(Page::new(jobs, full.or(last)))
 }
 
 /// The statement that counts by an index; without that index it does not run.

@@ -26,8 +26,8 @@ use crate::lease::{Lease, WorkerId};
 use crate::lifecycle::LeaseLost;
 use crate::poke::Poke;
 use crate::registry::{
-    Enqueued, Keep, Order, Ordered, Peek, Periodic, PeriodicRecord, Query, QueueCount, Registry,
-    StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
+    Enqueued, Keep, Order, Ordered, Page, Peek, Periodic, PeriodicRecord, Query, QueueCount,
+    Registry, StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
 };
 use rows::{Sql, Tx};
 use rusqlite::params;
@@ -263,8 +263,8 @@ impl Registry for SqliteRegistry {
         self.read(move |tx| at_once(tx.load(&jobs)))
     }
 
-    fn list(&self, query: Query) -> StoreFuture<'_, Vec<JobRecord>> {
-        self.browse(move |tx| look::list(tx, &query))
+    fn page(&self, query: Query) -> StoreFuture<'_, Page> {
+        self.browse(move |tx| look::page(tx, &query))
     }
 
     fn counts(&self) -> StoreFuture<'_, Vec<QueueCount>> {

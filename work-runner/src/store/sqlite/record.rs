@@ -5,13 +5,14 @@ use crate::job::{JobId, JobRecord, Recovery};
 use crate::lease::{Fence, WorkerId};
 use crate::lifecycle::State;
 use rusqlite::Row;
-use rusqlite::types::FromSql;
+use rusqlite::types::{FromSql, ValueRef};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-/// Reads a row column by column; what does not fit is its default, and the row is unreadable.
-pub(super) fn read_row(row: &Row<'_>) -> JobRecord {
+/// Reads a row column by column; what does not fit is its default, and the row is unreadable. Also says whether
+/// the payload lives beside it.
+pub(super) fn read_row(row: &Row<'_>) -> (JobRecord, bool) {
     struct Reader<'a, 'r>(&'a Row<'r>, RefCell<Option<String>>);
     impl Reader<'_, '_> {
         fn get<T: FromSql + Default>(&self, at: usize) -> T {
@@ -78,7 +79,8 @@ pub(super) fn read_row(row: &Row<'_>) -> JobRecord {
         record.state = State::Unreadable;
         record.error = Some(why);
     }
-    record
+    let beside = row.get_ref(29).is_ok_and(|payload| payload == ValueRef::Null);
+    (record, beside)
 }
 
 macro_rules! select {

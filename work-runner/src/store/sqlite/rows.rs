@@ -139,15 +139,31 @@ impl<'c> Tx<'c> {
         rows.map_err(|error| failed("read the job store", error))
     }
 
+    /// Runs a statement of people, which is not kept.
+    pub(super) fn look<T>(
+        &mut self,
+        sql: &str,
+        params: &[&dyn ToSql],
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Sql<Vec<T>> {
+        let reading = |error| failed("read the job store", error);
+        let mut statement = self.conn.prepare(&with_codes(sql)).map_err(reading)?;
+        let rows = statement.query_map(params, read).and_then(Iterator::collect);
+        rows.map_err(reading)
+    }
+
     /// Whole rows, with the payloads that live beside them. One that cannot be read is among them in the
     /// state [`State::Unreadable`], with what of it can be read and the reason as its error.
     pub(super) fn rows(&mut self, sql: &'static str, params: &[&dyn ToSql]) -> Sql<Vec<JobRecord>> {
-        let mut rows = self.all(sql, params, |row| {
-            Ok((read_row(row), row.get_ref(29)?))
-                .map(|(record, payload)| (record, payload == rusqlite::types::ValueRef::Null))
-        })?;
-        for (row, beside) in &mut rows {
-            if *beside {
+        let rows = self.all(sql, params, |row| Ok(read_row(row)))?;
+        self.with_payloads(rows)
+    }
+
+    /// Adds the payloads that live beside their rows.
+    pub(super) fn with_payloads(&mut self, rows: Vec<(JobRecord, bool)>) -> Sql<Vec<JobRecord>> {
+        let mut whole = Vec::with_capacity(rows.len());
+        for (mut row, beside) in rows {
+            if beside {
                 match self.payload_beside(row.id)? {
                     Some(payload) => row.payload = payload,
                     None if row.state == State::Unreadable => {}
@@ -157,8 +173,9 @@ impl<'c> Tx<'c> {
                     }
                 }
             }
+            whole.push(row);
         }
-        Ok(rows.into_iter().map(|(row, _)| row).collect())
+        Ok(whole)
     }
 
     /// A payload that is too long for its row; `None` when it is not there.

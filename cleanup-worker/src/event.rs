@@ -1,13 +1,16 @@
 //! What a worker tells about tasks that did not simply complete.
 
 use crate::error::{FlushError, RejectReason};
+use std::cell::Cell;
 use std::error::Error;
 use std::time::Duration;
 
 /// What happened to a task, or to a flush.
 ///
-/// The hook runs where that happened, in the middle of it: a task that the hook submits may be refused, and
-/// the hook is called again for that.
+/// The hook runs where that happened, in the middle of it. What the hook does itself it knows from the results
+/// of its calls: while it runs, no task that this thread is refused and no flush guard that fails on this
+/// thread is told to any hook, so hooks never call themselves. [`Stats::refused`](crate::Stats::refused)
+/// counts such tasks all the same.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -59,12 +62,25 @@ pub enum Event<'a> {
 
 pub(crate) type Hook = dyn Fn(&Event<'_>) + Send + Sync;
 
+crate::sync::thread_local! {
+    /// Whether a hook, or a subscriber, runs on this thread. No accepted submit touches it.
+    static TELLING: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Tells the hook, inside a panic barrier, and `tracing`.
 pub(crate) fn emit(event: &Event<'_>, hook: Option<&Hook>) {
-    trace(event);
-    if let Some(hook) = hook {
-        let _ = crate::contain::contain(|| hook(event));
+    if hook.is_none() && !cfg!(feature = "tracing") {
+        return;
     }
+    let within = TELLING.try_with(|telling| telling.replace(true)).unwrap_or_default();
+    // Those two come from calls. Told to the hook that made the call, it might make the same call for ever.
+    if !(within && matches!(event, Event::Refused { .. } | Event::Unflushed { .. })) {
+        trace(event);
+        if let Some(hook) = hook {
+            let _ = crate::contain::contain(|| hook(event));
+        }
+    }
+    let _ = TELLING.try_with(|telling| telling.set(within));
 }
 
 #[cfg(feature = "tracing")]

@@ -16,7 +16,8 @@ use std::time::Duration;
 /// Submits and arms cleanups on one worker.
 ///
 /// Everything here may be called from any thread: outside every runtime, during unwinding, in the
-/// destructor of a thread-local. Submitting never panics and never blocks.
+/// destructor of a thread-local. Submitting never panics and never blocks; a refused task is told to the event
+/// hook on the thread that submits it.
 pub struct CleanupHandle {
     shared: Arc<Shared>,
     lazy: bool,

@@ -5,8 +5,8 @@
 //!                                                 drop: inbox ─► after
 //! ```
 //!
-//! It takes no lock, calls no user code and touches no thread-local; locks come in only once the worker
-//! has ended or is to be started.
+//! What a running worker accepts takes no lock, calls no user code and touches no thread-local. Locks come in
+//! only if the worker has ended or is to be started, and the event hook only if the task is refused.
 
 use crate::contain::contain;
 use crate::context::CleanupContext;

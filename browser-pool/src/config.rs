@@ -202,6 +202,9 @@ impl PoolConfigBuilder {
                 return wrong(knob, "must be at least one millisecond");
             }
         }
+        if let Err(bad) = config.profile.check() {
+            return wrong("profile", bad.reason);
+        }
         if config.warm_browsers > config.max_browsers {
             return wrong("warm_browsers", "must not be more than max_browsers");
         }
@@ -261,6 +264,7 @@ mod tests {
             (PoolConfig::builder().max_browsers(0), "max_browsers"),
             (PoolConfig::builder().max_contexts(0), "max_contexts"),
             (PoolConfig::builder().max_pages(MOST + 1), "max_pages"),
+            (PoolConfig::builder().profile(LaunchProfile::new().proxy("")), "profile"),
             (PoolConfig::builder().warm_browsers(5), "warm_browsers"),
             (PoolConfig::builder().spares(33), "spares"),
             (PoolConfig::builder().max_leases(Some(0)), "max_leases"),

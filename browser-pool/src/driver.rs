@@ -39,8 +39,8 @@ pub trait Driver: Send + Sync + 'static {
 
     /// There is no browser of this number and will be none: its launch failed, or was called off, maybe
     /// before [`launch`](Self::launch) was called. What was set aside for it must end now.
-    fn called_off(&self, browser: u64) {
-        let _ = browser;
+    fn called_off(&self, pool: u64, browser: u64) {
+        let _ = (pool, browser);
     }
 }
 
@@ -48,6 +48,8 @@ pub trait Driver: Send + Sync + 'static {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Launch {
+    /// The number of the pool, unique in this process.
+    pub pool: u64,
     /// The number that the pool gave this browser.
     pub browser: u64,
     /// What to start it with.
@@ -62,6 +64,7 @@ impl Launch {
     /// A launch with the pool's default limits, for tests of drivers.
     pub fn new(browser: u64, profile: LaunchProfile) -> Self {
         Self {
+            pool: 0,
             browser,
             profile: Arc::new(profile),
             timeout: Duration::from_secs(20),
@@ -143,8 +146,17 @@ pub trait LiveBrowser: fmt::Debug + Send + Sync + 'static {
     /// Closes a page; resolves when it is gone.
     fn close_page(&self, page: &Self::Page) -> impl Future<Output = Result<(), OpError>> + Send;
 
-    /// Makes a used page like new: empty, without storage, listeners or pop-ups.
-    fn reset_page(&self, page: &Self::Page) -> impl Future<Output = Result<(), OpError>> + Send;
+    /// Makes a context like new, and gives a fresh page in it: closes every page of the context, those that
+    /// pages opened included, and clears what the context keeps. A clone of the used page is dead then.
+    ///
+    /// # Errors
+    ///
+    /// When anything of the last lease may be left: the context is ended then.
+    fn reset_page(
+        &self,
+        context: &Self::Context,
+        used: &Self::Page,
+    ) -> impl Future<Output = Result<Self::Page, OpError>> + Send;
 
     /// Bytes that the processes of the browser use together (PSS). May take milliseconds: called
     /// where blocking is allowed.

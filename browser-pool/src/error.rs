@@ -1,5 +1,6 @@
 //! What can fail, one enum for each operation.
 
+use crate::request::BadOption;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -174,8 +175,21 @@ pub enum AcquireError {
     },
     /// Browsers cannot be launched; the last failure is the source.
     Launch(Arc<LaunchError>),
+    /// An option cannot be honoured for what was asked for; nothing was queued, made or launched.
+    BadOption {
+        /// The option, by the name of its setter.
+        option: &'static str,
+        /// Why not, and what to say instead.
+        reason: &'static str,
+    },
     /// The runtime on which the pool was started is gone.
     RuntimeGone,
+}
+
+impl From<BadOption> for AcquireError {
+    fn from(BadOption { option, reason }: BadOption) -> Self {
+        Self::BadOption { option, reason }
+    }
 }
 
 impl fmt::Display for AcquireError {
@@ -189,6 +203,9 @@ impl fmt::Display for AcquireError {
                 write!(f, "lease from the pool: waited {after:?}, at last {waiting}")
             }
             Self::Launch(_) => f.write_str("lease from the pool: no browser can be launched"),
+            Self::BadOption { option, reason } => {
+                write!(f, "lease from the pool: the option {option} is refused: {reason}")
+            }
             Self::RuntimeGone => f.write_str("lease from the pool: its runtime is gone"),
         }
     }

@@ -84,18 +84,22 @@ async fn make<B: LiveBrowser>(
 ) -> Result<Parts<B>, (OpError, bool)> {
     match spec {
         UnitSpec::Context(options) => Ok((Some(context(live, options, limit).await?), None)),
-        UnitSpec::Page(options) => {
-            let context = context(live, options, limit).await?;
-            let page = page_or_undo(live, &context, limit).await?;
-            Ok((Some(context), Some(page)))
+        UnitSpec::Page(options) | UnitSpec::Browser { page: Some(options) } => {
+            page(live, options, limit).await
         }
-        UnitSpec::Browser { with_page: false } => Ok((None, None)),
-        UnitSpec::SharedPage | UnitSpec::Browser { with_page: true } => {
-            let context = context(live, &ContextOptions::default(), limit).await?;
-            let page = page_or_undo(live, &context, limit).await?;
-            Ok((Some(context), Some(page)))
-        }
+        UnitSpec::Browser { page: None } => Ok((None, None)),
+        UnitSpec::SharedPage => page(live, &ContextOptions::default(), limit).await,
     }
+}
+
+async fn page<B: LiveBrowser>(
+    live: &B,
+    options: &ContextOptions,
+    limit: Duration,
+) -> Result<Parts<B>, (OpError, bool)> {
+    let context = context(live, options, limit).await?;
+    let page = page_or_undo(live, &context, limit).await?;
+    Ok((Some(context), Some(page)))
 }
 
 async fn context<B: LiveBrowser>(
@@ -144,19 +148,13 @@ async fn reset<B: LiveBrowser>(
     limit: Duration,
 ) -> Done<B> {
     let lost = cell.fate.borrow().is_some();
-    let well = match &cell.page {
-        Some(page) if !lost => within("reset a page", limit, live.reset_page(page)).await.is_ok(),
-        _ => false,
-    };
-    // Only the sole owner may offer the page again: a lease that still looks at it must not.
-    match Arc::try_unwrap(cell) {
-        Ok(cell) if well => {
-            let fresh = UnitCell::new(slot, cell.spec, cell.context, cell.page, cell.live);
-            Done::Reset(unit, fresh)
-        }
-        Ok(cell) => Done::Disposed { unit, well: dispose(&**live, &cell, limit).await },
-        Err(cell) => Done::Disposed { unit, well: dispose(&**live, &cell, limit).await },
+    if let (Some(context), Some(used), false) = (&cell.context, &cell.page, lost)
+        && let Ok(page) = within("reset a page", limit, live.reset_page(context, used)).await
+    {
+        let (spec, context) = (cell.spec.clone(), cell.context.clone());
+        return Done::Reset(unit, UnitCell::new(slot, spec, context, Some(page), live.clone()));
     }
+    Done::Disposed { unit, well: dispose(&**live, &cell, limit).await }
 }
 
 /// Ends a unit; `false` when the browser did not manage.

@@ -18,7 +18,8 @@ impl LaunchProfile {
         Self::default()
     }
 
-    /// Sends all traffic of the browser through this proxy, such as `socks5://127.0.0.1:1080`.
+    /// Sends all traffic of the browser through this proxy, such as `socks5://127.0.0.1:1080`. What is
+    /// not one proxy in this form is refused, because a browser ignores it and connects directly.
     #[must_use]
     pub fn proxy(mut self, proxy: impl Into<String>) -> Self {
         self.proxy = Some(proxy.into());
@@ -52,6 +53,7 @@ pub enum Isolation {
     /// A page with a context of its own that is reset and used again: between leases its cookies,
     /// cache and the storage of the sites that it visited are cleared, but not every trace that a
     /// hostile page can leave in its renderer. Several times cheaper; for work that trusts its pages.
+    /// A lease that asks for a proxy or downloads gets a fresh context instead.
     Page,
     /// A browser process for each lease, closed when the lease ends.
     Browser,
@@ -67,10 +69,10 @@ pub enum UnitSpec {
     SharedPage,
     /// A fresh browser context without a page.
     Context(ContextOptions),
-    /// A whole browser that no lease has used before, with one page when `with_page`.
+    /// A whole browser that no lease has used before.
     Browser {
-        /// Whether a page is made before the lease is handed out.
-        with_page: bool,
+        /// The context of the page that is made before the lease is handed out, if there is one.
+        page: Option<ContextOptions>,
     },
 }
 
@@ -83,8 +85,8 @@ impl UnitSpec {
     /// Pages that exist from the moment the unit is made.
     pub(crate) fn pages(&self) -> usize {
         match self {
-            Self::Page(_) | Self::SharedPage | Self::Browser { with_page: true } => 1,
-            Self::Context(_) | Self::Browser { with_page: false } => 0,
+            Self::Page(_) | Self::SharedPage | Self::Browser { page: Some(_) } => 1,
+            Self::Context(_) | Self::Browser { page: None } => 0,
         }
     }
 }
@@ -111,6 +113,83 @@ impl ContextOptions {
     /// Whether downloads are kept, in a directory of the lease's own.
     pub fn downloads(&self) -> bool {
         self.downloads
+    }
+}
+
+/// The kinds of proxies that browsers know. Of others they say nothing and connect directly.
+const PROXIES: &[&str] = &["http", "https", "socks", "socks4", "socks5"];
+
+/// Whether a browser takes this as one proxy: `SCHEME://HOST`, with a port if need be.
+pub(crate) fn check_proxy(proxy: &str) -> Result<(), &'static str> {
+    if proxy == "direct://" {
+        return Ok(());
+    }
+    let (scheme, address) = proxy.split_once("://").unwrap_or(("http", proxy));
+    if !PROXIES.contains(&scheme) {
+        return Err("its scheme is not http, https, socks4, socks5 or direct");
+    }
+    if address.contains('@') {
+        return Err("a browser takes no user and password in the address of a proxy");
+    }
+    let (host, port) = match address.rsplit_once(':') {
+        // The colons of an IPv6 address are in brackets.
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (address, None),
+    };
+    if port.is_some_and(|port| port.parse::<u16>().is_err() || port.starts_with('+')) {
+        return Err("its port is not a number below 65536");
+    }
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let good = match bare {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            let letter = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+            !host.is_empty() && host.chars().all(letter)
+        }
+    };
+    if good { Ok(()) } else { Err("it is not one host, such as socks5://127.0.0.1:1080") }
+}
+
+impl LaunchProfile {
+    /// Why a browser cannot be started as this says, if it cannot.
+    pub(crate) fn check(&self) -> Result<(), BadOption> {
+        let proxy = self.proxy.as_deref().map_or(Ok(()), check_proxy);
+        proxy.map_err(|reason| BadOption { option: "profile.proxy", reason })
+    }
+}
+
+/// An option that cannot be honoured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BadOption {
+    pub(crate) option: &'static str,
+    pub(crate) reason: &'static str,
+}
+
+impl ContextOptions {
+    fn check(&self) -> Result<(), BadOption> {
+        if let Some(proxy) = &self.proxy {
+            check_proxy(proxy).map_err(|reason| BadOption { option: "proxy", reason })?;
+        }
+        match &self.proxy_bypass {
+            Some(_) if self.proxy.is_none() => {
+                Err(BadOption { option: "proxy_bypass", reason: "there is no proxy to go past" })
+            }
+            Some(hosts) if hosts.chars().any(char::is_control) => {
+                Err(BadOption { option: "proxy_bypass", reason: "it has control characters" })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What is asked for beyond what every context has, if anything.
+    fn beyond(&self) -> Option<&'static str> {
+        if self.proxy.is_some() {
+            Some("proxy")
+        } else if self.downloads {
+            Some("downloads")
+        } else {
+            None
+        }
     }
 }
 
@@ -158,7 +237,11 @@ impl LeaseOptions {
         self
     }
 
-    /// Gives the context of this lease a proxy of its own. Such a context is never taken from stock.
+    /// Gives the context of this lease a proxy of its own, such as `socks5://127.0.0.1:1080`. Such a
+    /// context is never taken from stock, nor used again. Requests to the loopback go past every proxy,
+    /// unless the bypass list has `<-loopback>`.
+    ///
+    /// For a whole browser use [`LaunchProfile::proxy`]; there this option is refused.
     #[must_use]
     pub fn proxy(mut self, proxy: impl Into<String>) -> Self {
         self.context.proxy = Some(proxy.into());
@@ -172,10 +255,116 @@ impl LeaseOptions {
         self
     }
 
-    /// Keeps downloads, in a directory that ends with the lease. Without this they are refused.
+    /// Keeps downloads, in a directory that ends with the lease. Without this they are refused. A whole
+    /// browser has no directory of that kind; there this option is refused.
     #[must_use]
     pub fn downloads(mut self) -> Self {
         self.context.downloads = true;
         self
+    }
+}
+
+/// What is leased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Page(Isolation),
+    Context,
+    Browser,
+}
+
+impl LeaseOptions {
+    /// The unit that has everything which is asked for, or the option that no unit of this kind has.
+    pub(crate) fn unit(&self, kind: Kind) -> Result<UnitSpec, BadOption> {
+        self.profile.as_ref().map_or(Ok(()), LaunchProfile::check)?;
+        self.context.check()?;
+        let context = self.context.clone();
+        Ok(match (kind, context.beyond()) {
+            (Kind::Browser, Some(option)) => {
+                let reason = "a whole browser has no context of the lease's own; say it in the \
+                              launch profile or to the browser itself";
+                return Err(BadOption { option, reason });
+            }
+            (Kind::Browser, None) => UnitSpec::Browser { page: None },
+            (Kind::Context, _) => UnitSpec::Context(context),
+            (Kind::Page(Isolation::Browser), _) => UnitSpec::Browser { page: Some(context) },
+            (Kind::Page(Isolation::Page), None) => UnitSpec::SharedPage,
+            // A context with options of its own serves nobody else, so there is nothing to use again.
+            (Kind::Page(Isolation::Page | Isolation::Context), _) => UnitSpec::Page(context),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_browser_would_not_take_as_a_proxy_is_refused() {
+        let good = [
+            "http://proxy",
+            "proxy:3128",
+            "socks5://127.0.0.1:1080",
+            "https://a.b-c.example:443",
+            "[::1]:80",
+            "socks4://[fe80::1]",
+            "direct://",
+        ];
+        for proxy in good {
+            assert_eq!(check_proxy(proxy), Ok(()), "{proxy}");
+        }
+        let bad = [
+            "",
+            " ",
+            "://",
+            "http://",
+            "ftp://a",
+            "foo://bar",
+            "http://user:word@host:1",
+            "a b",
+            "a:",
+            "a:b",
+            "a:99999",
+            "a:+1",
+            "http=a;https=b",
+            "a,b",
+            "a;b",
+            "socks5://a/path",
+            "[::1",
+            "[x]:1",
+            "direct://x",
+            "a\0",
+            "http://a:1:2",
+            "HTTP://a",
+        ];
+        for proxy in bad {
+            assert!(check_proxy(proxy).is_err(), "{proxy:?}");
+        }
+    }
+
+    #[test]
+    fn each_kind_has_what_was_asked_for_or_says_which_option_it_has_not() {
+        let kinds = [
+            Kind::Page(Isolation::Context),
+            Kind::Page(Isolation::Page),
+            Kind::Page(Isolation::Browser),
+            Kind::Context,
+            Kind::Browser,
+        ];
+        let asked = LeaseOptions::new().proxy("socks5://a").downloads();
+        for kind in kinds {
+            match asked.unit(kind) {
+                Ok(UnitSpec::Page(has) | UnitSpec::Context(has)) => assert_eq!(has, asked.context),
+                Ok(UnitSpec::Browser { page }) => assert_eq!(page.as_ref(), Some(&asked.context)),
+                Ok(UnitSpec::SharedPage) => panic!("{kind:?} drops the options"),
+                Err(bad) => assert_eq!((kind, bad.option), (Kind::Browser, "proxy")),
+            }
+            for wrong in [
+                LeaseOptions::new().proxy(""),
+                LeaseOptions::new().proxy_bypass("*"),
+                LeaseOptions::new().profile(LaunchProfile::new().proxy("")),
+            ] {
+                assert!(wrong.unit(kind).is_err(), "{kind:?} {wrong:?}");
+            }
+        }
     }
 }

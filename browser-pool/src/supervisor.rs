@@ -60,7 +60,7 @@ async fn live<D: Driver>(
         Ok(launched) => launched,
         Err(error) => {
             guard.done = true;
-            core.driver.called_off(slot.0);
+            core.driver.called_off(core.id, slot.0);
             core.launch_failed(slot, error);
             return;
         }
@@ -124,6 +124,7 @@ async fn launch<D: Driver>(
     // The driver knows more about what was late, so it comes first.
     let hard = limit + MARGIN;
     let mut launch = Launch::new(slot.0, profile);
+    launch.pool = core.id;
     launch.timeout = limit;
     launch.op_timeout = core.config.op_timeout;
     let called_off = async {
@@ -227,7 +228,7 @@ impl<D: Driver> Drop for Guard<D> {
             self.core.lose_runtime();
         }
         let Some(live) = self.live.take() else {
-            self.core.driver.called_off(self.slot.0);
+            self.core.driver.called_off(self.core.id, self.slot.0);
             self.core.launch_failed(self.slot, LaunchError::CalledOff);
             return;
         };

@@ -11,7 +11,14 @@ mod chrome_support;
 use chrome_support::{
     LONG, Oracle, Server, assert_clean_end, builder, endings, engines, patient, pool, soon,
 };
-use lastout_browser_pool::{BrowserPool, Isolation, LeaseOptions, Transport};
+use lastout_browser_pool::chromiumoxide::cdp::browser_protocol::browser::ResetPermissionsParams;
+use lastout_browser_pool::chromiumoxide::cdp::browser_protocol::input::SetIgnoreInputEventsParams;
+use lastout_browser_pool::chromiumoxide::cdp::browser_protocol::target::{
+    GetTargetInfoParams, GetTargetsParams,
+};
+use lastout_browser_pool::{
+    AcquireError, BrowserPool, Isolation, LaunchProfile, LeaseOptions, Transport,
+};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,20 +127,99 @@ async fn leases_see_nothing_of_each_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_with_lasting_changes_is_not_used_again() {
-    let engine = engines().pop().unwrap();
-    let oracle = Oracle::new();
-    let config = patient().max_browsers(1).isolation(Isolation::Page).spares(0);
-    let pool = pool(&engine, &oracle, config.build().unwrap());
-    let page = soon("a page", pool.page()).await.unwrap();
-    page.set_user_agent("somebody else").await.unwrap();
-    let first = page.target_id().clone();
-    page.release();
-    let page = soon("a page", pool.page()).await.unwrap();
-    assert_ne!(*page.target_id(), first);
-    let agent: String = page.evaluate("navigator.userAgent").await.unwrap().into_value().unwrap();
-    assert_ne!(agent, "somebody else");
-    page.release();
-    assert_clean_end(pool, &oracle).await;
+    for engine in engines() {
+        let (oracle, server) = (Oracle::new(), Server::start().await);
+        let config = patient().max_browsers(1).isolation(Isolation::Page).spares(0);
+        let pool = pool(&engine, &oracle, config.build().unwrap());
+        let page = soon("a page", pool.page()).await.unwrap();
+        page.set_user_agent("another agent").await.unwrap();
+        page.execute(SetIgnoreInputEventsParams::new(true)).await.unwrap();
+        let clone = page.clone();
+        // A page that a page has opened opens a page.
+        page.goto(server.url("/one")).await.unwrap();
+        let opened: bool = page
+            .evaluate("window.open('/two').window.open('/three') !== null")
+            .await
+            .unwrap()
+            .into_value()
+            .unwrap();
+        assert!(opened);
+        page.release();
+        let page = soon("a page", pool.page()).await.unwrap();
+        assert_eq!(pool.stats().made, 1, "the context is reset and used again");
+        let agent: String =
+            page.evaluate("navigator.userAgent").await.unwrap().into_value().unwrap();
+        assert_ne!(agent, "another agent");
+        let context = page.execute(GetTargetInfoParams::default()).await.unwrap();
+        let context = context.result.target_info.browser_context_id.clone();
+        let all = page.execute(GetTargetsParams::default()).await.unwrap();
+        let all = &all.result.target_infos;
+        let here = all.iter().filter(|target| target.browser_context_id == context).count();
+        assert_eq!(here, 1, "no page of the last lease is left: {all:#?}");
+        let driven = soon("the clone to fail", clone.evaluate("window.name = 'mine'")).await;
+        assert!(driven.is_err(), "a clone of the last lease's page drives the page: {driven:?}");
+        let name: String = page.evaluate("window.name").await.unwrap().into_value().unwrap();
+        assert_eq!(name, "");
+        drop(page.execute(ResetPermissionsParams::default()).await);
+        page.release();
+        soon("a page", pool.page()).await.unwrap().release();
+        assert_eq!(pool.stats().made, 2, "what a reset cannot undo ends the context");
+        assert_clean_end(pool, &oracle).await;
+    }
+}
+
+/// A proxy that answers everything itself.
+async fn proxy() -> (String, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            drop(tokio::io::AsyncReadExt::read(&mut stream, &mut request).await);
+            let body = "<title>by proxy</title>";
+            let length = body.len();
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close";
+            let answer = format!("{head}\r\nContent-Length: {length}\r\n\r\n{body}");
+            drop(tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes()).await);
+        }
+    });
+    (format!("http://{address}"), task)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_is_used_by_every_kind_of_lease_or_refused() {
+    for engine in engines() {
+        let oracle = Oracle::new();
+        let (proxy, task) = proxy().await;
+        let config = patient().max_browsers(1).isolation(Isolation::Page).spares(1);
+        let pool = pool(&engine, &oracle, config.build().unwrap());
+        let asked = || LeaseOptions::new().proxy(&proxy).downloads();
+        for isolation in [Isolation::Context, Isolation::Page, Isolation::Browser] {
+            let page = pool.page_with(asked().isolation(isolation));
+            let page = soon("a page", page).await.unwrap();
+            assert!(page.downloads().is_some(), "{isolation:?} drops the option");
+            page.goto("http://lastout.invalid/").await.unwrap();
+            let title = page.get_title().await.unwrap();
+            assert_eq!(title.as_deref(), Some("by proxy"), "{isolation:?} connects directly");
+            page.release();
+        }
+        let context = soon("a context", pool.context_with(asked())).await.unwrap();
+        let page = context.new_page().await.unwrap();
+        page.goto("http://lastout.invalid/").await.unwrap();
+        assert_eq!(page.get_title().await.unwrap().as_deref(), Some("by proxy"));
+        drop(page);
+        context.release();
+        let refused = soon("the refusal", pool.browser_with(asked())).await;
+        assert!(matches!(refused, Err(AcquireError::BadOption { option: "proxy", .. })));
+        let profile = LaunchProfile::new().proxy(&proxy);
+        let whole = pool.browser_with(LeaseOptions::new().profile(profile));
+        let whole = soon("a browser", whole).await.unwrap();
+        let page = whole.new_page("http://lastout.invalid/").await.unwrap();
+        assert_eq!(page.get_title().await.unwrap().as_deref(), Some("by proxy"));
+        assert!(whole.close().await.is_clean());
+        assert_clean_end(pool, &oracle).await;
+        task.abort();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -113,23 +113,28 @@ async fn a_page_that_failed_is_never_used_again() {
     let config = PoolConfig::builder().max_browsers(1).isolation(Isolation::Page).spares(0);
     let (pool, fake) = pool(config);
     let page = pool.page().await.unwrap();
-    let first = FakePage::id(&page);
+    let (used, first) = (FakePage::id(&page), page.context());
     page.release();
     let page = pool.page().await.unwrap();
-    assert_eq!(FakePage::id(&page), first, "a page that went well is reset and used again");
+    assert_eq!(page.context(), first, "a context that went well is reset and used again");
+    assert_ne!(
+        FakePage::id(&page),
+        used,
+        "a clone of the used page drives nothing of the next lease"
+    );
     // Dropped without a word: nobody knows that it went well.
     drop(page);
     let page = pool.page().await.unwrap();
-    let second = FakePage::id(&page);
+    let second = page.context();
     assert_ne!(second, first);
     page.release();
     until(&pool, "the page to be stock again", |stats| stats.spares == 1).await;
     fake.script(|script| script.failing_resets = 1);
     let page = pool.page().await.unwrap();
-    assert_eq!(FakePage::id(&page), second);
+    assert_eq!(page.context(), second);
     page.release();
     let page = pool.page().await.unwrap();
-    assert_ne!(FakePage::id(&page), second, "a page that cannot be reset is closed");
+    assert_ne!(page.context(), second, "a page that cannot be reset is closed");
     page.release();
     assert_clean_end(&pool, &fake).await;
 }

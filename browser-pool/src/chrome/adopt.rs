@@ -17,17 +17,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
-/// Browsers that wait for the launch that takes them in, by the number that the pool gave them.
+/// Browsers that wait for the launch that takes them in, by their pool and the number that it gave them:
+/// the pools that share this driver count alike.
 #[derive(Debug, Default)]
-pub(super) struct Queue(Mutex<BTreeMap<u64, Adopted>>);
+pub(super) struct Queue(Mutex<BTreeMap<(u64, u64), Adopted>>);
 
 impl Queue {
-    pub(super) fn take(&self, browser: u64) -> Option<Adopted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&browser)
+    pub(super) fn take(&self, pool: u64, browser: u64) -> Option<Adopted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(pool, browser))
     }
 
-    fn put(&self, browser: u64, adopted: Adopted) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(browser, adopted);
+    fn put(&self, pool: u64, browser: u64, adopted: Adopted) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((pool, browser), adopted);
     }
 }
 
@@ -104,9 +105,10 @@ impl Pool<Chrome> {
             Tree::adopt(pid).map_err(|error| AdoptError::Tree { pid, source: Box::new(error) })?;
         let process = Arc::new(Process::adopted(tree, profile_dir, None));
         let queue = &self.core().driver.inner.adopted;
+        let pool = self.core().id;
         self.core()
             .adopt(|number| {
-                queue.put(number, Adopted { browser, handler, process });
+                queue.put(pool, number, Adopted { browser, handler, process });
             })
             .ok_or(AdoptError::Full)
     }

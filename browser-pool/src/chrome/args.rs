@@ -2,7 +2,7 @@
 
 use super::config::{Sandbox, Transport};
 use crate::error::LaunchError;
-use crate::request::LaunchProfile;
+use crate::request::{BadOption, LaunchProfile};
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -91,6 +91,35 @@ const OWNED: &[(&str, &str)] = &[
     ("--single-process", "a crash of one page would take all"),
 ];
 
+/// Switches that weaken or lift the sandbox: refused unless it is disabled in the configuration.
+const UNSANDBOXING: &[&str] = &[
+    "--allow-no-sandbox-job",
+    "--allow-sandbox-debugging",
+    "--allow-third-party-modules",
+    "--disable-gpu-sandbox",
+    "--disable-landlock-sandbox",
+    "--disable-namespace-sandbox",
+    "--disable-seccomp-filter-sandbox",
+    "--disable-win32k-lockdown",
+    "--disable-yama-sandbox",
+    "--gpu-launcher",
+    "--gpu-sandbox-failures-fatal",
+    "--in-process-gpu",
+    "--no-zygote",
+    "--no-zygote-sandbox",
+    "--nacl-dangerous-no-sandbox-nonsfi",
+    "--ppapi-plugin-launcher",
+    "--renderer-cmd-prefix",
+    "--service-sandbox-type",
+    "--type",
+    "--utility-cmd-prefix",
+    "--zygote-cmd-prefix",
+];
+
+/// Switches that send traffic past the proxy of the profile: refused beside one.
+const UNPROXYING: &[&str] =
+    &["--no-proxy-server", "--proxy-auto-detect", "--proxy-pac-url", "--winhttp-proxy-resolver"];
+
 /// What else decides the command line.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Parts<'a> {
@@ -129,8 +158,10 @@ pub(super) fn arguments(parts: Parts<'_>, extra: &[String]) -> Result<Vec<OsStri
     }
     let mut off: Vec<String> = FEATURES_OFF.iter().map(|(name, _)| (*name).into()).collect();
     let mut on = Vec::new();
+    check(extra, parts.sandbox, parts.profile)?;
+    check(&parts.profile.args, parts.sandbox, parts.profile)?;
     for arg in extra.iter().chain(&parts.profile.args) {
-        merge(&mut args, &mut off, &mut on, arg)?;
+        merge(&mut args, &mut off, &mut on, arg);
     }
     off.retain(|name| !on.contains(name));
     args.push(format!("--disable-features={}", off.join(",")));
@@ -150,22 +181,8 @@ pub(super) fn arguments(parts: Parts<'_>, extra: &[String]) -> Result<Vec<OsStri
 }
 
 /// Adds a user's argument: features are merged, another switch replaces ours of the same name.
-fn merge(
-    args: &mut Vec<String>,
-    off: &mut Vec<String>,
-    on: &mut Vec<String>,
-    arg: &str,
-) -> Result<(), LaunchError> {
+fn merge(args: &mut Vec<String>, off: &mut Vec<String>, on: &mut Vec<String>, arg: &str) {
     let name = name_of(arg);
-    let refuse = |why: &str| {
-        Err(LaunchError::Refused { what: format!("the argument {arg:?} is refused: {why}") })
-    };
-    if !arg.starts_with("--") || arg.len() < 3 || arg.contains('\0') {
-        return refuse("it is not a switch such as --name or --name=value");
-    }
-    if let Some((_, why)) = OWNED.iter().find(|(owned, _)| *owned == name) {
-        return refuse(why);
-    }
     let values = arg.split_once('=').map_or("", |(_, values)| values);
     let values = values.split(',').filter(|value| !value.is_empty()).map(str::to_owned);
     match name {
@@ -176,17 +193,47 @@ fn merge(
             args.push(arg.into());
         }
     }
-    Ok(())
 }
 
 fn name_of(arg: &str) -> &str {
     arg.split_once('=').map_or(arg, |(name, _)| name)
 }
 
-/// Checks a user's arguments without a browser.
-pub(super) fn check(extra: &[String]) -> Result<(), LaunchError> {
-    let (mut args, mut off, mut on) = Default::default();
-    extra.iter().try_for_each(|arg| merge(&mut args, &mut off, &mut on, arg))
+/// Checks a profile and a user's arguments, without a browser.
+pub(super) fn check(
+    args: &[String],
+    sandbox: Sandbox,
+    profile: &LaunchProfile,
+) -> Result<(), LaunchError> {
+    let refused = |what: String| LaunchError::Refused { what };
+    let bad = |bad: BadOption| refused(format!("{} is refused: {}", bad.option, bad.reason));
+    profile.check().map_err(bad)?;
+    for arg in args {
+        if let Err(why) = check_arg(arg, sandbox, profile) {
+            return Err(refused(format!("the argument {arg:?} is refused: {why}")));
+        }
+    }
+    Ok(())
+}
+
+fn check_arg(arg: &str, sandbox: Sandbox, profile: &LaunchProfile) -> Result<(), &'static str> {
+    if !arg.starts_with("--") || arg.len() < 3 || arg.contains('\0') {
+        return Err("it is not a switch such as --name or --name=value");
+    }
+    // A browser cuts white space off, and takes what is left for the switch.
+    if name_of(arg).chars().any(|c| !c.is_ascii_graphic()) {
+        return Err("the name of a switch has printable ASCII characters alone");
+    }
+    if let Some((_, why)) = OWNED.iter().find(|(owned, _)| *owned == name_of(arg)) {
+        return Err(why);
+    }
+    if sandbox == Sandbox::Required && UNSANDBOXING.contains(&name_of(arg)) {
+        return Err("the sandbox would not hold; say Sandbox::Disabled in the configuration");
+    }
+    if profile.proxy.is_some() && UNPROXYING.contains(&name_of(arg)) {
+        return Err("traffic would go past the proxy of the launch profile");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::args;
 use super::find::{Engine, Executable};
 use super::home::{Home, SweepReport};
 use crate::error::LaunchError;
+use crate::request::LaunchProfile;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -193,7 +194,7 @@ impl ChromeBuilder {
             Some(path) => Executable::at(path),
             None => Executable::find(self.engine)?,
         };
-        args::check(&self.args)?;
+        args::check(&self.args, self.sandbox, &LaunchProfile::default())?;
         if self.sandbox == Sandbox::Required && rustix::process::geteuid().is_root() {
             let what = "as root no browser starts with its sandbox: run as another user, or, if \
                         every page is trusted, say Sandbox::Disabled";

@@ -32,7 +32,7 @@ impl Driver for Chrome {
     type Browser = ChromeBrowser;
 
     async fn launch(&self, launch: Launch) -> Result<Launched<ChromeBrowser>, LaunchError> {
-        if let Some(adopted) = self.inner.adopted.take(launch.browser) {
+        if let Some(adopted) = self.inner.adopted.take(launch.pool, launch.browser) {
             return adopted.launch().await;
         }
         let deadline = Instant::now() + launch.timeout;
@@ -59,8 +59,8 @@ impl Driver for Chrome {
         }
     }
 
-    fn called_off(&self, browser: u64) {
-        drop(self.inner.adopted.take(browser));
+    fn called_off(&self, pool: u64, browser: u64) {
+        drop(self.inner.adopted.take(pool, browser));
     }
 }
 

@@ -13,11 +13,10 @@ use chromiumoxide::cdp::browser_protocol::browser::{
 use chromiumoxide::cdp::browser_protocol::network::{
     ClearBrowserCacheParams, ClearBrowserCookiesParams,
 };
-use chromiumoxide::cdp::browser_protocol::page::ResetNavigationHistoryParams;
 use chromiumoxide::cdp::browser_protocol::storage::ClearDataForOriginParams;
 use chromiumoxide::cdp::browser_protocol::target::{
     CloseTargetParams, CreateBrowserContextParams, CreateTargetParams, DisposeBrowserContextParams,
-    TargetId,
+    GetTargetsParams, TargetId, TargetInfo,
 };
 use chromiumoxide::error::CdpError;
 use chromiumoxide::{Browser, Handler, Page};
@@ -33,6 +32,9 @@ use tokio::time::timeout;
 /// Means the whole storage of a context, session storage included. A list of the origins that were
 /// visited would not do: frames, redirects and replaced history entries are in none.
 const EVERY_ORIGIN: &str = "*";
+
+/// The pause between two looks at what still runs in a context.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// A running browser.
 #[derive(Debug)]
@@ -79,6 +81,14 @@ impl ChromeBrowser {
         self.client.execute(CloseTargetParams::new(target)).await.map(drop).map_err(driver)
     }
 
+    /// Everything that runs in the context: pages, what they opened, workers.
+    async fn targets_of(&self, context: &ChromeContext) -> Result<Vec<TargetInfo>, OpError> {
+        let all = self.client.execute(GetTargetsParams::default()).await.map_err(driver)?;
+        let mut targets = all.result.target_infos;
+        targets.retain(|target| target.browser_context_id.as_ref() == Some(&context.id));
+        Ok(targets)
+    }
+
     /// Closes what the page opened.
     async fn close_popups(&self, page: &Page) -> Result<(), OpError> {
         let pages = self.client.pages().await.map_err(driver)?;
@@ -123,6 +133,11 @@ impl LiveBrowser for ChromeBrowser {
     }
 
     async fn new_context(&self, options: &ContextOptions) -> Result<ChromeContext, OpError> {
+        if options.downloads && !self.process.keeps_downloads() {
+            return Err(OpError::driver(
+                "a browser without a directory of the pool keeps no downloads",
+            ));
+        }
         let params = CreateBrowserContextParams {
             dispose_on_detach: Some(true),
             proxy_server: options.proxy.clone(),
@@ -135,7 +150,13 @@ impl LiveBrowser for ChromeBrowser {
         behaviour.browser_context_id = Some(context.id.clone());
         if options.downloads {
             let folder = self.process.downloads(context.id.as_ref());
-            let folder = folder.map_err(OpError::driver)?;
+            let folder = match folder {
+                Ok(folder) => folder,
+                Err(error) => {
+                    self.dispose_context(&context).await?;
+                    return Err(OpError::driver(error));
+                }
+            };
             behaviour.behavior = SetDownloadBehaviorBehavior::AllowAndName;
             behaviour.download_path = Some(folder.to_string_lossy().into_owned());
             behaviour.events_enabled = Some(true);
@@ -179,20 +200,33 @@ impl LiveBrowser for ChromeBrowser {
         popups
     }
 
-    async fn reset_page(&self, page: &Page) -> Result<(), OpError> {
-        let session = page.session_id().as_ref();
+    async fn reset_page(&self, context: &ChromeContext, used: &Page) -> Result<Page, OpError> {
+        let session = used.session_id().as_ref();
         let clean = self.knowledge.as_ref().is_some_and(|known| !known.is_tainted(session));
         if !clean {
             return Err(OpError::driver("the page was changed in ways that a reset cannot undo"));
         }
-        self.close_popups(page).await?;
-        page.goto("about:blank").await.map_err(driver)?;
-        page.evaluate("window.name = ''").await.map_err(driver)?;
+        let mut old = self.targets_of(context).await?;
+        for target in old.drain(..).filter(|target| target.r#type == "page") {
+            self.close_target(target.target_id).await?;
+        }
+        // Before the last of them is gone it may still write, or open another.
+        while self.targets_of(context).await?.iter().any(|target| target.r#type == "page") {
+            tokio::time::sleep(LOOK).await;
+        }
+        let page = self.new_page(context).await?;
         page.execute(ClearDataForOriginParams::new(EVERY_ORIGIN, "all")).await.map_err(driver)?;
         page.execute(ClearBrowserCookiesParams::default()).await.map_err(driver)?;
         page.execute(ClearBrowserCacheParams::default()).await.map_err(driver)?;
-        page.execute(ResetNavigationHistoryParams::default()).await.map_err(driver)?;
-        Ok(())
+        if let Some(knowledge) = &self.knowledge {
+            knowledge.settle(page.session_id().as_ref());
+        }
+        let alone = |target: &TargetInfo| target.target_id == *page.target_id();
+        // Workers that were unregistered end a moment later.
+        while !self.targets_of(context).await?.iter().all(alone) {
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(page)
     }
 
     fn memory(&self) -> Option<u64> {

@@ -82,6 +82,11 @@ impl Process {
         kept.text().trim().to_owned()
     }
 
+    /// Whether contexts can have directories for downloads.
+    pub(super) fn keeps_downloads(&self) -> bool {
+        self.dir.is_some()
+    }
+
     /// Makes the directory for the downloads of a context.
     pub(super) fn downloads(&self, context: &str) -> io::Result<PathBuf> {
         let dir = self.dir.as_ref().ok_or(io::ErrorKind::Unsupported)?;

@@ -8,9 +8,9 @@ use crate::error::{AcquireError, WithPageError};
 use crate::hooks::{Hooked, Hooks, NoHooks};
 use crate::lease::{BrowserLease, ContextLease, Granted, PageLease};
 use crate::report::{BrowserReport, EndReason};
-use crate::request::{LeaseOptions, UnitSpec};
+use crate::request::{Kind, LeaseOptions};
 use crate::shell::Core;
-use crate::state::{Event, Phase, SlotId, WaiterId, page_spec};
+use crate::state::{Event, Phase, SlotId, WaiterId};
 use crate::stats::Stats;
 use crate::tasks::Tasks;
 use crate::{supervisor, ticker};
@@ -93,11 +93,7 @@ impl<D: Driver> Pool<D> {
     /// A dropped future gives its place back, and a unit that was made for it becomes stock.
     pub async fn page_with(&self, options: LeaseOptions) -> Result<PageLease<D>, AcquireError> {
         let isolation = options.isolation.unwrap_or(self.core().config.isolation);
-        let spec = match page_spec(isolation) {
-            UnitSpec::Page(_) => UnitSpec::Page(options.context.clone()),
-            spec => spec,
-        };
-        Ok(PageLease::new(self.acquire(spec, options).await?))
+        Ok(PageLease::new(self.acquire(Kind::Page(isolation), options).await?))
     }
 
     /// Leases a fresh browser context.
@@ -126,8 +122,7 @@ impl<D: Driver> Pool<D> {
         &self,
         options: LeaseOptions,
     ) -> Result<ContextLease<D>, AcquireError> {
-        let spec = UnitSpec::Context(options.context.clone());
-        Ok(ContextLease::new(self.acquire(spec, options).await?))
+        Ok(ContextLease::new(self.acquire(Kind::Context, options).await?))
     }
 
     /// Leases a whole browser that nobody used before.
@@ -156,8 +151,7 @@ impl<D: Driver> Pool<D> {
         &self,
         options: LeaseOptions,
     ) -> Result<BrowserLease<D>, AcquireError> {
-        let spec = UnitSpec::Browser { with_page: false };
-        Ok(BrowserLease::new(self.acquire(spec, options).await?))
+        Ok(BrowserLease::new(self.acquire(Kind::Browser, options).await?))
     }
 
     /// Leases a page for one piece of work: released when the work succeeds, thrown away when it
@@ -261,11 +255,8 @@ impl<D: Driver> Pool<D> {
         self.core().read(|state, _| state.slots().map(|(id, _)| id.0).collect())
     }
 
-    async fn acquire(
-        &self,
-        spec: UnitSpec,
-        options: LeaseOptions,
-    ) -> Result<Granted<D>, AcquireError> {
+    async fn acquire(&self, kind: Kind, options: LeaseOptions) -> Result<Granted<D>, AcquireError> {
+        let spec = options.unit(kind)?;
         let core = self.core();
         let after = options.deadline.unwrap_or(core.config.acquire_timeout).min(FOREVER);
         let started = Instant::now();

@@ -26,16 +26,21 @@ use crate::supervisor;
 use crate::tasks::Tasks;
 use crate::trace;
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot, watch};
+
+/// How many pools there were.
+static POOLS: AtomicU64 = AtomicU64::new(1);
 
 /// What a waiter is sent.
 pub(crate) type Answer<D> = Result<Granted<D>, Refusal>;
 
 /// Everything that the handles, leases and supervisors of one pool share.
 pub(crate) struct Core<D: Driver> {
+    /// Unique in this process.
+    pub(crate) id: u64,
     pub(crate) driver: D,
     pub(crate) config: Arc<PoolConfig>,
     pub(crate) hooks: Hooked,
@@ -78,6 +83,8 @@ impl<D: Driver> Core<D> {
             tally: Tally::default(),
         };
         Self {
+            // Relaxed: only the number matters.
+            id: POOLS.fetch_add(1, Ordering::Relaxed),
             driver,
             config,
             hooks,

@@ -241,7 +241,11 @@ impl State {
 
     /// The unit of a lease that asks for nothing special.
     pub(crate) fn default_spec(&self) -> UnitSpec {
-        page_spec(self.config.isolation)
+        match self.config.isolation {
+            Isolation::Context => UnitSpec::Page(Default::default()),
+            Isolation::Page => UnitSpec::SharedPage,
+            Isolation::Browser => UnitSpec::Browser { page: Some(Default::default()) },
+        }
     }
 
     pub(crate) fn slots(&self) -> impl Iterator<Item = (SlotId, &Slot)> {
@@ -276,13 +280,4 @@ impl State {
 pub(crate) enum OpenPageError {
     Gone,
     Full { max: usize },
-}
-
-/// The unit behind a page lease of this isolation.
-pub(crate) fn page_spec(isolation: Isolation) -> UnitSpec {
-    match isolation {
-        Isolation::Context => UnitSpec::Page(Default::default()),
-        Isolation::Page => UnitSpec::SharedPage,
-        Isolation::Browser => UnitSpec::Browser { with_page: true },
-    }
 }

@@ -60,7 +60,7 @@ impl State {
         }
         let serves = |spec: &UnitSpec| self.serves(profile, spec);
         let (shared, whole) =
-            (serves(&UnitSpec::SharedPage), serves(&UnitSpec::Browser { with_page: false }));
+            (serves(&UnitSpec::SharedPage), serves(&UnitSpec::Browser { page: None }));
         let hopeless = self.queue.drain(|group| {
             *group.profile == **profile && !if group.spec.is_browser() { whole } else { shared }
         });

@@ -92,7 +92,7 @@ fn spec(kind: u8) -> (UnitSpec, Arc<LaunchProfile>) {
         0 => (UnitSpec::Page(Default::default()), Arc::default()),
         1 => (UnitSpec::Context(Default::default()), Arc::default()),
         2 => (UnitSpec::SharedPage, Arc::default()),
-        3 => (UnitSpec::Browser { with_page: false }, Arc::default()),
+        3 => (UnitSpec::Browser { page: None }, Arc::default()),
         _ => (UnitSpec::Page(Default::default()), other),
     }
 }

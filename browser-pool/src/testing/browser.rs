@@ -22,6 +22,7 @@ pub struct FakeBrowser {
 #[derive(Debug)]
 pub struct FakePage {
     pub(super) id: u64,
+    pub(super) context: u64,
     pub(super) browser: u64,
     pub(super) driver: FakeDriver,
     pub(super) driving: watch::Receiver<()>,
@@ -31,6 +32,11 @@ impl FakePage {
     /// The number of the page.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// The number of the context that the page is in.
+    pub fn context(&self) -> u64 {
+        self.context
     }
 
     /// A call that the browser answers after this time, or that fails when the connection goes.
@@ -148,7 +154,7 @@ impl LiveBrowser for FakeBrowser {
             machine.pages.insert(id, *context);
         }
         let (driver, driving) = (self.driver.clone(), self.driving.clone());
-        Ok(FakePage { id, browser: self.number, driver, driving })
+        Ok(FakePage { id, context: *context, browser: self.number, driver, driving })
     }
 
     async fn close_page(&self, page: &FakePage) -> Result<(), OpError> {
@@ -160,14 +166,19 @@ impl LiveBrowser for FakeBrowser {
         Ok(())
     }
 
-    async fn reset_page(&self, _page: &FakePage) -> Result<(), OpError> {
+    async fn reset_page(&self, context: &u64, _used: &FakePage) -> Result<FakePage, OpError> {
         answer(&self.driver, self.number, &self.driving, Duration::ZERO).await?;
-        let mut world = self.driver.world();
-        if world.script.failing_resets > 0 {
-            world.script.failing_resets -= 1;
-            return Err(OpError::driver("scripted failure"));
+        {
+            let mut world = self.driver.world();
+            if world.script.failing_resets > 0 {
+                world.script.failing_resets -= 1;
+                return Err(OpError::driver("scripted failure"));
+            }
+            if let Some(machine) = world.browsers.get_mut(&self.number) {
+                machine.pages.retain(|_, owner| owner != context);
+            }
         }
-        Ok(())
+        self.new_page(context).await
     }
 
     fn memory(&self) -> Option<u64> {

@@ -3,6 +3,10 @@
 use super::*;
 use std::collections::BTreeSet;
 
+fn refused(arg: &str, sandbox: Sandbox, profile: &LaunchProfile) -> bool {
+    check(&[arg.to_owned()], sandbox, profile).is_err()
+}
+
 fn line(profile: &LaunchProfile, extra: &[&str]) -> Vec<String> {
     let parts = Parts {
         is_shell: false,
@@ -44,13 +48,35 @@ fn a_users_arguments_are_merged() {
 
 #[test]
 fn what_the_pool_owns_is_refused() {
+    let plain = LaunchProfile::new();
     for (owned, _) in OWNED {
         for arg in [(*owned).to_owned(), format!("{owned}=x")] {
-            assert!(check(&[arg]).is_err(), "{owned}");
+            assert!(refused(&arg, Sandbox::Disabled, &plain), "{owned}");
         }
     }
-    for rubbish in ["", "-", "--", "about:blank", "--a\0b"] {
-        assert!(check(&[rubbish.to_owned()]).is_err(), "{rubbish:?}");
+    for rubbish in ["", "-", "--", "about:blank", "--a\0b", "-- x", "--no-sandbox ", "--é"] {
+        assert!(refused(rubbish, Sandbox::Disabled, &plain), "{rubbish:?}");
     }
-    assert!(check(&["--fine=1".to_owned()]).is_ok());
+    assert!(!refused("--fine=a b", Sandbox::Required, &plain));
+}
+
+#[test]
+fn nothing_undoes_the_sandbox_that_is_required() {
+    let plain = LaunchProfile::new();
+    for switch in UNSANDBOXING {
+        for arg in [(*switch).to_owned(), format!("{switch}=x")] {
+            assert!(refused(&arg, Sandbox::Required, &plain), "{arg}");
+            assert!(!refused(&arg, Sandbox::Disabled, &plain), "{arg}");
+        }
+    }
+}
+
+#[test]
+fn nothing_leads_past_the_proxy_of_the_profile() {
+    let proxied = LaunchProfile::new().proxy("socks5://p");
+    for switch in UNPROXYING {
+        assert!(refused(switch, Sandbox::Required, &proxied), "{switch}");
+        assert!(!refused(switch, Sandbox::Required, &LaunchProfile::new()), "{switch}");
+    }
+    assert!(refused("--fine", Sandbox::Required, &LaunchProfile::new().proxy("")));
 }

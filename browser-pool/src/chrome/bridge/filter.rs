@@ -94,42 +94,47 @@ const WATCHED: &[&str] = &[
 /// Calls that a crashed page can still do something with.
 const REVIVING: &[&str] = &["Page.navigate", "Page.reload", "Page.close"];
 
-/// Calls after which a page is as it was, once it is empty and its storage is cleared.
-const HARMLESS: &[&str] = &[
-    "Runtime.evaluate",
-    "Runtime.callFunctionOn",
-    "Runtime.getProperties",
-    "Runtime.releaseObject",
-    "Runtime.enable",
-    "Page.enable",
-    "Page.navigate",
-    "Page.reload",
-    "Page.captureScreenshot",
-    "Page.printToPDF",
-    "Page.getLayoutMetrics",
-    "Page.getFrameTree",
-    "Page.getNavigationHistory",
-    "Page.resetNavigationHistory",
-    "Page.bringToFront",
-    "Page.handleJavaScriptDialog",
-    "Page.stopLoading",
-    "Performance.getMetrics",
-    "Network.enable",
-    "Network.setCacheDisabled",
-    "Network.getCookies",
-    "Network.setCookies",
-    "Network.setCookie",
-    "Network.deleteCookies",
-    "Network.clearBrowserCookies",
-    "Network.clearBrowserCache",
-    "Network.getResponseBody",
-    "Storage.clearDataForOrigin",
-    "Accessibility.getFullAXTree",
-    "Target.activateTarget",
+/// Domains whose settings belong to the session or the target, and end with it. A reset closes every target
+/// of a context; whatever is not listed here may have changed more, and ends the context.
+const OF_THE_TARGET: &[&str] = &[
+    "Accessibility.",
+    "Animation.",
+    "CSS.",
+    "DOM.",
+    "DOMSnapshot.",
+    "Emulation.",
+    "Fetch.",
+    "Input.",
+    "Log.",
+    "Overlay.",
+    "Page.",
+    "Performance.",
+    "Runtime.",
 ];
 
-/// Domains without a memory of their own.
-const HARMLESS_DOMAINS: &[&str] = &["DOM.", "Input.", "CSS."];
+/// Calls of other domains that change nothing, or what a reset clears.
+const UNDONE: &[&str] = &[
+    "Network.clearBrowserCache",
+    "Network.clearBrowserCookies",
+    "Network.deleteCookies",
+    "Network.disable",
+    "Network.emulateNetworkConditions",
+    "Network.enable",
+    "Network.getCookies",
+    "Network.getResponseBody",
+    "Network.setBlockedURLs",
+    "Network.setCacheDisabled",
+    "Network.setCookie",
+    "Network.setCookies",
+    "Network.setExtraHTTPHeaders",
+    "Network.setUserAgentOverride",
+    "Storage.clearDataForOrigin",
+    "Target.activateTarget",
+    "Target.setAutoAttach",
+];
+
+/// Calls of those domains that reach beyond the target.
+const BEYOND: &[&str] = &["Page.setDownloadBehavior"];
 
 impl Filter {
     /// A connection on which each call may take this long.
@@ -153,9 +158,10 @@ impl Filter {
             if self.crashed.contains(session) && !REVIVING.contains(&&*head.method) {
                 return Outgoing::Answer(error(head.id, "the page crashed", Some(session)));
             }
-            let harmless = HARMLESS.contains(&&*head.method)
-                || HARMLESS_DOMAINS.iter().any(|domain| head.method.starts_with(domain));
-            if !harmless && !self.tainted.contains(session) {
+            let of_the_target = OF_THE_TARGET.iter().any(|domain| head.method.starts_with(domain));
+            let undone = of_the_target && !BEYOND.contains(&&*head.method)
+                || UNDONE.contains(&&*head.method);
+            if !undone && !self.tainted.contains(session) {
                 self.tainted.insert(session.clone());
             }
         }

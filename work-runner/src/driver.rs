@@ -8,8 +8,8 @@ use crate::lease::WorkerId;
 use crate::lifecycle::{LeaseLost, Outcome};
 use crate::poke::Poke;
 use crate::registry::{
-    Applied, Enqueued, Order, Ordered, Periodic, PeriodicRecord, Query, QueueCount, Registry,
-    Report, TurnRequest,
+    Applied, Enqueued, Order, Ordered, Periodic, PeriodicRecord, Query, QueueCount, QueueRecord,
+    Registry, Report, TurnRequest,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -112,6 +112,43 @@ impl WorkDriver {
     /// [`StoreError`].
     pub async fn counts(&self) -> Result<Vec<QueueCount>, StoreError> {
         self.registry.counts().await
+    }
+
+    /// Claims nothing more from `queue`, on any worker, until it is resumed; what runs goes on, and a limit
+    /// stays as it is. `by` says who did it. Returns false when it was paused before.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn pause(&self, queue: &str, by: &str) -> Result<bool, StoreError> {
+        self.registry.pause_queue(queue.into(), by.to_owned()).await
+    }
+
+    /// Ends the pause of a queue. Returns whether it was paused.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn resume(&self, queue: &str) -> Result<bool, StoreError> {
+        self.registry.resume_queue(queue.into()).await
+    }
+
+    /// At most `max` jobs of `queue` run at once over all workers; `None` lifts the limit.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn limit(&self, queue: &str, max: Option<u32>) -> Result<(), StoreError> {
+        self.registry.limit_queue(queue.into(), max).await
+    }
+
+    /// Every queue that has a limit or is paused.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn queues(&self) -> Result<Vec<QueueRecord>, StoreError> {
+        self.registry.queues().await
     }
 
     /// Waits until the job has ended, at most for `at_most`; returns its row as it is then.

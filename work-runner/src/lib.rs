@@ -52,9 +52,9 @@ pub use poke::Poke;
 pub use process::{ProcessLimits, ProcessResult, ProcessSpec};
 #[doc(inline)]
 pub use registry::{
-    Applied, Claimed, DEFAULT_MAX_BYTES, Enqueued, Keep, Order, Ordered, Page, Peek, Periodic,
-    PeriodicRecord, Query, QueueCount, Registry, Report, StoreFuture, Swept, Turn, TurnRequest,
-    WorkerRecord,
+    Applied, Claimed, DEFAULT_MAX_BYTES, Enqueued, Keep, Order, Ordered, Page, Pause, Peek,
+    Periodic, PeriodicRecord, Query, QueueCount, QueueRecord, Registry, Report, StoreFuture, Swept,
+    Turn, TurnRequest, WorkerRecord,
 };
 #[doc(inline)]
 pub use report::{LeftBehind, StopReport};

@@ -5,6 +5,7 @@ use crate::job::{JobId, NewJob, UniqueWhile};
 use crate::lifecycle::{Outcome, State};
 use crate::registry::Keep;
 use crate::registry::{Enqueued, Order, Ordered, TurnRequest};
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Bench {
@@ -161,4 +162,42 @@ pub(super) async fn a_queue_limit_counts_over_workers(bench: Bench) {
     assert!(bench.claim(one, 9).await.is_empty(), "paused");
     limit(None).await;
     assert_eq!(bench.claim(one, 9).await.len(), 6);
+}
+
+pub(super) async fn a_pause_stands_beside_the_limit(bench: Bench) {
+    let registry = &bench.registry;
+    let worker = bench.worker().await;
+    let queue = || Arc::<str>::from(NewJob::DEFAULT_QUEUE);
+    let ready = async || registry.peek(worker, vec![queue()], None).await.expect("peek").ready;
+    for _ in 0..3 {
+        bench.enqueue(job("any")).await;
+    }
+    registry.limit_queue(queue(), Some(2)).await.expect("limit");
+    assert!(registry.pause_queue(queue(), "ann".into()).await.expect("pause"));
+    assert!(!registry.pause_queue(queue(), "bob".into()).await.expect("pause"), "it is paused");
+    let [record] = &registry.queues().await.expect("queues")[..] else { panic!("one queue") };
+    assert_eq!((&*record.queue, record.max_running), (NewJob::DEFAULT_QUEUE, Some(2)));
+    let pause = record.paused.as_ref().expect("it is paused");
+    assert_eq!(pause.by, "ann", "the first pause stays");
+    let now = registry.now_ms().await.expect("now");
+    assert!((now - pause.at_ms).abs() < 600_000, "{pause:?} at {now}");
+    assert!(bench.claim(worker, 9).await.is_empty(), "nothing is claimed");
+    assert!(!ready().await, "so there is nothing to look for");
+
+    assert!(registry.resume_queue(queue()).await.expect("resume"));
+    assert!(!registry.resume_queue(queue()).await.expect("resume"), "not again");
+    assert!(ready().await);
+    assert_eq!(bench.claim(worker, 9).await.len(), 2, "the limit is what it was");
+    registry.limit_queue(queue(), None).await.expect("lift");
+    assert!(registry.queues().await.expect("queues").is_empty());
+    // Without a limit a pause holds as well, and each queue for itself.
+    registry.pause_queue(queue(), "ann".into()).await.expect("pause");
+    bench.enqueue(job("any").queue("other")).await;
+    assert!(bench.claim(worker, 9).await.is_empty());
+    let turn = bench.turn(TurnRequest::new(worker).claim("other", 1)).await;
+    assert_eq!(turn.claimed.len(), 1);
+    let long = "n".repeat(2000);
+    let refused = registry.pause_queue(long.clone().into(), "ann".into()).await;
+    assert_eq!(refused.expect_err("too long").kind(), crate::StoreErrorKind::Invalid);
+    assert!(registry.pause_queue(queue(), long).await.is_err());
 }

@@ -111,6 +111,7 @@ cases! {
     limits::every_way_to_end_gives_the_place_back,
     limits::a_scheduled_job_takes_its_place_when_due,
     limits::a_queue_limit_counts_over_workers,
+    limits::a_pause_stands_beside_the_limit,
     operators::orders_follow_the_table_in_every_state,
     operators::a_cancel_reaches_the_holder,
     operators::a_cancelled_job_is_not_tried_again,

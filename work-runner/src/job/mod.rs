@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[cfg(feature = "postgres")]
 pub(crate) use new::Due;
 pub use new::{NewJob, PayloadError};
-pub(crate) use new::{check_jobs, check_name};
+pub(crate) use new::{check_jobs, check_name, check_pause};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) use template::Template;
 

@@ -75,6 +75,12 @@ pub(crate) fn check_name(what: &str, name: &str) -> Result<(), StoreError> {
     Err(StoreError::new(StoreErrorKind::Invalid, "check a request").with_source(why))
 }
 
+/// A pause as every store can keep it.
+pub(crate) fn check_pause(queue: &str, by: &str) -> Result<(), StoreError> {
+    check_name("the name of the queue", queue)?;
+    check_name("the name of who pauses it", by)
+}
+
 /// Checks jobs before they are stored.
 pub(crate) fn check_jobs(jobs: &[NewJob], max_bytes: usize) -> Result<(), StoreError> {
     jobs.iter().try_for_each(|job| job.check(max_bytes))

@@ -1,5 +1,6 @@
 //! The contract of a store: batch-first calls, each atomic, each judged by the clock of the store.
 
+mod operate;
 mod turn;
 mod view;
 
@@ -14,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use operate::{Pause, QueueRecord};
 pub use turn::{Applied, Claimed, Enqueued, Peek, Report, Swept, Turn, TurnRequest};
 pub use view::{
     DEFAULT_MAX_BYTES, Keep, Order, Ordered, Page, Periodic, PeriodicRecord, Query, QueueCount,
@@ -115,8 +117,18 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
     /// row in a state that is not known is never deleted.
     fn prune(&self, keep: Keep, limit: usize) -> StoreFuture<'_, usize>;
 
-    /// At most `max` jobs of `queue` run at once over all workers; `Some(0)` pauses it, `None` lifts it.
+    /// At most `max` jobs of `queue` run at once over all workers; `None` lifts the limit.
     fn limit_queue(&self, queue: Arc<str>, max: Option<u32>) -> StoreFuture<'_, ()>;
+
+    /// Claims nothing more from `queue`, whatever its limit is; what runs goes on. Returns false when it was
+    /// paused before: the first pause stays.
+    fn pause_queue(&self, queue: Arc<str>, by: String) -> StoreFuture<'_, bool>;
+
+    /// Ends the pause of a queue. Returns whether it was paused.
+    fn resume_queue(&self, queue: Arc<str>) -> StoreFuture<'_, bool>;
+
+    /// Every queue that has a limit or is paused, by name.
+    fn queues(&self) -> StoreFuture<'_, Vec<QueueRecord>>;
 
     /// Creates or changes a periodic job, and enables it. The time of its next run is kept when the
     /// expression is. Fails with [`StoreErrorKind::Invalid`](crate::StoreErrorKind::Invalid) when its job

@@ -3,8 +3,8 @@
 
 use lastout_work_runner::{
     Enqueued, Identity, JobId, JobRecord, Keep, Lease, LeaseLost, NewJob, Order, Ordered, Page,
-    Peek, Periodic, PeriodicRecord, Poke, Query, QueueCount, Registry, StoreError, StoreErrorKind,
-    StoreFuture, Swept, Turn, TurnRequest, WorkerId, WorkerRecord,
+    Peek, Periodic, PeriodicRecord, Poke, Query, QueueCount, QueueRecord, Registry, StoreError,
+    StoreErrorKind, StoreFuture, Swept, Turn, TurnRequest, WorkerId, WorkerRecord,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -97,6 +97,9 @@ impl Registry for Faulty {
         fetch(jobs: Vec<JobId>) -> Vec<JobRecord>;
         page(query: Query) -> Page;
         counts() -> Vec<QueueCount>;
+        pause_queue(queue: Arc<str>, by: String) -> bool;
+        resume_queue(queue: Arc<str>) -> bool;
+        queues() -> Vec<QueueRecord>;
         workers() -> Vec<WorkerRecord>;
         prune(keep: Keep, limit: usize) -> usize;
         limit_queue(queue: Arc<str>, max: Option<u32>) -> ();

@@ -9,13 +9,13 @@ use super::table::{Table, at_once};
 use super::transitions;
 use crate::clock::Clock;
 use crate::identity::Identity;
-use crate::job::{JobId, JobRecord, NewJob, check_jobs, millis};
+use crate::job::{JobId, JobRecord, NewJob, check_jobs, check_name, check_pause, millis};
 use crate::lease::{Lease, WorkerId};
 use crate::lifecycle::{Event, LeaseLost, State, step};
 use crate::poke::Poke;
 use crate::registry::{
-    DEFAULT_MAX_BYTES, Enqueued, Keep, Order, Ordered, Page, Peek, Periodic, PeriodicRecord, Query,
-    QueueCount, Registry, StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
+    DEFAULT_MAX_BYTES, Enqueued, Keep, Order, Ordered, Page, Pause, Peek, Periodic, PeriodicRecord,
+    Query, QueueCount, QueueRecord, Registry, StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
 };
 use rows::{Member, Rows};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -212,12 +212,37 @@ impl Registry for MemoryRegistry {
     }
 
     fn limit_queue(&self, queue: Arc<str>, max: Option<u32>) -> StoreFuture<'_, ()> {
+        if let Err(invalid) = check_name("the name of the queue", &queue) {
+            return Box::pin(std::future::ready(Err(invalid)));
+        }
         let answer = self.with(|rows| match max {
             Some(max) => drop(rows.limits.insert(queue, max as usize)),
             None => drop(rows.limits.remove(&queue)),
         });
         self.hub.poke_all();
         answer
+    }
+
+    fn pause_queue(&self, queue: Arc<str>, by: String) -> StoreFuture<'_, bool> {
+        if let Err(invalid) = check_pause(&queue, &by) {
+            return Box::pin(std::future::ready(Err(invalid)));
+        }
+        self.with(|rows| {
+            let at_ms = rows.now_ms();
+            let new = !rows.pauses.contains_key(&queue);
+            rows.pauses.entry(queue).or_insert_with(|| Pause::new(by, at_ms));
+            new
+        })
+    }
+
+    fn resume_queue(&self, queue: Arc<str>) -> StoreFuture<'_, bool> {
+        let answer = self.with(|rows| rows.pauses.remove(&queue).is_some());
+        self.hub.poke_all();
+        answer
+    }
+
+    fn queues(&self) -> StoreFuture<'_, Vec<QueueRecord>> {
+        self.with(|rows| rows.queues())
     }
 
     fn put_periodic(&self, new: Periodic) -> StoreFuture<'_, ()> {
@@ -288,6 +313,9 @@ impl Registry for MemoryRegistry {
 impl Rows {
     /// How many of `count` jobs the limit of the queue allows to claim now.
     fn room(&self, queue: &str, count: usize) -> usize {
+        if self.pauses.contains_key(queue) {
+            return 0;
+        }
         self.limits
             .get(queue)
             .map_or(count, |max| count.min(max.saturating_sub(self.running_in(queue))))

@@ -8,7 +8,7 @@ use crate::job::{JobId, JobRecord};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
 use crate::registry::{
-    Keep, Page, Peek, Periodic, PeriodicRecord, Query, QueueCount, WorkerRecord,
+    Keep, Page, Pause, Peek, Periodic, PeriodicRecord, Query, QueueCount, QueueRecord, WorkerRecord,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -36,6 +36,7 @@ pub(super) struct Rows {
     signals: BTreeSet<(WorkerId, JobId)>,
     pub(super) workers: BTreeMap<WorkerId, Member>,
     pub(super) limits: HashMap<Arc<str>, usize>,
+    pub(super) pauses: HashMap<Arc<str>, Pause>,
     /// With the error of the disabled ones.
     pub(super) periodic: BTreeMap<String, (Periodic, Option<String>)>,
 }
@@ -129,7 +130,10 @@ impl Rows {
         let mut peek = Peek {
             now_ms: self.now_ms,
             live: live(worker),
-            ready: queues.iter().any(|queue| !self.first_ready(queue, kinds, 1).is_empty()),
+            ready: queues
+                .iter()
+                .filter(|queue| !self.pauses.contains_key(*queue))
+                .any(|queue| !self.first_ready(queue, kinds, 1).is_empty()),
             expired: self.workers.values().any(|member| member.lease_until <= self.boot_ms),
             peers: self.workers(),
             ..Peek::default()
@@ -173,6 +177,15 @@ impl Rows {
         }
         let each = |((queue, state), jobs)| QueueCount::new(queue, state, jobs);
         counts.into_iter().map(each).collect()
+    }
+
+    pub(super) fn queues(&self) -> Vec<QueueRecord> {
+        let names: BTreeSet<&Arc<str>> = self.limits.keys().chain(self.pauses.keys()).collect();
+        let record = |name: &Arc<str>| {
+            let most = self.limits.get(name).map(|max| u32::try_from(*max).unwrap_or(u32::MAX));
+            QueueRecord::new(name.to_string(), most, self.pauses.get(name).cloned())
+        };
+        names.into_iter().map(record).collect()
     }
 
     pub(super) fn workers(&self) -> Vec<WorkerRecord> {

@@ -319,6 +319,10 @@ async fn claim_limited(
 ) -> Sql<Vec<Claimed>> {
     bounds.reset(queue);
     let claim = async |tx: &mut Tx<'_>| {
+        let sql = "SELECT 1 FROM lastout.pauses WHERE queue = $1";
+        if !tx.all(sql, &[&&**queue]).await?.is_empty() {
+            return Ok(Vec::new());
+        }
         let sql = "SELECT max_running FROM lastout.queues WHERE name = $1 FOR UPDATE";
         let limit = tx.all(sql, &[&&**queue]).await?;
         let mut count = count;

@@ -7,6 +7,7 @@ mod copy;
 mod hot;
 mod listen;
 mod look;
+mod operate;
 mod options;
 mod pool;
 mod rows;
@@ -18,13 +19,13 @@ use super::table::Table;
 use super::transitions;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::Identity;
-use crate::job::{JobId, JobRecord, NewJob, Template, check_jobs, millis};
+use crate::job::{JobId, JobRecord, NewJob, Template, check_jobs, check_name, check_pause, millis};
 use crate::lease::{Lease, WorkerId};
 use crate::lifecycle::LeaseLost;
 use crate::poke::Poke;
 use crate::registry::{
     Enqueued, Keep, Order, Ordered, Page, Peek, Periodic, PeriodicRecord, Query, QueueCount,
-    Registry, StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
+    QueueRecord, Registry, StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
 };
 use pool::{Calls, Connection, Pool, failed};
 use rows::{Sql, Tx, transact};
@@ -349,19 +350,31 @@ impl Registry for PostgresRegistry {
     }
 
     fn limit_queue(&self, queue: Arc<str>, max: Option<u32>) -> StoreFuture<'_, ()> {
-        let set = async move |tx: &mut Tx<'_>| {
-            let most = max.map(|max| i32::try_from(max).unwrap_or(i32::MAX));
-            match most {
-                Some(most) => {
-                    let sql = "INSERT INTO lastout.queues (name, max_running) VALUES ($1, $2) \
-                               ON CONFLICT (name) DO UPDATE SET max_running = $2";
-                    tx.run(sql, &[&&*queue, &most]).await
-                }
-                None => tx.run("DELETE FROM lastout.queues WHERE name = $1", &[&&*queue]).await,
-            }
-            .map(drop)
-        };
-        self.call_and_poke(async move |pool: Rc<Pool>| transact(&pool, set).await)
+        if let Err(invalid) = check_name("the name of the queue", &queue) {
+            return refused(invalid);
+        }
+        self.call_and_poke(async move |pool: Rc<Pool>| {
+            transact(&pool, async |tx| operate::limit(tx, &queue, max).await).await
+        })
+    }
+
+    fn pause_queue(&self, queue: Arc<str>, by: String) -> StoreFuture<'_, bool> {
+        if let Err(invalid) = check_pause(&queue, &by) {
+            return refused(invalid);
+        }
+        self.call(async move |pool: Rc<Pool>| {
+            transact(&pool, async |tx| operate::pause(tx, &queue, &by).await).await
+        })
+    }
+
+    fn resume_queue(&self, queue: Arc<str>) -> StoreFuture<'_, bool> {
+        self.call_and_poke(async move |pool: Rc<Pool>| {
+            transact(&pool, async |tx| operate::resume(tx, &queue).await).await
+        })
+    }
+
+    fn queues(&self) -> StoreFuture<'_, Vec<QueueRecord>> {
+        self.look(operate::queues)
     }
 
     fn put_periodic(&self, new: Periodic) -> StoreFuture<'_, ()> {

@@ -4,7 +4,8 @@ WITH clock AS MATERIALIZED (
 SELECT clock.now_ms,
        EXISTS (SELECT 1 FROM lastout.workers WHERE id = $1 AND lease_until > clock.now_ms),
        EXISTS (SELECT 1 FROM unnest($2::text[]) AS wanted (queue)
-               WHERE EXISTS (SELECT 1 FROM lastout.jobs j WHERE j.state = {ready} AND j.queue = wanted.queue
+               WHERE NOT EXISTS (SELECT 1 FROM lastout.pauses p WHERE p.queue = wanted.queue)
+                 AND EXISTS (SELECT 1 FROM lastout.jobs j WHERE j.state = {ready} AND j.queue = wanted.queue
                              AND ($3::text[] IS NULL OR j.kind = ANY($3)))),
        (SELECT run_at FROM lastout.jobs WHERE state = {scheduled} ORDER BY run_at LIMIT 1),
        (SELECT run_at FROM lastout.jobs WHERE state = {scheduled} AND run_at > clock.now_ms ORDER BY run_at LIMIT 1),

@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     "CREATE INDEX jobs_scheduled_in ON lastout.jobs (queue) WHERE state = {scheduled};
      CREATE INDEX jobs_held_in ON lastout.jobs (queue) WHERE state = {held};
      CREATE INDEX jobs_unhappy_in ON lastout.jobs (state, queue) WHERE state > {succeeded}",
+    "CREATE TABLE lastout.pauses (queue text PRIMARY KEY, paused_by text NOT NULL, paused_at int8 NOT NULL)",
 ];
 
 /// The version that this build reads and writes.

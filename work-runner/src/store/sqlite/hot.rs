@@ -59,6 +59,10 @@ pub(super) fn is_live(tx: &mut Tx<'_>, worker: WorkerId) -> Sql<bool> {
 
 /// How many of `count` jobs the limit of the queue allows to claim now.
 fn room(tx: &mut Tx<'_>, queue: &str, count: usize) -> Sql<usize> {
+    let sql = "SELECT 1 FROM lastout_pauses WHERE queue = ?1";
+    if tx.one(sql, params![queue], |_| Ok(()))?.is_some() {
+        return Ok(0);
+    }
     let sql = "SELECT max_running FROM lastout_queues WHERE name = ?1";
     let Some(max) = tx.one(sql, params![queue], |row| row.get::<_, i64>(0))? else {
         return Ok(count);

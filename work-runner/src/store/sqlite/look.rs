@@ -28,7 +28,8 @@ pub(super) fn peek(
     let mut peek = Peek { now_ms, live: is_live(tx, worker)?, ..Peek::default() };
     for queue in queues {
         let sql = "SELECT 1 FROM lastout_jobs WHERE state = {ready} AND queue = ?1 \
-                   AND (?2 IS NULL OR +kind IN (SELECT value FROM json_each(?2))) LIMIT 1";
+                   AND (?2 IS NULL OR +kind IN (SELECT value FROM json_each(?2))) \
+                   AND NOT EXISTS (SELECT 1 FROM lastout_pauses p WHERE p.queue = ?1) LIMIT 1";
         peek.ready |= tx.one(sql, params![&**queue, kinds], |_| Ok(()))?.is_some();
     }
     let sql = "SELECT due_at FROM lastout_jobs WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1";

@@ -9,6 +9,7 @@ mod bulk;
 mod hot;
 mod look;
 mod many;
+mod operate;
 mod options;
 mod record;
 mod rows;
@@ -21,13 +22,13 @@ use super::table::{Table, at_once};
 use super::transitions;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::Identity;
-use crate::job::{JobId, JobRecord, NewJob, Template, check_jobs, millis};
+use crate::job::{JobId, JobRecord, NewJob, Template, check_jobs, check_name, check_pause, millis};
 use crate::lease::{Lease, WorkerId};
 use crate::lifecycle::LeaseLost;
 use crate::poke::Poke;
 use crate::registry::{
     Enqueued, Keep, Order, Ordered, Page, Peek, Periodic, PeriodicRecord, Query, QueueCount,
-    Registry, StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
+    QueueRecord, Registry, StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
 };
 use rows::{Sql, Tx};
 use rusqlite::params;
@@ -285,18 +286,27 @@ impl Registry for SqliteRegistry {
     }
 
     fn limit_queue(&self, queue: Arc<str>, max: Option<u32>) -> StoreFuture<'_, ()> {
-        let set = move |tx: &mut Tx<'_>| {
-            match max {
-                Some(max) => tx.run(
-                    "INSERT INTO lastout_queues (name, max_running) VALUES (?1, ?2) \
-                     ON CONFLICT (name) DO UPDATE SET max_running = ?2",
-                    params![&*queue, max],
-                )?,
-                None => tx.run("DELETE FROM lastout_queues WHERE name = ?1", params![&*queue])?,
-            };
-            Ok(())
-        };
+        if let Err(invalid) = check_name("the name of the queue", &queue) {
+            return refused(invalid);
+        }
+        let set = move |tx: &mut Tx<'_>| operate::limit(tx, &queue, max);
         self.write_then(set, |hub, ()| hub.poke_all())
+    }
+
+    fn pause_queue(&self, queue: Arc<str>, by: String) -> StoreFuture<'_, bool> {
+        if let Err(invalid) = check_pause(&queue, &by) {
+            return refused(invalid);
+        }
+        self.write(move |tx| operate::pause(tx, &queue, &by))
+    }
+
+    fn resume_queue(&self, queue: Arc<str>) -> StoreFuture<'_, bool> {
+        let resume = move |tx: &mut Tx<'_>| operate::resume(tx, &queue);
+        self.write_then(resume, |hub, _| hub.poke_all())
+    }
+
+    fn queues(&self) -> StoreFuture<'_, Vec<QueueRecord>> {
+        self.read(operate::queues)
     }
 
     fn put_periodic(&self, new: Periodic) -> StoreFuture<'_, ()> {

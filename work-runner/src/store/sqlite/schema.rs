@@ -17,6 +17,8 @@ const MIGRATIONS: &[&str] = &[
     "CREATE INDEX lastout_scheduled_in ON lastout_jobs (queue) WHERE due_at IS NOT NULL;
      CREATE INDEX lastout_held_in ON lastout_jobs (queue) WHERE held_key IS NOT NULL;
      CREATE INDEX lastout_unhappy_in ON lastout_jobs (unhappy, queue) WHERE unhappy IS NOT NULL",
+    "CREATE TABLE lastout_pauses (queue TEXT PRIMARY KEY, paused_by TEXT NOT NULL, \
+     paused_at INTEGER NOT NULL) STRICT, WITHOUT ROWID",
 ];
 
 /// The version that this build reads and writes.

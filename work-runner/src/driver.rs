@@ -193,7 +193,7 @@ impl WorkDriver {
         self.order(Order::Requeue, job).await
     }
 
-    async fn order(&self, order: Order, job: JobId) -> Result<Ordered, StoreError> {
+    pub(crate) async fn order(&self, order: Order, job: JobId) -> Result<Ordered, StoreError> {
         let ordered = self.registry.order(order, vec![job]).await?.pop();
         Ok(ordered.unwrap_or(Ordered::NotFound))
     }

@@ -17,6 +17,7 @@ mod lease;
 pub mod lifecycle;
 #[cfg(all(test, lastout_loom))]
 mod model;
+mod orders;
 mod poke;
 #[cfg(feature = "process")]
 mod process;
@@ -45,6 +46,8 @@ pub use job::{JobId, JobRecord, NewJob, PRIORITY_STEP, PayloadError, Recovery, U
 pub use lease::{Fence, Lease, LeaseTimings, LeaseTimingsError, WorkerId};
 #[doc(inline)]
 pub use lifecycle::{LeaseLost, Outcome, State};
+#[doc(inline)]
+pub use orders::{OrderError, OrderedMany};
 #[doc(inline)]
 pub use poke::Poke;
 #[cfg(feature = "process")]

@@ -7,12 +7,13 @@ use crate::lifecycle::{EDGES, EventName, Outcome, State};
 use crate::registry::{Applied, Order, Ordered, Periodic, Query};
 use std::collections::HashSet;
 
-fn orders() -> [(Order, EventName); 3] {
+fn orders() -> [(Order, EventName); 4] {
     let reason = "given up".to_owned();
     [
         (Order::Cancel, EventName::Cancel),
         (Order::Abandon { reason }, EventName::Abandon),
         (Order::Requeue, EventName::Requeue),
+        (Order::RunNow, EventName::Promote),
     ]
 }
 
@@ -45,6 +46,74 @@ pub(super) async fn orders_follow_the_table_in_every_state(bench: Bench) {
     }
     let nobody = bench.order_it(Order::Cancel, JobId(i64::MAX)).await;
     assert_eq!(nobody, Ordered::NotFound);
+}
+
+pub(super) async fn only_what_has_ended_is_deleted(bench: Bench) {
+    for state in super::states() {
+        let id = bench.job_in(state).await;
+        let ordered = bench.order_it(Order::Delete, id).await;
+        let rows = bench.registry.fetch(vec![id]).await.expect("fetch");
+        match state.is_terminal() {
+            true => assert_eq!((ordered, rows.len()), (Ordered::Deleted, 0)),
+            false => assert_eq!((ordered, rows.len()), (Ordered::Refused(state), 1)),
+        }
+        bench.order_it(Order::Abandon { reason: "over".into() }, id).await;
+    }
+    assert_eq!(bench.order_it(Order::Delete, JobId(i64::MAX)).await, Ordered::NotFound);
+    // Its key, its place and its payload go with it; its id does not come back.
+    let big = vec![b'x'; 100_000];
+    let kept = || {
+        let job = NewJob::raw("any", big.clone()).unique_while("key", crate::UniqueWhile::Kept);
+        job.limit("limit", 1)
+    };
+    let first = bench.enqueue(kept()).await;
+    bench.order_it(Order::Cancel, first).await;
+    assert_eq!(bench.order_it(Order::Delete, first).await, Ordered::Deleted);
+    let second = bench.enqueue(kept()).await;
+    assert!(second > first);
+    assert_eq!(bench.state(second).await, State::Ready);
+    assert_eq!(bench.get(second).await.payload, big);
+}
+
+pub(super) async fn what_is_scheduled_runs_now(bench: Bench) {
+    let worker = bench.worker().await;
+    let ahead = bench.enqueue(job("any").delay(super::LONG)).await;
+    assert!(bench.claim(worker, 1).await.is_empty());
+    assert_eq!(bench.order_it(Order::RunNow, ahead).await, Ordered::Now(State::Ready));
+    let row = bench.get(ahead).await;
+    let now = bench.registry.now_ms().await.expect("now");
+    assert!(row.run_at <= now && row.rank == row.run_at, "{row:?} at {now}");
+    assert_eq!(bench.claim_one(worker).await.lease.job, ahead);
+    // A limit key holds it back like any other.
+    let first = bench.enqueue(job("any").limit("key", 1)).await;
+    let second = bench.enqueue(job("any").limit("key", 1).delay(super::LONG)).await;
+    assert_eq!(bench.order_it(Order::RunNow, second).await, Ordered::Now(State::Held));
+    let lease = bench.claim_one(worker).await.lease;
+    assert_eq!(lease.job, first);
+    assert!(bench.report(lease, done()).await.is_applied());
+    assert_eq!(bench.claim_one(worker).await.lease.job, second);
+}
+
+pub(super) async fn an_order_over_a_query_counts_what_it_did(bench: Bench) {
+    let jobs = (0..1200).map(|n| job(if n % 2 == 0 { "even" } else { "odd" })).collect();
+    bench.registry.enqueue(jobs).await.expect("enqueue");
+    let driver = crate::WorkDriver::producer(std::sync::Arc::clone(&bench.registry));
+    let even = || Query::all().kind("even");
+    let some = driver.order_where(Order::Cancel, even(), 550).await.expect("order");
+    assert_eq!((some.matched, some.done, some.refused), (550, 550, 0));
+    let mut rest = even();
+    rest.after = some.next;
+    let rest = driver.order_where(Order::Cancel, rest, u64::MAX).await.expect("order");
+    assert_eq!((rest.done, rest.next), (50, None));
+    let again = driver.order_where(Order::Cancel, even(), u64::MAX).await.expect("order");
+    assert_eq!((again.matched, again.done, again.refused), (600, 0, 600), "they have ended");
+    let gone = driver.order_where(Order::Delete, even(), u64::MAX).await.expect("order");
+    assert_eq!((gone.done, gone.refused), (600, 0));
+    let left = bench.registry.list(Query::all().limit(10_000)).await.expect("list");
+    assert_eq!(left.len(), 600);
+    assert!(left.iter().all(|row| &*row.kind == "odd" && row.state == State::Ready));
+    let none = driver.order_where(Order::Delete, Query::all(), 0).await.expect("order");
+    assert_eq!(none.matched, 0);
 }
 
 pub(super) async fn a_cancel_reaches_the_holder(bench: Bench) {

@@ -80,7 +80,7 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
     /// Returns how many.
     fn deregister(&self, worker: WorkerId) -> StoreFuture<'_, usize>;
 
-    /// Moves jobs by an operator's hand: cancel, abandon or requeue.
+    /// Moves or deletes jobs by an operator's hand.
     fn order(&self, order: Order, jobs: Vec<JobId>) -> StoreFuture<'_, Vec<Ordered>>;
 
     /// The rows of these jobs that exist.

@@ -48,6 +48,10 @@ pub enum Order {
     },
     /// Run what has ended once more, with fresh attempts.
     Requeue,
+    /// Make due what is scheduled for later.
+    RunNow,
+    /// Delete what has ended, one that cannot be read included; a job that lives must be cancelled first.
+    Delete,
 }
 
 /// What became of an order for one job.
@@ -58,6 +62,8 @@ pub enum Ordered {
     Now(State),
     /// The job is in this state, from which the order leads nowhere.
     Refused(State),
+    /// It is gone.
+    Deleted,
     /// Another job holds its unique key now.
     KeyTaken,
     /// No such job.

@@ -31,6 +31,9 @@ pub(crate) trait Table {
     /// Stores a new row under a new id, which it sets; or returns the job that holds its key.
     async fn insert(&mut self, row: &mut JobRecord) -> Result<Option<JobId>, StoreError>;
 
+    /// Deletes a row that has ended.
+    async fn delete(&mut self, job: JobId) -> Result<(), StoreError>;
+
     /// Another row than `row` that holds its unique key.
     async fn key_holder(&mut self, row: &JobRecord) -> Result<Option<JobId>, StoreError>;
 

@@ -4,7 +4,7 @@
 
 use super::table::Table;
 use crate::error::StoreError;
-use crate::job::{JobId, JobRecord};
+use crate::job::{JobId, JobRecord, rank};
 use crate::lease::{Lease, WorkerId};
 use crate::lifecycle::{Event, LeaseLost, Outcome, Refused, State, step};
 use crate::registry::{Applied, Enqueued, Order, Ordered, Report, Swept};
@@ -335,6 +335,16 @@ pub(crate) async fn order<T: Table>(
             Event::Requeue
         }
         Order::Requeue => Event::Requeue,
+        Order::RunNow => {
+            row.run_at = table.now_ms();
+            row.rank = rank(row.run_at, row.priority);
+            Event::Promote
+        }
+        Order::Delete if before.is_terminal() => {
+            table.delete(job).await?;
+            return Ok(Ordered::Deleted);
+        }
+        Order::Delete => return Ok(Ordered::Refused(before)),
     };
     let result = apply(table, &mut row, event).await?;
     if result.is_ok() && before == State::Running {

@@ -248,6 +248,11 @@ impl Table for Rows {
         Ok(None)
     }
 
+    async fn delete(&mut self, job: JobId) -> Result<(), StoreError> {
+        self.take(job);
+        Ok(())
+    }
+
     async fn key_holder(&mut self, row: &JobRecord) -> Result<Option<JobId>, StoreError> {
         let holder = row.unique_key.as_ref().and_then(|key| self.keys.get(key));
         Ok(holder.copied().filter(|holder| *holder != row.id))

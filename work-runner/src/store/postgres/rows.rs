@@ -236,6 +236,10 @@ impl Table for Tx<'_> {
         }
     }
 
+    async fn delete(&mut self, job: JobId) -> Sql<()> {
+        self.run("DELETE FROM lastout.jobs WHERE id = $1", &[&job.0]).await.map(drop)
+    }
+
     async fn key_holder(&mut self, row: &JobRecord) -> Sql<Option<JobId>> {
         let Some(key) = &row.unique_key else {
             return Ok(None);

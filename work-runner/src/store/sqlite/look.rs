@@ -1,7 +1,7 @@
 //! Looking: peek, lists and counts; and the housekeeping that people rarely see.
 
 use super::super::counting::{Counting, MOST, MOST_RUNNING, by_queue};
-use super::super::table::at_once;
+use super::super::table::{Table, at_once};
 use super::super::transitions;
 use super::hot::is_live;
 use super::record::{read_row, select};
@@ -182,8 +182,7 @@ pub(super) fn prune(tx: &mut Tx<'_>, keep: Keep, limit: usize, from: i64) -> Sql
         }
         last = *id;
         if *old {
-            tx.run("DELETE FROM lastout_jobs WHERE id = ?1", params![id])?;
-            tx.run("DELETE FROM lastout_payloads WHERE id = ?1", params![id])?;
+            at_once(tx.delete(JobId(*id)))?;
             pruned += 1;
         }
     }

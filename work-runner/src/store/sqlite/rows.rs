@@ -295,6 +295,12 @@ impl Table for Tx<'_> {
         Ok(None)
     }
 
+    async fn delete(&mut self, job: JobId) -> Sql<()> {
+        self.run("DELETE FROM lastout_jobs WHERE id = ?1", params![job.0])?;
+        self.run("DELETE FROM lastout_payloads WHERE id = ?1", params![job.0])?;
+        Ok(())
+    }
+
     async fn key_holder(&mut self, row: &JobRecord) -> Sql<Option<JobId>> {
         let Some(key) = &row.unique_key else {
             return Ok(None);

@@ -8,8 +8,8 @@ use crate::lease::WorkerId;
 use crate::lifecycle::{LeaseLost, Outcome};
 use crate::poke::Poke;
 use crate::registry::{
-    Applied, Enqueued, Order, Ordered, Periodic, PeriodicRecord, Query, QueueCount, QueueRecord,
-    Registry, Report, TurnRequest,
+    Applied, Enqueued, Order, Ordered, Overview, Periodic, PeriodicRecord, Query, QueueCount,
+    QueueRecord, Registry, Report, TurnRequest,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -112,6 +112,16 @@ impl WorkDriver {
     /// [`StoreError`].
     pub async fn counts(&self) -> Result<Vec<QueueCount>, StoreError> {
         self.registry.counts().await
+    }
+
+    /// Whether work keeps up: the oldest ready job and the longest running one of each queue, when the next
+    /// scheduled job is due, and how many workers live.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn overview(&self) -> Result<Overview, StoreError> {
+        self.registry.overview().await
     }
 
     /// Claims nothing more from `queue`, on any worker, until it is resumed; what runs goes on, and a limit

@@ -55,9 +55,9 @@ pub use poke::Poke;
 pub use process::{ProcessLimits, ProcessResult, ProcessSpec};
 #[doc(inline)]
 pub use registry::{
-    Applied, Claimed, DEFAULT_MAX_BYTES, Enqueued, Keep, Order, Ordered, Page, Pause, Peek,
-    Periodic, PeriodicRecord, Query, QueueCount, QueueRecord, Registry, Report, StoreFuture, Swept,
-    Turn, TurnRequest, WorkerRecord,
+    Applied, Claimed, DEFAULT_MAX_BYTES, Enqueued, Keep, Order, Ordered, Overview, Page, Pause,
+    Peek, Periodic, PeriodicRecord, Query, QueueCount, QueueOverview, QueueRecord, Registry,
+    Report, StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
 };
 #[doc(inline)]
 pub use report::{LeftBehind, StopReport};

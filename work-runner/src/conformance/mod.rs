@@ -122,6 +122,7 @@ cases! {
     operators::a_requeued_job_starts_afresh_under_a_higher_fence,
     operators::a_requeue_respects_the_unique_key,
     operators::counts_say_where_they_stopped,
+    operators::an_overview_tells_who_waits,
     operators::lists_are_paged_and_filtered,
     operators::lists_go_both_ways_and_find,
     operators::a_periodic_job_fires_once_for_each_time,

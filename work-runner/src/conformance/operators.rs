@@ -6,6 +6,7 @@ use crate::lease::Fence;
 use crate::lifecycle::{EDGES, EventName, Outcome, State};
 use crate::registry::{Applied, Order, Ordered, Periodic, Query};
 use std::collections::HashSet;
+use std::time::{Duration, UNIX_EPOCH};
 
 fn orders() -> [(Order, EventName); 4] {
     let reason = "given up".to_owned();
@@ -229,6 +230,33 @@ pub(super) async fn counts_say_where_they_stopped(bench: Bench) {
         let count = count.unwrap_or_else(|| panic!("{state} is counted: {counts:?}"));
         assert!(count.jobs >= 1 && (!count.capped || state == State::Succeeded), "{count:?}");
     }
+}
+
+pub(super) async fn an_overview_tells_who_waits(bench: Bench) {
+    let overview = async || bench.registry.overview().await.expect("overview");
+    let empty = overview().await;
+    assert_eq!((empty.queues.len(), empty.next_due_ms, empty.workers), (0, None, 0));
+    let (worker, dead) = (bench.worker().await, bench.worker_for(Duration::from_millis(1)).await);
+    bench.lapse(dead).await;
+    bench.enqueue(job("any")).await;
+    bench.claim_one(worker).await;
+    let before = bench.registry.now_ms().await.expect("now");
+    let hour_ago = UNIX_EPOCH + Duration::from_millis(before.unsigned_abs() - 3_600_000);
+    // The urgent one will be claimed first, the other one waits for longer.
+    bench.enqueue(job("any").queue("waits").priority(120)).await;
+    bench.enqueue(job("any").queue("waits").run_at(hour_ago)).await;
+    bench.enqueue(job("any").queue("later").delay(super::LONG)).await;
+    let seen = overview().await;
+    let passed = seen.now_ms - before;
+    assert!((0..600_000).contains(&passed), "{seen:?}");
+    let [runs, waits] = &seen.queues[..] else { panic!("two queues: {seen:?}") };
+    assert_eq!((&*runs.queue, runs.oldest_ready_ms), (NewJob::DEFAULT_QUEUE, None));
+    assert!(runs.longest_running_ms.is_some_and(|ms| ms >= passed && ms < 600_000), "{seen:?}");
+    assert_eq!((&*waits.queue, waits.longest_running_ms), ("waits", None));
+    assert_eq!(waits.oldest_ready_ms, Some(3_600_000 + passed));
+    let due = seen.next_due_ms.expect("one is scheduled");
+    assert!(due > 0 && due <= 600_000, "{seen:?}");
+    assert_eq!(seen.workers, 1, "the other lease has lapsed");
 }
 
 pub(super) async fn lists_are_paged_and_filtered(bench: Bench) {

@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use operate::{Pause, QueueRecord};
+pub use operate::{Overview, Pause, QueueOverview, QueueRecord};
 pub use turn::{Applied, Claimed, Enqueued, Peek, Report, Swept, Turn, TurnRequest};
 pub use view::{
     DEFAULT_MAX_BYTES, Keep, Order, Ordered, Page, Periodic, PeriodicRecord, Query, QueueCount,
@@ -109,6 +109,9 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
     /// How many jobs are in each state of each queue. A store may stop counting, and says where it did:
     /// nobody waits for a walk over all that ever ended.
     fn counts(&self) -> StoreFuture<'_, Vec<QueueCount>>;
+
+    /// Whether work keeps up, from a bounded number of rows.
+    fn overview(&self) -> StoreFuture<'_, Overview>;
 
     /// The workers that hold or held a lease and were not forgotten yet.
     fn workers(&self) -> StoreFuture<'_, Vec<WorkerRecord>>;

@@ -29,16 +29,46 @@ impl Counting {
     }
 }
 
-/// One row for each queue that has a job where `$rows` says so, with how many: at most the parameter.
+/// Ready jobs of a queue whose age is looked at: the first that will be claimed.
+pub(crate) const FIRST: i64 = 1000;
+
+/// One row for each queue that has a job where `$rows` says so, with a value that may name the queue.
 macro_rules! by_queue {
-    ($rows:expr, $most:literal) => {
+    ($rows:expr, $value:expr) => {
         concat!(
             "WITH RECURSIVE named (queue) AS (SELECT (SELECT queue FROM ", $rows,
             " ORDER BY queue LIMIT 1) UNION ALL SELECT (SELECT queue FROM ", $rows,
             " AND queue > named.queue ORDER BY queue LIMIT 1) FROM named WHERE named.queue IS NOT NULL) ",
-            "SELECT queue, (SELECT count(*) FROM (SELECT 1 FROM ", $rows,
-            " AND queue = named.queue LIMIT ", $most, ") AS counted) FROM named WHERE queue IS NOT NULL"
+            "SELECT queue, ", $value, " FROM named WHERE queue IS NOT NULL"
         )
     };
 }
 pub(crate) use by_queue;
+
+/// How many jobs of the queue there are where `$rows` says so, at most `$most`.
+macro_rules! count_of {
+    ($rows:expr, $most:literal) => {
+        concat!(
+            "(SELECT count(*) FROM (SELECT 1 FROM ",
+            $rows,
+            " AND queue = named.queue LIMIT ",
+            $most,
+            ") AS counted)"
+        )
+    };
+}
+pub(crate) use count_of;
+
+/// The earliest due time of the ready jobs of the queue, among the first `$most`.
+macro_rules! oldest_of {
+    ($rows:expr, $most:literal) => {
+        concat!(
+            "(SELECT min(run_at) FROM (SELECT run_at FROM ",
+            $rows,
+            " AND queue = named.queue ORDER BY rank LIMIT ",
+            $most,
+            ") AS first)"
+        )
+    };
+}
+pub(crate) use oldest_of;

@@ -2,9 +2,9 @@
 //! the failpoints of every phase, outside of the crate.
 
 use lastout_work_runner::{
-    Enqueued, Identity, JobId, JobRecord, Keep, Lease, LeaseLost, NewJob, Order, Ordered, Page,
-    Peek, Periodic, PeriodicRecord, Poke, Query, QueueCount, QueueRecord, Registry, StoreError,
-    StoreErrorKind, StoreFuture, Swept, Turn, TurnRequest, WorkerId, WorkerRecord,
+    Enqueued, Identity, JobId, JobRecord, Keep, Lease, LeaseLost, NewJob, Order, Ordered, Overview,
+    Page, Peek, Periodic, PeriodicRecord, Poke, Query, QueueCount, QueueRecord, Registry,
+    StoreError, StoreErrorKind, StoreFuture, Swept, Turn, TurnRequest, WorkerId, WorkerRecord,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -97,6 +97,7 @@ impl Registry for Faulty {
         fetch(jobs: Vec<JobId>) -> Vec<JobRecord>;
         page(query: Query) -> Page;
         counts() -> Vec<QueueCount>;
+        overview() -> Overview;
         pause_queue(queue: Arc<str>, by: String) -> bool;
         resume_queue(queue: Arc<str>) -> bool;
         queues() -> Vec<QueueRecord>;

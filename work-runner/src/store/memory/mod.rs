@@ -14,8 +14,9 @@ use crate::lease::{Lease, WorkerId};
 use crate::lifecycle::{Event, LeaseLost, State, step};
 use crate::poke::Poke;
 use crate::registry::{
-    DEFAULT_MAX_BYTES, Enqueued, Keep, Order, Ordered, Page, Pause, Peek, Periodic, PeriodicRecord,
-    Query, QueueCount, QueueRecord, Registry, StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
+    DEFAULT_MAX_BYTES, Enqueued, Keep, Order, Ordered, Overview, Page, Pause, Peek, Periodic,
+    PeriodicRecord, Query, QueueCount, QueueRecord, Registry, StoreFuture, Swept, Turn,
+    TurnRequest, WorkerRecord,
 };
 use rows::{Member, Rows};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -201,6 +202,10 @@ impl Registry for MemoryRegistry {
 
     fn counts(&self) -> StoreFuture<'_, Vec<QueueCount>> {
         self.with(|rows| rows.counts())
+    }
+
+    fn overview(&self) -> StoreFuture<'_, Overview> {
+        self.with(|rows| rows.overview())
     }
 
     fn workers(&self) -> StoreFuture<'_, Vec<WorkerRecord>> {

@@ -8,7 +8,8 @@ use crate::job::{JobId, JobRecord};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
 use crate::registry::{
-    Keep, Page, Pause, Peek, Periodic, PeriodicRecord, Query, QueueCount, QueueRecord, WorkerRecord,
+    Keep, Overview, Page, Pause, Peek, Periodic, PeriodicRecord, Query, QueueCount, QueueRecord,
+    WorkerRecord,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -177,6 +178,23 @@ impl Rows {
         }
         let each = |((queue, state), jobs)| QueueCount::new(queue, state, jobs);
         counts.into_iter().map(each).collect()
+    }
+
+    pub(super) fn overview(&self) -> Overview {
+        let oldest = |(queue, ready): (&Arc<str>, &BTreeSet<(i64, JobId)>)| {
+            let first = ready.iter().take(1000).map(|(_, id)| self.jobs[id].run_at).min()?;
+            Some((queue.to_string(), first))
+        };
+        let mut running = BTreeMap::<String, i64>::new();
+        for (_, id) in &self.running {
+            let row = &self.jobs[id];
+            let first = running.entry(row.queue.to_string()).or_insert(row.claimed_at);
+            *first = row.claimed_at.min(*first);
+        }
+        let next = self.scheduled.first().map(|(run_at, _)| *run_at);
+        let live = self.workers.values().filter(|member| member.lease_until > self.boot_ms);
+        let ready = self.ready.iter().filter_map(oldest);
+        Overview::new(self.now_ms, ready, running).next_due(next).workers(live.count())
     }
 
     pub(super) fn queues(&self) -> Vec<QueueRecord> {

@@ -1,6 +1,6 @@
 //! Looking: peek in one statement, lists and counts; and the housekeeping that people rarely see.
 
-use super::super::counting::{Counting, MOST, MOST_RUNNING, by_queue};
+use super::super::counting::{Counting, FIRST, MOST, MOST_RUNNING, by_queue, count_of, oldest_of};
 use super::super::transitions;
 use super::pool::{Connection, failed};
 use super::rows::{Sql, Tx, read_row, select};
@@ -9,7 +9,9 @@ use crate::identity::Identity;
 use crate::job::{JobId, JobRecord, Template};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
-use crate::registry::{Keep, Page, Peek, PeriodicRecord, Query, QueueCount, WorkerRecord};
+use crate::registry::{
+    Keep, Overview, Page, Peek, PeriodicRecord, Query, QueueCount, WorkerRecord,
+};
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -113,9 +115,32 @@ pub(super) async fn page(tx: &mut Tx<'_>, query: &Query) -> Sql<Page> {
     Ok(Page::new(jobs, full.or(last)))
 }
 
+pub(super) async fn overview(tx: &mut Tx<'_>) -> Sql<Overview> {
+    macro_rules! ready {
+        () => {
+            "lastout.jobs WHERE state = {ready}"
+        };
+    }
+    let pairs = |rows: Vec<tokio_postgres::Row>| -> Vec<(String, i64)> {
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    };
+    let sql = by_queue!(ready!(), oldest_of!(ready!(), "$1"));
+    let ready = pairs(tx.all(sql, &[&FIRST]).await?);
+    let sql = "SELECT queue, min(claimed_at) FROM (SELECT queue, claimed_at FROM lastout.jobs \
+               WHERE state = {running} LIMIT $1) AS runs GROUP BY queue";
+    let running = pairs(tx.all(sql, &[&MOST_RUNNING]).await?);
+    let sql = "SELECT run_at FROM lastout.jobs WHERE state = {scheduled} ORDER BY run_at LIMIT 1";
+    let next = tx.all(sql, &[]).await?.first().map(|row| row.get(0));
+    let live = workers(tx).await?.iter().filter(|worker| worker.lease_ms > 0).count();
+    Ok(Overview::new(tx.now_ms, ready, running).next_due(next).workers(live))
+}
+
 macro_rules! by_index {
     ($rows:literal) => {
-        by_queue!(concat!("lastout.jobs WHERE ", $rows), "$1")
+        by_queue!(
+            concat!("lastout.jobs WHERE ", $rows),
+            count_of!(concat!("lastout.jobs WHERE ", $rows), "$1")
+        )
     };
 }
 

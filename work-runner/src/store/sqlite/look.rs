@@ -1,6 +1,6 @@
 //! Looking: peek, lists and counts; and the housekeeping that people rarely see.
 
-use super::super::counting::{Counting, MOST, MOST_RUNNING, by_queue};
+use super::super::counting::{Counting, FIRST, MOST, MOST_RUNNING, by_queue, count_of, oldest_of};
 use super::super::table::{Table, at_once};
 use super::super::transitions;
 use super::hot::is_live;
@@ -11,7 +11,9 @@ use crate::identity::Identity;
 use crate::job::{JobId, JobRecord, Template};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
-use crate::registry::{Keep, Page, Peek, PeriodicRecord, Query, QueueCount, WorkerRecord};
+use crate::registry::{
+    Keep, Overview, Page, Peek, PeriodicRecord, Query, QueueCount, WorkerRecord,
+};
 use rusqlite::params;
 use std::sync::Arc;
 
@@ -107,10 +109,35 @@ pub(super) fn page(tx: &mut Tx<'_>, query: &Query) -> Sql<Page> {
     Ok(Page::new(jobs, full.or(last)))
 }
 
+/// The name in the first column, as far as it can be read.
+fn text(row: &rusqlite::Row<'_>) -> rusqlite::Result<String> {
+    Ok(String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?).into_owned())
+}
+
+pub(super) fn overview(tx: &mut Tx<'_>) -> Sql<Overview> {
+    macro_rules! ready {
+        () => {
+            "lastout_jobs INDEXED BY lastout_ready WHERE state = {ready}"
+        };
+    }
+    let sql = by_queue!(ready!(), oldest_of!(ready!(), "?1"));
+    let ready = tx.all(sql, params![FIRST], |row| Ok((text(row)?, row.get(1)?)))?;
+    let sql = "SELECT queue, min(claimed_at) FROM (SELECT queue, claimed_at FROM lastout_jobs \
+               INDEXED BY lastout_running WHERE state = {running} LIMIT ?1) GROUP BY queue";
+    let running = tx.all(sql, params![MOST_RUNNING], |row| Ok((text(row)?, row.get(1)?)))?;
+    let sql = "SELECT due_at FROM lastout_jobs WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1";
+    let next = tx.one(sql, params![], |row| row.get(0))?;
+    let live = workers(tx)?.iter().filter(|worker| worker.lease_ms > 0).count();
+    Ok(Overview::new(tx.now_ms, ready, running).next_due(next).workers(live))
+}
+
 /// The statement that counts by an index; without that index it does not run.
 macro_rules! by_index {
     ($index:literal, $rows:literal) => {
-        by_queue!(concat!("lastout_jobs INDEXED BY ", $index, " WHERE ", $rows), "?1")
+        by_index!(concat!("lastout_jobs INDEXED BY ", $index, " WHERE ", $rows))
+    };
+    ($rows:expr) => {
+        by_queue!($rows, count_of!($rows, "?1"))
     };
 }
 
@@ -126,9 +153,6 @@ pub(super) fn counts(tx: &mut Tx<'_>) -> Sql<Vec<QueueCount>> {
         (State::Abandoned, by_index!("lastout_unhappy_in", "unhappy = {abandoned}")),
         (State::Unreadable, by_index!("lastout_unhappy_in", "unhappy = {unreadable}")),
     ];
-    let text = |row: &rusqlite::Row<'_>| -> rusqlite::Result<String> {
-        Ok(String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?).into_owned())
-    };
     for (state, sql) in parts {
         for (queue, jobs) in tx.all(sql, params![MOST], |row| Ok((text(row)?, row.get(1)?)))? {
             counting.add(queue, state, jobs, jobs >= MOST);

@@ -27,8 +27,8 @@ use crate::lease::{Lease, WorkerId};
 use crate::lifecycle::LeaseLost;
 use crate::poke::Poke;
 use crate::registry::{
-    Enqueued, Keep, Order, Ordered, Page, Peek, Periodic, PeriodicRecord, Query, QueueCount,
-    QueueRecord, Registry, StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
+    Enqueued, Keep, Order, Ordered, Overview, Page, Peek, Periodic, PeriodicRecord, Query,
+    QueueCount, QueueRecord, Registry, StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
 };
 use rows::{Sql, Tx};
 use rusqlite::params;
@@ -270,6 +270,10 @@ impl Registry for SqliteRegistry {
 
     fn counts(&self) -> StoreFuture<'_, Vec<QueueCount>> {
         self.browse(look::counts)
+    }
+
+    fn overview(&self) -> StoreFuture<'_, Overview> {
+        self.browse(look::overview)
     }
 
     fn workers(&self) -> StoreFuture<'_, Vec<WorkerRecord>> {

@@ -353,3 +353,30 @@ fn events_are_debug() {
     fn debug<T: std::fmt::Debug>() {}
     debug::<Event>();
 }
+
+#[tokio::test]
+async fn errors_of_every_sort_are_told_with_their_causes() {
+    fn boxed() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Err("a boxed one".into())
+    }
+    fn of_anyhow() -> anyhow::Result<()> {
+        Err(anyhow::Error::new(std::io::Error::other("the cause")).context("the context"))
+    }
+    let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::new());
+    let worker = DurableWorker::builder(Arc::clone(&registry))
+        .handle("boxed", |_: Job<()>| async { Ok(boxed()?) })
+        .handle("anyhow", |_: Job<()>| async { Ok(of_anyhow()?) })
+        .handle("text", |_: Job<()>| async { Err::<(), _>("a text".into()) })
+        .build()
+        .unwrap();
+    let driver = WorkDriver::producer(registry);
+    for (kind, error) in
+        [("boxed", "a boxed one"), ("anyhow", "the context: the cause"), ("text", "a text")]
+    {
+        let job = NewJob::raw(kind, b"null".to_vec()).max_attempts(1);
+        let id = driver.enqueue(job).await.unwrap().id();
+        worker.run_until_idle().await.unwrap();
+        let row = driver.get(id).await.unwrap().unwrap();
+        assert_eq!((row.state, row.error.as_deref()), (State::Dead, Some(error)), "{kind}");
+    }
+}

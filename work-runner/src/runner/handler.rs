@@ -18,7 +18,22 @@ use std::time::Duration;
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a handler did not finish its job, and what shall happen next. Any error turns into a retry
-/// with the backoff of the handler, so `?` works.
+/// with the backoff of the handler, so `?` works: on errors, on boxed ones and on those of `anyhow`.
+///
+/// ```
+/// use lastout_work_runner::{Job, JobError};
+///
+/// async fn resize(job: Job<String>) -> Result<u64, JobError> {
+///     if job.is_empty() {
+///         return Err(JobError::discard("no path"));
+///     }
+///     Ok(read(&job)?) // tried again after a while
+/// }
+///
+/// fn read(path: &str) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
+///     Ok(std::fs::metadata(path)?.len())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct JobError(Kind);
 
@@ -70,7 +85,8 @@ impl JobError {
     }
 }
 
-impl<E: std::error::Error + Send + Sync + 'static> From<E> for JobError {
+/// Every error, `Box<dyn Error + Send + Sync>`, `anyhow::Error`, and a text.
+impl<E: Into<Cause>> From<E> for JobError {
     fn from(error: E) -> Self {
         Self::retry(error)
     }

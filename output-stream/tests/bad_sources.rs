@@ -263,7 +263,7 @@ async fn a_stuck_reader_with_a_stall_limit_stops_nobody_else() {
         assert!(late.lost > 0, "{then:?}");
         match then {
             OnStall::Detach => {
-                assert!(matches!(late.end, Some(End { reason: EndReason::Detached, .. })))
+                assert!(matches!(late.end, Some(End { reason: EndReason::Detached, .. })));
             }
             _ => assert_eq!(late.delivered + late.lost, 1 << 20),
         }

@@ -28,10 +28,8 @@ pub(crate) async fn run(queue: &str) -> Result<ExitCode, Failure> {
         })
         .build()?;
     let running = WorkRunner::inline(worker).spawn();
-    let supervisor = Supervisor::builder()
-        .deadline(Duration::from_secs(5))
-        .member("jobs", running)
-        .build()?;
+    let supervisor =
+        Supervisor::builder().deadline(Duration::from_secs(5)).member("jobs", running).build()?;
     println!("up");
     let report = supervisor.run_until_signal().await?;
     eprintln!("{report}");

@@ -65,7 +65,7 @@ pub enum OutputError {
         /// What it wrote to standard error.
         stderr: Box<crate::Collected>,
         /// How the root ended.
-        exit: super::Exit,
+        exit: Box<super::Exit>,
     },
     /// It failed, and the call asked for success.
     Failed(super::Failed),

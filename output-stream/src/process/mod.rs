@@ -259,7 +259,12 @@ impl Process {
             Ok(report) => report,
             Err(source) => {
                 let (stdout, stderr) = (Box::new(stdout), Box::new(stderr));
-                return Err(OutputError::Survivors { source, stdout, stderr, exit });
+                return Err(OutputError::Survivors {
+                    source,
+                    stdout,
+                    stderr,
+                    exit: Box::new(exit),
+                });
             }
         };
         let stdin = self.stdin_report().await;

@@ -52,7 +52,7 @@ pub enum Isolation {
     Context,
     /// A page with a context of its own that is reset and used again: between leases its cookies,
     /// cache and the storage of the sites that it visited are cleared, but not every trace that a
-    /// hostile page can leave in its renderer. Several times cheaper; for work that trusts its pages.
+    /// hostile page can leave in its renderer. For work that trusts its pages.
     /// A lease that asks for a proxy or downloads gets a fresh context instead.
     Page,
     /// A browser process for each lease, closed when the lease ends.
@@ -288,7 +288,7 @@ impl LeaseOptions {
             (Kind::Context, _) => UnitSpec::Context(context),
             (Kind::Page(Isolation::Browser), _) => UnitSpec::Browser { page: Some(context) },
             (Kind::Page(Isolation::Page), None) => UnitSpec::SharedPage,
-            // A context with options of its own serves nobody else, so there is nothing to use again.
+            // A context with options of its own serves this lease alone, so there is nothing to use again.
             (Kind::Page(Isolation::Page | Isolation::Context), _) => UnitSpec::Page(context),
         })
     }

@@ -56,7 +56,7 @@ async fn be_killed(builder: ProcessBuilder, dies: bool) {
 }
 
 async fn be_outlived(level: &str) {
-    // A process that is to outlive its caller writes to nobody who is gone.
+    // The pipe of its caller ends with the caller: a process that outlives it does not write.
     let quiet = "sleep 600 & exec sleep 600";
     let outliving = at(Process::shell(quiet), level).outlive_caller().spawn().unwrap();
     let dying = at(Process::shell(FAMILY), level).spawn().unwrap();

@@ -123,7 +123,8 @@ impl Containment {
     /// Makes `descriptor` the descriptor `number` of the root, such as 3 or 4 for a pipe of DevTools.
     ///
     /// The caller's copy is closed by the spawn, unless a clone of this containment holds it, so that the
-    /// other end of a pipe sees the end when the tree is gone. Numbers below 3 belong to the command's own stdin, stdout and stderr.
+    /// other end of a pipe sees the end when the tree is gone. Numbers below 3 belong to the command's own stdin,
+    /// stdout and stderr.
     pub fn descriptor(mut self, number: RawFd, descriptor: impl Into<OwnedFd>) -> Self {
         self.descriptors.push((number, Arc::new(descriptor.into())));
         self

@@ -106,8 +106,8 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
         })
     }
 
-    /// How many jobs are in each state of each queue. A store may stop counting, and says where it did:
-    /// nobody waits for a walk over all that ever ended.
+    /// How many jobs are in each state of each queue. A store may stop counting, and says where it did,
+    /// so that no count walks over all jobs that ever ended.
     fn counts(&self) -> StoreFuture<'_, Vec<QueueCount>>;
 
     /// Whether work keeps up, from a bounded number of rows.

@@ -53,7 +53,7 @@ impl Shutdown {
             patience,
             deadline: crate::clock::after(Instant::now(), deadline),
             left: Vec::new(),
-            inside: inside(Shared::address(shared)),
+            inside: inside(Shared::identity(shared)),
             polled: Vec::new(),
             stalled: false,
         }
@@ -73,7 +73,7 @@ impl Shutdown {
         }
         self.give_up();
         let last = self.last_moment();
-        for goal in self.goals() {
+        for goal in self.goals(false) {
             if Wait::new(&self.shared, goal, last).await.is_err() {
                 self.missed(goal);
             }
@@ -95,7 +95,7 @@ impl Shutdown {
         }
         self.give_up();
         let last = self.last_moment();
-        for goal in self.goals() {
+        for goal in self.goals(true) {
             if !self.block(Wait::new(&self.shared, goal, last)) {
                 self.missed(goal);
             }
@@ -165,13 +165,13 @@ impl Shutdown {
         }
     }
 
-    /// What is still waited for after everything was counted: not the caller itself, and no producer.
-    fn goals(&self) -> Vec<Goal> {
+    /// What is still waited for after everything was counted: not the caller itself, and no producer. A wait
+    /// that blocks the one thread of the driver would keep it from getting there.
+    fn goals(&self, blocks: bool) -> Vec<Goal> {
         let shared = &self.shared;
         shared.side().ready.kick.wake();
-        let driven = shared.is_running() && !self.stalled && self.inside.is_none();
-        let finished = driven && !driver::is_needed(shared);
-        let swept = self.inside.is_none() && !driver::is_needed(shared);
+        let swept = self.inside.is_none() && !(blocks && driver::is_needed(shared));
+        let finished = swept && shared.is_running() && !self.stalled;
         let goals = [(Goal::Finished, finished), (Goal::Swept, swept)];
         goals.into_iter().filter_map(|(goal, wanted)| wanted.then_some(goal)).collect()
     }

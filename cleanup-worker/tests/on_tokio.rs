@@ -214,3 +214,29 @@ fn a_guard_that_cannot_wait_tells_the_hook() {
     });
     assert_eq!(*told.lock().unwrap(), [FlushError::WouldDeadlock]);
 }
+
+/// The thread that awaits the end is the one that drops what was given up.
+#[test]
+fn an_awaited_end_on_the_only_thread_waits_until_what_was_given_up_is_dropped() {
+    struct Held(Arc<AtomicUsize>);
+    impl Drop for Held {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let worker = on(&runtime);
+    for _ in 0..1000 {
+        let held = Held(Arc::clone(&dropped));
+        let task = async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        };
+        worker.handle().submit(task).unwrap();
+    }
+    let handle = worker.handle().clone();
+    let report = runtime.block_on(worker.kill(LONG));
+    assert_eq!((report.stats().abandoned, dropped.load(SeqCst)), (1000, 1000));
+    assert!(!handle.is_running());
+}

@@ -139,8 +139,9 @@ pub(crate) struct Timers<T> {
 }
 
 impl<T> Timers<T> {
-    pub(crate) fn new() -> Self {
-        Self { entries: BTreeMap::new(), issued: 0 }
+    /// Its keys are numbered from above `first`.
+    pub(crate) fn new(first: u64) -> Self {
+        Self { entries: BTreeMap::new(), issued: first }
     }
 
     pub(crate) fn insert(&mut self, due: Instant, entry: T) -> Key {
@@ -180,7 +181,7 @@ mod tests {
     fn due_entries_come_in_order_and_ties_in_the_order_of_insertion() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut timers = Timers::new();
+        let mut timers = Timers::new(0);
         timers.insert(at(5), "late");
         timers.insert(at(1), "first");
         let gone = timers.insert(at(1), "gone");

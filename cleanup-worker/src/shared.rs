@@ -2,8 +2,9 @@
 //!
 //! The submit path reads three words that hardly ever change (which process this is, whether a
 //! worker runs), takes room (a plain submit) and swaps. Everything else is on the [`Side`], which a
-//! forked child gets anew, because a lock of the parent may be held for ever there. The parent's stays where
-//! it is, behind the new one, and is neither used nor dropped.
+//! forked child gets anew, because a lock of the parent may be held for ever there. In the child the parent's
+//! side is neither used nor dropped, and no number that the parent gave (to a task, a wait, a timer) is given
+//! there again: what comes over the fork finds nothing.
 
 use crate::blocking::pool::Pool;
 use crate::config::Config;
@@ -15,12 +16,16 @@ use crate::inbox::Inbox;
 use crate::ready::Ready;
 use crate::state::{Doomed, Intake, State};
 use crate::stats::Stats;
+use crate::sync::process::AtomicU32 as ProcessU32;
 use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, MutexGuard, Padded, lock, on, yield_now};
 use crate::waiting::alarm::Alarm;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::{Arc as StdArc, OnceLock};
 use std::thread::JoinHandle;
+
+/// How many bits the numbers have that a process gives to tasks, waits and timers.
+const NUMBERS: u32 = 40;
 
 /// The number of no process: see [`fork`].
 const STOPPED: u32 = u32::MAX;
@@ -31,11 +36,11 @@ pub(crate) struct Shared {
     /// The process in which a driver runs, or is being started; [`STOPPED`] when there is none.
     live: AtomicU32,
     /// The process this belongs to: see [`fork`].
-    generation: AtomicU32,
+    generation: ProcessU32,
     #[cfg(feature = "tokio")]
     built_in: u32,
     /// The process that began anew last, or is at it.
-    beginning: AtomicU32,
+    beginning: ProcessU32,
     /// Lazy handles, and guards that they armed: while there are any, the driver looks by its timer.
     lazy: AtomicU64,
     /// In a forked child, the weight of the guards that were armed at the fork and are not gone here.
@@ -51,6 +56,10 @@ pub(crate) struct Shared {
 // leaves behind is never half done.
 impl std::panic::UnwindSafe for Shared {}
 impl std::panic::RefUnwindSafe for Shared {}
+
+/// One worker in one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity(usize, u32);
 
 /// What a worker runs on, to be joined when it has finished.
 pub(crate) enum Placed {
@@ -72,15 +81,16 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    fn new(config: &Config) -> Self {
+    fn new(config: &Config, generation: u32) -> Self {
+        let first = u64::from(generation) << NUMBERS;
         let ready = Ready::new();
         config.clock.follow(&ready);
         let pool = Pool::new(config.blocking_threads, &config.name);
         Self {
-            state: Mutex::new(State::new(config.concurrency, pool.stuck_count())),
+            state: Mutex::new(State::new(config.concurrency, pool.stuck_count(), first)),
             ready,
             pool,
-            alarm: Alarm::new(),
+            alarm: Alarm::new(first),
             placed: Mutex::new(None),
             sweeper: Mutex::new(None),
         }
@@ -89,13 +99,13 @@ impl Side {
 
 /// The sides of this process and of those it was forked from; the last one is in use.
 struct Sides {
-    side: Side,
-    next: OnceLock<Box<ManuallyDrop<Self>>>,
+    side: StdArc<Side>,
+    next: OnceLock<Box<Self>>,
 }
 
 impl Sides {
     fn of(side: Side) -> Self {
-        Self { side, next: OnceLock::new() }
+        Self { side: StdArc::new(side), next: OnceLock::new() }
     }
 
     #[inline]
@@ -110,15 +120,16 @@ impl Sides {
 
 impl Shared {
     pub(crate) fn new(config: Config) -> Arc<Self> {
-        let sides = Sides::of(Side::new(&config));
+        let generation = fork::generation();
+        let sides = Sides::of(Side::new(&config, generation));
         Arc::new(Self {
             inbox: Padded(Inbox::new()),
             gate: Gate::new(config.capacity),
             live: AtomicU32::new(STOPPED),
-            generation: AtomicU32::new(fork::generation()),
+            generation: ProcessU32::new(generation),
             #[cfg(feature = "tokio")]
-            built_in: fork::generation(),
-            beginning: AtomicU32::new(fork::generation()),
+            built_in: generation,
+            beginning: ProcessU32::new(generation),
             lazy: AtomicU64::new(0),
             inherited: AtomicU64::new(0),
             sides,
@@ -156,6 +167,7 @@ impl Shared {
     }
 
     pub(crate) fn side(&self) -> &Side {
+        self.check_process();
         &self.sides.last().side
     }
 
@@ -163,9 +175,9 @@ impl Shared {
         lock(&self.side().state)
     }
 
-    /// What a thread is told apart by that runs a task of this worker.
-    pub(crate) fn address(this: &Arc<Self>) -> usize {
-        Arc::as_ptr(this).addr()
+    /// What a thread is told apart by that runs a task of this worker in this process.
+    pub(crate) fn identity(this: &Arc<Self>) -> Identity {
+        Identity(Arc::as_ptr(this).addr(), this.generation())
     }
 
     /// Takes `since` by the clock of the worker.
@@ -359,8 +371,10 @@ impl Shared {
         }
         self.inbox.abandon_inherited();
         self.inherited.fetch_add(self.gate.reset(), Relaxed);
-        let next = Sides::of(Side::new(&self.config));
-        let _ = self.sides.last().next.set(Box::new(ManuallyDrop::new(next)));
+        let inherited = self.sides.last();
+        // What is counted once more than it is held is never dropped.
+        let _ = ManuallyDrop::new(StdArc::clone(&inherited.side));
+        let _ = inherited.next.set(Box::new(Sides::of(Side::new(&self.config, now))));
         for counter in [&self.refused, &self.starts, &self.start_failures] {
             counter.store(0, Relaxed);
         }

@@ -208,9 +208,13 @@ where
                 Handed::Stopped => return Poll::Ready(Err(BlockingError::Closed)),
             }
         }
-        match &mut *self.meeting.lock() {
+        let new = cx.waker().clone();
+        let mut progress = self.meeting.lock();
+        match &mut *progress {
             Progress::Waiting(waker) | Progress::Running(waker) => {
-                *waker = Some(cx.waker().clone());
+                let old = waker.replace(new);
+                drop(progress);
+                drop_quietly(old);
                 Poll::Pending
             }
             Progress::Done(result) => {
@@ -232,7 +236,9 @@ impl<R, F> Drop for BlockingCall<R, F> {
                 shared.state().closure_deserted(self.meeting.task);
                 (Progress::Deserted, true)
             }
-            Progress::Done(_) | Progress::Deserted => return,
+            // A value that is not taken is dropped here, inside the task, and not by a thread of the pool.
+            Progress::Done(_) => (Progress::Done(None), false),
+            Progress::Deserted => return,
         };
         let before = std::mem::replace(&mut *progress, after);
         drop(progress);

@@ -2,6 +2,7 @@
 //!
 //! A closure that outlives its task keeps its thread, and is replaced: it must not starve the others.
 
+use crate::contain::contain;
 use crate::queue::Queue;
 use crate::sync::process::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,8 +16,7 @@ const LINGER: Duration = Duration::from_secs(5);
 /// How many closures that are stuck are replaced at most: a bound on threads.
 const REPLACED: u64 = 64;
 
-/// A closure with everything around it: it contains its own panics.
-/// It is told whether it runs on the thread of the driver.
+/// A closure with everything around it. It is told whether it runs on the thread of the driver.
 pub(crate) type Job = Box<dyn FnOnce(bool) + Send>;
 
 pub(crate) struct Pool {
@@ -160,7 +160,8 @@ impl Pool {
                     self.grow(&mut state);
                 }
                 drop(state);
-                job(false);
+                // A panic must not take the thread with it, which is counted.
+                let _ = contain(move || job(false));
                 state = self.lock();
                 continue;
             }

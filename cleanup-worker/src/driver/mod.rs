@@ -13,12 +13,14 @@ pub(crate) use launch::{block, ensure_running, is_needed, join, sweep_elsewhere}
 use crate::contain::{Panicked, contain, drop_contained, drop_quietly};
 use crate::context::CleanupContext;
 use crate::event::Event;
+use crate::fork;
 use crate::node::Node;
 use crate::shared::Shared;
 use crate::state::{Info, Work};
 use crate::sync::Arc;
 use crate::task::Outcome;
 use crate::waiting::{Ended, Inside, TaskRef, run_inside};
+use std::mem::ManuallyDrop;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -51,6 +53,8 @@ pub(crate) enum Turn {
 
 pub(crate) struct Driver {
     shared: Arc<Shared>,
+    /// The process that it drives in. Its copy in a forked child does nothing, however the child comes to it.
+    generation: u32,
     /// Naps that are left before the driver sleeps, refilled by work.
     naps: u32,
     naps_after_work: u32,
@@ -61,7 +65,12 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(shared: Arc<Shared>, naps_after_work: u32) -> Self {
-        Self { shared, naps: 0, naps_after_work, stall: STALL.0, finished: false }
+        let generation = shared.generation();
+        Self { shared, generation, naps: 0, naps_after_work, stall: STALL.0, finished: false }
+    }
+
+    fn is_inherited(&self) -> bool {
+        !fork::is_generation(self.generation)
     }
 
     #[cfg(feature = "tokio")]
@@ -75,6 +84,9 @@ impl Driver {
     }
 
     pub(crate) fn turn(&mut self, waker: &Waker) -> Turn {
+        if self.is_inherited() {
+            return Turn::Finished;
+        }
         let shared = Arc::clone(&self.shared);
         let side = shared.side();
         side.ready.kick.register(waker);
@@ -103,7 +115,7 @@ impl Driver {
                     self.naps = self.naps_after_work;
                     self.stall = STALL.0;
                     let around = self.inside(None);
-                    if run_inside(around, || self.perform(work)) {
+                    if run_inside(around, || self.perform(work)) || self.is_inherited() {
                         return Turn::Finished;
                     }
                 }
@@ -151,6 +163,11 @@ impl Driver {
         let cx = CleanupContext::new(Arc::clone(&self.shared), inside);
         let polled =
             run_inside(inside, || contain(|| node.poll(&mut Context::from_waker(waker), &cx)));
+        if self.is_inherited() {
+            // The task forked, and this is the child: the task is the parent's.
+            let _ = ManuallyDrop::new((node, polled));
+            return;
+        }
         match polled {
             Ok(Poll::Pending) => {
                 let given_up = self.shared.state().put_back(slot, node);
@@ -202,6 +219,9 @@ impl Driver {
         ended: Ended,
         event: impl FnOnce(Duration) -> Event<'a>,
     ) {
+        if self.is_inherited() {
+            return;
+        }
         let uncounted = self.shared.state().settle(slot);
         if uncounted {
             self.shared.report(&event(self.shared.age(info.since)));
@@ -210,6 +230,9 @@ impl Driver {
     }
 
     fn end(&self, slot: usize, ended: Ended) {
+        if self.is_inherited() {
+            return;
+        }
         let nudge = self.shared.state().end(slot, ended, self.shared.intake());
         nudge.wake();
         // Its closures may go on, if their calls have left it.
@@ -217,14 +240,14 @@ impl Driver {
     }
 
     fn inside(&self, task: Option<TaskRef>) -> Inside {
-        Inside { worker: Shared::address(&self.shared), on_driver: true, task }
+        Inside { worker: Shared::identity(&self.shared), on_driver: true, task }
     }
 }
 
 impl Drop for Driver {
     /// The runtime went away under the driver: the worker goes on elsewhere.
     fn drop(&mut self) {
-        if !self.finished {
+        if !self.finished && !self.is_inherited() {
             launch::take_over(&self.shared);
         }
     }

@@ -68,7 +68,7 @@ fn i6_a_flush_from_inside_ends_with_the_time_of_its_task() {
         let task = Some(TaskRef { slot, id: info.id });
         let (flusher, flushed) = (Arc::clone(&shared), done.clone());
         let flusher = thread::spawn(move || {
-            let inside = Inside { worker: Shared::address(&flusher), on_driver: false, task };
+            let inside = Inside { worker: Shared::identity(&flusher), on_driver: false, task };
             let deadline = Instant::now() + LONG;
             let mut wait = run_inside(inside, || Wait::attended(&flusher, Goal::Unlined, deadline));
             let (bell, waker) = Bell::new();

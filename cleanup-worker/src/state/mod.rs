@@ -124,18 +124,19 @@ pub(crate) enum Work<K: Keep> {
 }
 
 impl<K: Keep> State<K> {
-    pub(crate) fn new(concurrency: usize, stuck: Arc<ProcessU64>) -> Self {
+    /// Numbers begin above `first`, so that none is given twice after a fork.
+    pub(crate) fn new(concurrency: usize, stuck: Arc<ProcessU64>, first: u64) -> Self {
         Self {
             taker: Taker::new(),
             backlog: Queue::new(),
             slots: Slots::new(concurrency),
             ledger: Ledger::new(),
-            timers: Timers::new(),
-            waiters: Waiters::new(),
+            timers: Timers::new(first),
+            waiters: Waiters::new(first),
             held_weight: 0,
             stuck,
             closures_over: false,
-            issued: 0,
+            issued: first,
             paused: false,
             seat: Seat::Empty,
             condemned: false,
@@ -328,8 +329,10 @@ fn entrance<K: Keep>(
         // The caller holds a reference of its own, so this is never the last one.
         drop(header.keep.take());
         let meta = &header.meta;
-        let weight = meta.options.weight;
         let native = meta.generation == intake.generation;
+        // A guard that came over a fork has no room here and cannot be refused: it counts as 1, or the
+        // guards of a chain of forks could weigh more than a gate can count.
+        let weight = if native { meta.options.weight } else { 1 };
         if meta.origin.armed && meta.origin.lazy {
             intake.lazy.fetch_sub(1, Relaxed);
         }
@@ -337,7 +340,7 @@ fn entrance<K: Keep>(
             intake.gate.armed_to_submitted(weight);
         } else if meta.origin.armed {
             intake.gate.inherited_to_submitted(weight);
-            disinherit(intake.inherited, weight);
+            disinherit(intake.inherited, meta.options.weight);
         }
         *issued += 1;
         let info = Info {

@@ -32,10 +32,10 @@ struct State {
 }
 
 impl Alarm {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(first: u64) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
-                timers: Timers::new(),
+                timers: Timers::new(first),
                 thread: None,
                 alive: false,
                 stopped: false,

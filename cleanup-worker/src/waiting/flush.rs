@@ -40,7 +40,7 @@ impl Wait {
     pub(crate) fn new(shared: &Arc<Shared>, goal: Goal, deadline: Instant) -> Self {
         shared.check_process();
         let now = shared.config.clock.now();
-        let task = inside(Shared::address(shared)).and_then(|inside| inside.task);
+        let task = inside(Shared::identity(shared)).and_then(|inside| inside.task);
         let (entry, nudge) = shared.state().wait(goal, task, shared.intake(), now);
         nudge.wake();
         Self {
@@ -209,7 +209,7 @@ impl Flush {
             return Err(FlushError::NotRunning { pending: self.wait.pending() });
         }
         let shared = Arc::clone(&self.wait.shared);
-        if inside(Shared::address(&shared)).is_some_and(|inside| inside.on_driver) {
+        if inside(Shared::identity(&shared)).is_some_and(|inside| inside.on_driver) {
             return Err(FlushError::WouldDeadlock);
         }
         match driver::block(&shared, move || self.wait.block()) {

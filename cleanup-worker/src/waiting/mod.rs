@@ -17,6 +17,7 @@ pub use flush::{Flush, FlushGuard};
 pub(crate) use ledger::{Ended, Epoch, Ledger, Line, View};
 
 use crate::contain::contain;
+use crate::shared::Identity;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
@@ -97,10 +98,10 @@ pub(crate) struct Waiters {
 }
 
 impl Waiters {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(first: u64) -> Self {
         Self {
             entries: BTreeMap::new(),
-            issued: 0,
+            issued: first,
             outside: BTreeSet::new(),
             inside: BTreeSet::new(),
             unlined: BTreeSet::new(),
@@ -223,8 +224,8 @@ fn set<T: Ord>(items: &mut BTreeSet<T>, item: T, enter: bool) {
 /// Where code of a user runs just now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Inside {
-    /// Which worker, by its address.
-    pub(crate) worker: usize,
+    /// Which worker, and in which process: a child that a task forks is not inside of that task.
+    pub(crate) worker: Identity,
     /// Whether this is the thread that polls, rather than one of the pool.
     pub(crate) on_driver: bool,
     /// The task, unless it is code around tasks: a hook, a waker.
@@ -237,7 +238,7 @@ crate::sync::thread_local! {
 }
 
 /// Where the calling code runs in that worker.
-pub(crate) fn inside(worker: usize) -> Option<Inside> {
+pub(crate) fn inside(worker: Identity) -> Option<Inside> {
     let current = CURRENT.try_with(Cell::get).ok().flatten();
     current.filter(|inside| inside.worker == worker)
 }

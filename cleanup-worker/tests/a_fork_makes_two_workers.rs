@@ -15,8 +15,10 @@ fn scratch(name: &str) -> PathBuf {
 }
 
 /// Marks a file when it is dropped, whichever process does that.
+#[cfg(feature = "tokio")]
 struct Marks(PathBuf);
 
+#[cfg(feature = "tokio")]
 impl Drop for Marks {
     fn drop(&mut self) {
         mark(&self.0);
@@ -24,6 +26,7 @@ impl Drop for Marks {
 }
 
 /// A task that holds the mark and never ends by itself.
+#[cfg(feature = "tokio")]
 fn holds(path: &std::path::Path) -> impl Future<Output = ()> + Send + 'static + use<> {
     let marks = Marks(path.to_owned());
     async move {

@@ -11,7 +11,7 @@
 mod support;
 
 use lastout_cleanup_worker::{
-    self as cleanup, Blocking, CleanupWorker, FlushError, LeftReason, Options, RemoveFile,
+    self as cleanup, Blocking, CleanupWorker, FlushError, LeftReason, RemoveFile,
 };
 use std::path::PathBuf;
 use std::time::Duration;
@@ -170,7 +170,7 @@ fn a_worker_on_a_runtime_keeps_its_timeouts_when_the_system_refuses_the_thread()
     runtime.block_on(async {
         let worker = CleanupWorker::builder().on_current_tokio().build().unwrap();
         forbid_threads();
-        let short = Options::new().timeout(Duration::from_millis(1));
+        let short = cleanup::Options::new().timeout(Duration::from_millis(1));
         worker.handle().submit_with(std::future::pending::<()>(), short).unwrap();
         worker.handle().flush(LONG).await.unwrap();
         let stats = worker.stats();

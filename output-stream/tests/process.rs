@@ -198,13 +198,10 @@ async fn a_child_that_closes_its_input_is_no_error() {
         .unwrap();
     process.wait_for(LONG, |line| line.bytes == b"closed").await.unwrap();
     let stdin = process.stdin().unwrap();
-    let closed = loop {
-        if let Err(closed) = stdin.write("more").await {
-            break closed;
-        }
-        tokio::task::yield_now().await;
-    };
-    assert_eq!(closed.unsent, "more");
+    let closed = stdin.write("more").await.unwrap_err();
+    assert_eq!(closed.unsent, "more", "the very first write says it");
+    let polled = tokio::io::AsyncWriteExt::write(stdin, b"more").await.unwrap_err();
+    assert_eq!(polled.kind(), std::io::ErrorKind::BrokenPipe);
     drop(process);
     assert_clean(&audit).await;
 }
@@ -288,8 +285,9 @@ async fn what_cannot_start_leaves_nothing() {
     let audit = Audit::begin_in([]);
     let command = std::process::Command::new("/nonexistent/program");
     let error = Process::builder(command).output().await.unwrap_err();
-    let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+    let text = error.to_string();
     assert!(text.starts_with("start /nonexistent/program: No such file"), "{text}");
+    assert!(std::error::Error::source(&error).is_none(), "the reason is said once");
     audit.assert_clean(LONG);
 }
 
@@ -302,4 +300,57 @@ async fn limits_hold_for_each_output() {
         (output.stderr.total(), output.stderr.text().as_str()),
         (18, "[18 bytes omitted]\n")
     );
+}
+
+#[tokio::test]
+async fn an_input_that_nobody_finishes_ends_with_the_process() {
+    let audit = Audit::begin_in([]);
+    // The descendant holds the input and does not read; more is left than the pipe takes.
+    let script = "exec 3<&0; sleep 600 <&3 & exit 0";
+    let output = Process::shell(script).stdin(vec![b'x'; 1 << 20]).output().await.unwrap();
+    let report = output.stdin.unwrap();
+    assert!(matches!(report.end, StdinEnd::Exited), "{report:?}");
+    assert!(report.written > 0 && report.written < 1 << 20);
+
+    let mut process = Process::shell("exit 0").stdin(Inlet::Piped).spawn().unwrap();
+    let held = process.take_stdin();
+    let output = process.wait_with_output(Keep::all()).await.unwrap();
+    assert!(matches!(output.stdin.unwrap().end, StdinEnd::Exited));
+    drop(held);
+    assert_clean(&audit).await;
+}
+
+#[tokio::test]
+async fn the_streams_of_a_command_are_led_as_it_says() {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    // What looks like the text of a field is an argument.
+    let shell = |script: &str| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", script, "\n    stdout: Some(\n        Null,"]);
+        command
+    };
+    let mut command = shell("cat; echo err >&2");
+    command.stdin(std::io::pipe().unwrap().0).stdout(writer).stderr(std::process::Stdio::null());
+    let output = Process::builder(command).output().await.unwrap();
+    assert!(output.success() && output.stdout.total() == 0 && output.stderr.total() == 0);
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut reader, &mut text).unwrap();
+    assert_eq!(text, "", "the pipe was led to the command, which wrote nothing, and closed");
+
+    let mut command = shell("cat");
+    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut process = Process::builder(command).spawn().unwrap();
+    process.stdin().unwrap().write("through").await.unwrap();
+    let output = process.wait_with_output(Keep::all()).await.unwrap();
+    assert_eq!(output.stdout.text(), "through");
+
+    let mut program = lastout_output_stream::tree::Program::new("echo");
+    program.arg("unseen").stdout(lastout_output_stream::tree::Io::Null);
+    let output = Process::builder(program).output().await.unwrap();
+    assert_eq!(output.stdout.total(), 0);
+
+    let mut command = shell("echo said");
+    command.stdout(std::process::Stdio::null());
+    let output = Process::builder(command).stdout(Config::default()).output().await.unwrap();
+    assert_eq!(output.stdout.text(), "said\n", "the builder has the last word");
 }

@@ -104,7 +104,7 @@ async fn what_the_tree_takes_is_at_hand_without_another_dependency() {
 async fn messages_name_what_is_to_blame() {
     let chain = |error: &dyn Error| format!("{error}: {}", error.source().unwrap());
     let error = Process::builder("echo").current_dir("/nonexistent").output().await.unwrap_err();
-    let text = chain(&error);
+    let text = error.to_string();
     assert!(text.starts_with("start echo: enter the directory: /nonexistent: "), "{text}");
     let error = Process::builder("").output().await.unwrap_err();
     assert_eq!(error.to_string(), "start \"\": the program has no name");

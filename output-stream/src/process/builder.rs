@@ -20,9 +20,10 @@ pub(super) type Hook = Box<dyn FnMut(Channel, LineRef<'_>) + Send>;
 #[must_use = "a builder does nothing until it is spawned"]
 pub struct ProcessBuilder {
     pub(super) origin: Origin,
-    pub(super) stdin: Inlet,
-    pub(super) stdout: Outlet,
-    pub(super) stderr: Outlet,
+    /// `None`: as the command says, otherwise the default; so for both outputs.
+    pub(super) stdin: Option<Inlet>,
+    pub(super) stdout: Option<Outlet>,
+    pub(super) stderr: Option<Outlet>,
     pub(super) containment: Containment,
     pub(super) ending: Ending,
     pub(super) time: Option<Duration>,
@@ -46,9 +47,9 @@ impl ProcessBuilder {
     pub(super) fn new(origin: Origin) -> Self {
         Self {
             origin,
-            stdin: Inlet::Null,
-            stdout: Outlet::default(),
-            stderr: Outlet::default(),
+            stdin: None,
+            stdout: None,
+            stderr: None,
             containment: Containment::strongest(),
             ending: Ending::default(),
             time: None,
@@ -105,7 +106,7 @@ impl ProcessBuilder {
 
     /// Where its input comes from: bytes, or an [`Inlet`]. Default: there is none.
     pub fn stdin(mut self, stdin: impl Into<Inlet>) -> Self {
-        self.stdin = stdin.into();
+        self.stdin = Some(stdin.into());
         self
     }
 
@@ -113,13 +114,13 @@ impl ProcessBuilder {
     /// whose readers shall have every byte from the first one on, or another [`Outlet`]. Default: a
     /// stream with the default configuration.
     pub fn stdout(mut self, stdout: impl Into<Outlet>) -> Self {
-        self.stdout = stdout.into();
+        self.stdout = Some(stdout.into());
         self
     }
 
     /// Where standard error goes. Default: a stream with the default configuration.
     pub fn stderr(mut self, stderr: impl Into<Outlet>) -> Self {
-        self.stderr = stderr.into();
+        self.stderr = Some(stderr.into());
         self
     }
 

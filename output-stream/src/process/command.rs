@@ -1,5 +1,6 @@
 //! What a process can be made of.
 
+use super::outlet::{Inlet, Outlet};
 use lastout_proc_tree::{Containment, Io, Program, SpawnError, TokioChild, Tree};
 use std::ffi::{OsStr, OsString};
 use std::mem;
@@ -29,6 +30,9 @@ mod sealed {
 /// What [`Process::builder`](crate::Process::builder) takes: the name or the path of a program, a
 /// [`Program`](crate::tree::Program), or a command of std or of tokio.
 ///
+/// Where a program or a command leads its standard streams itself, that holds unless the builder says
+/// otherwise.
+///
 /// A program starts in a time that does not grow with the memory of the caller; for a command std copies
 /// the caller. A command that is only borrowed, as `Command::new("sort").arg("-r")` is, is emptied: what it
 /// held is taken, and it has no program any more.
@@ -53,6 +57,20 @@ pub(super) enum Lead {
     Null,
     Inherit,
     Piped,
+    /// Where the program or the command itself leads it.
+    Kept,
+}
+
+/// Where a program or a command itself leads a standard stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Led {
+    /// It does not say.
+    Unset,
+    Null,
+    Inherit,
+    Piped,
+    /// To a descriptor of its own.
+    Elsewhere,
 }
 
 /// Does the same to a program and to a command.
@@ -93,11 +111,60 @@ impl Origin {
     pub(super) fn lead(&mut self, [stdin, stdout, stderr]: [Lead; 3]) {
         match self {
             Self::Program(program) => {
-                program.stdin(stdin).stdout(stdout).stderr(stderr);
+                if let Some(io) = io(stdin) {
+                    program.stdin(io);
+                }
+                if let Some(io) = io(stdout) {
+                    program.stdout(io);
+                }
+                if let Some(io) = io(stderr) {
+                    program.stderr(io);
+                }
             }
             Self::Command(command) => {
-                command.stdin(stdin).stdout(stdout).stderr(stderr);
+                if let Some(stdio) = stdio(stdin) {
+                    command.stdin(stdio);
+                }
+                if let Some(stdio) = stdio(stdout) {
+                    command.stdout(stdio);
+                }
+                if let Some(stdio) = stdio(stderr) {
+                    command.stderr(stdio);
+                }
             }
+        }
+    }
+
+    /// Where the program or the command leads standard input; `None` when that is a descriptor of its own.
+    pub(super) fn inlet(&self) -> Option<Inlet> {
+        match self.led(0) {
+            Led::Unset | Led::Null => Some(Inlet::Null),
+            Led::Inherit => Some(Inlet::Inherit),
+            Led::Piped => Some(Inlet::Piped),
+            Led::Elsewhere => None,
+        }
+    }
+
+    /// Where it leads an output; `None` when that is a descriptor of its own.
+    pub(super) fn outlet(&self, number: usize) -> Option<Outlet> {
+        match self.led(number) {
+            Led::Unset | Led::Piped => Some(Outlet::default()),
+            Led::Null => Some(Outlet::Discard),
+            Led::Inherit => Some(Outlet::Inherit),
+            Led::Elsewhere => None,
+        }
+    }
+
+    fn led(&self, number: usize) -> Led {
+        match self {
+            Self::Program(program) => match program.stream(number) {
+                None => Led::Unset,
+                Some(Io::Null) => Led::Null,
+                Some(Io::Inherit) => Led::Inherit,
+                Some(Io::Piped) => Led::Piped,
+                Some(_) => Led::Elsewhere,
+            },
+            Self::Command(command) => led_by_std(&format!("{:#?}", command.as_std()), number),
         }
     }
 
@@ -126,23 +193,37 @@ impl Origin {
     }
 }
 
-impl From<Lead> for Io {
-    fn from(lead: Lead) -> Self {
-        match lead {
-            Lead::Null => Self::Null,
-            Lead::Inherit => Self::Inherit,
-            Lead::Piped => Self::Piped,
-        }
+fn io(lead: Lead) -> Option<Io> {
+    match lead {
+        Lead::Null => Some(Io::Null),
+        Lead::Inherit => Some(Io::Inherit),
+        Lead::Piped => Some(Io::Piped),
+        Lead::Kept => None,
     }
 }
 
-impl From<Lead> for Stdio {
-    fn from(lead: Lead) -> Self {
-        match lead {
-            Lead::Null => Self::null(),
-            Lead::Inherit => Self::inherit(),
-            Lead::Piped => Self::piped(),
-        }
+fn stdio(lead: Lead) -> Option<Stdio> {
+    match lead {
+        Lead::Null => Some(Stdio::null()),
+        Lead::Inherit => Some(Stdio::inherit()),
+        Lead::Piped => Some(Stdio::piped()),
+        Lead::Kept => None,
+    }
+}
+
+/// Std tells where a command leads its streams only in the text for debugging: a field is a line of its own
+/// with four spaces before it, and a new line inside of an argument is shown escaped.
+fn led_by_std(text: &str, number: usize) -> Led {
+    let field = ["    stdin: Some(", "    stdout: Some(", "    stderr: Some("][number];
+    let mut lines = text.lines();
+    if !lines.any(|line| line == field) {
+        return Led::Unset;
+    }
+    match lines.next().map(str::trim) {
+        Some("Null,") => Led::Null,
+        Some("Inherit,") => Led::Inherit,
+        Some("MakePipe,") => Led::Piped,
+        _ => Led::Elsewhere,
     }
 }
 

@@ -74,7 +74,11 @@ pub enum OutputError {
 impl fmt::Display for OutputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Spawn(error) => error.fmt(f),
+            // With its reason, which `source` therefore does not repeat.
+            Self::Spawn(error) => match error.source() {
+                Some(reason) => write!(f, "{error}: {reason}"),
+                None => error.fmt(f),
+            },
             Self::Subscribe(_) => f.write_str("read the output of a process"),
             Self::Exit { .. } => f.write_str("wait for a process"),
             Self::Survivors { .. } => f.write_str("end what a process left behind"),
@@ -86,11 +90,10 @@ impl fmt::Display for OutputError {
 impl Error for OutputError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Spawn(error) => error.source(),
             Self::Subscribe(error) => Some(error),
             Self::Exit { source, .. } => Some(source),
             Self::Survivors { source, .. } => Some(source),
-            Self::Failed(_) => None,
+            Self::Spawn(_) | Self::Failed(_) => None,
         }
     }
 }

@@ -255,6 +255,8 @@ impl Process {
             }
         };
         let (stdout, stderr) = (stdout.wait().await, stderr.wait().await);
+        // Before the kill, which would break a pipe that a descendant holds.
+        let stdin = self.stdin_report().await;
         let tree = match self.kill(REST).await {
             Ok(report) => report,
             Err(source) => {
@@ -267,14 +269,12 @@ impl Process {
                 });
             }
         };
-        let stdin = self.stdin_report().await;
         let program = std::mem::take(&mut self.program);
         Ok(Output { program, exit, stdout, stderr, stdin, tree })
     }
 
     /// What became of the input, after the exit.
     async fn stdin_report(&mut self) -> Option<StdinReport> {
-        // Nobody reads any more: the writer sees a broken pipe, or has finished.
         self.writer.take()?.wait().await.ok()
     }
 

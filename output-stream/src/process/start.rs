@@ -4,7 +4,7 @@ use super::builder::{Hook, ProcessBuilder};
 use super::command::{Lead, Origin};
 use super::outlet::{Inlet, Outlet};
 use super::source::Pipe;
-use super::watcher::Watcher;
+use super::watcher::{Known, Watcher};
 use super::{Process, Shown, stdin};
 use crate::consume::Consumer;
 use crate::error::SubscribeError;
@@ -37,7 +37,14 @@ impl ProcessBuilder {
             return Err(SpawnError::Invalid { program, why: "the program has no name".into() });
         }
         let containment = default_to_the_callers(self.containment);
-        if matches!(self.stdin, Inlet::Inherit)
+        let inlet = self.stdin.or_else(|| self.origin.inlet());
+        let stdin = match &inlet {
+            None => Lead::Kept,
+            Some(Inlet::Null) => Lead::Null,
+            Some(Inlet::Inherit) => Lead::Inherit,
+            Some(Inlet::Bytes(_) | Inlet::Piped) => Lead::Piped,
+        };
+        if matches!(inlet, Some(Inlet::Inherit))
             && containment.leads_group()
             && rustix::termios::isatty(io::stdin())
         {
@@ -45,20 +52,18 @@ impl ProcessBuilder {
                        a background process that reads from the terminal is stopped";
             return Err(SpawnError::Invalid { program, why: why.into() });
         }
-        let stdin = match self.stdin {
-            Inlet::Null => Lead::Null,
-            Inlet::Inherit => Lead::Inherit,
-            Inlet::Bytes(_) | Inlet::Piped => Lead::Piped,
-        };
-        self.origin.lead([stdin, lead(&self.stdout), lead(&self.stderr)]);
+        let stdout = self.stdout.or_else(|| self.origin.outlet(1));
+        let stderr = self.stderr.or_else(|| self.origin.outlet(2));
+        self.origin.lead([stdin, lead(stdout.as_ref()), lead(stderr.as_ref())]);
         let sequence = Sequence::new();
-        let (stdout, idle_out) = stream(self.stdout, &sequence, (&program, "stdout"));
-        let (stderr, idle_err) = stream(self.stderr, &sequence, (&program, "stderr"));
+        let (stdout, idle_out) = stream(stdout, &sequence, (&program, "stdout"));
+        let (stderr, idle_err) = stream(stderr, &sequence, (&program, "stderr"));
         let (tree, mut child) =
             self.origin.spawn(containment).map_err(|error| blame(error, &self.origin))?;
         let attached = attach(&stdout, &stderr);
         let hook = self.hook.map(|hook| call(hook, &stdout, &stderr));
-        let (stdin, writer) = feed(&mut child, self.stdin);
+        let (known, exit) = watch::channel(None);
+        let (stdin, writer) = feed(&mut child, inlet, exit.clone());
         if let (Some(idle), Some(pipe)) = (idle_out, child.stdout.take()) {
             idle.start(Pipe::Stdout(pipe));
         }
@@ -67,7 +72,6 @@ impl ProcessBuilder {
         }
         let tree = Arc::new(tree);
         let id = child.id();
-        let (known, exit) = watch::channel(None);
         let watcher = Watcher {
             child,
             tree: Arc::downgrade(&tree),
@@ -109,27 +113,28 @@ fn blame(error: SpawnError, origin: &Origin) -> SpawnError {
     }
 }
 
-fn lead(outlet: &Outlet) -> Lead {
+fn lead(outlet: Option<&Outlet>) -> Lead {
     match outlet {
-        Outlet::Stream(_) | Outlet::Prepared(_) => Lead::Piped,
-        Outlet::Discard => Lead::Null,
-        Outlet::Inherit => Lead::Inherit,
+        None => Lead::Kept,
+        Some(Outlet::Stream(_) | Outlet::Prepared(_)) => Lead::Piped,
+        Some(Outlet::Discard) => Lead::Null,
+        Some(Outlet::Inherit) => Lead::Inherit,
     }
 }
 
 /// A stream that was not named has the name of its process.
 fn stream(
-    outlet: Outlet,
+    outlet: Option<Outlet>,
     sequence: &Sequence,
     (program, channel): (&str, &str),
 ) -> (Stream, Option<Prepared>) {
     let prepared = match outlet {
-        Outlet::Stream(mut config) => {
+        Some(Outlet::Stream(mut config)) => {
             config.name.get_or_insert_with(|| format!("{channel} of {program}").into());
             Stream::prepare(*config)
         }
-        Outlet::Prepared(prepared) => prepared,
-        Outlet::Discard | Outlet::Inherit => return (Stream::empty(), None),
+        Some(Outlet::Prepared(prepared)) => prepared,
+        Some(Outlet::Discard | Outlet::Inherit) | None => return (Stream::empty(), None),
     };
     prepared.join(sequence);
     (Stream::clone(&prepared), Some(prepared))
@@ -137,15 +142,15 @@ fn stream(
 
 type Feed = (Option<stdin::Stdin>, Option<Consumer<stdin::StdinReport>>);
 
-fn feed(child: &mut TokioChild, inlet: Inlet) -> Feed {
+fn feed(child: &mut TokioChild, inlet: Option<Inlet>, exit: watch::Receiver<Known>) -> Feed {
     let Some(pipe) = child.stdin.take() else {
         return (None, None);
     };
     let (first, is_open) = match inlet {
-        Inlet::Bytes(bytes) => (bytes, false),
+        Some(Inlet::Bytes(bytes)) => (bytes, false),
         _ => (Bytes::new(), true),
     };
-    let (stdin, writer) = stdin::pump(pipe, first, is_open);
+    let (stdin, writer) = stdin::pump(pipe, first, is_open, exit);
     (stdin, Some(writer))
 }
 

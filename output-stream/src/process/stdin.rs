@@ -1,16 +1,19 @@
 //! The input of a child: a bounded queue and the task that writes it.
 
+use super::watcher::Known;
 use crate::consume::Consumer;
 use bytes::{Buf, Bytes};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::os::fd::{AsFd, OwnedFd};
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::process::ChildStdin;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// The queue holds at most so many parts of at most so many bytes: 1 MiB.
 const PARTS: usize = 16;
@@ -20,7 +23,8 @@ const PART: usize = 64 * 1024;
 ///
 /// What is written goes to a queue of at most 1 MiB, from which a task writes it to the child. A
 /// child that reads slowly makes the writer wait; a child that reads no more is no error of the
-/// process: the next write fails with [`StdinClosed`], and the report says
+/// process: each write after the child has closed its input fails with [`StdinClosed`]. What is in
+/// the queue may still not arrive: the report counts the bytes that went into the pipe, and says
 /// [`BrokenPipe`](StdinEnd::BrokenPipe).
 ///
 /// Dropping it closes the input: the child reads what is in the queue, and then end of file.
@@ -32,6 +36,8 @@ pub struct Stdin {
     queue: Option<mpsc::Sender<Bytes>>,
     /// A place in the queue that a poll waits for.
     place: Option<Place>,
+    /// The pipe, to ask whether anybody can read from it.
+    pipe: Option<OwnedFd>,
 }
 
 type Place = Pin<Box<dyn Future<Output = Reserved> + Send + Sync>>;
@@ -79,7 +85,8 @@ pub enum StdinEnd {
     BrokenPipe,
     /// Writing failed.
     Error(io::Error),
-    /// The child exited while there was something left to write.
+    /// The process was over, its input was still open, and nothing more could be written: a descendant
+    /// held the input and did not read, or [`Stdin`] was held by its owner.
     Exited,
 }
 
@@ -89,7 +96,7 @@ impl fmt::Display for StdinEnd {
             Self::Eof => f.write_str("all was written"),
             Self::BrokenPipe => f.write_str("the child reads no more"),
             Self::Error(error) => write!(f, "write error: {error}"),
-            Self::Exited => f.write_str("the child exited first"),
+            Self::Exited => f.write_str("the process ended before its input did"),
         }
     }
 }
@@ -108,6 +115,9 @@ impl AsyncWrite for Stdin {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
+        if this.has_no_reader() {
+            return Poll::Ready(Err(closed()));
+        }
         let place = this.place.get_or_insert_with(|| Box::pin(queue.clone().reserve_owned()));
         let reserved = ready!(place.as_mut().poll(cx));
         this.place = None;
@@ -122,12 +132,20 @@ impl AsyncWrite for Stdin {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        (this.queue, this.place) = (None, None);
+        (this.queue, this.place, this.pipe) = (None, None, None);
         Poll::Ready(Ok(()))
     }
 }
 
 impl Stdin {
+    /// Whether nobody can read from the pipe any more. What cannot be asked counts as readable.
+    fn has_no_reader(&self) -> bool {
+        let Some(pipe) = &self.pipe else { return false };
+        let mut asked = [PollFd::new(pipe, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut asked, Some(&now)).is_ok_and(|_| asked[0].revents().contains(PollFlags::ERR))
+    }
+
     /// Puts bytes into the queue, and waits while it is full.
     ///
     /// # Errors
@@ -142,12 +160,15 @@ impl Stdin {
         let mut rest = bytes.into();
         self.place = None;
         while !rest.is_empty() {
-            let Some(queue) = &self.queue else {
+            let Some(queue) = self.queue.as_ref().filter(|_| !self.has_no_reader()) else {
                 return Err(StdinClosed { unsent: rest });
             };
             let Ok(place) = queue.reserve().await else {
                 return Err(StdinClosed { unsent: rest });
             };
+            if self.has_no_reader() {
+                return Err(StdinClosed { unsent: rest });
+            }
             place.send(rest.split_to(rest.len().min(PART)));
         }
         Ok(())
@@ -162,18 +183,46 @@ pub(super) fn pump(
     pipe: ChildStdin,
     first: Bytes,
     is_open: bool,
+    exit: watch::Receiver<Known>,
 ) -> (Option<Stdin>, Consumer<StdinReport>) {
     let (send, receive) = mpsc::channel(PARTS);
-    let stdin = is_open.then_some(Stdin { queue: Some(send), place: None });
-    (stdin, Consumer::spawn(write_all(pipe, first, receive)))
+    // Without a descriptor for it the question is not asked, and the queue tells later.
+    let asked = if is_open { pipe.as_fd().try_clone_to_owned().ok() } else { None };
+    let stdin = is_open.then_some(Stdin { queue: Some(send), place: None, pipe: asked });
+    (stdin, Consumer::spawn(write_until(pipe, first, receive, exit)))
+}
+
+/// Writes until the input ends or the process is over, whichever is first.
+async fn write_until(
+    pipe: ChildStdin,
+    first: Bytes,
+    queue: mpsc::Receiver<Bytes>,
+    mut exit: watch::Receiver<Known>,
+) -> StdinReport {
+    let mut report = StdinReport { written: 0, end: StdinEnd::Eof };
+    let is_written = {
+        let mut writing = pin!(write_all(pipe, first, queue, &mut report));
+        let mut exited = pin!(exit.wait_for(Option::is_some));
+        poll_fn(|cx| {
+            if writing.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            exited.as_mut().poll(cx).map(|_| false)
+        })
+        .await
+    };
+    if !is_written {
+        report.end = StdinEnd::Exited;
+    }
+    report
 }
 
 async fn write_all(
     mut pipe: ChildStdin,
     first: Bytes,
     mut queue: mpsc::Receiver<Bytes>,
-) -> StdinReport {
-    let mut report = StdinReport { written: 0, end: StdinEnd::Eof };
+    report: &mut StdinReport,
+) {
     let mut next = Some(first);
     while let Some(mut bytes) = next {
         while bytes.has_remaining() {
@@ -188,9 +237,8 @@ async fn write_all(
                 io::ErrorKind::BrokenPipe => StdinEnd::BrokenPipe,
                 _ => StdinEnd::Error(error),
             };
-            return report;
+            return;
         }
         next = queue.recv().await;
     }
-    report
 }

@@ -1,4 +1,4 @@
-//! Formatting, clippy, documentation and the minimum toolchain.
+//! Formatting, clippy and documentation.
 
 use crate::cli::Flags;
 use crate::command::Cmd;
@@ -6,7 +6,7 @@ use crate::console::Console;
 use crate::find;
 use crate::steps::Outcome;
 use crate::workspace::Workspace;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 /// `cargo xtask fmt`.
 ///
@@ -82,36 +82,4 @@ pub(crate) fn doc(console: &Console, workspace: &Workspace) -> Result<Outcome> {
         .env("CARGO_TARGET_DIR", workspace.target_dir.join("nightly-doc"))
         .run(console)?;
     Ok(Outcome::passed("stable, and docs.rs flavour on nightly"))
-}
-
-/// Builds with exactly the toolchain that `rust-version` names.
-pub(crate) fn minimum_toolchain(console: &Console, workspace: &Workspace) -> Result<Outcome> {
-    let manifest = std::fs::read_to_string(workspace.root.join("Cargo.toml"))
-        .context("read the root manifest")?;
-    let minimum = manifest
-        .lines()
-        .find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'))
-        .context("the root manifest has no rust-version")?;
-    let matches = |version: &str| {
-        version.split_whitespace().nth(1).is_some_and(|number| {
-            number == minimum
-                || number.strip_prefix(minimum).is_some_and(|rest| rest.starts_with('.'))
-        })
-    };
-    let current = find::version_of(console, &Cmd::cargo().arg("--version")).unwrap_or_default();
-    if matches(&current) {
-        return Ok(Outcome::passed(format!("all steps of this run used {current}")));
-    }
-    let named = Cmd::new("cargo").arg(format!("+{minimum}")).env("RUSTUP_AUTO_INSTALL", "0");
-    if find::version_of(console, &named.clone().arg("--version")).is_none() {
-        return Ok(Outcome::skipped(format!(
-            "toolchain {minimum} is not installed; this is {current}"
-        )));
-    }
-    named
-        .args(["check", "--workspace", "--all-features"])
-        .env("CARGO_TARGET_DIR", workspace.target_dir.join("minimum"))
-        .dir(&workspace.root)
-        .run(console)?;
-    Ok(Outcome::passed(format!("checked with {minimum}")))
 }

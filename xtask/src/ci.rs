@@ -5,7 +5,9 @@ use crate::console::Console;
 use crate::provision::Need;
 use crate::steps::Steps;
 use crate::workspace::Workspace;
-use crate::{bench, checks, dependencies, e2e, extras, features, models, tests_step, tidy};
+use crate::{
+    bench, checks, dependencies, e2e, extras, features, foreign, models, package, tests_step, tidy,
+};
 use anyhow::Result;
 
 /// `cargo xtask ci`. The last line counts the tests, in the form that CI services read.
@@ -25,9 +27,13 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
     steps.run("test", || tests_step::tests(console, workspace, &flags));
     steps.run("doc", || checks::doc(console, workspace));
     steps.run("features", || features::features(console, workspace, &flags));
-    steps.run("toolchain", || checks::minimum_toolchain(console, workspace));
+    steps.run("msrv", || foreign::msrv(console, workspace));
+    steps.run("targets", || foreign::targets(console, workspace, &flags));
+    steps.run("wine", || foreign::wine(console, workspace, &flags));
+    steps.run("package", || package::package(console, workspace));
     steps.run("loom", || models::loom(console, workspace, &flags));
     steps.run("mutants", || models::mutants(console, workspace, &flags));
+    steps.run("tsan", || foreign::tsan(console, workspace, &flags));
     steps.run("chrome", || e2e::e2e(console, workspace, &flags, Need::Chrome));
     steps.run("postgres", || e2e::e2e(console, workspace, &flags, Need::Postgres));
     steps.run("hack", || extras::hack(console, workspace));

@@ -80,6 +80,31 @@ const COMMANDS: &[Command] = &[
         run: crate::asan::run,
     },
     Command {
+        name: "tsan",
+        summary: "ThreadSanitizer over the crates with atomics or locks of their own [CRATE]",
+        run: crate::foreign::run_tsan,
+    },
+    Command {
+        name: "targets",
+        summary: "type checks for systems that cannot be run here [CRATE]",
+        run: crate::foreign::run_targets,
+    },
+    Command {
+        name: "wine",
+        summary: "tests as Windows programs, under Wine [CRATE]",
+        run: crate::foreign::run_wine,
+    },
+    Command {
+        name: "package",
+        summary: "the packages of a release, each built from what it contains",
+        run: crate::package::run,
+    },
+    Command {
+        name: "release",
+        summary: "a release but for the upload --repository URL [--baseline COMMIT]",
+        run: crate::package::run_release,
+    },
+    Command {
         name: "bench",
         summary: "side by side with peers [AREA] [--case TEXT] [--rounds N]",
         run: crate::bench::run,
@@ -164,6 +189,10 @@ pub struct Flags {
     pub cost: bool,
     /// Loom's bound on preemptions.
     pub preemptions: Option<u32>,
+    /// The address of the repository that packages shall name.
+    pub repository: Option<String>,
+    /// The commit or tag of the last release.
+    pub baseline: Option<String>,
     /// The one test target to run.
     pub test: Option<String>,
     /// Everything else, passed on to the program that the command runs.
@@ -221,6 +250,8 @@ impl Flags {
             }
             "only" => self.only.extend(list(parser)?),
             "preemptions" => self.preemptions = Some(parser.value()?.parse()?),
+            "repository" => self.repository = Some(parser.value()?.string()?),
+            "baseline" => self.baseline = Some(parser.value()?.string()?),
             "test" => self.test = Some(parser.value()?.string()?),
             other => bail!("--{other} is allowed here but nobody reads it"),
         }

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 /// # Errors
 ///
 /// Elsewhere, with the one command that a person runs; or when apt fails.
-pub(super) fn install(console: &Console, packages: &[&str], why: &str) -> Result<()> {
+pub(crate) fn install(console: &Console, packages: &[&str], why: &str) -> Result<()> {
     let names = packages.join(" ");
     if find::on_path(&["apt-get"]).is_none() {
         bail!(

@@ -1,7 +1,8 @@
 //! Real Chrome and real PostgreSQL for the tests: found, or installed after saying so.
 
-mod apt;
+pub(crate) mod apt;
 pub mod chrome;
+pub mod compilers;
 pub mod postgres;
 
 use crate::console::Console;

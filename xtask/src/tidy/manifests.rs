@@ -145,7 +145,11 @@ fn inheritance(manifest: &str) -> Vec<Finding> {
         if is_one && !lines.iter().any(|line| inherits(&line)) {
             findings.push(format!("`[{section}]`: its version stands in the root manifest"));
         }
-        let own = lines.iter().filter(|line| is_list && line.contains('=') && !inherits(line));
+        // The tests of a crate that want a feature of it.
+        let is_itself = |line: &str| section == "dev-dependencies" && line.contains("path = \".\"");
+        let own = lines
+            .iter()
+            .filter(|line| is_list && line.contains('=') && !inherits(line) && !is_itself(line));
         findings
             .extend(own.map(|line| format!("`{line}`: its version stands in the root manifest")));
     }

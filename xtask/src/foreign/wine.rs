@@ -1,0 +1,121 @@
+//! Tests that run as Windows programs, under Wine.
+
+use crate::cli::{Flags, NAME};
+use crate::command::Cmd;
+use crate::console::{Console, Show};
+use crate::find;
+use crate::provision::apt;
+use crate::provision::compilers::{self, Wanted};
+use crate::steps::Outcome;
+use crate::tally::Runner;
+use crate::workspace::Workspace;
+use anyhow::{Context as _, Result, bail};
+use std::path::{Path, PathBuf};
+
+const TRIPLE: &str = "x86_64-pc-windows-gnu";
+const GCC: &str = "x86_64-w64-mingw32-gcc-posix";
+const WINE: &str = "/usr/lib/wine/wine64";
+
+/// What Wine runs of a crate: its features, and the tests that Wine cannot show, by name.
+struct Row {
+    folder: &'static str,
+    features: &'static str,
+    skipped: &'static [&'static str],
+}
+
+const ROWS: &[Row] = &[Row {
+    folder: "cleanup-worker",
+    features: "tokio,tracing",
+    // It starts its own program again, which Wine refuses from a test.
+    skipped: &["after_the_first_runtime_is_gone"],
+}];
+
+/// A function of Windows that Wine 8 lacks, and that std imports.
+const RANDOM: &str = "\
+#include <windows.h>
+BOOLEAN WINAPI SystemFunction036(PVOID, ULONG);
+__declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE to, SIZE_T count) { return SystemFunction036(to, (ULONG)count); }
+";
+
+/// `cargo xtask wine [CRATE]`.
+///
+/// # Errors
+///
+/// When a test fails.
+pub fn run_wine(console: &Console, parser: lexopt::Parser) -> Result<()> {
+    let flags = Flags::parse(parser, &[NAME])?;
+    wine(console, &Workspace::load(console)?, &flags).map(|outcome| outcome.report(console))
+}
+
+/// Runs unit and integration tests of the crates that Windows can have so far.
+pub(crate) fn wine(console: &Console, workspace: &Workspace, flags: &Flags) -> Result<Outcome> {
+    let compiler = match compilers::provide(console, workspace, Wanted::WithSources)? {
+        Ok(compiler) => compiler,
+        Err(why) => return Ok(Outcome::skipped(why)),
+    };
+    if find::on_path(&[GCC]).is_none() || !find::is_program(Path::new(WINE)) {
+        if find::on_path(&["apt-get"]).is_none() || !find::is_root() {
+            return Ok(Outcome::skipped(
+                "needs gcc-mingw-w64-x86-64-posix and wine64: sudo apt-get install both",
+            ));
+        }
+        apt::install(console, &["gcc-mingw-w64-x86-64-posix", "wine64"], "Wine, or its linker,")?;
+    }
+    let runner = prepare(console, &workspace.target_dir.join("wine"))?;
+    let mut done = Vec::new();
+    for row in ROWS {
+        let package = workspace.packages.iter().find(|package| package.folder == row.folder);
+        let package = package.with_context(|| format!("there is no crate {}", row.folder))?;
+        if !flags.wants(package) {
+            continue;
+        }
+        compiler
+            .cargo_with_std("test", "std,panic_unwind,test", TRIPLE)
+            .args(["--no-fail-fast", "--lib", "--tests", "--package", &package.name])
+            .args(["--features", row.features])
+            .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", GCC)
+            .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", &runner)
+            .env("CARGO_TARGET_DIR", workspace.target_dir.join("foreign"))
+            .arg("--")
+            .args(row.skipped.iter().flat_map(|name| ["--skip", name]))
+            .count(Runner::Libtest)
+            .dir(&workspace.root)
+            .show(Show::Live)
+            .run(console)?;
+        done.push(if row.skipped.is_empty() {
+            row.folder.to_owned()
+        } else {
+            format!("{} (without {})", row.folder, row.skipped.join(", "))
+        });
+    }
+    if done.is_empty() {
+        bail!(
+            "no crate that Windows can have answers to `{}`",
+            flags.name.as_deref().unwrap_or_default()
+        );
+    }
+    Ok(Outcome::passed(format!("ran as Windows programs: {}", done.join(", "))))
+}
+
+/// A script that runs a program of Windows, with a Windows of its own.
+fn prepare(console: &Console, folder: &Path) -> Result<PathBuf> {
+    let bin = folder.join("bin");
+    std::fs::create_dir_all(&bin).context("make a folder for Wine")?;
+    let source = folder.join("random.c");
+    std::fs::write(&source, RANDOM)?;
+    Cmd::new(GCC)
+        .args(["-shared", "-o"])
+        .arg(bin.join("bcryptprimitives.dll"))
+        .arg(&source)
+        .arg("-ladvapi32")
+        .run(console)?;
+    let path = bin.to_string_lossy().replace('/', "\\");
+    let script = format!(
+        "#!/bin/sh\nunset LD_LIBRARY_PATH\nWINEPREFIX='{}' WINEDEBUG=-all WINEPATH='Z:{path}' exec {WINE} \"$@\"\n",
+        folder.join("prefix").display()
+    );
+    let runner = folder.join("run");
+    std::fs::write(&runner, script)?;
+    Cmd::new("chmod").arg("+x").arg(&runner).show(Show::Never).run(console)?;
+    Ok(runner)
+}

@@ -4,19 +4,20 @@
 mod support;
 
 use lastout_cleanup_worker::{CleanupHandle, CleanupWorker, Event, FlushError};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 use support::LONG;
 
 type Log = Arc<Mutex<Vec<&'static str>>>;
 
-/// A worker whose hook notes each event and then does what `does` says.
+/// A worker whose hook notes each event and then does what `does` says, while the test holds the handle: a
+/// hook that held it itself would keep its worker for ever.
 fn worker(
     capacity: usize,
     does: impl Fn(&CleanupHandle) + Send + Sync + 'static,
-) -> (CleanupWorker, Log) {
+) -> (CleanupWorker, Log, Arc<CleanupHandle>) {
     let log = Log::default();
-    let (told, own) = (Arc::clone(&log), Arc::new(OnceLock::<CleanupHandle>::new()));
+    let (told, own) = (Arc::clone(&log), Arc::new(OnceLock::<Weak<CleanupHandle>>::new()));
     let handle = Arc::clone(&own);
     let hook = move |event: &Event<'_>| {
         told.lock().unwrap().push(match event {
@@ -26,13 +27,14 @@ fn worker(
             Event::Abandoned { .. } => "abandoned",
             _ => "another",
         });
-        if let Some(handle) = handle.get() {
-            does(handle);
+        if let Some(handle) = handle.get().and_then(Weak::upgrade) {
+            does(&handle);
         }
     };
     let worker = CleanupWorker::builder().capacity(capacity).on_event(hook).build().unwrap();
-    let _ = own.set(worker.handle().clone());
-    (worker, log)
+    let handle = Arc::new(worker.handle().clone());
+    let _ = own.set(Arc::downgrade(&handle));
+    (worker, log, handle)
 }
 
 fn told(log: &Log) -> Vec<&'static str> {
@@ -41,7 +43,7 @@ fn told(log: &Log) -> Vec<&'static str> {
 
 #[test]
 fn a_flush_guard_dropped_in_the_hook_does_not_call_the_hook() {
-    let (worker, log) = worker(8, |handle| drop(handle.flush_guard(Duration::ZERO)));
+    let (worker, log, _handle) = worker(8, |handle| drop(handle.flush_guard(Duration::ZERO)));
     worker.handle().submit(async { Err::<(), _>("no") }).unwrap();
     worker.handle().flush_blocking(LONG).unwrap();
     assert_eq!(told(&log), ["failed"], "on the thread of the worker, where no guard can wait");
@@ -55,7 +57,7 @@ fn a_flush_guard_dropped_in_the_hook_does_not_call_the_hook() {
 
 #[test]
 fn a_task_refused_to_the_hook_comes_back_and_does_not_call_the_hook() {
-    let (worker, log) = worker(0, |handle| {
+    let (worker, log, _handle) = worker(0, |handle| {
         assert!(handle.submit(async {}).unwrap_err().to_string().contains("full"));
         drop(handle.arm(async {}).unwrap_err());
     });
@@ -69,9 +71,9 @@ fn a_task_refused_to_the_hook_comes_back_and_does_not_call_the_hook() {
 /// The hooks of two workers that call each other: it ends all the same.
 #[test]
 fn hooks_of_two_workers_do_not_call_each_other_for_ever() {
-    let (second, told_second) = worker(0, |_| {});
+    let (second, told_second, _of_second) = worker(0, |_| {});
     let other = second.handle().clone();
-    let (first, told_first) = worker(0, move |own| {
+    let (first, told_first, _of_first) = worker(0, move |own| {
         drop(other.submit(async {}).unwrap_err());
         drop(own.submit(async {}).unwrap_err());
     });
@@ -85,7 +87,7 @@ fn hooks_of_two_workers_do_not_call_each_other_for_ever() {
 fn a_flush_in_the_hook_gets_its_error_from_the_call() {
     let errors = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&errors);
-    let (worker, log) = worker(8, move |handle| {
+    let (worker, log, _handle) = worker(8, move |handle| {
         noted.lock().unwrap().push(handle.flush_guard(LONG).finish_blocking());
     });
     worker.handle().submit(async { Err::<(), _>("no") }).unwrap();

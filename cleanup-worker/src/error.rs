@@ -101,12 +101,12 @@ impl Error for BuildError {}
 pub enum FlushError {
     /// The time ran out.
     TimedOut {
-        /// How many of the tasks waited for had not ended.
+        /// How many of the tasks waited for had not ended, or were given up and not dropped yet.
         pending: u64,
     },
-    /// Waiting here would keep the worker from ever getting there: the caller is a cleanup on the
-    /// worker's own thread, or the one thread of the runtime that the worker runs on. Await the flush
-    /// instead.
+    /// Waiting here could keep the worker from ever getting there: the caller is a cleanup, a destructor or a
+    /// hook on the thread that runs it for the worker, or a thread inside the runtime with one thread that the
+    /// worker runs on. Await the flush instead.
     WouldDeadlock,
     /// The worker does not run, because the system refused it a thread.
     NotRunning {

@@ -7,6 +7,7 @@ use crate::options::Options;
 use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::submit;
+use crate::sweep;
 use crate::sync::Arc;
 use crate::task::Cleanup;
 use crate::waiting::{Flush, FlushGuard, Goal};
@@ -106,7 +107,7 @@ impl CleanupHandle {
 
     /// The numbers of the worker.
     pub fn stats(&self) -> Stats {
-        self.shared.stats()
+        sweep::stats(&self.shared)
     }
 
     /// Whether the worker has a thread, or a runtime, to run on. It gets one with the first submit.

@@ -24,6 +24,7 @@ mod shutdown;
 mod state;
 mod stats;
 mod submit;
+mod sweep;
 mod sync;
 mod task;
 mod tasks;

@@ -8,16 +8,15 @@
 
 use crate::blocking::pool::Pool;
 use crate::config::Config;
-use crate::contain::drop_quietly;
 use crate::event::Event;
 use crate::fork;
 use crate::gate::{Drained, Gate};
 use crate::inbox::Inbox;
 use crate::ready::Ready;
-use crate::state::{Doomed, Intake, State};
+use crate::state::{Intake, State};
 use crate::stats::Stats;
 use crate::sync::process::AtomicU32 as ProcessU32;
-use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, MutexGuard, Padded, lock, on, yield_now};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, MutexGuard, Padded, lock, yield_now};
 use crate::waiting::alarm::Alarm;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -245,51 +244,8 @@ impl Shared {
         }
     }
 
-    /// Drops what was given up and tells about it, unless a thread is at it: then that one does. `most`
-    /// bounds how many, for a caller that comes back.
-    pub(crate) fn sweep(&self, most: usize) {
-        if !self.state().begin_sweep() {
-            return;
-        }
-        for _ in 0..most {
-            let next = self.state().next_doomed();
-            let Some(Doomed { node, info }) = next else {
-                let mut state = self.state();
-                if !on("i7.hand_over") {
-                    state.end_sweep();
-                }
-                let nudge = state.nudge(self.intake());
-                drop(state);
-                return nudge.wake();
-            };
-            // A node that the driver has is dropped there, and its room is free then.
-            let room = node.map(|node| {
-                drop_quietly(node);
-                self.gate.release(info.weight)
-            });
-            let age = self.age(info.since);
-            self.report(&Event::Abandoned { label: info.label, age });
-            if let Some(drained) = room {
-                self.tell(drained);
-            }
-        }
-        self.state().end_sweep();
-    }
-
-    /// Takes what came in after the end, on the thread that brought it. `true` when another producer
-    /// stands in the way and there is no driver to stay for it.
-    #[cold]
-    pub(crate) fn sweep_late(&self) -> bool {
-        let reopened = {
-            let mut state = self.state();
-            state.look(self.intake(), self.config.clock.now());
-            state.reopen()
-        };
-        self.sweep(usize::MAX);
-        reopened
-    }
-
-    pub(crate) fn stats(&self) -> Stats {
+    /// The numbers, and whether something was given up that falls to the caller to drop.
+    pub(crate) fn stats(&self) -> (Stats, bool) {
         self.check_process();
         let now = self.config.clock.now();
         let mut state = self.state();
@@ -307,12 +263,7 @@ impl Shared {
             stuck_blocking: pool.stuck(),
             ..state.stats(now)
         };
-        let sweep = state.must_sweep_here();
-        drop(state);
-        if sweep {
-            self.sweep(usize::MAX);
-        }
-        stats
+        (stats, state.must_sweep_here())
     }
 
     /// Claims the start of a driver; `false` when there is one, or another caller starts it.

@@ -5,6 +5,7 @@ use crate::driver::{self, ensure_running};
 use crate::report::{LeftBehind, LeftReason, Report};
 use crate::shared::Shared;
 use crate::state::Sweeper;
+use crate::sweep;
 use crate::sync::Arc;
 use crate::waiting::{Goal, Inside, Wait, inside};
 use std::time::{Duration, Instant};
@@ -161,7 +162,7 @@ impl Shutdown {
         match given_up.sweeper {
             Sweeper::Driver => shared.side().ready.kick.wake(),
             Sweeper::Other => driver::sweep_elsewhere(&shared),
-            Sweeper::Caller => shared.sweep(usize::MAX),
+            Sweeper::Caller => sweep::sweep(&shared, usize::MAX),
         }
     }
 
@@ -229,7 +230,7 @@ impl Shutdown {
     /// Names what no end waits for.
     fn name_the_rest(mut self) -> Report {
         let shared = Arc::clone(&self.shared);
-        let stats = shared.stats();
+        let stats = sweep::stats(&shared);
         if stats.stuck_blocking > 0 {
             self.note(LeftReason::BlockingClosures { count: stats.stuck_blocking });
         }

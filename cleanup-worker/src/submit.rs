@@ -18,6 +18,7 @@ use crate::inbox::Pushed;
 use crate::node::{Keep, Meta, Node, Origin, TypedNode};
 use crate::options::Options;
 use crate::shared::Shared;
+use crate::sweep::sweep_late;
 use crate::sync::{Arc, on};
 use crate::task::{Cleanup, Outcome};
 
@@ -125,7 +126,7 @@ pub(crate) fn after(pushed: Pushed<Arc<Shared>>, shared: Option<&Arc<Shared>>) {
         Pushed::Late(kept) => {
             if let Some(shared) = kept.as_ref().or(shared)
                 && on("i2.late")
-                && shared.sweep_late()
+                && sweep_late(shared)
             {
                 ensure_running(shared);
             }

@@ -74,8 +74,8 @@ impl CleanupWorker {
     /// Closes the worker, waits until all that it accepted has ended, gives up what has not at the
     /// deadline, and says so.
     ///
-    /// The worker drops what was given up, and gets at least 200 ms for it: a destructor that takes longer
-    /// is named and goes on.
+    /// What was given up is dropped on a thread of the worker, and gets at least 200 ms for it: a destructor that
+    /// takes longer is named and goes on.
     ///
     /// Awaited inside a task of this very worker, it waits for the other tasks, and leaves the worker to end
     /// by itself after that task: [`LeftReason::Unattended`](crate::LeftReason::Unattended). So does the

@@ -309,3 +309,55 @@ fn kill_gives_everything_up_at_once_and_waits_until_it_is_dropped() {
     assert!(lines[0].starts_with("task \"started\" of age"), "{lines:?}");
     assert_eq!((report.stats().abandoned, dropped.try_iter().count()), (2, 2));
 }
+
+/// Says on which thread it is dropped.
+struct DroppedOn(mpsc::Sender<std::thread::Thread>);
+
+impl Drop for DroppedOn {
+    fn drop(&mut self) {
+        let _ = self.0.send(std::thread::current());
+    }
+}
+
+/// On the worker's thread, on another one of that name while a task holds it, and a late guard where it is dropped.
+#[test]
+fn what_is_given_up_is_dropped_on_a_thread_of_the_worker() {
+    let worker = || CleanupWorker::builder().name("given-up").build().unwrap();
+    let (drops, dropped) = mpsc::channel();
+    let hold = || {
+        let held = DroppedOn(drops.clone());
+        async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        }
+    };
+    let (tells, told) = mpsc::channel();
+    let tell = |tells: &mpsc::Sender<_>| tells.send(std::thread::current().id()).unwrap();
+
+    let free = worker();
+    let first = tells.clone();
+    free.handle().submit(async move { tell(&first) }).unwrap();
+    free.handle().submit(hold()).unwrap();
+    let late = free.handle().arm(hold()).unwrap();
+    let own = told.recv().unwrap();
+    until("it has started", || free.stats().completed == 1 && free.stats().in_flight == 1);
+    assert_eq!(free.kill_blocking(LONG).stats().abandoned, 1);
+    assert_eq!(dropped.recv().unwrap().id(), own);
+    drop(late);
+    assert_eq!(dropped.recv().unwrap().id(), std::thread::current().id());
+
+    let held = worker();
+    let (open, closed) = mpsc::channel::<()>();
+    held.handle().submit(hold()).unwrap();
+    let blocks = async move {
+        tell(&tells);
+        closed.recv().unwrap_or(());
+    };
+    held.handle().submit(blocks).unwrap();
+    let own = told.recv().unwrap();
+    until("both have started", || held.stats().in_flight == 2);
+    assert_eq!(held.kill_blocking(SOON).stats().abandoned, 2);
+    let on = dropped.recv().unwrap();
+    assert!(on.name() == Some("given-up") && on.id() != own, "{on:?}");
+    drop(open);
+}

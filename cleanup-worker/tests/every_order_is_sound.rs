@@ -84,6 +84,27 @@ fn a_nest_of_guards_needs_no_stack_whenever_it_is_dropped() {
     assert_eq!((stats.abandoned, stats.used), (2 * DEPTH as u64 + 1, 0), "{stats:?}");
 }
 
+/// Each guard of the nest belongs to another worker, and all of them have ended.
+#[test]
+fn a_nest_of_guards_of_many_ended_workers_needs_no_stack() {
+    const DEPTH: usize = 300;
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let workers: Vec<_> = (0..DEPTH).map(|_| CleanupWorker::builder().build().unwrap()).collect();
+    let mut inner = None;
+    for worker in &workers {
+        let nest = Nest(inner.take(), Counted(Arc::clone(&dropped)));
+        inner = Some(Box::new(worker.handle().arm(nest).unwrap()));
+    }
+    let handles: Vec<_> = workers.iter().map(|worker| worker.handle().clone()).collect();
+    for worker in workers {
+        let _ = worker.kill_blocking(LONG);
+    }
+    let small = std::thread::Builder::new().stack_size(128 << 10);
+    small.spawn(move || drop(inner)).unwrap().join().unwrap();
+    assert_eq!(dropped.load(SeqCst), DEPTH);
+    assert!(handles.iter().all(|handle| handle.stats().abandoned == 1));
+}
+
 /// A closure goes on after its task ran out of time. From there on it is outside.
 #[test]
 fn a_closure_that_outlived_its_task_flushes_like_any_other_caller() {

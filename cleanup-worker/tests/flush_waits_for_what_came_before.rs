@@ -4,7 +4,7 @@
 mod support;
 
 use lastout_cleanup_worker::{
-    Blocking, Cleanup, CleanupContext, CleanupHandle, CleanupWorker, FlushError, Outcome,
+    Blocking, Cleanup, CleanupContext, CleanupHandle, CleanupWorker, Event, FlushError, Outcome,
 };
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -272,6 +272,79 @@ fn a_paused_worker_takes_and_starts_nothing_until_it_is_resumed() {
     worker.resume();
     worker.quiesce_blocking(LONG).unwrap();
     assert_eq!(worker.stats().completed, 10);
+}
+
+/// Blocks where it is dropped.
+struct Slow(mpsc::Receiver<()>);
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        let _ = self.0.recv();
+    }
+}
+
+/// What an end gives up is counted at once. A flush waits until it is gone, and the hook has heard of it.
+#[test]
+fn a_flush_waits_for_the_destructor_and_the_hook_of_what_was_given_up() {
+    for polled in [false, true] {
+        let told = Arc::new(AtomicU64::new(0));
+        let tells = Arc::clone(&told);
+        let builder = CleanupWorker::builder().on_event(move |event| {
+            tells.fetch_add(u64::from(matches!(event, Event::Abandoned { .. })), SeqCst);
+        });
+        let worker = builder.build().unwrap();
+        let handle = worker.handle().clone();
+        let (open, closed) = mpsc::channel();
+        if polled {
+            // Given up in the middle of a poll that holds the worker's thread.
+            handle.submit(async move { closed.recv().unwrap_or(()) }.boxed()).unwrap();
+        } else {
+            let slow = Slow(closed);
+            let holds = async move {
+                let _slow = slow;
+                std::future::pending::<()>().await;
+            };
+            handle.submit(holds.boxed()).unwrap();
+        }
+        until("it has started", || worker.stats().in_flight == 1);
+        let mut before = pin!(handle.flush(LONG));
+        let report = worker.kill_blocking(SOON);
+        assert_eq!((report.stats().abandoned, report.left_behind().is_empty()), (1, false));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(before.as_mut().poll(&mut cx).is_pending(), "polled: {polled}");
+        assert_eq!(handle.flush_blocking(SOON), Err(FlushError::TimedOut { pending: 1 }));
+        drop(open);
+        assert_eq!(handle.flush_blocking(LONG), Ok(()));
+        assert_eq!(told.load(SeqCst), 1, "polled: {polled}");
+        assert_eq!(wait(before), Ok(()));
+    }
+}
+
+/// The code that drops what was given up cannot wait for itself.
+#[test]
+fn a_destructor_of_what_was_given_up_that_flushes_gets_its_error() {
+    struct Flushes(CleanupHandle, mpsc::Sender<Result<(), FlushError>>);
+    impl Drop for Flushes {
+        fn drop(&mut self) {
+            let _ = self.1.send(self.0.flush_blocking(LONG));
+        }
+    }
+    let worker = CleanupWorker::builder().build().unwrap();
+    let handle = worker.handle().clone();
+    let (results, received) = mpsc::channel();
+    let hold = || {
+        let flushes = Flushes(handle.clone(), results.clone());
+        async move {
+            let _flushes = flushes;
+            std::future::pending::<()>().await;
+        }
+    };
+    let late = handle.arm(hold()).unwrap();
+    handle.submit(hold()).unwrap();
+    assert_eq!(worker.kill_blocking(LONG).stats().abandoned, 1);
+    drop(late);
+    let results: Vec<_> = received.try_iter().collect();
+    assert_eq!(results, [Err(FlushError::WouldDeadlock); 2]);
 }
 
 /// Boxed futures are tasks like any other.

@@ -3,6 +3,7 @@
 use super::{Driver, NAP, Turn};
 use crate::ready::Parker;
 use crate::shared::{Placed, Shared};
+use crate::sweep::sweep;
 use crate::sync::{Arc, Mutex, lock};
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
@@ -29,13 +30,13 @@ pub(crate) fn ensure_running(shared: &Arc<Shared>) {
 }
 
 /// Leaves the seat, and does the last things if no other driver is to come.
-fn leave(shared: &Shared) {
+fn leave(shared: &Arc<Shared>) {
     let over = shared.state().leave_seat(shared.intake());
     shared.set_stopped();
     if let Some(nudge) = over {
         nudge.wake();
         // A shutdown left its tasks to this driver.
-        shared.sweep(usize::MAX);
+        sweep(shared, usize::MAX);
     }
 }
 
@@ -76,11 +77,11 @@ pub(crate) fn take_over(shared: &Arc<Shared>) {
 pub(crate) fn sweep_elsewhere(shared: &Arc<Shared>) {
     let sweeping = Arc::clone(shared);
     let thread = std::thread::Builder::new().name(shared.config.name.clone());
-    match thread.spawn(move || sweeping.sweep(usize::MAX)) {
+    match thread.spawn(move || sweep(&sweeping, usize::MAX)) {
         Ok(thread) => *lock(&shared.side().sweeper) = Some(thread),
         Err(_) => {
             shared.start_failures.fetch_add(1, Relaxed);
-            shared.sweep(usize::MAX);
+            sweep(shared, usize::MAX);
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::fork;
 use crate::node::Node;
 use crate::shared::Shared;
 use crate::state::{Info, Work};
+use crate::sweep::sweep;
 use crate::sync::Arc;
 use crate::task::Outcome;
 use crate::waiting::{Ended, Inside, TaskRef, run_inside};
@@ -146,7 +147,7 @@ impl Driver {
                 self.end_told(slot, &info, Ended::TimedOut, event);
             }
             Work::Wake(waker) => drop(contain(move || waker.wake())),
-            Work::Sweep => self.shared.sweep(BUDGET),
+            Work::Sweep => sweep(&self.shared, BUDGET),
             Work::Rest(_) | Work::Stalled => {}
             Work::Finished(nudge) => {
                 self.finished = true;

@@ -81,13 +81,13 @@ fn a_stopped_producer_delays_what_is_around_it_and_loses_nothing() {
     scene.submit("after");
     // A flush ends at its time, and the numbers are available.
     assert!(matches!(scene.flush(SOON), Err(FlushError::TimedOut { .. })));
-    assert!(scene.shared.stats().is_balanced());
+    assert!(crate::sweep::stats(&scene.shared).is_balanced());
     assert_eq!(*scene.log.lock().unwrap(), ["before"]);
     scene.go_on(half);
     scene.flush(LONG).unwrap();
     assert_eq!(*scene.log.lock().unwrap(), ["before", "stopped", "after"]);
     assert_eq!(scene.shut_down(LONG), []);
-    assert_eq!(scene.shared.stats().completed, 3);
+    assert_eq!(crate::sweep::stats(&scene.shared).completed, 3);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_shutdown_does_not_wait_for_a_stopped_producer_and_its_task_is_counted() {
         assert!(Instant::now() < deadline, "the worker did not end");
         std::thread::yield_now();
     }
-    let stats = scene.shared.stats();
+    let stats = crate::sweep::stats(&scene.shared);
     assert_eq!((stats.accepted, stats.completed, stats.abandoned), (3, 1, 2), "{stats:?}");
     assert_eq!(stats.used, 0);
     assert_eq!(*scene.log.lock().unwrap(), ["before"]);
@@ -124,7 +124,7 @@ fn a_shutdown_does_not_wait_for_a_guard_that_stopped_in_its_drop() {
         assert!(Instant::now() < deadline, "the worker did not end");
         std::thread::yield_now();
     }
-    let stats = scene.shared.stats();
+    let stats = crate::sweep::stats(&scene.shared);
     assert_eq!((stats.accepted, stats.abandoned, stats.used), (1, 1, 0), "{stats:?}");
 }
 
@@ -162,7 +162,7 @@ fn a_producer_that_stops_after_the_end_strands_nothing() {
     let first = scene.shared.inbox().swap_in(first);
     let second = scene.shared.inbox().swap_in(second);
     scene.go_on(first);
-    assert_eq!(scene.shared.stats().abandoned, 0, "the second one stands in the way");
+    assert_eq!(crate::sweep::stats(&scene.shared).abandoned, 0, "the second one stands in the way");
     scene.go_on(second);
     let deadline = Instant::now() + LONG;
     while scene.shared.is_running() {

@@ -6,6 +6,7 @@ use crate::driver::Driver;
 use crate::options::Options;
 use crate::state::Sweeper;
 use crate::submit::{arm, submit};
+use crate::sweep::sweep;
 use crate::sync::Arc;
 use crate::waiting::{Goal, Wait};
 use loom::thread;
@@ -42,7 +43,7 @@ fn i7_what_a_shutdown_gives_up_is_dropped() {
             given_up.nudge.wake();
             match given_up.sweeper {
                 Sweeper::Driver => owner.side().ready.kick.wake(),
-                Sweeper::Other | Sweeper::Caller => owner.sweep(usize::MAX),
+                Sweeper::Other | Sweeper::Caller => sweep(&owner, usize::MAX),
             }
         });
         drive(&shared, || false);

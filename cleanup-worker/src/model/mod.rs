@@ -76,9 +76,9 @@ fn drive(shared: &Arc<Shared>, enough: impl Fn() -> bool) {
 }
 
 /// The driver that comes back after the end for a producer in the middle of its push, and only then.
-fn stay(shared: &Shared) {
+fn stay(shared: &Arc<Shared>) {
     if shared.state().is_stalled() {
-        let _ = shared.sweep_late();
+        let _ = crate::sweep::sweep_late(shared);
     }
 }
 

@@ -5,7 +5,8 @@
 //!                               └──── condemn ────────┘
 //! ```
 //!
-//! A task that is given up is counted at once, under the lock, and waits in `doomed` until a sweep drops it:
+//! A task that is given up is counted at once, under the lock, and waits in `doomed` until a sweep drops it
+//! and tells the hook; then it leaves its epoch, and a flush ends. That sweep is made by
 //! the driver while there is one, else the thread that condemned the worker or dropped the late guard. One thread
 //! sweeps at a time, in a loop; what the destructors add goes to the end of the queue.
 
@@ -14,13 +15,21 @@ use super::{Info, Intake, Seat, State};
 use crate::node::{Keep, Node};
 use crate::report::LeftReason;
 use crate::sync::on;
-use crate::waiting::{Ended, Nudge};
+use crate::waiting::{Ended, Nudge, TaskRef};
 use std::time::Instant;
 
-/// A task that was given up. Without a node when the driver still has it.
+/// A task that was given up.
 pub(crate) struct Doomed<K: Keep> {
+    /// `None` when the driver still has it.
     pub(crate) node: Option<Node<K>>,
+    pub(crate) gone: Gone,
+}
+
+/// A task that was given up, dropped and told.
+pub(crate) struct Gone {
     pub(crate) info: Info,
+    /// The slot of a task that the driver drops.
+    slot: Option<usize>,
 }
 
 /// Which thread drops what was given up.
@@ -116,7 +125,8 @@ impl<K: Keep> State<K> {
                 if node.is_some() { LeftReason::Abandoned } else { LeftReason::StillPolled };
             left.push((busy.info, reason));
             self.count(slot, &busy, Ended::Abandoned);
-            self.doomed.push(Doomed { node, info: busy.info });
+            let slot = node.is_none().then_some(slot);
+            self.doomed.push(Doomed { node, gone: Gone { info: busy.info, slot } });
         }
         let late = self.doom_backlog();
         left.extend(late.into_iter().map(|info| (info, LeftReason::Abandoned)));
@@ -139,8 +149,8 @@ impl<K: Keep> State<K> {
     fn doom_backlog(&mut self) -> Vec<Info> {
         let mut given_up = Vec::new();
         while let Some(Queued { node, info }) = self.backlog.pop() {
-            self.ledger.end(info.epoch, Ended::Abandoned);
-            self.doomed.push(Doomed { node: Some(node), info });
+            self.ledger.count(Ended::Abandoned);
+            self.doomed.push(Doomed { node: Some(node), gone: Gone { info, slot: None } });
             given_up.push(info);
         }
         given_up
@@ -180,18 +190,42 @@ impl<K: Keep> State<K> {
         begin
     }
 
-    /// The next to be dropped. With the last one the sweep ends, in the same step: what is given up after
-    /// that finds no thread at it.
-    pub(crate) fn next_doomed(&mut self) -> Option<Doomed<K>> {
+    /// Whether a thread drops what was given up.
+    pub(crate) fn is_sweeping(&self) -> bool {
+        self.sweeping
+    }
+
+    /// The one before is gone, and here is the next to be dropped. With the last one the sweep ends, in the same
+    /// step: what is given up after that finds no thread at it.
+    pub(crate) fn next_doomed(
+        &mut self,
+        before: Option<Gone>,
+        intake: Intake<'_, K>,
+    ) -> (Option<Doomed<K>>, Nudge) {
+        self.bury(before, intake);
         let next = self.doomed.pop();
         if next.is_none() && on("i7.hand_over") {
             self.sweeping = false;
         }
-        next
+        (next, self.nudge(intake))
     }
 
     /// Ends a sweep that has come to its bound.
-    pub(crate) fn end_sweep(&mut self) {
+    pub(crate) fn end_sweep(&mut self, last: Option<Gone>, intake: Intake<'_, K>) -> Nudge {
+        self.bury(last, intake);
         self.sweeping = false;
+        self.nudge(intake)
+    }
+
+    /// Frees the room of a task that is gone. A flush that waits for it is found by the caller.
+    fn bury(&mut self, gone: Option<Gone>, intake: Intake<'_, K>) {
+        let Some(Gone { info, slot }) = gone else { return };
+        let with_driver = slot.is_some_and(|slot| self.slots.told(TaskRef { slot, id: info.id }));
+        if !with_driver {
+            self.ledger.leave(info.epoch);
+        }
+        if slot.is_none() {
+            let _ = intake.gate.release(info.weight);
+        }
     }
 }

@@ -25,7 +25,7 @@ use crate::ready::{Ready, SlotWaker};
 use crate::sync::process::AtomicU64 as ProcessU64;
 use crate::sync::{AtomicU64, on};
 use crate::waiting::{Ended, Ledger, Line, Nudge, TaskRef, View, Waiters};
-use slots::{Look, Queued, Slots};
+use slots::{Look, Queued, Slots, Vacated};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
@@ -271,11 +271,17 @@ impl<K: Keep> State<K> {
 
     /// The task of a slot is gone: counts it, frees its room, and finds who waited for that.
     pub(crate) fn end(&mut self, slot: usize, ended: Ended, intake: Intake<'_, K>) -> Nudge {
-        let Some((busy, uncounted)) = self.slots.vacate(slot) else {
+        let Some((busy, vacated)) = self.slots.vacate(slot) else {
             return Nudge::default();
         };
-        if uncounted {
-            self.count(slot, &busy, ended);
+        let epoch = busy.info.epoch;
+        match vacated {
+            Vacated::Uncounted => {
+                self.count(slot, &busy, ended);
+                self.ledger.leave(epoch);
+            }
+            Vacated::Told => self.ledger.leave(epoch),
+            Vacated::Untold => {}
         }
         // Its waiters are found below, under this very lock.
         let _ = intake.gate.release(busy.info.weight);
@@ -294,10 +300,10 @@ impl<K: Keep> State<K> {
             self.waiters.ended(TaskRef { slot, id });
         }
         self.stuck.fetch_add(u64::from(busy.closures), Relaxed);
-        self.ledger.end(epoch, ended);
+        self.ledger.count(ended);
     }
 
-    /// Tasks that were taken and have not ended.
+    /// Tasks that were taken and have not ended, or were given up and are not gone.
     pub(crate) fn unended(&self) -> u64 {
         self.ledger.pending(Line::ALL, View::Outside)
     }

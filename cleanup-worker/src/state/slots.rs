@@ -63,7 +63,17 @@ enum Place<K: Keep> {
     /// With the driver, which knows its outcome and tells about it.
     Settling,
     /// With the driver, and its outcome was counted already: it is only to be dropped.
-    Revoked,
+    Revoked { told: bool },
+}
+
+/// What is left to do for a task whose slot is free.
+pub(super) enum Vacated {
+    /// Its end is to be counted.
+    Uncounted,
+    /// It was given up, and its end was told: it leaves its epoch.
+    Told,
+    /// It was given up, and leaves its epoch once its end was told.
+    Untold,
 }
 
 struct Slot<K: Keep> {
@@ -157,7 +167,7 @@ impl<K: Keep> Slots<K> {
     /// The task, while it has not ended.
     pub(super) fn busy(&mut self, task: TaskRef) -> Option<&mut Busy<K>> {
         let busy = self.slots.get_mut(task.slot)?.busy.as_mut()?;
-        (busy.info.id == task.id && !matches!(busy.place, Place::Revoked)).then_some(busy)
+        (busy.info.id == task.id && !matches!(busy.place, Place::Revoked { .. })).then_some(busy)
     }
 
     /// All tasks that have not ended.
@@ -170,7 +180,7 @@ impl<K: Keep> Slots<K> {
     pub(super) fn settle(&mut self, index: usize) -> bool {
         let busy = self.slots[index].busy.as_mut();
         busy.is_some_and(|busy| {
-            let valid = !matches!(busy.place, Place::Revoked);
+            let valid = !matches!(busy.place, Place::Revoked { .. });
             if valid {
                 busy.place = Place::Settling;
             }
@@ -189,16 +199,32 @@ impl<K: Keep> Slots<K> {
         }
     }
 
-    /// Frees the slot; gives what was known about the task, and whether it has still to be counted.
-    pub(super) fn vacate(&mut self, index: usize) -> Option<(Busy<K>, bool)> {
+    /// Frees the slot; gives what was known about the task, and what is left to do.
+    pub(super) fn vacate(&mut self, index: usize) -> Option<(Busy<K>, Vacated)> {
         let busy = self.slots[index].busy.take()?;
         self.free.push(index);
-        let uncounted = !matches!(busy.place, Place::Revoked);
+        let vacated = match busy.place {
+            Place::Revoked { told: true } => Vacated::Told,
+            Place::Revoked { told: false } => Vacated::Untold,
+            Place::Here(_) | Place::Polled | Place::Settling => Vacated::Uncounted,
+        };
         if self.free.len() == self.slots.len() && self.slots.len() > KEPT {
             // A waker of a former slot wakes the present task of that number once in vain.
             *self = Self::new(self.limit);
         }
-        Some((busy, uncounted))
+        Some((busy, vacated))
+    }
+
+    /// The end of a task that was given up was told; `false` when the driver has dropped it before.
+    pub(super) fn told(&mut self, task: TaskRef) -> bool {
+        let busy = self.slots.get_mut(task.slot).and_then(|slot| slot.busy.as_mut());
+        match busy {
+            Some(Busy { info, place: Place::Revoked { told }, .. }) if info.id == task.id => {
+                *told = true;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Gives up every task but those whose outcome is known: what waits here is taken out; what the
@@ -207,7 +233,7 @@ impl<K: Keep> Slots<K> {
         let mut given = Vec::new();
         for (index, slot) in self.slots.iter_mut().enumerate() {
             let Some(busy) = &mut slot.busy else { continue };
-            match std::mem::replace(&mut busy.place, Place::Revoked) {
+            match std::mem::replace(&mut busy.place, Place::Revoked { told: false }) {
                 Place::Here(node) => {
                     given.extend(slot.busy.take().map(|busy| (index, Some(node), busy)));
                     self.free.push(index);
@@ -219,7 +245,7 @@ impl<K: Keep> Slots<K> {
                     given.push((
                         index,
                         None,
-                        Busy { time, place: Place::Revoked, waiting, ..*busy },
+                        Busy { time, place: Place::Polled, waiting, ..*busy },
                     ));
                 }
                 known => busy.place = known,
@@ -232,7 +258,7 @@ impl<K: Keep> Slots<K> {
     pub(super) fn revoked(&self) -> usize {
         let is_revoked = |slot: &&Slot<K>| {
             let place = slot.busy.as_ref().map(|busy| &busy.place);
-            matches!(place, Some(Place::Revoked))
+            matches!(place, Some(Place::Revoked { .. }))
         };
         self.slots.iter().filter(is_revoked).count()
     }
@@ -241,7 +267,7 @@ impl<K: Keep> Slots<K> {
     pub(super) fn held(&self) -> Vec<(Info, LeftReason)> {
         let busy = self.slots.iter().filter_map(|slot| slot.busy.as_ref());
         busy.filter_map(|busy| match busy.place {
-            Place::Revoked => Some((busy.info, LeftReason::StillPolled)),
+            Place::Revoked { .. } => Some((busy.info, LeftReason::StillPolled)),
             Place::Settling => Some((busy.info, LeftReason::InEventHook)),
             Place::Here(_) | Place::Polled => None,
         })

@@ -9,6 +9,7 @@ use crate::error::FlushError;
 use crate::event::Event;
 use crate::ready::Parker;
 use crate::shared::Shared;
+use crate::sweep::sweep;
 use crate::sync::Arc;
 use std::fmt;
 use std::future::Future;
@@ -62,11 +63,11 @@ impl Wait {
         let now = shared.config.clock.now();
         let mut state = shared.state();
         let (reached, nudge) = state.is_reached(self.entry, shared.intake(), now);
-        let sweep = state.must_sweep_here();
+        let left = state.must_sweep_here();
         drop(state);
         nudge.wake();
-        if sweep {
-            shared.sweep(usize::MAX);
+        if left {
+            sweep(shared, usize::MAX);
         }
         reached
     }
@@ -196,7 +197,8 @@ impl Flush {
             // The driver may be at its nap, or may not have seen what was taken from its inbox.
             shared.side().ready.kick.wake();
         }
-        let running = reached || shared.is_running();
+        // What was given up may be left to a thread that is not the driver.
+        let running = reached || shared.is_running() || shared.state().is_sweeping();
         Self { wait, running }
     }
 

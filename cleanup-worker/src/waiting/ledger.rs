@@ -4,6 +4,8 @@
 //! for all up to it. Only epochs with a task that has not ended are kept, in order, so the end of a task
 //! changes one count, and the first epoch that is left says which flushes have ended.
 //!
+//! A task that is given up is counted at once, and leaves its epoch when it is gone: a flush waits for that.
+//!
 //! A task is *held* while it waits itself. A flush from inside a task does not wait for held ones: two
 //! tasks that flush would wait for each other.
 
@@ -89,8 +91,8 @@ impl Ledger {
         self.epoch
     }
 
-    /// A task has ended; it is not held.
-    pub(crate) fn end(&mut self, epoch: Epoch, ended: Ended) {
+    /// Counts how a task ended.
+    pub(crate) fn count(&mut self, ended: Ended) {
         let outcomes = &mut self.outcomes;
         let outcome = match ended {
             Ended::Completed => &mut outcomes.completed,
@@ -100,6 +102,10 @@ impl Ledger {
             Ended::Abandoned => &mut outcomes.abandoned,
         };
         *outcome += 1;
+    }
+
+    /// A task is gone, and its end was told; it is not held.
+    pub(crate) fn leave(&mut self, epoch: Epoch) {
         self.change(epoch, |count| count.live -= 1);
     }
 
@@ -221,7 +227,8 @@ mod tests {
                         if held {
                             ledger.let_go(epoch);
                         }
-                        ledger.end(epoch, Ended::Completed);
+                        ledger.count(Ended::Completed);
+                        ledger.leave(epoch);
                         ended += 1;
                     }
                 }

@@ -60,6 +60,11 @@ impl CleanupContext {
         }
     }
 
+    /// What the clock of the worker shows.
+    pub(crate) fn now(&self) -> Instant {
+        self.shared.config.clock.now()
+    }
+
     /// A handle of this worker, to submit more.
     pub fn handle(&self) -> CleanupHandle {
         CleanupHandle::of(Arc::clone(&self.shared))

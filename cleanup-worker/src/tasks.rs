@@ -53,7 +53,9 @@ impl Cleanup for RemoveFile {
 ///
 /// A process that is still dying may write into the directory while it is removed, or make it
 /// anew. So the removal is repeated, with growing pauses, until the directory was found absent twice
-/// in a row; it fails after 10 s, or at its timeout. It does not follow symbolic links.
+/// in a row. A try that ends more than 10 s after the first one, by the clock of the worker, is the last if it
+/// fails or finds the directory there again; the timeout of the task may end it sooner. It does not follow
+/// symbolic links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoveDirAll {
     path: PathBuf,
@@ -64,7 +66,7 @@ impl RemoveDirAll {
     /// Pauses between two looks.
     const FIRST_PAUSE: Duration = Duration::from_millis(5);
     const LAST_PAUSE: Duration = Duration::from_millis(250);
-    /// How long it is tried; the timeout of the task may end it sooner.
+    /// How long it is tried after the first time, however long that took.
     const PATIENCE: Duration = Duration::from_secs(10);
 
     /// The directory at that path, as seen from the working directory at the time it runs.
@@ -88,28 +90,26 @@ impl RemoveDirAll {
 impl Cleanup for RemoveDirAll {
     async fn run(self, cx: CleanupContext) -> Outcome {
         let mut pause = Self::FIRST_PAUSE;
-        let mut waited = Duration::ZERO;
-        let mut absent = 0;
+        let mut was_absent = false;
+        let mut first_try = None;
         loop {
             let path = self.path.clone();
             let removed = cx.blocking(move || remove_tree(&path)).await?;
+            let now = cx.now();
+            let is_last = now >= crate::clock::after(*first_try.get_or_insert(now), Self::PATIENCE);
             match removed {
-                Ok(Found::Nothing) => absent += 1,
-                Ok(Found::Something) => absent = 0,
-                Err(error) if waited >= Self::PATIENCE || is_final(&error) => {
+                Ok(Found::Nothing) if was_absent => return Ok(()),
+                Err(error) if is_last || is_final(&error) => {
                     return Err(undone("remove directory", &self.path, error));
                 }
-                Err(_) => absent = 0,
-            }
-            if absent == 2 {
-                return Ok(());
-            }
-            if waited >= Self::PATIENCE {
-                let source = io::Error::new(ErrorKind::DirectoryNotEmpty, "it keeps coming back");
-                return Err(undone("remove directory", &self.path, source));
+                Ok(Found::Something) if is_last => {
+                    let source =
+                        io::Error::new(ErrorKind::DirectoryNotEmpty, "it keeps coming back");
+                    return Err(undone("remove directory", &self.path, source));
+                }
+                found => was_absent = matches!(found, Ok(Found::Nothing)),
             }
             cx.sleep(pause).await;
-            waited += pause;
             pause = (pause * 2).min(Self::LAST_PAUSE);
         }
     }

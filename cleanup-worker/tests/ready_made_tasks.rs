@@ -139,6 +139,31 @@ fn a_file_in_the_place_of_a_directory_is_told_at_once_and_stays() {
     fs::remove_file(&path).unwrap();
 }
 
+/// Ten seconds after the first try a directory that is there again is given up, and one that is gone is not.
+#[test]
+fn a_directory_that_keeps_coming_back_is_told_after_ten_seconds() {
+    for comes_back in [true, false] {
+        let path = scratch("comes-back");
+        fs::create_dir(&path).unwrap();
+        let clock = lastout_cleanup_worker::ManualClock::new();
+        let worker = CleanupWorker::builder().clock(clock.clone()).build().unwrap();
+        let patient = Options::new().timeout(std::time::Duration::MAX);
+        worker.handle().submit(RemoveDirAll::new(&path).options(patient)).unwrap();
+        until("it was removed", || !path.exists());
+        if comes_back {
+            fs::create_dir(&path).unwrap();
+        }
+        until("it has ended", || {
+            clock.advance(std::time::Duration::from_secs(6));
+            worker.stats().ended() == 1
+        });
+        let stats = worker.stats();
+        let expected = if comes_back { (1, 0) } else { (0, 1) };
+        assert_eq!((stats.failed, stats.completed), expected, "{stats:?}");
+        assert!(!path.exists());
+    }
+}
+
 #[test]
 fn an_armed_task_is_accessible_and_comes_back_when_disarmed() {
     let path = scratch("armed");

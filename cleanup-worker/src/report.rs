@@ -23,7 +23,9 @@ impl Report {
         &self.left_behind
     }
 
-    /// Whether every accepted task was run to its end, and nothing goes on.
+    /// Whether nothing was left behind: no task was given up, and no task, guard, closure or thread goes on.
+    ///
+    /// A task that failed, panicked or ran out of its time has ended: [`stats`](Self::stats) counts it.
     pub fn is_clean(&self) -> bool {
         self.left_behind.is_empty()
     }

@@ -108,6 +108,10 @@ fn a_future_whose_destructor_panics_at_its_timeout_is_timed_out() {
     worker.handle().flush_blocking(LONG).unwrap();
     let stats = worker.stats();
     assert_eq!((stats.timed_out, stats.completed), (1, 1), "{stats:?}");
+    assert!(
+        worker.shutdown_blocking(LONG).is_clean(),
+        "the task has ended, and was not left behind"
+    );
 }
 
 #[test]

@@ -113,7 +113,7 @@ impl Builder {
     }
 
     /// How often the worker looks for tasks of [lazy](crate::CleanupHandle::lazy) handles while
-    /// there are any. Default: 1 ms.
+    /// there are any. Default: 1 ms; less than 250 µs counts as that.
     pub fn lazy_interval(mut self, interval: Duration) -> Self {
         self.config.lazy_interval = interval;
         self

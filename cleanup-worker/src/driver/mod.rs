@@ -131,7 +131,8 @@ impl Driver {
         if !config.clock.is_real() {
             return None;
         }
-        let tick = self.shared.is_lazy().then(|| crate::clock::after(now, config.lazy_interval));
+        let interval = config.lazy_interval.max(NAP);
+        let tick = self.shared.is_lazy().then(|| crate::clock::after(now, interval));
         due.into_iter().chain(tick).min()
     }
 
@@ -260,6 +261,21 @@ mod tests {
     use crate::config::Config;
     use crate::options::Options;
     use crate::submit::submit;
+
+    /// With an interval of 0 the driver would never sleep.
+    #[test]
+    fn the_looks_for_lazy_tasks_have_a_pause_between_them() {
+        let config = Config { lazy_interval: Duration::ZERO, ..Config::default() };
+        let shared = Shared::for_model(config);
+        shared.lazy_begins();
+        let mut driver = Driver::new(Arc::clone(&shared), 0);
+        let before = Instant::now();
+        let Turn::Sleep(Some(until)) = driver.turn(Waker::noop()) else {
+            unreachable!("it sleeps")
+        };
+        assert!(until >= before + NAP);
+        driver.dismiss();
+    }
 
     /// Between the end of work and its sleep the driver rests once, and submits in that time find it
     /// awake: so the tail of a burst costs no wake.

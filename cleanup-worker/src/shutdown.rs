@@ -90,23 +90,25 @@ impl Shutdown {
         }
         while self.patience == Patience::Drain && !self.is_sealed() {
             let drained = Wait::new(&self.shared, Goal::Drained, self.deadline);
-            if !self.block(drained) || self.is_late() {
-                break;
+            match self.block(drained) {
+                Some(true) if !self.is_late() => {}
+                Some(_) => break,
+                None => return self.leave_unattended(),
             }
         }
         self.give_up();
         let last = self.last_moment();
         for goal in self.goals(true) {
-            if !self.block(Wait::new(&self.shared, goal, last)) {
+            if self.block(Wait::new(&self.shared, goal, last)) != Some(true) {
                 self.missed(goal);
             }
         }
         self.report(last)
     }
 
-    /// Waits on this thread; gives up at once where blocking is impossible.
-    fn block(&self, wait: Wait) -> bool {
-        driver::block(&self.shared, move || wait.block()).is_some_and(|ended| ended.is_ok())
+    /// Waits on this thread, and says whether the goal was reached; `None` where blocking is impossible.
+    fn block(&self, wait: Wait) -> Option<bool> {
+        driver::block(&self.shared, move || wait.block()).map(|ended| ended.is_ok())
     }
 
     fn is_sealed(&self) -> bool {

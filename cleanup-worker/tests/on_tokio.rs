@@ -69,6 +69,11 @@ fn blocking_the_runtime_of_the_worker_is_an_error_and_no_deadlock() {
         let handle: CleanupHandle = worker.handle().clone();
         handle.submit(async {}).unwrap();
         assert_eq!(handle.flush_blocking(LONG), Err(FlushError::WouldDeadlock));
+        worker.pause();
+        let own = handle.clone();
+        let blocking = tokio::task::spawn_blocking(move || own.flush_blocking(LONG));
+        assert_eq!(blocking.await.unwrap(), Err(FlushError::WouldDeadlock));
+        worker.resume();
         handle.flush(LONG).await.unwrap();
         assert_eq!(handle.flush_blocking(LONG), Ok(()), "nothing to wait for");
         handle.submit(async {}).unwrap();
@@ -192,6 +197,28 @@ fn a_guard_waits_wherever_another_thread_can_run_the_tasks() {
         let report = worker.shutdown_blocking(LONG);
         assert!(report.is_clean() && report.stats().completed == 4, "{report:?}");
     });
+}
+
+/// In a `LocalSet` no other thread can take over the turns of this one, so an end that blocks leaves the worker to
+/// finish by itself, and gives nothing up.
+#[test]
+fn an_end_that_cannot_block_gives_nothing_up() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_all().build().unwrap();
+    let (open, closed) = tokio::sync::oneshot::channel::<()>();
+    let worker = on(&runtime);
+    let handle = worker.handle().clone();
+    handle.submit(closed).unwrap();
+    let local = tokio::task::LocalSet::new();
+    let report = local.block_on(&runtime, async {
+        assert_eq!(handle.flush_blocking(LONG), Err(FlushError::WouldDeadlock));
+        tokio::task::spawn_local(async move { worker.drain_blocking(LONG) }).await.unwrap()
+    });
+    let reasons: Vec<_> = report.left_behind().iter().map(|left| left.reason()).collect();
+    assert_eq!(reasons, [LeftReason::Unattended { pending: 1 }]);
+    open.send(()).unwrap();
+    until("it has ended by itself", || !handle.is_running());
+    assert_eq!(handle.stats().completed, 1);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use lastout_cleanup_worker::{
 };
 use std::path::PathBuf;
 use std::time::Duration;
-use support::{LONG, again, is_second_life};
+use support::{LONG, again, is_second_life, until};
 
 /// Lets this process start no thread, until `allow_threads`. Root is above that limit, so it steps
 /// down first.
@@ -115,6 +115,38 @@ fn a_shutdown_without_threads_gives_everything_up_and_says_so() {
     assert_eq!(report.left_behind()[0].reason(), LeftReason::Abandoned);
     assert_eq!(report.stats().abandoned, 1);
     allow_threads();
+}
+
+/// The system is asked again while an end waits, and what was accepted runs as soon as there is a thread.
+#[test]
+fn a_drain_asks_again_for_the_thread_that_was_refused() {
+    if !is_second_life() {
+        let (status, output) = again("a_drain_asks_again_for_the_thread_that_was_refused");
+        assert!(status.success(), "{output}");
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for awaited in [false, true] {
+        let (send, receive) = std::sync::mpsc::channel::<cleanup::CleanupHandle>();
+        let helper = std::thread::spawn(move || {
+            let handle = receive.recv().unwrap();
+            until("it is closed", || handle.is_closed());
+            let before = handle.stats().start_failures;
+            until("it asks again", || handle.stats().start_failures > before + 2);
+            allow_threads();
+        });
+        forbid_threads();
+        let worker = CleanupWorker::builder().build().unwrap();
+        worker.handle().submit(async {}).unwrap();
+        send.send(worker.handle().clone()).unwrap();
+        let report = if awaited {
+            runtime.block_on(worker.drain(LONG))
+        } else {
+            worker.drain_blocking(LONG)
+        };
+        helper.join().unwrap();
+        assert!(report.is_clean() && report.stats().completed == 1, "{awaited}: {report:?}");
+    }
 }
 
 #[test]

@@ -10,8 +10,8 @@ use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long after a refusal the system is asked for the thread again.
-const RETRY: Duration = Duration::from_millis(10);
+/// How long after a refusal the system is asked for a thread again.
+pub(crate) const RETRY: Duration = Duration::from_millis(10);
 
 /// How long the thread stays without an alarm.
 const LINGER: Duration = Duration::from_secs(5);

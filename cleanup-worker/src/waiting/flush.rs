@@ -1,6 +1,7 @@
 //! Waiting for a worker: flush and quiesce, as futures and blocking, and the guard for the end of
 //! `main`.
 
+use super::alarm::RETRY;
 use super::{Goal, inside};
 use crate::clock::Key;
 use crate::contain::drop_quietly;
@@ -23,6 +24,8 @@ pub(crate) struct Wait {
     /// The entry among the waiters of the worker.
     entry: u64,
     deadline: Instant,
+    /// When the one who polls is to look again.
+    next_look: Instant,
     alarm: Option<Watch>,
     /// Whether the one who polls watches the deadline, so that no alarm is needed.
     attended: bool,
@@ -48,6 +51,7 @@ impl Wait {
             shared: Arc::clone(shared),
             entry,
             deadline,
+            next_look: deadline,
             alarm: None,
             attended: false,
             over: None,
@@ -96,23 +100,40 @@ impl Wait {
         wait
     }
 
-    /// Polls on this thread.
+    /// Polls on this thread, until the deadline at the latest.
     pub(crate) fn block(mut self) -> Result<(), u64> {
         self.attended = true;
-        let deadline = self.deadline;
-        block_on(Pin::new(&mut self), deadline)
+        let parker = Parker::new();
+        let waker = parker.waker();
+        let mut cx = Context::from_waker(&waker);
+        loop {
+            if let Poll::Ready(ended) = Pin::new(&mut self).poll(&mut cx) {
+                return ended;
+            }
+            parker.park(Some(self.next_look));
+        }
     }
 
-    /// Has the wait woken at its deadline; `false` when nothing can.
+    /// At the deadline, or sooner where the system refused the worker its thread, to ask for it again.
+    fn plan_next_look(&mut self, now: Instant) {
+        let shared = &self.shared;
+        if !shared.is_running() {
+            ensure_running(shared);
+        }
+        let retry = if shared.is_running() { self.deadline } else { now + RETRY };
+        self.next_look = retry.min(self.deadline);
+    }
+
+    /// Has the wait woken when it is to look again; `false` when nothing can.
     fn watch(&mut self, cx: &Context<'_>) -> bool {
         self.unwatch();
         let shared = &self.shared;
-        let alarm = shared.side().alarm.set(self.deadline, cx.waker().clone()).map(Watch::Alarm);
+        let alarm = shared.side().alarm.set(self.next_look, cx.waker().clone()).map(Watch::Alarm);
         self.alarm = alarm.or_else(|| {
             // A driver that goes by another clock does not know when the deadline is.
             let driven = shared.config.clock.is_real() && shared.is_running();
             let waker = driven.then(|| cx.waker().clone())?;
-            let key = shared.state().wake_at(self.deadline, waker)?;
+            let key = shared.state().wake_at(self.next_look, waker)?;
             shared.side().ready.kick.wake();
             Some(Watch::Driver(key))
         });
@@ -131,19 +152,6 @@ impl Wait {
     }
 }
 
-/// Gives turns to a future of ours on this thread. It ends by itself at the deadline.
-fn block_on<F: Future>(mut future: Pin<&mut F>, deadline: Instant) -> F::Output {
-    let parker = Parker::new();
-    let waker = parker.waker();
-    let mut cx = Context::from_waker(&waker);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            return output;
-        }
-        parker.park(Some(deadline));
-    }
-}
-
 impl Future for Wait {
     /// `Err` at the deadline, with what was still missing.
     type Output = Result<(), u64>;
@@ -159,10 +167,15 @@ impl Future for Wait {
         if self.is_reached() {
             return Poll::Ready(self.end(Ok(())));
         }
-        // A wait that nothing could end in time ends at once: a bound is a promise.
-        if Instant::now() >= self.deadline || (!self.attended && !self.watch(cx)) {
+        let now = Instant::now();
+        if now >= self.deadline {
             let pending = self.pending();
             return Poll::Ready(self.end(Err(pending)));
+        }
+        self.plan_next_look(now);
+        if !self.attended && !self.watch(cx) {
+            // Without a thread to watch the time, this task does it between the others.
+            cx.waker().wake_by_ref();
         }
         Poll::Pending
     }

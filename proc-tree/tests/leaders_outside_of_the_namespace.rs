@@ -5,8 +5,8 @@
 mod support;
 
 use lastout_proc_tree::{Containment, ProcId, Tree};
-use std::process::{Command, Stdio};
-use support::{Fixture, LONG, audited, await_gone, levels};
+use std::process::Command;
+use support::{Fixture, LONG, await_gone, levels};
 
 #[test]
 fn fixture() {
@@ -16,26 +16,9 @@ fn fixture() {
     }
 }
 
-/// Runs a caller as a child of the first process of a new namespace.
-fn call_inside(name: &str) {
-    if !rustix::process::geteuid().is_root() {
-        return; // Only root can make the namespace.
-    }
-    audited(|| {
-        let mut first = Command::new("sh");
-        let caller = support::caller(name);
-        // A shell waits for whatever falls to it; it does not become the program, because more follows.
-        first.args(["-c", "\"$0\" \"$@\"; exit $?"]).arg(caller.get_program());
-        first.args(caller.get_args());
-        first.envs(caller.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let mut command = support::inside(&["--pid", "--fork", "--mount-proc"], &first);
-        assert!(command.stdin(Stdio::null()).status().unwrap().success());
-    });
-}
-
 #[test]
 fn a_caller_with_leaders_outside_of_its_namespace_spawns_adopts_and_kills() {
-    call_inside("has leaders outside");
+    support::call_in_namespace("has leaders outside");
 }
 
 fn serve() {

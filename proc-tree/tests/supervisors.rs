@@ -18,9 +18,13 @@ use support::{Fixture, LONG, audited, await_gone, read_line};
 fn fixture() {
     support::fixture_main();
     match support::called().as_deref() {
-        Some("stops its supervisor and is killed") => die_with_a_stopped_supervisor(),
+        Some("kills callers with a stopped supervisor") => {
+            kill_callers_with_a_stopped_supervisor();
+            std::process::exit(0);
+        }
         Some("is large") => be_large(),
-        _ => {}
+        Some(name) => name.strip_prefix("has a tree: ").into_iter().for_each(have_a_tree),
+        None => {}
     }
 }
 
@@ -120,11 +124,11 @@ fn a_member_that_stops_the_supervisor_dies_with_all_others() {
     });
 }
 
-/// Prints who is in the tree and waits to be killed.
-fn die_with_a_stopped_supervisor() {
+/// Prints who is in the tree of a supervisor of this form and waits to be killed.
+fn have_a_tree(form: &str) {
+    let (_, containment) = forms().into_iter().find(|(name, _)| *name == form).unwrap();
     let mut fixture = Fixture::ghost();
-    let (tree, _child) =
-        Tree::spawn(fixture.command(), Containment::demand(Level::Supervisor)).unwrap();
+    let (tree, _child) = Tree::spawn(fixture.command(), containment).unwrap();
     for member in fixture.ready() {
         println!("\nalive {member}");
     }
@@ -135,11 +139,11 @@ fn die_with_a_stopped_supervisor() {
     }
 }
 
-#[test]
-fn a_supervisor_that_is_stopped_when_its_caller_is_killed_ends_the_tree() {
+/// Kills callers whose supervisors are stopped, and waits for the end of their trees.
+fn kill_callers_with_a_stopped_supervisor() {
     use rustix::process::{Pid, Signal, kill_process};
-    audited(|| {
-        let mut command = support::caller("stops its supervisor and is killed");
+    for (form, _) in forms() {
+        let mut command = support::caller(&format!("has a tree: {form}"));
         let mut caller = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let mut members: Vec<ProcId> = Vec::new();
         let mut supervisor = None;
@@ -156,12 +160,21 @@ fn a_supervisor_that_is_stopped_when_its_caller_is_killed_ends_the_tree() {
         let pid = Pid::from_raw(supervisor.pid() as i32).unwrap();
         kill_process(pid, Signal::STOP).unwrap();
         support::await_that(|| text_of(supervisor.pid(), "status").contains("State:\tT"));
-        // Its process group becomes an orphan then, and the kernel lets a stopped one go on.
         caller.kill().unwrap();
         caller.wait().unwrap();
         await_gone(&members);
         await_gone(&[supervisor]);
-    });
+    }
+}
+
+#[test]
+fn a_supervisor_that_is_stopped_when_its_caller_is_killed_ends_the_tree() {
+    audited(kill_callers_with_a_stopped_supervisor);
+}
+
+#[test]
+fn a_stopped_supervisor_that_falls_to_the_first_process_of_its_session_ends_the_tree() {
+    support::call_in_namespace("kills callers with a stopped supervisor");
 }
 
 #[test]
@@ -177,6 +190,21 @@ fn a_tree_whose_supervisor_is_killed_at_once_is_known_and_killed() {
             let report = tree.kill_blocking(LONG).unwrap_or_else(|error| panic!("{form}: {error}"));
             assert!(report.is_clean(), "{form}: {report}");
             assert_eq!(child.stdout.take().unwrap().read(&mut [0; 1]).unwrap(), 0, "{form}");
+        }
+    });
+}
+
+#[test]
+fn the_root_of_a_namespace_has_its_number_even_if_it_ends_at_once() {
+    let containment = || Containment::demand(Level::PidNamespace);
+    if Tree::spawn(&mut Program::new("true"), containment()).is_err() {
+        return; // It needs privileges.
+    }
+    audited(|| {
+        for _ in 0..50 {
+            let (tree, mut child) = Tree::spawn(&mut Program::new("true"), containment()).unwrap();
+            assert!(tree.root().unwrap().pid() > 0);
+            assert!(child.wait().unwrap().success());
         }
     });
 }

@@ -279,12 +279,7 @@ impl Plan {
     /// Takes hold of what was started without a fork.
     fn hold_born(&self, born: crate::sys::Born) -> Hold {
         let pid = |pid: libc::pid_t| pid.unsigned_abs();
-        let number = match self.level {
-            // The supervisor of a namespace knows its root by another number.
-            Level::PidNamespace => born.pidfd.pid().unwrap_or(0),
-            _ => pid(born.root),
-        };
-        let id = crate::sys::identify_held(number, &born.pidfd);
+        let id = crate::sys::identify_held(pid(born.root), &born.pidfd);
         let supervisor = born
             .supervisor
             .map(|(number, pidfd)| (crate::sys::identify_held(pid(number), &pidfd), pidfd));

@@ -198,6 +198,23 @@ pub fn inside(namespaces: &[&str], command: &Command) -> Command {
     outer
 }
 
+/// Runs a caller below the first process of a new PID namespace, which is in the session of the caller.
+pub fn call_in_namespace(name: &str) {
+    if !rustix::process::geteuid().is_root() {
+        return; // Only root can make the namespace.
+    }
+    audited(|| {
+        let mut first = Command::new("sh");
+        let caller = caller(name);
+        // A shell waits for whatever falls to it; it does not become the program, because more follows.
+        first.args(["-c", "\"$0\" \"$@\"; exit $?"]).arg(caller.get_program());
+        first.args(caller.get_args());
+        first.envs(caller.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut command = inside(&["--pid", "--fork", "--mount-proc"], &first);
+        assert!(command.stdin(Stdio::null()).status().unwrap().success());
+    });
+}
+
 /// The name of the caller that this process is, if it is one.
 pub fn called() -> Option<String> {
     std::env::var("LASTOUT_CALLER").ok()

@@ -23,7 +23,7 @@ use super::launch::{Fault, Launch, unless_negative};
 use super::pidfd::{Pidfd, wait_readable};
 use super::raw::{
     Mask, block_all_signals, children_are_ignored, drop_handlers, exit, heed_broken_pipes,
-    heed_children, ignore_children, leave_table, prctl, set_mask,
+    heed_children, ignore_children, leave_table, own_pid, prctl, set_mask,
 };
 use super::recipe::{Recipe, change_user, execute};
 use super::supervise::{Supervise, give_up, prepare};
@@ -150,6 +150,7 @@ fn await_supervised(
     news: BorrowedFd<'_>,
 ) -> Result<Born, Fault> {
     let told = &launch.told;
+    let in_namespace = launch.supervise.as_ref().is_some_and(|supervise| supervise.namespace);
     await_ready(news, &supervisor);
     let until = Instant::now() + FAREWELL;
     while told.root_may_come() && Instant::now() < until {
@@ -161,15 +162,12 @@ fn await_supervised(
     let root = told.root_pidfd().map(|fd| unsafe { Pidfd::from_owned(OwnedFd::from_raw_fd(fd)) });
     match root {
         Some(pidfd) if told.root_runs() => {
-            let root = told.root().0;
+            let root = told.pid_of_root(in_namespace, &pidfd);
             return Ok(Born { root, pidfd, supervisor: Some((pid, supervisor)) });
         }
         // It has failed and ended, or somebody has killed the supervisor and it may still borrow this memory.
         Some(root) => {
-            let number = match told.root().0 {
-                0 => root.pid().map_or(0, u32::cast_signed),
-                number => number,
-            };
+            let number = told.pid_of_root(in_namespace, &root);
             let _ = root.signal(crate::signal::Signal::KILL);
             while !root.is_dead() {
                 let _ = wait_readable(root.as_fd(), Instant::now() + FAREWELL);
@@ -249,7 +247,7 @@ fn make_root(order: &Order<'_>, flags: libc::c_int, pidfd: *mut RawFd) -> Result
     order.launch.told.set_root_comes(true);
     let root = clone(in_root, order.root_stack, flags, order, pidfd);
     match root {
-        Ok(_) => order.launch.told.set_root_is_made(),
+        Ok(pid) => order.launch.told.set_root_is_made(pid),
         Err(_) => order.launch.told.set_root_comes(false),
     }
     root
@@ -258,7 +256,7 @@ fn make_root(order: &Order<'_>, flags: libc::c_int, pidfd: *mut RawFd) -> Result
 extern "C" fn in_root(order: *mut libc::c_void) -> libc::c_int {
     // SAFETY: `start` passes its order, which lives until the process has left its memory.
     let order = unsafe { &*order.cast::<Order<'_>>() };
-    order.launch.told.set_root_is_made();
+    order.launch.told.set_root_is_made(own_pid());
     run_root(order, false)
 }
 
@@ -295,7 +293,6 @@ fn run_supervisor(order: &Order<'_>, supervise: &Supervise) -> ! {
         super::raw::reap_one(root);
         exit(127);
     }
-    told.set_root(root, 0);
     told.set_root_runs();
     if let Err(errno) = leave_table() {
         give_up(told, root, errno);
@@ -323,7 +320,7 @@ fn become_root(order: &Order<'_>, is_cleared: bool) -> Result<(), Fault> {
         ignore_children();
     }
     if let Some(supervise) = &order.launch.supervise {
-        supervise.begin_root(&order.launch.told, false)?;
+        supervise.begin_root(&order.launch.told, supervise.namespace)?;
     }
     order.launch.join(is_cleared)?;
     change_user(&order.recipe.user).map_err(at(SpawnStep::User))?;

@@ -184,6 +184,14 @@ pub(crate) fn set_name(name: &[u8; 16]) {
     call(arch::PRCTL, SET_NAME, name.as_ptr() as usize, 0, 0);
 }
 
+/// Lets this process go on, if it is stopped, whenever the thread ends that started it or that it falls to: so also
+/// when the process of that thread is killed. What runs takes no notice.
+pub(crate) fn go_on_without_parent() {
+    const SET_PDEATHSIG: usize = 1;
+    const SIGCONT: usize = 18;
+    call(arch::PRCTL, SET_PDEATHSIG, SIGCONT, 0, 0);
+}
+
 /// Leaves the directory of the caller alone, so that it can be unmounted.
 pub(crate) fn go_to_root() {
     call(arch::CHDIR, c"/".as_ptr() as usize, 0, 0, 0);

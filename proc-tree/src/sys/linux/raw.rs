@@ -141,6 +141,12 @@ pub(super) fn read_file(path: &std::ffi::CStr, into: &mut [u8]) -> usize {
     usize::try_from(length).unwrap_or(0)
 }
 
+/// The pid of this process in its own namespace.
+pub(super) fn own_pid() -> libc::pid_t {
+    // SAFETY: a system call without pointers. A pid always fits.
+    unsafe { libc::syscall(libc::SYS_getpid) as libc::pid_t }
+}
+
 /// Waits for one child of this process.
 pub(super) fn reap_one(child: libc::pid_t) {
     // SAFETY: the status is not asked for.

@@ -145,9 +145,11 @@ pub(super) fn give_up(told: &Told, root: libc::pid_t, errno: i32) -> ! {
     direct::exit(127);
 }
 
-/// Orphans of the tree fall to this process: from before the root on, so that none is too early.
+/// Orphans of the tree fall to this process, and it goes on when the caller dies, even if a member has stopped it:
+/// from before the root on, so that no member is faster.
 pub(super) fn prepare() {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
+    direct::go_on_without_parent();
 }
 
 /// Executes an open file; returns only when that fails, with the error.

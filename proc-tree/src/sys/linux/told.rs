@@ -5,6 +5,7 @@
 //! by its exec, or by a message, and read after that; so no word needs an order of its own.
 #![expect(unsafe_code, reason = "a mapping that several processes share")]
 
+use super::pidfd::Pidfd;
 use crate::error::SpawnStep;
 use std::io;
 use std::ops::Deref;
@@ -21,7 +22,7 @@ pub(crate) struct Told {
     root: AtomicI32,
     root_runs: AtomicI32,
     /// The root was made, so that `root_pidfd` is its pidfd. The kernel writes its pid here, or whoever
-    /// comes first of the root and the supervisor.
+    /// comes first of the root and the supervisor; in the namespace of the supervisor.
     root_is_made: AtomicI32,
     /// The supervisor is about to make the root in the way in which the kernel does not write `root_is_made`.
     root_comes: AtomicI32,
@@ -57,7 +58,7 @@ impl Told {
         self.root_start.store(start, Ordering::Relaxed);
     }
 
-    /// The pid of the root, and its start when the root told it.
+    /// The pid of the root as the caller sees it, and its start, when the root told them.
     pub(crate) fn root(&self) -> (i32, u64) {
         (self.root.load(Ordering::Relaxed), self.root_start.load(Ordering::Relaxed))
     }
@@ -81,8 +82,18 @@ impl Told {
         self.root_is_made.as_ptr()
     }
 
-    pub(super) fn set_root_is_made(&self) {
-        self.root_is_made.store(1, Ordering::Relaxed);
+    pub(super) fn set_root_is_made(&self, pid: i32) {
+        self.root_is_made.store(pid, Ordering::Relaxed);
+    }
+
+    /// The pid of the root, which may be gone already; 0 when it is not known. In a namespace only the root itself
+    /// can say by which number the caller knows it.
+    pub(super) fn pid_of_root(&self, in_namespace: bool, root: &Pidfd) -> i32 {
+        match (self.root().0, in_namespace) {
+            (0, true) => root.pid().map_or(0, u32::cast_signed),
+            (0, false) => self.root_is_made.load(Ordering::Relaxed),
+            (said, _) => said,
+        }
     }
 
     pub(super) fn set_root_comes(&self, comes: bool) {
@@ -147,5 +158,25 @@ impl Drop for ToldPage {
     fn drop(&mut self) {
         // SAFETY: this is the last owner. A child that is in the middle of a spawn is waited for before.
         unsafe { libc::munmap(self.0.as_ptr().cast(), size_of::<Told>()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_that_is_gone_with_its_supervisor_has_its_pid_all_the_same() {
+        #[expect(clippy::disallowed_methods, reason = "a process to hold")]
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        let root = Pidfd::open(gone.id()).unwrap();
+        gone.wait().unwrap();
+        let told = ToldPage::new().unwrap();
+        assert_eq!(told.pid_of_root(false, &root), 0, "no root was made");
+        told.set_root_is_made(7);
+        assert_eq!(told.pid_of_root(false, &root), 7);
+        assert_eq!(told.pid_of_root(true, &root), 0, "it is a number of the namespace");
+        told.set_root(4711, 0);
+        assert_eq!(told.pid_of_root(true, &root), 4711);
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct Order<'a> {
 /// Supervises until nobody is left.
 pub(crate) fn watch(order: Order<'_>) -> ! {
     direct::set_name(NAME);
+    // An exec by a caller with the rights of another user has undone it.
+    direct::go_on_without_parent();
     direct::go_to_root();
     direct::raise_descriptors();
     direct::send(order.control, &[READY]);

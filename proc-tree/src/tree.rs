@@ -197,8 +197,8 @@ impl Tree {
 
     /// Bounds the kill in the drop; 250 ms otherwise.
     ///
-    /// What is left then is given up without the feature `cleanup`, and handed to the process-wide
-    /// cleanup worker with it.
+    /// A thread of this crate goes on with what is left then, or the process-wide cleanup worker with the
+    /// feature `cleanup`, for up to a minute: while the process lives, and if a thread can be started.
     pub fn drop_within(mut self, budget: Duration) -> Self {
         self.drop_budget = budget;
         self

@@ -1,16 +1,99 @@
-//! What a drop cannot do in its time is done by the cleanup worker.
-#![cfg(all(target_os = "linux", feature = "cleanup"))]
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test with real processes")]
+//! What a drop cannot do in its time is done by the cleanup worker, or by a thread where there is none.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test with real processes"
+)]
 
 mod support;
 
-use lastout_proc_tree::{Containment, ProcId, Tree};
+use lastout_proc_tree::{Containment, Limits, ProcId, SpawnError, Tree};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::Stdio;
 use std::time::Duration;
-use support::{Fixture, LONG, audited, await_gone, levels};
+use support::{Fixture, LONG, audited, await_gone, levels, read_line};
 
 #[test]
 fn fixture() {
     support::fixture_main();
+    if support::called().as_deref() == Some("bomb") {
+        bomb();
+    }
+}
+
+/// Forks until there is no room and goes on trying, without a pause, until the input is closed. The first of
+/// all says when there is no more room.
+#[expect(unsafe_code, reason = "a fork without exec; std has none")]
+fn bomb() -> ! {
+    let first = std::process::id();
+    let mut has_said = false;
+    loop {
+        // SAFETY: the copies have one thread each, and call nothing but the system.
+        let outcome = unsafe { libc::fork() };
+        if outcome == 0 {
+            // SAFETY: as above. A signal to the group of the root does not reach it any more.
+            unsafe { libc::setsid() };
+        }
+        if outcome < 0 && !has_said && std::process::id() == first {
+            println!("\nno room");
+            has_said = true;
+        }
+        if is_over(std::io::stdin().as_fd(), Duration::ZERO) {
+            std::process::exit(0);
+        }
+    }
+}
+
+/// Whether the other end of a pipe is closed, in this time.
+fn is_over(end: BorrowedFd<'_>, patience: Duration) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut fds = [PollFd::from_borrowed_fd(end, PollFlags::IN)];
+    poll(&mut fds, Timespec::try_from(patience).ok().as_ref()) == Ok(1)
+}
+
+#[test]
+fn a_dropped_fork_bomb_at_its_limit_ends() {
+    audited(|| {
+        for level in levels() {
+            let containment = Containment::demand(level).limits(Limits::new().tasks(300));
+            let mut command = support::caller("bomb");
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            let (tree, mut child) = match Tree::spawn(&mut command, containment) {
+                Err(SpawnError::Limit(_)) => return, // No controller can be reached here.
+                spawned => spawned.unwrap(),
+            };
+            let (lifeline, mut stdout) = (child.stdin.take(), child.stdout.take().unwrap());
+            while read_line(&mut stdout) != "no room" {}
+            // Too little time for so many at most levels.
+            drop((tree.drop_within(Duration::from_millis(30)), child));
+            // Each of them holds the pipe.
+            let is_over = is_over(stdout.as_fd(), LONG);
+            drop(lifeline);
+            assert!(is_over, "{level}: members of a dropped tree fork on");
+        }
+    });
+}
+
+/// The cleanup worker, where it is the one who finishes; how many trees each drop hands over to it.
+const BY_WORKER: u64 = if cfg!(feature = "cleanup") { 1 } else { 0 };
+
+/// How many trees the worker was handed, and how many it has ended.
+fn counts() -> (u64, u64) {
+    #[cfg(feature = "cleanup")]
+    return {
+        let stats = lastout_cleanup_worker::handle().stats();
+        (stats.accepted, stats.completed)
+    };
+    #[cfg(not(feature = "cleanup"))]
+    (0, 0)
+}
+
+/// Waits until the worker has done everything.
+fn flush() {
+    #[cfg(feature = "cleanup")]
+    lastout_cleanup_worker::flush_blocking(LONG).unwrap();
 }
 
 /// Holds a process in the last moment of its life: once it is killed, it stops and is alive until it is released.
@@ -42,17 +125,18 @@ mod death {
 }
 
 #[test]
-fn a_drop_whose_time_is_over_is_finished_by_the_worker() {
+fn a_drop_whose_time_is_over_is_finished_later() {
     // The worker and its thread are there before the audit.
+    #[cfg(feature = "cleanup")]
     lastout_cleanup_worker::submit(async {}).unwrap();
-    lastout_cleanup_worker::flush_blocking(LONG).unwrap();
+    flush();
     audited(|| {
         // To ask for them drops trees as well, and on a busy machine not in their time.
         let levels = levels();
-        lastout_cleanup_worker::flush_blocking(LONG).unwrap();
+        flush();
         for budget in [Duration::ZERO, Duration::from_millis(40)] {
             for level in &levels {
-                let before = lastout_cleanup_worker::handle().stats();
+                let before = counts();
                 let mut fixture = Fixture::balanced(10);
                 let (tree, child) =
                     Tree::spawn(fixture.command(), Containment::demand(*level)).unwrap();
@@ -61,13 +145,12 @@ fn a_drop_whose_time_is_over_is_finished_by_the_worker() {
                 death::hold_up(root);
                 drop(tree.drop_within(budget));
                 assert!(root.is_running(), "{level}: nothing ends it before it is released");
-                let handed = lastout_cleanup_worker::handle().stats();
-                assert_eq!(handed.accepted - before.accepted, 1, "{level}: it is handed over");
-                assert_eq!(handed.completed, before.completed, "{level}: and cannot be done yet");
+                let handed = counts();
+                assert_eq!(handed.0 - before.0, BY_WORKER, "{level}: it is handed over");
+                assert_eq!(handed.1, before.1, "{level}: and cannot be done yet");
                 death::release(root);
-                lastout_cleanup_worker::flush_blocking(LONG).unwrap();
-                let after = lastout_cleanup_worker::handle().stats();
-                assert_eq!(after.completed - before.completed, 1, "{level}: {after:?}");
+                flush();
+                assert_eq!(counts().1 - before.1, BY_WORKER, "{level}");
                 await_gone(&members);
                 drop(child);
             }

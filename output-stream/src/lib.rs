@@ -65,8 +65,8 @@ pub use prepared::Prepared;
 #[cfg(feature = "process")]
 #[doc(inline)]
 pub use process::{
-    Exit, ExitError, Failed, Inlet, IntoCommand, Limits, Outlet, Output, OutputError, Process,
-    ProcessBuilder, Stdin, StdinClosed, StdinEnd, StdinReport,
+    CopyFailed, Exit, ExitError, Failed, Food, Inlet, IntoCommand, Limits, Once, Outlet, Output,
+    OutputError, Process, ProcessBuilder, Stdin, StdinClosed, StdinEnd, StdinReport,
 };
 #[doc(inline)]
 pub use sequence::Sequence;

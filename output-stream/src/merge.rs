@@ -5,6 +5,7 @@ use crate::lines::{Ending, Line, LineOptions, LineParser, LinesEnd};
 use crate::subscriber::Subscriber;
 use crate::turn::{self, Turn};
 use bytes::{Buf, Bytes};
+use std::fmt;
 use std::future::{Future, poll_fn};
 #[cfg(feature = "stream")]
 use std::pin::Pin;
@@ -18,6 +19,15 @@ pub enum Channel {
     Out,
     /// The second: standard error.
     Err,
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Out => "stdout",
+            Self::Err => "stderr",
+        })
+    }
 }
 
 /// An event of one of two streams.

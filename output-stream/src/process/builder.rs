@@ -104,15 +104,15 @@ impl ProcessBuilder {
         self
     }
 
-    /// Where its input comes from: bytes, or an [`Inlet`]. Default: there is none.
+    /// Where its input comes from: bytes, an open file, or an [`Inlet`]. Default: there is none.
     pub fn stdin(mut self, stdin: impl Into<Inlet>) -> Self {
         self.stdin = Some(stdin.into());
         self
     }
 
     /// Where standard output goes: a [`Config`](crate::Config), a [`Prepared`](crate::Prepared) stream
-    /// whose readers shall have every byte from the first one on, or another [`Outlet`]. Default: a
-    /// stream with the default configuration.
+    /// whose readers shall have every byte from the first one on, an open file, or another [`Outlet`]. Default:
+    /// a stream with the default configuration.
     pub fn stdout(mut self, stdout: impl Into<Outlet>) -> Self {
         self.stdout = Some(stdout.into());
         self
@@ -122,6 +122,12 @@ impl ProcessBuilder {
     pub fn stderr(mut self, stderr: impl Into<Outlet>) -> Self {
         self.stderr = Some(stderr.into());
         self
+    }
+
+    /// Leads standard error to the same pipe, file or place as standard output, as `2>&1` does: what comes out
+    /// is in the order of the writes. [`Process::stderr`] is then a stream that has ended from the start.
+    pub fn stderr_to_stdout(self) -> Self {
+        self.stderr(Outlet::Stdout)
     }
 
     /// Ends the whole tree when it is not over so long after its start: when the root has not exited

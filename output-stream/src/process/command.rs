@@ -3,9 +3,12 @@
 use super::outlet::{Inlet, Outlet};
 use lastout_proc_tree::{Containment, Io, Program, SpawnError, TokioChild, Tree};
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::mem;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use tokio::process::Command;
 
 mod sealed {
@@ -52,11 +55,12 @@ pub enum Origin {
 }
 
 /// Where a standard stream of either leads.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Lead {
     Null,
     Inherit,
     Piped,
+    Descriptor(Arc<OwnedFd>),
     /// Where the program or the command itself leads it.
     Kept,
 }
@@ -108,31 +112,30 @@ impl Origin {
     }
 
     /// Leads stdin, stdout and stderr.
-    pub(super) fn lead(&mut self, [stdin, stdout, stderr]: [Lead; 3]) {
+    pub(super) fn lead(&mut self, leads: [Lead; 3]) -> io::Result<()> {
         match self {
             Self::Program(program) => {
-                if let Some(io) = io(stdin) {
-                    program.stdin(io);
-                }
-                if let Some(io) = io(stdout) {
-                    program.stdout(io);
-                }
-                if let Some(io) = io(stderr) {
-                    program.stderr(io);
+                for (number, io) in leads.into_iter().map(io).enumerate() {
+                    match (number, io) {
+                        (0, Some(io)) => drop(program.stdin(io)),
+                        (1, Some(io)) => drop(program.stdout(io)),
+                        (_, Some(io)) => drop(program.stderr(io)),
+                        (_, None) => {}
+                    }
                 }
             }
             Self::Command(command) => {
-                if let Some(stdio) = stdio(stdin) {
-                    command.stdin(stdio);
-                }
-                if let Some(stdio) = stdio(stdout) {
-                    command.stdout(stdio);
-                }
-                if let Some(stdio) = stdio(stderr) {
-                    command.stderr(stdio);
+                for (number, lead) in leads.into_iter().enumerate() {
+                    match (number, stdio(lead)?) {
+                        (0, Some(stdio)) => drop(command.stdin(stdio)),
+                        (1, Some(stdio)) => drop(command.stdout(stdio)),
+                        (_, Some(stdio)) => drop(command.stderr(stdio)),
+                        (_, None) => {}
+                    }
                 }
             }
         }
+        Ok(())
     }
 
     /// Where the program or the command leads standard input; `None` when that is a descriptor of its own.
@@ -198,17 +201,19 @@ fn io(lead: Lead) -> Option<Io> {
         Lead::Null => Some(Io::Null),
         Lead::Inherit => Some(Io::Inherit),
         Lead::Piped => Some(Io::Piped),
+        Lead::Descriptor(descriptor) => Some(Io::Descriptor(descriptor)),
         Lead::Kept => None,
     }
 }
 
-fn stdio(lead: Lead) -> Option<Stdio> {
-    match lead {
+fn stdio(lead: Lead) -> io::Result<Option<Stdio>> {
+    Ok(match lead {
         Lead::Null => Some(Stdio::null()),
         Lead::Inherit => Some(Stdio::inherit()),
         Lead::Piped => Some(Stdio::piped()),
+        Lead::Descriptor(descriptor) => Some(descriptor.try_clone()?.into()),
         Lead::Kept => None,
-    }
+    })
 }
 
 /// Std tells where a command leads its streams only in the text for debugging: a field is a line of its own

@@ -5,9 +5,13 @@
 
 mod builder;
 mod command;
+mod copy;
 mod error;
+mod food;
+mod once;
 mod outlet;
 mod output;
+mod route;
 mod source;
 mod start;
 mod stdin;
@@ -15,7 +19,10 @@ mod watcher;
 
 pub use builder::ProcessBuilder;
 pub use command::IntoCommand;
+pub use copy::CopyFailed;
 pub use error::{ExitError, OutputError};
+pub use food::Food;
+pub use once::Once;
 pub use outlet::{Inlet, Outlet};
 pub use output::{Exit, Failed, Limits, Output};
 pub use stdin::{Stdin, StdinClosed, StdinEnd, StdinReport};
@@ -58,14 +65,26 @@ pub struct Process {
     watcher: Consumer<()>,
 }
 
-/// What became of the callback for every line.
+/// What became of the callback for every line, and of the copies.
 #[derive(Debug)]
 struct Shown {
     hook: Option<Consumer<Result<(), SubscribeError>>>,
     failure: Option<ConsumerError>,
+    /// Those that are still made, and those that failed.
+    copies: Vec<copy::Copy>,
+    failed: Vec<CopyFailed>,
 }
 
 impl Shown {
+    /// Waits until every byte is copied, or will not be.
+    async fn copied(&mut self) -> Vec<CopyFailed> {
+        while let Some(copy) = self.copies.first_mut() {
+            self.failed.extend(copy.wait().await);
+            self.copies.remove(0);
+        }
+        self.failed.clone()
+    }
+
     /// Waits until every line was shown, or will not be.
     async fn wait(&mut self) -> Option<ConsumerError> {
         if let Some(hook) = &mut self.hook {
@@ -132,12 +151,14 @@ impl Process {
         &self.tree
     }
 
-    /// Standard output. A stream that has ended when it was discarded or inherited.
+    /// Standard output. A stream that has ended from the start when it was discarded or inherited, or goes to a
+    /// file alone.
     pub fn stdout(&self) -> &Stream {
         &self.stdout
     }
 
-    /// Standard error. A stream that has ended when it was discarded or inherited.
+    /// Standard error. A stream that has ended from the start as [`stdout`](Self::stdout) may have, and when it
+    /// [follows](ProcessBuilder::stderr_to_stdout) that.
     pub fn stderr(&self) -> &Stream {
         &self.stderr
     }
@@ -215,7 +236,8 @@ impl Process {
             Err(_) => None,
         };
         let mut exit = exit.unwrap_or(Err(ExitError::Aborted))?;
-        // Every line that was read is shown before this returns.
+        // Every line that was read is shown and copied before this returns.
+        exit.copies = self.shown.copied().await;
         exit.on_line = self.shown.wait().await;
         Ok(exit)
     }
@@ -273,9 +295,16 @@ impl Process {
         Ok(Output { program, exit, stdout, stderr, stdin, tree })
     }
 
-    /// What became of the input, after the exit.
-    async fn stdin_report(&mut self) -> Option<StdinReport> {
-        self.writer.take()?.wait().await.ok()
+    /// Waits until its input has ended, and tells what became of it; `None` when it was no pipe, and when it was
+    /// told before. The input that its owner writes has to be [closed](Self::close_stdin) first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn stdin_report(&mut self) -> Option<StdinReport> {
+        let report = self.writer.as_mut()?.wait().await.ok();
+        self.writer = None;
+        report
     }
 
     /// Asks the tree to end as the policy says (a [`tree::Policy`](crate::tree::Policy)), and kills what

@@ -1,5 +1,6 @@
 //! What a process leaves: how it ended, and what it wrote.
 
+use super::copy::CopyFailed;
 use super::stdin::StdinReport;
 use crate::collect::{Collected, Keep};
 use crate::consume::ConsumerError;
@@ -53,6 +54,9 @@ pub struct Exit {
     pub elapsed: Duration,
     /// The time limit that it had.
     pub time_limit: Option<Duration>,
+    /// Copies that [`Outlet::tee`](crate::Outlet::tee) asked for and that did not get every byte. Known from
+    /// [`Process::wait`](crate::Process::wait) on.
+    pub copies: Vec<CopyFailed>,
     /// Why the callback of [`on_line`](crate::ProcessBuilder::on_line) did not see every line.
     pub on_line: Option<ConsumerError>,
 }
@@ -70,10 +74,10 @@ impl Exit {
         self.status.signal()
     }
 
-    /// Whether it exited with 0, in time.
+    /// Whether it exited with 0, in time, and every copy of its outputs has every byte.
     #[must_use]
     pub fn success(&self) -> bool {
-        self.status.success() && !self.timed_out
+        self.status.success() && !self.timed_out && self.copies.is_empty()
     }
 
     /// Whether a descendant outlived the root and holds an output, so that it could still write. All
@@ -104,10 +108,16 @@ pub struct Output {
 }
 
 impl Output {
-    /// Whether it exited with 0, in time.
+    /// Whether it exited with 0, in time, with every byte of its input to read and every copy of its outputs
+    /// made. A process that does not read all of its input is no failure.
     #[must_use]
     pub fn success(&self) -> bool {
-        self.exit.success()
+        self.exit.success() && self.cut_input().is_none()
+    }
+
+    /// The input that the process took for whole and was not.
+    fn cut_input(&self) -> Option<&StdinReport> {
+        self.stdin.as_ref().filter(|stdin| stdin.end.is_cut_short())
     }
 
     /// The output when it was a success.
@@ -141,6 +151,12 @@ impl fmt::Display for Failed {
             write!(f, "ended because its time limit of {limit:?} was over")?;
         } else {
             write!(f, "{}", exit.status)?;
+        }
+        for copy in &exit.copies {
+            write!(f, "; {copy}")?;
+        }
+        if let Some(StdinReport { written, end }) = self.output.cut_input() {
+            write!(f, "; its input was cut after {written} bytes: {end}")?;
         }
         let (name, text) = match stderr.text() {
             text if text.trim().is_empty() => ("stdout", stdout.text()),

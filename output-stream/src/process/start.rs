@@ -2,23 +2,23 @@
 
 use super::builder::{Hook, ProcessBuilder};
 use super::command::{Lead, Origin};
-use super::outlet::{Inlet, Outlet};
+use super::copy::Copy;
+use super::outlet::Inlet;
+use super::route::Named;
 use super::source::Pipe;
-use super::watcher::{Known, Watcher};
+use super::watcher::Watcher;
 use super::{Process, Shown, stdin};
 use crate::consume::Consumer;
 use crate::error::SubscribeError;
 use crate::lines::LineOptions;
-use crate::merge::merge;
+use crate::merge::{Channel, merge};
 use crate::policy::{Policy, Position};
-use crate::prepared::Prepared;
-use crate::sequence::Sequence;
 use crate::stream::Stream;
-use bytes::Bytes;
-use lastout_proc_tree::{Containment, SpawnError, SpawnStep, TokioChild};
+use lastout_proc_tree::{Containment, SpawnError, SpawnStep};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::process::ChildStdout;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -37,37 +37,46 @@ impl ProcessBuilder {
             return Err(SpawnError::Invalid { program, why: "the program has no name".into() });
         }
         let containment = default_to_the_callers(self.containment);
+        let named = Named(&program);
         let inlet = self.stdin.or_else(|| self.origin.inlet());
-        let stdin = match &inlet {
-            None => Lead::Kept,
-            Some(Inlet::Null) => Lead::Null,
-            Some(Inlet::Inherit) => Lead::Inherit,
-            Some(Inlet::Bytes(_) | Inlet::Piped) => Lead::Piped,
-        };
         if matches!(inlet, Some(Inlet::Inherit))
             && containment.leads_group()
             && rustix::termios::isatty(io::stdin())
         {
             let why = "it would read from the terminal in a group of its own, and \
                        a background process that reads from the terminal is stopped";
-            return Err(SpawnError::Invalid { program, why: why.into() });
+            return Err(named.refuse(why));
         }
-        let stdout = self.stdout.or_else(|| self.origin.outlet(1));
-        let stderr = self.stderr.or_else(|| self.origin.outlet(2));
-        self.origin.lead([stdin, lead(stdout.as_ref()), lead(stderr.as_ref())]);
-        let sequence = Sequence::new();
-        let (stdout, idle_out) = stream(stdout, &sequence, (&program, "stdout"));
-        let (stderr, idle_err) = stream(stderr, &sequence, (&program, "stderr"));
+        let feed = named.feed(inlet)?;
+        let (mut out, mut err, joined) = named.outputs(&self.origin, self.stdout, self.stderr)?;
+        self.origin
+            .lead([feed.lead, take(&mut out.lead), take(&mut err.lead)])
+            .map_err(|error| named.fail("copy a descriptor", &error))?;
         let (tree, mut child) =
             self.origin.spawn(containment).map_err(|error| blame(error, &self.origin))?;
+        // It holds the writing ends of pipes that were made here.
+        drop(self.origin);
+        let (stdout, stderr) = (out.stream, err.stream);
         let attached = attach(&stdout, &stderr);
         let hook = self.hook.map(|hook| call(hook, &stdout, &stderr));
+        let copies = (out.copies.into_iter())
+            .map(|target| Copy::start(Channel::Out, &stdout, target))
+            .chain(err.copies.into_iter().map(|to| Copy::start(Channel::Err, &stderr, to)))
+            .collect();
         let (known, exit) = watch::channel(None);
-        let (stdin, writer) = feed(&mut child, inlet, exit.clone());
-        if let (Some(idle), Some(pipe)) = (idle_out, child.stdout.take()) {
+        let (stdin, writer) = match (child.stdin.take(), feed.food) {
+            (Some(pipe), Some(food)) => {
+                let (stdin, writer) = stdin::pump(pipe, food, feed.is_open, exit.clone());
+                (stdin, Some(writer))
+            }
+            _ => (None, None),
+        };
+        let joined = joined.map(std::process::ChildStdout::from).map(ChildStdout::from_std);
+        let joined = joined.transpose().map_err(|source| SpawnError::Lost { source })?;
+        if let (Some(idle), Some(pipe)) = (out.idle, joined.or(child.stdout.take())) {
             idle.start(Pipe::Stdout(pipe));
         }
-        if let (Some(idle), Some(pipe)) = (idle_err, child.stderr.take()) {
+        if let (Some(idle), Some(pipe)) = (err.idle, child.stderr.take()) {
             idle.start(Pipe::Stderr(pipe));
         }
         let tree = Arc::new(tree);
@@ -84,7 +93,7 @@ impl ProcessBuilder {
             known,
         };
         let watcher = Consumer::spawn(watcher.run());
-        let shown = Shown { hook, failure: None };
+        let shown = Shown { hook, failure: None, copies, failed: Vec::new() };
         let process =
             Process { tree, id, program, stdin, writer, stdout, stderr, shown, exit, watcher };
         Ok((process, attached))
@@ -113,45 +122,8 @@ fn blame(error: SpawnError, origin: &Origin) -> SpawnError {
     }
 }
 
-fn lead(outlet: Option<&Outlet>) -> Lead {
-    match outlet {
-        None => Lead::Kept,
-        Some(Outlet::Stream(_) | Outlet::Prepared(_)) => Lead::Piped,
-        Some(Outlet::Discard) => Lead::Null,
-        Some(Outlet::Inherit) => Lead::Inherit,
-    }
-}
-
-/// A stream that was not named has the name of its process.
-fn stream(
-    outlet: Option<Outlet>,
-    sequence: &Sequence,
-    (program, channel): (&str, &str),
-) -> (Stream, Option<Prepared>) {
-    let prepared = match outlet {
-        Some(Outlet::Stream(mut config)) => {
-            config.name.get_or_insert_with(|| format!("{channel} of {program}").into());
-            Stream::prepare(*config)
-        }
-        Some(Outlet::Prepared(prepared)) => prepared,
-        Some(Outlet::Discard | Outlet::Inherit) | None => return (Stream::empty(), None),
-    };
-    prepared.join(sequence);
-    (Stream::clone(&prepared), Some(prepared))
-}
-
-type Feed = (Option<stdin::Stdin>, Option<Consumer<stdin::StdinReport>>);
-
-fn feed(child: &mut TokioChild, inlet: Option<Inlet>, exit: watch::Receiver<Known>) -> Feed {
-    let Some(pipe) = child.stdin.take() else {
-        return (None, None);
-    };
-    let (first, is_open) = match inlet {
-        Some(Inlet::Bytes(bytes)) => (bytes, false),
-        _ => (Bytes::new(), true),
-    };
-    let (stdin, writer) = stdin::pump(pipe, first, is_open, exit);
-    (stdin, Some(writer))
+fn take(lead: &mut Lead) -> Lead {
+    std::mem::replace(lead, Lead::Kept)
 }
 
 /// Calls the hook with every line, unless somebody else reads an output alone.

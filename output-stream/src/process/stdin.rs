@@ -1,5 +1,6 @@
 //! The input of a child: a bounded queue and the task that writes it.
 
+use super::food::Food;
 use super::watcher::Known;
 use crate::consume::Consumer;
 use bytes::{Buf, Bytes};
@@ -85,9 +86,21 @@ pub enum StdinEnd {
     BrokenPipe,
     /// Writing failed.
     Error(io::Error),
+    /// The reader that it came from failed; the process saw end of file, and cannot know.
+    SourceFailed(io::Error),
+    /// The reader or the iterator that it came from panicked, with this message; the process saw end of file.
+    SourcePanicked(String),
     /// The process was over, its input was still open, and nothing more could be written: a descendant
     /// held the input and did not read, or [`Stdin`] was held by its owner.
     Exited,
+}
+
+impl StdinEnd {
+    /// Whether the process read end of file although there was more to come.
+    #[must_use]
+    pub fn is_cut_short(&self) -> bool {
+        matches!(self, Self::Error(_) | Self::SourceFailed(_) | Self::SourcePanicked(_))
+    }
 }
 
 impl fmt::Display for StdinEnd {
@@ -96,6 +109,8 @@ impl fmt::Display for StdinEnd {
             Self::Eof => f.write_str("all was written"),
             Self::BrokenPipe => f.write_str("the child reads no more"),
             Self::Error(error) => write!(f, "write error: {error}"),
+            Self::SourceFailed(error) => write!(f, "its source failed: {error}"),
+            Self::SourcePanicked(message) => write!(f, "its source panicked: {message}"),
             Self::Exited => f.write_str("the process ended before its input did"),
         }
     }
@@ -181,7 +196,7 @@ impl Stdin {
 /// Starts the task that writes `first`, and then what comes through the queue.
 pub(super) fn pump(
     pipe: ChildStdin,
-    first: Bytes,
+    first: Food,
     is_open: bool,
     exit: watch::Receiver<Known>,
 ) -> (Option<Stdin>, Consumer<StdinReport>) {
@@ -195,7 +210,7 @@ pub(super) fn pump(
 /// Writes until the input ends or the process is over, whichever is first.
 async fn write_until(
     pipe: ChildStdin,
-    first: Bytes,
+    first: Food,
     queue: mpsc::Receiver<Bytes>,
     mut exit: watch::Receiver<Known>,
 ) -> StdinReport {
@@ -217,28 +232,49 @@ async fn write_until(
     report
 }
 
+/// Writes what the source gives, and then what comes through the queue.
 async fn write_all(
     mut pipe: ChildStdin,
-    first: Bytes,
+    mut first: Food,
     mut queue: mpsc::Receiver<Bytes>,
     report: &mut StdinReport,
 ) {
-    let mut next = Some(first);
-    while let Some(mut bytes) = next {
-        while bytes.has_remaining() {
-            let error = match pipe.write_buf(&mut bytes).await {
-                Ok(n) => {
-                    report.written += n as u64;
-                    continue;
-                }
-                Err(error) => error,
-            };
-            report.end = match error.kind() {
-                io::ErrorKind::BrokenPipe => StdinEnd::BrokenPipe,
-                _ => StdinEnd::Error(error),
-            };
+    loop {
+        let (bytes, failure) = first.next().await;
+        let is_over = bytes.is_empty();
+        if !write(&mut pipe, bytes, report).await {
             return;
         }
-        next = queue.recv().await;
+        if let Some(failure) = failure {
+            report.end = failure;
+            return;
+        }
+        if is_over {
+            break;
+        }
     }
+    while let Some(bytes) = queue.recv().await {
+        if !write(&mut pipe, bytes, report).await {
+            return;
+        }
+    }
+}
+
+/// Writes all of it; `false` when that failed, which the report then says.
+async fn write(pipe: &mut ChildStdin, mut bytes: Bytes, report: &mut StdinReport) -> bool {
+    while bytes.has_remaining() {
+        let error = match pipe.write_buf(&mut bytes).await {
+            Ok(n) => {
+                report.written += n as u64;
+                continue;
+            }
+            Err(error) => error,
+        };
+        report.end = match error.kind() {
+            io::ErrorKind::BrokenPipe => StdinEnd::BrokenPipe,
+            _ => StdinEnd::Error(error),
+        };
+        return false;
+    }
+    true
 }

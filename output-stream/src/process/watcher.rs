@@ -76,7 +76,8 @@ impl Watcher {
         }
         let (stdout, stderr) = self.last_bytes().await;
         let time_limit = self.time;
-        Ok(Exit { status, timed_out, stdout, stderr, elapsed, time_limit, on_line: None })
+        let (copies, on_line) = (Vec::new(), None);
+        Ok(Exit { status, timed_out, stdout, stderr, elapsed, time_limit, copies, on_line })
     }
 
     /// Ends the tree, and notes how and when the root exited meanwhile.

@@ -1,0 +1,78 @@
+//! What a process is fed with before, or instead of, what its owner writes.
+
+use super::stdin::StdinEnd;
+use crate::consume::message;
+use bytes::{Bytes, BytesMut};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// How much is asked of a source at a time.
+const ROOM: usize = 64 * 1024;
+
+/// Writes one line into the room; `false` when there is none.
+type More = Box<dyn FnMut(&mut BytesMut) -> bool + Send>;
+
+/// Where input comes from, see [`Inlet::reader`](crate::Inlet::reader) and
+/// [`Inlet::lines`](crate::Inlet::lines).
+#[non_exhaustive]
+pub enum Food {
+    #[doc(hidden)]
+    Bytes(Bytes),
+    #[doc(hidden)]
+    Reader(Pin<Box<dyn AsyncRead + Send>>),
+    #[doc(hidden)]
+    Lines(More),
+}
+
+impl fmt::Debug for Food {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bytes(_) => "Bytes",
+            Self::Reader(_) => "Reader",
+            Self::Lines(_) => "Lines",
+        })
+    }
+}
+
+impl Food {
+    /// What comes next, nothing at the end. The second part is set when the source will give no more because
+    /// it failed; what it gave before that is in the first.
+    pub(super) async fn next(&mut self) -> (Bytes, Option<StdinEnd>) {
+        match self {
+            Self::Bytes(bytes) => (std::mem::take(bytes), None),
+            Self::Reader(reader) => read(reader).await,
+            Self::Lines(more) => gather(more),
+        }
+    }
+}
+
+async fn read(reader: &mut Pin<Box<dyn AsyncRead + Send>>) -> (Bytes, Option<StdinEnd>) {
+    let mut room = BytesMut::with_capacity(ROOM);
+    let failure = loop {
+        let mut reading = pin!(reader.read_buf(&mut room));
+        let read =
+            poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| reading.as_mut().poll(cx))) {
+                Ok(poll) => poll.map(Ok),
+                Err(panic) => Poll::Ready(Err(message(&*panic))),
+            });
+        match read.await {
+            Ok(Ok(_)) => break None,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(Err(error)) => break Some(StdinEnd::SourceFailed(error)),
+            Err(panic) => break Some(StdinEnd::SourcePanicked(panic)),
+        }
+    };
+    (room.freeze(), failure)
+}
+
+fn gather(more: &mut More) -> (Bytes, Option<StdinEnd>) {
+    let mut room = BytesMut::new();
+    let gathered = catch_unwind(AssertUnwindSafe(|| while room.len() < ROOM && more(&mut room) {}));
+    let failure = gathered.err().map(|panic| StdinEnd::SourcePanicked(message(&*panic)));
+    (room.freeze(), failure)
+}

@@ -66,7 +66,8 @@ pub use prepared::Prepared;
 #[doc(inline)]
 pub use process::{
     CopyFailed, Exit, ExitError, Failed, Food, Inlet, IntoCommand, Limits, Once, Outlet, Output,
-    OutputError, Process, ProcessBuilder, Stdin, StdinClosed, StdinEnd, StdinReport,
+    OutputError, Pipeline, PipelineError, PipelineFailed, PipelineOutput, Process, ProcessBuilder,
+    RunningPipeline, Stdin, StdinClosed, StdinEnd, StdinReport,
 };
 #[doc(inline)]
 pub use sequence::Sequence;

@@ -1,6 +1,7 @@
 //! How a process is to be started.
 
 use super::command::Origin;
+use super::once::Once;
 use super::outlet::{Inlet, Outlet};
 use super::output::{Limits, Output};
 use super::watcher::Ending;
@@ -11,12 +12,17 @@ use lastout_proc_tree::{Containment, SpawnError};
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is called with every line of a running process.
 pub(super) type Hook = Box<dyn FnMut(Channel, LineRef<'_>) + Send>;
 
 /// Builds a [`Process`], see [`Process::builder`].
+///
+/// A clone starts another process in the same way. What only one process can have is shared by the clones, and
+/// every start but the first is refused: a command of std or tokio, the reader or the iterator of an
+/// [`Inlet`], a [`Prepared`](crate::Prepared) stream, and the callback of [`on_line`](Self::on_line).
+#[derive(Clone)]
 #[must_use = "a builder does nothing until it is spawned"]
 pub struct ProcessBuilder {
     pub(super) origin: Origin,
@@ -28,7 +34,9 @@ pub struct ProcessBuilder {
     pub(super) ending: Ending,
     pub(super) time: Option<Duration>,
     pub(super) linger: Duration,
-    pub(super) hook: Option<Hook>,
+    pub(super) hook: Option<Once<Hook>>,
+    /// When the time began to run; `None`: with the start.
+    pub(super) begin: Option<Instant>,
 }
 
 impl fmt::Debug for ProcessBuilder {
@@ -55,24 +63,25 @@ impl ProcessBuilder {
             time: None,
             linger: Duration::ZERO,
             hook: None,
+            begin: None,
         }
     }
 
     /// Adds an argument. After [`Process::shell`] these are `$0`, `$1` and so on of the line.
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
-        self.origin.args([arg]);
+        self.origin.arg(arg.as_ref());
         self
     }
 
     /// Adds arguments.
     pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        self.origin.args(args);
+        args.into_iter().for_each(|arg| self.origin.arg(arg.as_ref()));
         self
     }
 
     /// Sets a variable of its environment.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.origin.envs([(name, value)]);
+        self.origin.env(name.as_ref(), value.as_ref());
         self
     }
 
@@ -81,13 +90,14 @@ impl ProcessBuilder {
         mut self,
         variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
     ) -> Self {
-        self.origin.envs(variables);
+        let mut set = |name: &OsStr, value: &OsStr| self.origin.env(name, value);
+        variables.into_iter().for_each(|(name, value)| set(name.as_ref(), value.as_ref()));
         self
     }
 
     /// Does not hand on this variable of ours.
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
-        self.origin.env_remove(name);
+        self.origin.env_remove(name.as_ref());
         self
     }
 
@@ -100,7 +110,7 @@ impl ProcessBuilder {
 
     /// Starts it in this directory.
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
-        self.origin.current_dir(directory);
+        self.origin.current_dir(directory.as_ref());
         self
     }
 
@@ -199,7 +209,7 @@ impl ProcessBuilder {
     /// It gets every line, so a slow one slows the process. One that panics is called no more;
     /// [`Exit::on_line`](crate::Exit::on_line) says so, and nothing else is affected.
     pub fn on_line(mut self, f: impl FnMut(Channel, LineRef<'_>) + Send + 'static) -> Self {
-        self.hook = Some(Box::new(f));
+        self.hook = Some(Once::new(Box::new(f)));
         self
     }
 

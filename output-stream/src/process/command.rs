@@ -1,5 +1,6 @@
 //! What a process can be made of.
 
+use super::once::Once;
 use super::outlet::{Inlet, Outlet};
 use lastout_proc_tree::{Containment, Io, Program, SpawnError, TokioChild, Tree};
 use std::ffi::{OsStr, OsString};
@@ -46,11 +47,37 @@ pub trait IntoCommand: sealed::Sealed {
 }
 
 /// A program, or a command that is spawned through std.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Origin {
     /// Started by the process tree itself.
     Program(Program),
     /// Started by std.
+    Command(Given),
+}
+
+/// A command, which cannot be copied, and what the builder changes of it.
+#[derive(Debug, Clone)]
+pub struct Given {
+    command: Once<Command>,
+    name: OsString,
+    directory: Option<PathBuf>,
+    led: [Led; 3],
+    edits: Vec<Edit>,
+}
+
+/// A change of a command.
+#[derive(Debug, Clone)]
+enum Edit {
+    Arg(OsString),
+    Env(OsString, OsString),
+    EnvRemove(OsString),
+    EnvClear,
+}
+
+/// What one start has of an origin.
+#[derive(Debug)]
+pub(super) enum Taken {
+    Program(Program),
     Command(Command),
 }
 
@@ -77,65 +104,75 @@ enum Led {
     Elsewhere,
 }
 
-/// Does the same to a program and to a command.
-macro_rules! either {
-    ($origin:expr, $it:ident => $what:expr) => {
-        match $origin {
-            Origin::Program($it) => drop($what),
-            Origin::Command($it) => drop($what),
-        }
-    };
+impl From<Command> for Origin {
+    fn from(command: Command) -> Self {
+        let std = command.as_std();
+        let text = format!("{std:#?}");
+        Self::Command(Given {
+            name: std.get_program().to_owned(),
+            directory: std.get_current_dir().map(Path::to_owned),
+            led: [0, 1, 2].map(|number| led_by_std(&text, number)),
+            edits: Vec::new(),
+            command: Once::new(command),
+        })
+    }
 }
 
 impl Origin {
-    pub(super) fn args(&mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) {
-        either!(self, it => it.args(args));
+    pub(super) fn arg(&mut self, arg: &OsStr) {
+        match self {
+            Self::Program(program) => drop(program.arg(arg)),
+            Self::Command(given) => given.edits.push(Edit::Arg(arg.to_owned())),
+        }
     }
 
-    pub(super) fn envs(
-        &mut self,
-        variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
-    ) {
-        either!(self, it => it.envs(variables));
+    pub(super) fn env(&mut self, name: &OsStr, value: &OsStr) {
+        match self {
+            Self::Program(program) => drop(program.env(name, value)),
+            Self::Command(given) => given.edits.push(Edit::Env(name.to_owned(), value.to_owned())),
+        }
     }
 
-    pub(super) fn env_remove(&mut self, name: impl AsRef<OsStr>) {
-        either!(self, it => it.env_remove(name));
+    pub(super) fn env_remove(&mut self, name: &OsStr) {
+        match self {
+            Self::Program(program) => drop(program.env_remove(name)),
+            Self::Command(given) => given.edits.push(Edit::EnvRemove(name.to_owned())),
+        }
     }
 
     pub(super) fn env_clear(&mut self) {
-        either!(self, it => it.env_clear());
-    }
-
-    pub(super) fn current_dir(&mut self, directory: impl AsRef<Path>) {
-        either!(self, it => it.current_dir(directory));
-    }
-
-    /// Leads stdin, stdout and stderr.
-    pub(super) fn lead(&mut self, leads: [Lead; 3]) -> io::Result<()> {
         match self {
-            Self::Program(program) => {
-                for (number, io) in leads.into_iter().map(io).enumerate() {
-                    match (number, io) {
-                        (0, Some(io)) => drop(program.stdin(io)),
-                        (1, Some(io)) => drop(program.stdout(io)),
-                        (_, Some(io)) => drop(program.stderr(io)),
-                        (_, None) => {}
-                    }
-                }
-            }
-            Self::Command(command) => {
-                for (number, lead) in leads.into_iter().enumerate() {
-                    match (number, stdio(lead)?) {
-                        (0, Some(stdio)) => drop(command.stdin(stdio)),
-                        (1, Some(stdio)) => drop(command.stdout(stdio)),
-                        (_, Some(stdio)) => drop(command.stderr(stdio)),
-                        (_, None) => {}
-                    }
-                }
-            }
+            Self::Program(program) => drop(program.env_clear()),
+            Self::Command(given) => given.edits.push(Edit::EnvClear),
         }
-        Ok(())
+    }
+
+    pub(super) fn current_dir(&mut self, directory: &Path) {
+        match self {
+            Self::Program(program) => drop(program.current_dir(directory)),
+            Self::Command(given) => given.directory = Some(directory.to_owned()),
+        }
+    }
+
+    /// For one start; `None` when an earlier one has had the command.
+    pub(super) fn take(self) -> Option<Taken> {
+        let given = match self {
+            Self::Program(program) => return Some(Taken::Program(program)),
+            Self::Command(given) => given,
+        };
+        let mut command = given.command.take()?;
+        for edit in given.edits {
+            match edit {
+                Edit::Arg(arg) => command.arg(arg),
+                Edit::Env(name, value) => command.env(name, value),
+                Edit::EnvRemove(name) => command.env_remove(name),
+                Edit::EnvClear => command.env_clear(),
+            };
+        }
+        if let Some(directory) = given.directory {
+            command.current_dir(directory);
+        }
+        Some(Taken::Command(command))
     }
 
     /// Where the program or the command leads standard input; `None` when that is a descriptor of its own.
@@ -167,22 +204,51 @@ impl Origin {
                 Some(Io::Piped) => Led::Piped,
                 Some(_) => Led::Elsewhere,
             },
-            Self::Command(command) => led_by_std(&format!("{:#?}", command.as_std()), number),
+            Self::Command(given) => given.led[number],
         }
     }
 
     pub(super) fn name(&self) -> &OsStr {
         match self {
             Self::Program(program) => program.name(),
-            Self::Command(command) => command.as_std().get_program(),
+            Self::Command(given) => &given.name,
         }
     }
 
     pub(super) fn directory(&self) -> Option<&Path> {
         match self {
             Self::Program(program) => program.directory(),
-            Self::Command(command) => command.as_std().get_current_dir(),
+            Self::Command(given) => given.directory.as_deref(),
         }
+    }
+}
+
+impl Taken {
+    /// Leads stdin, stdout and stderr.
+    pub(super) fn lead(&mut self, leads: [Lead; 3]) -> io::Result<()> {
+        match self {
+            Self::Program(program) => {
+                for (number, io) in leads.into_iter().map(io).enumerate() {
+                    match (number, io) {
+                        (0, Some(io)) => drop(program.stdin(io)),
+                        (1, Some(io)) => drop(program.stdout(io)),
+                        (_, Some(io)) => drop(program.stderr(io)),
+                        (_, None) => {}
+                    }
+                }
+            }
+            Self::Command(command) => {
+                for (number, lead) in leads.into_iter().enumerate() {
+                    match (number, stdio(lead)?) {
+                        (0, Some(stdio)) => drop(command.stdin(stdio)),
+                        (1, Some(stdio)) => drop(command.stdout(stdio)),
+                        (_, Some(stdio)) => drop(command.stderr(stdio)),
+                        (_, None) => {}
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn spawn(
@@ -240,25 +306,25 @@ impl IntoCommand for Program {
 
 impl IntoCommand for Command {
     fn into_origin(self) -> Origin {
-        Origin::Command(self)
+        self.into()
     }
 }
 
 impl IntoCommand for &mut Command {
     fn into_origin(self) -> Origin {
-        Origin::Command(mem::replace(self, Command::new("")))
+        mem::replace(self, Command::new("")).into()
     }
 }
 
 impl IntoCommand for std::process::Command {
     fn into_origin(self) -> Origin {
-        Origin::Command(self.into())
+        Command::from(self).into()
     }
 }
 
 impl IntoCommand for &mut std::process::Command {
     fn into_origin(self) -> Origin {
-        Origin::Command(mem::replace(self, std::process::Command::new("")).into())
+        mem::replace(self, std::process::Command::new("")).into_origin()
     }
 }
 

@@ -11,6 +11,7 @@ mod food;
 mod once;
 mod outlet;
 mod output;
+mod pipeline;
 mod route;
 mod source;
 mod start;
@@ -25,9 +26,10 @@ pub use food::Food;
 pub use once::Once;
 pub use outlet::{Inlet, Outlet};
 pub use output::{Exit, Failed, Limits, Output};
+pub use pipeline::{Pipeline, PipelineError, PipelineFailed, PipelineOutput, RunningPipeline};
 pub use stdin::{Stdin, StdinClosed, StdinEnd, StdinReport};
 
-use crate::collect::Collector;
+use crate::collect::{Collected, Collector};
 use crate::consume::{Consumer, ConsumerError};
 use crate::error::SubscribeError;
 use crate::lines::{Line, LineOptions, LineRef};
@@ -63,6 +65,15 @@ pub struct Process {
     exit: watch::Receiver<watcher::Known>,
     #[expect(dead_code, reason = "owned: the watcher ends with the process")]
     watcher: Consumer<()>,
+}
+
+/// What a process has left whose tree is still to be ended.
+#[derive(Debug)]
+struct Ended {
+    exit: Exit,
+    stdout: Collected,
+    stderr: Collected,
+    stdin: Option<StdinReport>,
 }
 
 /// What became of the callback for every line, and of the copies.
@@ -265,9 +276,19 @@ impl Process {
 
     async fn collected(
         mut self,
+        stdout: Collector,
+        stderr: Collector,
+    ) -> Result<Output, OutputError> {
+        let ended = self.finished(stdout, stderr).await?;
+        self.buried(ended).await
+    }
+
+    /// Waits for the exit and for everything that was written.
+    async fn finished(
+        &mut self,
         mut stdout: Collector,
         mut stderr: Collector,
-    ) -> Result<Output, OutputError> {
+    ) -> Result<Ended, OutputError> {
         let exit = match self.wait().await {
             Ok(exit) => exit,
             Err(source) => {
@@ -279,16 +300,18 @@ impl Process {
         let (stdout, stderr) = (stdout.wait().await, stderr.wait().await);
         // Before the kill, which would break a pipe that a descendant holds.
         let stdin = self.stdin_report().await;
+        Ok(Ended { exit, stdout, stderr, stdin })
+    }
+
+    /// Ends what is left of the tree.
+    async fn buried(mut self, ended: Ended) -> Result<Output, OutputError> {
+        let Ended { exit, stdout, stderr, stdin } = ended;
         let tree = match self.kill(REST).await {
             Ok(report) => report,
             Err(source) => {
                 let (stdout, stderr) = (Box::new(stdout), Box::new(stderr));
-                return Err(OutputError::Survivors {
-                    source,
-                    stdout,
-                    stderr,
-                    exit: Box::new(exit),
-                });
+                let exit = Box::new(exit);
+                return Err(OutputError::Survivors { source, stdout, stderr, exit });
             }
         };
         let program = std::mem::take(&mut self.program);

@@ -144,7 +144,14 @@ const CHARS: usize = 2_000;
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Output { program, exit, stdout, stderr, .. } = &*self.output;
+        describe(&self.output, f)
+    }
+}
+
+/// Says how it ended, and what it wrote last.
+pub(super) fn describe(output: &Output, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    {
+        let Output { program, exit, stdout, stderr, .. } = output;
         write!(f, "run {program}: ")?;
         if exit.timed_out {
             let limit = exit.time_limit.unwrap_or_default();
@@ -155,7 +162,7 @@ impl fmt::Display for Failed {
         for copy in &exit.copies {
             write!(f, "; {copy}")?;
         }
-        if let Some(StdinReport { written, end }) = self.output.cut_input() {
+        if let Some(StdinReport { written, end }) = output.cut_input() {
             write!(f, "; its input was cut after {written} bytes: {end}")?;
         }
         let (name, text) = match stderr.text() {

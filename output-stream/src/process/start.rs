@@ -1,7 +1,7 @@
 //! Starts what a builder describes: the tree first, then its readers, then the pumps.
 
 use super::builder::{Hook, ProcessBuilder};
-use super::command::{Lead, Origin};
+use super::command::Lead;
 use super::copy::Copy;
 use super::outlet::Inlet;
 use super::route::Named;
@@ -16,6 +16,7 @@ use crate::policy::{Policy, Position};
 use crate::stream::Stream;
 use lastout_proc_tree::{Containment, SpawnError, SpawnStep};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::process::ChildStdout;
@@ -25,12 +26,12 @@ use tokio::time::Instant;
 impl ProcessBuilder {
     /// Starts the process; `attach` sees the streams before the first byte is read.
     pub(super) fn start<T>(
-        mut self,
+        self,
         attach: impl FnOnce(&Stream, &Stream) -> T,
     ) -> Result<(Process, T), SpawnError> {
         // Panics without a timer here, and not in the task that will need it.
         drop(tokio::time::sleep(Duration::ZERO));
-        let begin = Instant::now();
+        let begin = self.begin.map_or_else(Instant::now, Instant::from_std);
         let program = self.program();
         if program.is_empty() {
             let program = "\"\"".into();
@@ -49,16 +50,26 @@ impl ProcessBuilder {
         }
         let feed = named.feed(inlet)?;
         let (mut out, mut err, joined) = named.outputs(&self.origin, self.stdout, self.stderr)?;
-        self.origin
+        let hook = match self.hook {
+            None => None,
+            Some(hook) => {
+                let taken = "the callback for its lines was taken by an earlier start";
+                Some(hook.take().ok_or_else(|| named.refuse(taken))?)
+            }
+        };
+        let directory = self.origin.directory().map(Path::to_owned);
+        let taken = "the command was taken by an earlier start";
+        let mut origin = self.origin.take().ok_or_else(|| named.refuse(taken))?;
+        origin
             .lead([feed.lead, take(&mut out.lead), take(&mut err.lead)])
             .map_err(|error| named.fail("copy a descriptor", &error))?;
         let (tree, mut child) =
-            self.origin.spawn(containment).map_err(|error| blame(error, &self.origin))?;
+            origin.spawn(containment).map_err(|error| blame(error, directory.as_deref()))?;
         // It holds the writing ends of pipes that were made here.
-        drop(self.origin);
+        drop(origin);
         let (stdout, stderr) = (out.stream, err.stream);
         let attached = attach(&stdout, &stderr);
-        let hook = self.hook.map(|hook| call(hook, &stdout, &stderr));
+        let hook = hook.map(|hook| call(hook, &stdout, &stderr));
         let copies = (out.copies.into_iter())
             .map(|target| Copy::start(Channel::Out, &stdout, target))
             .chain(err.copies.into_iter().map(|to| Copy::start(Channel::Err, &stderr, to)))
@@ -111,8 +122,8 @@ fn default_to_the_callers(containment: Containment) -> Containment {
 }
 
 /// A directory that is not there is no fault of the program. Std does not tell one from the other.
-fn blame(error: SpawnError, origin: &Origin) -> SpawnError {
-    match (error, origin.directory()) {
+fn blame(error: SpawnError, directory: Option<&Path>) -> SpawnError {
+    match (error, directory) {
         (SpawnError::Command { program, source, .. }, Some(directory)) if !directory.is_dir() => {
             let named = format!("{}: {source}", directory.display());
             let source = io::Error::new(source.kind(), named);

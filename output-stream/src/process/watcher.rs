@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(super) type Known = Option<Result<Exit, ExitError>>;
 
 /// How a tree is ended whose time is over.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Ending {
     /// SIGTERM to the root, to the rest when the root is gone, and the kill after so long.
     Ask(Duration),

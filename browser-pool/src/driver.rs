@@ -94,6 +94,9 @@ impl<B: fmt::Debug> fmt::Debug for Launched<B> {
     }
 }
 
+/// More time for calls, until it is dropped.
+pub type Allowed = Box<dyn Send + Sync>;
+
 /// How a browser is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -122,8 +125,16 @@ pub trait LiveBrowser: fmt::Debug + Send + Sync + 'static {
     /// Where downloads of this context go, when they are kept.
     fn downloads<'a>(&self, context: &'a Self::Context) -> Option<&'a Path>;
 
-    /// Resolves when the browser has answered anything.
+    /// Resolves when the browser has answered anything. [`OpError::TimedOut`] and [`OpError::Lost`] are no
+    /// answers; what the browser itself said, an error too, is one.
     fn ping(&self) -> impl Future<Output = Result<(), OpError>> + Send;
+
+    /// Lets the calls in this context, or on the whole browser, take that long, until what this returns is
+    /// dropped. A driver that bounds no call has nothing to do.
+    fn allow(&self, context: Option<&Self::Context>, limit: Duration) -> Option<Allowed> {
+        let _ = (context, limit);
+        None
+    }
 
     /// Makes a context that ends with the connection at the latest.
     fn new_context(

@@ -33,8 +33,8 @@ pub mod testing;
 #[cfg(feature = "chrome")]
 #[doc(inline)]
 pub use chrome::{
-    AdoptError, Chrome, ChromeBrowser, ChromeBuilder, ChromeContext, Engine, Executable, Sandbox,
-    SweepReport, Transport,
+    AdoptError, Chrome, ChromeBrowser, ChromeBuilder, ChromeContext, Engine, Executable,
+    Navigation, Sandbox, SweepReport, Transport, Until,
 };
 /// The client whose types the leases of real browsers deref to, in the version that this crate uses.
 #[cfg(feature = "chrome")]
@@ -42,7 +42,7 @@ pub use chromiumoxide;
 #[doc(inline)]
 pub use config::{ConfigError, PoolConfig, PoolConfigBuilder};
 #[doc(inline)]
-pub use driver::{Driver, Ending, Launch, Launched, LiveBrowser};
+pub use driver::{Allowed, Driver, Ending, Launch, Launched, LiveBrowser};
 #[doc(inline)]
 pub use error::{AcquireError, LaunchError, Loss, OpError, Waiting, WithPageError};
 #[doc(inline)]

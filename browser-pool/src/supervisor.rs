@@ -149,7 +149,7 @@ async fn launch<D: Driver>(
 async fn health<D: Driver>(core: &Arc<Core<D>>, slot: SlotId, live: Arc<D::Browser>) {
     loop {
         sleep(core.config.probe_interval).await;
-        match timeout(core.config.probe_timeout, live.ping()).await {
+        match timeout(core.config.probe_timeout, answered(&*live)).await {
             Ok(Ok(())) => {}
             // An error is an answer: only silence, or a lost connection, means that it is gone.
             Ok(Err(OpError::Driver(_))) => {}
@@ -157,6 +157,17 @@ async fn health<D: Driver>(core: &Arc<Core<D>>, slot: SlotId, live: Arc<D::Brows
         }
         if core.config.max_memory.is_some() {
             measure(core, slot, &live).await;
+        }
+    }
+}
+
+/// Resolves when the browser has answered, or is lost. A single call may have less time than the caller:
+/// when it was not answered in it, that is no answer, and the browser is asked again.
+pub(crate) async fn answered<B: LiveBrowser>(live: &B) -> Result<(), OpError> {
+    loop {
+        match live.ping().await {
+            Err(OpError::TimedOut { .. }) => tokio::task::yield_now().await,
+            other => return other,
         }
     }
 }

@@ -17,7 +17,7 @@ use lastout_browser_pool::chromiumoxide::cdp::browser_protocol::target::{
     GetTargetInfoParams, GetTargetsParams,
 };
 use lastout_browser_pool::{
-    AcquireError, BrowserPool, Isolation, LaunchProfile, LeaseOptions, Transport,
+    AcquireError, BrowserPool, Isolation, LaunchProfile, LeaseOptions, Transport, Until,
 };
 use std::time::Duration;
 
@@ -269,4 +269,35 @@ async fn navigation_has_limits_of_its_own() {
     assert!(matches!(refused, Err(lastout_browser_pool::OpError::Driver(_))), "{refused:?}");
     page.release();
     assert_clean_end(pool, &oracle).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_navigation_says_where_it_led() {
+    for engine in engines() {
+        let (oracle, server) = (Oracle::new(), Server::start().await);
+        let pool = pool(&engine, &oracle, patient().max_browsers(2).build().unwrap());
+        let page = soon("a page", pool.page()).await.unwrap();
+        let there = page.navigate(server.url("/missing"), LONG).await.unwrap();
+        assert_eq!(there.status(), Some(404));
+        let there = page.navigate(server.url("/moved"), LONG).await.unwrap();
+        let place = server.url("/there");
+        assert_eq!((there.status(), there.url()), (Some(200), Some(&*place)));
+        let within = page.navigate(format!("{place}#part"), LONG).await.unwrap();
+        assert_eq!(within.status(), None, "another place in the same document");
+        page.release();
+        let context = soon("a context", pool.context()).await.unwrap();
+        let page = context.new_page().await.unwrap();
+        for until in [Until::DomContentLoaded, Until::Loaded, Until::NetworkIdle] {
+            let there = page.navigate_until(server.url("/x"), until, LONG).await.unwrap();
+            assert_eq!(there.status(), Some(200), "{until:?}");
+        }
+        drop(page);
+        context.release();
+        let whole = soon("a browser", pool.browser()).await.unwrap();
+        let page = whole.run(LONG, whole.new_page("about:blank")).await.unwrap().unwrap();
+        let there = whole.navigate_until(&page, server.url("/y"), Until::Loaded, LONG).await;
+        assert_eq!(there.unwrap().status(), Some(200));
+        assert!(whole.close().await.is_clean());
+        assert_clean_end(pool, &oracle).await;
+    }
 }

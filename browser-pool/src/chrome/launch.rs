@@ -6,6 +6,7 @@ use super::config::{Chrome, Inner, Transport};
 use super::home::BrowserDir;
 use super::live::{ChromeBrowser, drive};
 use super::process::{KILL_BOUND, Process};
+use crate::config::FOREVER;
 use crate::driver::{Driver, IN_A_DROP, Launch, Launched};
 use crate::error::{LaunchError, Loss};
 use chromiumoxide::browser::Browser;
@@ -201,14 +202,15 @@ async fn connect(
     let bridge = Bridge::listen(upstream, launch.op_timeout, crashes).await;
     let bridge = bridge.map_err(|error| failed(Box::new(error)))?;
     let address = bridge.address().map_err(|error| failed(Box::new(error)))?;
-    let knowledge = bridge.knowledge();
+    let router = bridge.router();
     let mut carried = Box::pin(bridge.run());
     let config = HandlerConfig {
         ignore_https_errors: chrome.ignore_https_errors,
         ignore_invalid_messages: true,
         viewport: None,
         context_ids: Vec::new(),
-        request_timeout: launch.op_timeout,
+        // The bridge ends calls: it knows how long each may take, and the client has one limit for all.
+        request_timeout: FOREVER,
         request_intercept: chrome.request_intercept,
         cache_enabled: true,
     };
@@ -218,7 +220,7 @@ async fn connect(
         }
         _ = &mut carried => return Err(ended(&mut started).await),
     };
-    let browser = ChromeBrowser::new(client, Some(knowledge), started.process.clone());
+    let browser = ChromeBrowser::new(client, Some(router), started.process.clone());
     let mut drive: std::pin::Pin<Box<dyn Future<Output = Loss> + Send>> =
         Box::pin(drive(handler, carried));
     let answer = tokio::select! {

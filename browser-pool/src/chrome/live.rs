@@ -1,11 +1,12 @@
 //! What the pool asks of a running browser: the one file that speaks to chromiumoxide.
 
-use super::bridge::Knowledge;
+use super::bridge::{NO_ANSWER, Router};
 use super::process::{KILL_BOUND, Process};
-use crate::driver::{Ending, LiveBrowser};
+use crate::driver::{Allowed, Ending, LiveBrowser};
 use crate::error::{Loss, OpError};
 use crate::report::BrowserReport;
 use crate::request::ContextOptions;
+use crate::supervisor;
 use chromiumoxide::cdp::browser_protocol::browser::{
     BrowserContextId, CloseParams, GetVersionParams, SetDownloadBehaviorBehavior,
     SetDownloadBehaviorParams,
@@ -19,6 +20,7 @@ use chromiumoxide::cdp::browser_protocol::target::{
     GetTargetsParams, TargetId, TargetInfo,
 };
 use chromiumoxide::error::CdpError;
+use chromiumoxide::types::Command;
 use chromiumoxide::{Browser, Handler, Page};
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
@@ -33,6 +35,9 @@ use tokio::time::timeout;
 /// visited would not do: frames, redirects and replaced history entries are in none.
 const EVERY_ORIGIN: &str = "*";
 
+/// What the client calls a time-out, unless the bridge was first.
+const CLIENT: Duration = Duration::from_secs(30);
+
 /// The pause between two looks at what still runs in a context.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -41,7 +46,7 @@ const LOOK: Duration = Duration::from_millis(2);
 pub struct ChromeBrowser {
     client: Browser,
     /// `None` for an adopted browser, whose connection is not bridged.
-    knowledge: Option<Knowledge>,
+    router: Option<Router>,
     process: Arc<Process>,
 }
 
@@ -60,21 +65,39 @@ impl ChromeContext {
 }
 
 fn driver(error: CdpError) -> OpError {
-    OpError::driver(error)
+    match error {
+        CdpError::Timeout => OpError::TimedOut { what: "ask the browser", after: CLIENT },
+        error => OpError::driver(error),
+    }
 }
 
 impl ChromeBrowser {
-    pub(super) fn new(
-        client: Browser,
-        knowledge: Option<Knowledge>,
-        process: Arc<Process>,
-    ) -> Self {
-        Self { client, knowledge, process }
+    pub(super) fn new(client: Browser, router: Option<Router>, process: Arc<Process>) -> Self {
+        Self { client, router, process }
     }
 
     /// Resolves when the browser has answered for the first time.
     pub(super) async fn first_answer(&self) -> Result<(), OpError> {
-        self.ping().await
+        match supervisor::answered(self).await {
+            Ok(()) | Err(OpError::Driver(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks a page, for at most `limit`; the client of an adopted browser gives up after its own limit.
+    pub(super) async fn call_page<C: Command>(
+        &self,
+        page: &Page,
+        command: C,
+        limit: Duration,
+    ) -> Result<C::Response, OpError> {
+        let Some(router) = &self.router else {
+            return page.execute(command).await.map(|answer| answer.result).map_err(driver);
+        };
+        let (method, session) = (command.identifier(), Some(page.session_id().as_ref()));
+        let params = serde_json::to_value(command).map_err(OpError::driver)?;
+        let result = router.call(session, &method, &params, limit).await?;
+        C::response_from_value(result).map_err(OpError::driver)
     }
 
     async fn close_target(&self, target: TargetId) -> Result<(), OpError> {
@@ -129,7 +152,23 @@ impl LiveBrowser for ChromeBrowser {
     }
 
     async fn ping(&self) -> Result<(), OpError> {
-        self.client.execute(GetVersionParams::default()).await.map(drop).map_err(driver)
+        let answer = self.client.execute(GetVersionParams::default()).await;
+        match answer {
+            Ok(_) => Ok(()),
+            // The bridge said it, in place of the browser.
+            Err(CdpError::Chrome(error)) if error.code == NO_ANSWER => {
+                Err(driver(CdpError::Timeout))
+            }
+            Err(error @ (CdpError::Chrome(_) | CdpError::Serde(_))) => Err(driver(error)),
+            Err(CdpError::Timeout) => Err(driver(CdpError::Timeout)),
+            Err(_) => Err(OpError::Lost(Loss::Disconnected)),
+        }
+    }
+
+    fn allow(&self, context: Option<&ChromeContext>, limit: Duration) -> Option<Allowed> {
+        let context = context.map(|context| context.id.as_ref());
+        let router = self.router.as_ref()?;
+        Some(Box::new(router.allow(context, limit)))
     }
 
     async fn new_context(&self, options: &ContextOptions) -> Result<ChromeContext, OpError> {
@@ -188,8 +227,8 @@ impl LiveBrowser for ChromeBrowser {
         let mut params = CreateTargetParams::new("about:blank");
         params.browser_context_id = Some(context.id.clone());
         let page = self.client.new_page(params).await.map_err(driver)?;
-        if let Some(knowledge) = &self.knowledge {
-            knowledge.settle(page.session_id().as_ref());
+        if let Some(router) = &self.router {
+            router.settle(page.session_id().as_ref());
         }
         Ok(page)
     }
@@ -202,7 +241,7 @@ impl LiveBrowser for ChromeBrowser {
 
     async fn reset_page(&self, context: &ChromeContext, used: &Page) -> Result<Page, OpError> {
         let session = used.session_id().as_ref();
-        let clean = self.knowledge.as_ref().is_some_and(|known| !known.is_tainted(session));
+        let clean = self.router.as_ref().is_some_and(|known| !known.is_tainted(session));
         if !clean {
             return Err(OpError::driver("the page was changed in ways that a reset cannot undo"));
         }
@@ -218,8 +257,8 @@ impl LiveBrowser for ChromeBrowser {
         page.execute(ClearDataForOriginParams::new(EVERY_ORIGIN, "all")).await.map_err(driver)?;
         page.execute(ClearBrowserCookiesParams::default()).await.map_err(driver)?;
         page.execute(ClearBrowserCacheParams::default()).await.map_err(driver)?;
-        if let Some(knowledge) = &self.knowledge {
-            knowledge.settle(page.session_id().as_ref());
+        if let Some(router) = &self.router {
+            router.settle(page.session_id().as_ref());
         }
         let alone = |target: &TargetInfo| target.target_id == *page.target_id();
         // Workers that were unregistered end a moment later.

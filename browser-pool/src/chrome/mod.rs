@@ -36,3 +36,5 @@ pub use find::{Engine, Executable};
 pub use home::SweepReport;
 #[doc(inline)]
 pub use live::{ChromeBrowser, ChromeContext};
+#[doc(inline)]
+pub use navigate::{Navigation, Until};

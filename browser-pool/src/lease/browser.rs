@@ -57,6 +57,11 @@ impl<D: Driver> BrowserLease<D> {
         self.granted.lost().await
     }
 
+    #[cfg(feature = "chrome")]
+    pub(crate) fn live(&self) -> &D::Browser {
+        &self.granted.cell().live
+    }
+
     /// Runs any future against this lease, as [`PageLease::run`](crate::PageLease::run) does.
     ///
     /// # Errors

@@ -141,6 +141,11 @@ impl<D: Driver> ContextPage<'_, D> {
         }
     }
 
+    #[cfg(feature = "chrome")]
+    pub(crate) fn live(&self) -> &D::Browser {
+        &self.granted.cell().live
+    }
+
     /// Runs any future against this page, as [`PageLease::run`](crate::PageLease::run) does.
     ///
     /// # Errors
@@ -156,6 +161,7 @@ impl<D: Driver> ContextPage<'_, D> {
         operation: impl Future<Output = T>,
     ) -> Result<T, OpError> {
         let after = limit.into().unwrap_or(self.granted.core.config.op_timeout);
+        let _allowed = self.granted.allow(after);
         bounded("run an operation on a page", after, self.lost(), operation).await
     }
 }

@@ -13,7 +13,8 @@ pub use self::page::PageLease;
 
 pub(crate) use self::context::PageTicket;
 
-use crate::driver::Driver;
+use crate::config::FOREVER;
+use crate::driver::{Allowed, Driver, LiveBrowser};
 use crate::error::{Loss, OpError};
 use crate::hooks::LeaseInfo;
 use crate::shell::{Core, UnitCell};
@@ -91,7 +92,17 @@ impl<D: Driver> Granted<D> {
         operation: impl Future<Output = T>,
     ) -> Result<T, OpError> {
         let after = limit.unwrap_or(self.core.config.op_timeout);
+        let _allowed = self.allow(after);
         bounded(what, after, self.lost(), operation).await
+    }
+
+    /// Lets the calls on what is leased take that long, also when others of this pool may not.
+    fn allow(&self, limit: Duration) -> Option<Allowed> {
+        let cell = self.cell();
+        let of_all = self.core.config.op_timeout;
+        let limit = limit.min(FOREVER);
+        // A lease without a context has the whole browser.
+        (limit > of_all).then(|| cell.live.allow(cell.context.as_ref(), limit)).flatten()
     }
 }
 

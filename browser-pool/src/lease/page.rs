@@ -79,6 +79,11 @@ impl<D: Driver> PageLease<D> {
         self.granted.run("run an operation on a page", limit.into(), operation).await
     }
 
+    #[cfg(feature = "chrome")]
+    pub(crate) fn live(&self) -> &D::Browser {
+        &self.granted.cell().live
+    }
+
     /// The same under another name, for operations that the crate itself offers.
     #[cfg(feature = "chrome")]
     pub(crate) async fn run_as<T>(

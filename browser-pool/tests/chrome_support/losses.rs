@@ -1,7 +1,7 @@
 //! Browsers and pages that die, hang or crash, over any number of rounds.
 
 use super::{LONG, Oracle, Server, assert_clean_end, patient, pool, soon, until};
-use lastout_browser_pool::{Loss, OpError, PoolConfig};
+use lastout_browser_pool::{Loss, OpError, PoolConfig, PoolConfigBuilder};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 use std::time::Duration;
@@ -47,10 +47,18 @@ pub(crate) async fn killed_browser(engine: &Path, rounds: u64) {
 
 /// SIGSTOP of the browser: the probe notices, and it is replaced.
 pub(crate) async fn stopped_browser(engine: &Path, rounds: u64) {
-    let oracle = Oracle::new();
-    let config = patient().max_browsers(1).op_timeout(LONG * 10).spares(0);
+    let config = patient().max_browsers(1).spares(0);
     let config =
         config.probe_interval(Duration::from_millis(50)).probe_timeout(Duration::from_secs(1));
+    // A call that ends before the probe does is no answer.
+    for op_timeout in [LONG * 10, Duration::from_millis(500)] {
+        stopped(engine, config.clone().op_timeout(op_timeout), rounds).await;
+    }
+}
+
+async fn stopped(engine: &Path, config: PoolConfigBuilder, rounds: u64) {
+    let oracle = Oracle::new();
+    let config = config.launch_timeout(LONG).max_errors(1000).circuit_after(1000);
     let pool = pool(engine, &oracle, config.build().unwrap());
     for round in 0..rounds {
         let page = soon("a page", pool.page()).await.unwrap();

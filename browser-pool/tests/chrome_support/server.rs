@@ -55,6 +55,16 @@ async fn answer(mut stream: TcpStream) {
     };
     let response = match path.as_str() {
         "/hang" => std::future::pending().await,
+        path if path.starts_with("/slow/") => {
+            let millis = path["/slow/".len()..].parse().unwrap();
+            // SLEEP: this server is as slow as it is asked to be.
+            tokio::time::sleep(std::time::Duration::from_millis(millis)).await;
+            html("<title>slow</title>")
+        }
+        "/missing" => html("<title>none</title>").replacen("200 OK", "404 Not Found", 1),
+        "/moved" => "HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 0\r\n\
+             Connection: close\r\n\r\n"
+            .to_owned(),
         "/dialog" => html("<title>dialog</title><script>alert('stop')</script>"),
         "/download" => "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\
              Content-Disposition: attachment; filename=file.bin\r\nContent-Length: 5\r\n\

@@ -15,8 +15,11 @@ pub(super) struct Filter {
     limit: Duration,
     /// Calls that went out and have no answer yet.
     pending: BTreeMap<u64, Call>,
-    /// Session to target.
-    targets: HashMap<String, String>,
+    /// What each session is attached to.
+    targets: HashMap<String, Attached>,
+    /// Who may wait for longer than the limit, by the number that [`allow`](Self::allow) gave.
+    allowances: BTreeMap<u64, Allowance>,
+    next_allowance: u64,
     /// Sessions whose renderer crashed and was not reloaded.
     crashed: HashSet<String>,
     /// Sessions that were asked for something that a reset cannot undo.
@@ -27,7 +30,21 @@ pub(super) struct Filter {
 struct Call {
     session: Option<String>,
     is_navigation: bool,
+    limit: Duration,
     deadline: Instant,
+}
+
+#[derive(Debug)]
+struct Attached {
+    target: String,
+    context: Option<String>,
+}
+
+/// The calls of a context, or of the whole connection, may take until then.
+#[derive(Debug)]
+struct Allowance {
+    context: Option<String>,
+    until: Instant,
 }
 
 /// The head of a call, as the client writes it.
@@ -63,6 +80,7 @@ struct Params {
 #[serde(rename_all = "camelCase")]
 struct TargetInfo {
     target_id: String,
+    browser_context_id: Option<String>,
 }
 
 /// What to do with a call.
@@ -143,13 +161,43 @@ impl Filter {
             limit,
             pending: BTreeMap::new(),
             targets: HashMap::new(),
+            allowances: BTreeMap::new(),
+            next_allowance: 0,
             crashed: HashSet::new(),
             tainted: HashSet::new(),
         }
     }
 
-    /// A call on its way to the browser.
-    pub(super) fn outgoing(&mut self, text: &str, now: Instant) -> Outgoing {
+    /// From now on the calls of this context, or of the whole connection, may take until `until`.
+    pub(super) fn allow(&mut self, context: Option<String>, until: Instant) -> u64 {
+        self.next_allowance += 1;
+        self.allowances.insert(self.next_allowance, Allowance { context, until });
+        self.next_allowance
+    }
+
+    /// Ends an allowance. Calls that went out under it keep their time.
+    pub(super) fn disallow(&mut self, number: u64) {
+        self.allowances.remove(&number);
+    }
+
+    /// How long a call on this session may take.
+    fn limit_of(&self, session: Option<&str>, now: Instant) -> Duration {
+        let context = session.and_then(|session| self.targets.get(session)?.context.as_deref());
+        let covers = |allowed: &&Allowance| {
+            allowed.context.is_none() || allowed.context.as_deref() == context
+        };
+        let allowed = self.allowances.values().filter(covers);
+        let most = allowed.map(|allowed| allowed.until.saturating_duration_since(now)).max();
+        most.unwrap_or_default().max(self.limit)
+    }
+
+    /// A call on its way to the browser, with a limit of its own if it has one.
+    pub(super) fn outgoing(
+        &mut self,
+        text: &str,
+        limit: Option<Duration>,
+        now: Instant,
+    ) -> Outgoing {
         let Ok(head) = serde_json::from_str::<Head<'_>>(text) else {
             return Outgoing::Forward;
         };
@@ -166,18 +214,16 @@ impl Filter {
             }
         }
         let is_navigation = head.method == "Page.navigate";
-        let deadline = now + self.limit;
-        self.pending.insert(head.id, Call { session, is_navigation, deadline });
+        let limit = limit.unwrap_or_else(|| self.limit_of(session.as_deref(), now));
+        let deadline = now + limit;
+        self.pending.insert(head.id, Call { session, is_navigation, limit, deadline });
         Outgoing::Forward
     }
 
     /// A message on its way to the client.
     pub(super) fn incoming(&mut self, text: &str) -> Incoming {
-        if let Some(rest) = text.strip_prefix(r#"{"id":"#) {
-            let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-            if let Ok(id) = rest[..digits].parse() {
-                self.pending.remove(&id);
-            }
+        if let Some(id) = answered(text) {
+            self.pending.remove(&id);
             return Incoming::default();
         }
         if !WATCHED.iter().any(|prefix| text.starts_with(prefix)) {
@@ -191,7 +237,8 @@ impl Filter {
         match &*method {
             "Target.attachedToTarget" => {
                 if let (Some(session), Some(info)) = (params.session_id, params.target_info) {
-                    self.targets.insert(session, info.target_id);
+                    let (target, context) = (info.target_id, info.browser_context_id);
+                    self.targets.insert(session, Attached { target, context });
                 }
             }
             "Target.detachedFromTarget" => {
@@ -201,7 +248,7 @@ impl Filter {
             }
             "Target.targetCrashed" => {
                 if let Some(target) = params.target_id {
-                    let of_it = |(_, owner): &(&String, &String)| **owner == target;
+                    let of_it = |(_, owner): &(&String, &Attached)| owner.target == target;
                     let sessions = self.targets.iter().filter(of_it);
                     let sessions: Vec<_> = sessions.map(|(session, _)| session.clone()).collect();
                     return self.crash(&sessions, &target);
@@ -209,8 +256,8 @@ impl Filter {
             }
             "Inspector.targetCrashed" => {
                 let session = session.map(Cow::into_owned);
-                if let Some((target, session)) =
-                    session.and_then(|session| Some((self.targets.get(&session)?.clone(), session)))
+                if let Some((target, session)) = session
+                    .and_then(|session| Some((self.targets.get(&session)?.target.clone(), session)))
                 {
                     return self.crash(&[session], &target);
                 }
@@ -265,17 +312,14 @@ impl Filter {
 
     /// The answers of calls whose time is over.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<String> {
-        // Numbers grow and all calls have the same limit, so the oldest come first.
-        let mut answers = Vec::new();
-        while let Some(entry) = self.pending.first_entry() {
-            if entry.get().deadline > now {
-                break;
-            }
-            let (id, call) = entry.remove_entry();
-            let text = format!("no answer within {:?}", self.limit);
-            answers.push(error(id, &text, call.session.as_deref()));
-        }
-        answers
+        let late = |(_, call): &(&u64, &Call)| call.deadline <= now;
+        let late: Vec<_> = self.pending.iter().filter(late).map(|(id, _)| *id).collect();
+        let expired = |id| {
+            let Call { session, limit, .. } = self.pending.remove(&id)?;
+            let text = format!("no answer within {limit:?}");
+            Some(failed(id, NO_ANSWER, &text, session.as_deref()))
+        };
+        late.into_iter().filter_map(expired).collect()
     }
 
     /// Whether a reset makes the page like new.
@@ -289,24 +333,37 @@ impl Filter {
     }
 }
 
+/// The number of the call that this message answers.
+pub(super) fn answered(text: &str) -> Option<u64> {
+    let rest = text.strip_prefix(r#"{"id":"#)?;
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..digits].parse().ok()
+}
+
 /// The code that Chrome itself uses for errors of the server.
-const CODE: i32 = -32000;
+const CODE: i64 = -32000;
+
+/// The code of an answer that the browser did not give: the time of the call was over.
+pub(in super::super) const NO_ANSWER: i64 = -32098;
 
 fn error(id: u64, message: &str, session: Option<&str>) -> String {
-    let mut answer = serde_json::json!({ "id": id, "error": { "code": CODE, "message": message } });
-    if let Some(session) = session {
-        answer["sessionId"] = session.into();
-    }
-    answer.to_string()
+    failed(id, CODE, message, session)
+}
+
+/// An answer that says that a call failed. The number comes first, as in those of the browser.
+fn failed(id: u64, code: i64, message: &str, session: Option<&str>) -> String {
+    let error = serde_json::json!({ "code": code, "message": message });
+    answer(id, "error", &error, session)
 }
 
 fn failed_navigation(id: u64, session: &str, target: &str) -> String {
-    serde_json::json!({
-        "id": id,
-        "result": { "frameId": target, "errorText": "the page crashed" },
-        "sessionId": session,
-    })
-    .to_string()
+    let result = serde_json::json!({ "frameId": target, "errorText": "the page crashed" });
+    answer(id, "result", &result, Some(session))
+}
+
+fn answer(id: u64, kind: &str, value: &serde_json::Value, session: Option<&str>) -> String {
+    let session = session.map(|session| format!(r#","sessionId":{}"#, serde_json::json!(session)));
+    format!(r#"{{"id":{id},"{kind}":{value}{}}}"#, session.unwrap_or_default())
 }
 
 /// The events of an empty document that has loaded, in place of those that will not come.

@@ -31,7 +31,7 @@ async fn a_burst_arrives_whole_and_in_order() {
     let (socket, mut client) = (admitted.unwrap(), client.unwrap());
     let (mut browser, from) = pipe::pipe().unwrap();
     let (to, _nobody_reads) = pipe::pipe().unwrap();
-    let knowledge = Knowledge(Arc::new(Mutex::new(Filter::new(Duration::from_secs(600)))));
+    let (router, called) = Router::new(Duration::from_secs(600));
     let (crashes, mut crashed) = mpsc::unbounded_channel();
     let event = |n: usize| format!(r#"{{"method":"Some.event","params":{{"n":{n}}}}}"#);
     let attached = r#"{"method":"Target.attachedToTarget","params":{"sessionId":"s","targetInfo":{"targetId":"t"}}}"#;
@@ -58,7 +58,7 @@ async fn a_burst_arrives_whole_and_in_order() {
         drop(browser);
         client.next().await
     };
-    let carried = carry(socket, PipeReader::new(from), PipeWriter(to), knowledge, crashes);
+    let carried = carry(socket, PipeReader::new(from), PipeWriter(to), router, called, crashes);
     let both = async { tokio::join!(carried, talk) };
     let (loss, _) = tokio::time::timeout(Duration::from_secs(60), both).await.expect("no hang");
     assert_eq!(loss, Loss::Disconnected);

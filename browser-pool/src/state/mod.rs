@@ -17,8 +17,9 @@
 //!
 //! - I1: at most `max_browsers` slots, and in each at most `max_contexts` units and `max_pages` pages.
 //! - I2: granted = returned + revoked + out. A lease is counted once, whatever happens to it.
-//! - I3: no waiter waits while a spare that fits is there; lines are first in, first out, and the
-//!   tenants take turns.
+//! - I3: no waiter waits while a spare that fits is there; callers of one tenant and kind are first in,
+//!   first out, and tenants and kinds take turns as one queue: who comes later never stands before the
+//!   first in the line.
 //! - I4: a waiter that waits has something coming to it: a unit being made, a launch, a slot that
 //!   ends, a lease that is out, a pause that passes, or memory that must get free.
 //! - I5: a slot that is not `Ready` gives no leases.
@@ -87,6 +88,8 @@ pub(crate) struct State {
     slots: BTreeMap<SlotId, Slot>,
     queue: Queue,
     circuits: Circuits,
+    /// The first in the line when a lease was last given, and how many others have got since it became that.
+    overtaken: (Option<WaiterId>, u64),
     next_id: u64,
     counts: Counts,
 }
@@ -106,6 +109,7 @@ impl State {
             pressure: false,
             slots: BTreeMap::new(),
             queue: Queue::default(),
+            overtaken: (None, 0),
             next_id: 0,
             counts: Counts::default(),
         }
@@ -151,9 +155,7 @@ impl State {
     /// Everything that follows from the state alone.
     fn settle(&mut self, now: Instant, out: &mut Vec<Action>) {
         self.retire_due(now, out);
-        self.grant_spares(now, out);
-        self.make_for_waiters(out);
-        self.launch_for_waiters(now, out);
+        self.serve(now, out);
         self.keep_warm(now, out);
         self.restock(out);
         self.close_due(now, out);

@@ -21,8 +21,7 @@ impl State {
         slot.exclusive = slot.exclusive
             && self
                 .queue
-                .groups()
-                .iter()
+                .kinds()
                 .any(|group| group.spec.is_browser() && *group.profile == *slot.profile);
     }
 

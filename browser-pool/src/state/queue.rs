@@ -1,48 +1,52 @@
-//! Who waits for what: first in, first out in each line, and the tenants take turns.
+//! Who waits for what, in one order for all.
+//!
+//! Each caller gets a share when it comes: the share of the first in the line, or one more than that of the
+//! caller of its tenant who came before it. The order is by share, then by arrival. So tenants take turns
+//! whatever kinds they wait for, callers of one tenant are first in, first out, and nobody who comes later
+//! ever stands before the first in the line.
 
 use super::WaiterId;
 use crate::request::{LaunchProfile, UnitSpec};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
-/// All waiters, grouped by what they want.
+/// A place in the order: the share, then the arrival.
+pub(super) type Turn = (u64, u64);
+
+/// The number of a kind.
+pub(super) type KindId = u64;
+
+/// All waiters.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    groups: Vec<Group>,
-    len: usize,
+    turns: BTreeMap<Turn, Entry>,
+    /// The turns of each waiting tenant.
+    tenants: HashMap<Arc<str>, BTreeSet<Turn>>,
+    kinds: BTreeMap<KindId, Kind>,
+    by_want: HashMap<(Arc<LaunchProfile>, UnitSpec), KindId>,
+    waiters: HashMap<WaiterId, Turn>,
     arrivals: u64,
 }
 
-/// The waiters for one kind of unit, one line for each tenant. The line whose turn it is stands in
-/// front.
 #[derive(Debug)]
-pub(super) struct Group {
+struct Entry {
+    waiter: WaiterId,
+    tenant: Arc<str>,
+    kind: KindId,
+}
+
+/// The waiters for one kind of unit.
+#[derive(Debug)]
+pub(super) struct Kind {
     pub(super) profile: Arc<LaunchProfile>,
     pub(super) spec: UnitSpec,
-    lines: VecDeque<Line>,
-}
-
-#[derive(Debug)]
-struct Line {
-    tenant: Arc<str>,
-    waiters: VecDeque<(WaiterId, u64)>,
-}
-
-impl Group {
-    pub(super) fn len(&self) -> usize {
-        self.lines.iter().map(|line| line.waiters.len()).sum()
-    }
-
-    /// When the longest waiting caller of this group came, as a number that only grows.
-    fn oldest(&self) -> u64 {
-        let heads = self.lines.iter().filter_map(|line| line.waiters.front());
-        heads.map(|(_, arrival)| *arrival).min().unwrap_or(u64::MAX)
-    }
+    turns: BTreeSet<Turn>,
 }
 
 impl Queue {
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.turns.len()
     }
 
     pub(super) fn push(
@@ -53,78 +57,120 @@ impl Queue {
         spec: UnitSpec,
     ) {
         self.arrivals += 1;
-        self.len += 1;
-        let entry = (waiter, self.arrivals);
-        let found = self.groups.iter_mut().find(|g| g.spec == spec && *g.profile == *profile);
-        let Some(group) = found else {
-            let lines = VecDeque::from([Line { tenant, waiters: VecDeque::from([entry]) }]);
-            self.groups.push(Group { profile, spec, lines });
-            return;
-        };
-        match group.lines.iter_mut().find(|line| line.tenant == tenant) {
-            Some(line) => line.waiters.push_back(entry),
-            None => group.lines.push_back(Line { tenant, waiters: VecDeque::from([entry]) }),
+        let kind = *self.by_want.entry((profile.clone(), spec.clone())).or_insert(self.arrivals);
+        let turns = BTreeSet::new();
+        self.kinds.entry(kind).or_insert(Kind { profile, spec, turns });
+        let first = self.turns.first_key_value().map_or(0, |(turn, _)| turn.0);
+        let last = self.tenants.get(&tenant).and_then(BTreeSet::last);
+        let share = last.map_or(first, |last| last.0 + 1);
+        self.insert((share, self.arrivals), Entry { waiter, tenant, kind });
+    }
+
+    fn insert(&mut self, turn: Turn, entry: Entry) {
+        self.waiters.insert(entry.waiter, turn);
+        self.tenants.entry(entry.tenant.clone()).or_default().insert(turn);
+        if let Some(kind) = self.kinds.get_mut(&entry.kind) {
+            kind.turns.insert(turn);
         }
+        self.turns.insert(turn, entry);
     }
 
-    /// The groups, the one with the longest waiting caller first.
-    pub(super) fn by_age(&self) -> impl Iterator<Item = &Group> {
-        let mut order: Vec<_> = self.groups.iter().collect();
-        order.sort_by_key(|group| group.oldest());
-        order.into_iter()
-    }
-
-    pub(super) fn groups(&self) -> &[Group] {
-        &self.groups
-    }
-
-    /// Takes the caller whose turn it is from the group at `index`; its tenant goes to the end.
-    pub(super) fn pop(&mut self, index: usize) -> Option<WaiterId> {
-        let group = self.groups.get_mut(index)?;
-        let mut line = group.lines.pop_front()?;
-        let (waiter, _) = line.waiters.pop_front()?;
-        if !line.waiters.is_empty() {
-            group.lines.push_back(line);
-        }
-        self.len -= 1;
-        Some(waiter)
-    }
-
-    /// Removes groups that nobody waits in. Indices change.
-    pub(super) fn sweep(&mut self) {
-        self.groups.retain(|group| !group.lines.is_empty());
-    }
-
-    /// Takes a caller out, wherever it stands; `false` when it does not wait.
-    pub(super) fn remove(&mut self, waiter: WaiterId) -> bool {
-        let before = self.len;
-        for group in &mut self.groups {
-            for line in &mut group.lines {
-                let long = line.waiters.len();
-                line.waiters.retain(|(id, _)| *id != waiter);
-                self.len -= long - line.waiters.len();
+    fn take(&mut self, turn: Turn) -> Option<Entry> {
+        let entry = self.turns.remove(&turn)?;
+        self.waiters.remove(&entry.waiter);
+        if let Some(turns) = self.tenants.get_mut(&entry.tenant) {
+            turns.remove(&turn);
+            if turns.is_empty() {
+                self.tenants.remove(&entry.tenant);
             }
-            group.lines.retain(|line| !line.waiters.is_empty());
         }
-        self.sweep();
-        self.len < before
+        if let Some(kind) = self.kinds.get_mut(&entry.kind) {
+            kind.turns.remove(&turn);
+        }
+        Some(entry)
     }
 
-    /// Takes out everybody whose profile satisfies `which`, in the order in which they came.
-    pub(super) fn drain(&mut self, which: impl Fn(&Group) -> bool) -> Vec<WaiterId> {
-        let mut out = Vec::new();
-        for group in self.groups.iter_mut().filter(|group| which(group)) {
-            out.extend(group.lines.drain(..).flat_map(|line| line.waiters));
+    /// Forgets a kind that nobody waits for.
+    fn sweep(&mut self, id: KindId) {
+        if let Some(kind) = self.kinds.remove(&id) {
+            if kind.turns.is_empty() {
+                self.by_want.remove(&(kind.profile, kind.spec));
+            } else {
+                self.kinds.insert(id, kind);
+            }
         }
-        self.sweep();
-        self.len -= out.len();
-        out.sort_by_key(|(_, arrival)| *arrival);
-        out.into_iter().map(|(waiter, _)| waiter).collect()
+    }
+
+    /// What is waited for.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = &Kind> {
+        self.kinds.values()
+    }
+
+    pub(super) fn kind(&self, id: KindId) -> Option<&Kind> {
+        self.kinds.get(&id)
+    }
+
+    /// The first turn of each kind.
+    pub(super) fn heads(&self) -> impl Iterator<Item = (Turn, KindId)> {
+        self.kinds.iter().filter_map(|(id, kind)| Some((*kind.turns.first()?, *id)))
+    }
+
+    /// The turn of this kind that comes after this one.
+    pub(super) fn after(&self, id: KindId, turn: Turn) -> Option<Turn> {
+        let behind = (Bound::Excluded(turn), Bound::Unbounded);
+        self.kinds.get(&id)?.turns.range(behind).next().copied()
+    }
+
+    /// Who stands first.
+    pub(super) fn first(&self) -> Option<WaiterId> {
+        self.turns.first_key_value().map(|(_, entry)| entry.waiter)
+    }
+
+    /// Whether this caller has this turn.
+    pub(super) fn has(&self, waiter: WaiterId, turn: Turn) -> bool {
+        self.waiters.get(&waiter) == Some(&turn)
+    }
+
+    /// Takes out the caller with this turn.
+    pub(super) fn pop(&mut self, turn: Turn) -> Option<WaiterId> {
+        let entry = self.take(turn)?;
+        self.sweep(entry.kind);
+        Some(entry.waiter)
+    }
+
+    /// Takes a caller out, wherever it stands; `false` when it does not wait. Those of its tenant who stand
+    /// behind it move up by one share each.
+    pub(super) fn remove(&mut self, waiter: WaiterId) -> bool {
+        let Some(turn) = self.waiters.get(&waiter).copied() else {
+            return false;
+        };
+        let Some(entry) = self.take(turn) else {
+            return false;
+        };
+        let mates = self.tenants.get(&entry.tenant);
+        let behind: Vec<_> =
+            mates.into_iter().flat_map(|turns| turns.range(turn..)).copied().collect();
+        let mut share = turn.0;
+        for turn in behind {
+            if let Some(entry) = self.take(turn) {
+                self.insert((share, turn.1), entry);
+                share = turn.0;
+            }
+        }
+        self.sweep(entry.kind);
+        true
+    }
+
+    /// Takes out everybody of the kinds that satisfy `which`, in the order in which they came.
+    pub(super) fn drain(&mut self, which: impl Fn(&Kind) -> bool) -> Vec<WaiterId> {
+        let kinds = self.kinds.values().filter(|kind| which(kind));
+        let mut turns: Vec<_> = kinds.flat_map(|kind| kind.turns.iter().copied()).collect();
+        turns.sort_by_key(|(_, arrival)| *arrival);
+        turns.into_iter().filter_map(|turn| self.pop(turn)).collect()
     }
 
     pub(super) fn wants(&self, waiter: WaiterId) -> Option<(&Arc<LaunchProfile>, &UnitSpec)> {
-        let stands = |line: &Line| line.waiters.iter().any(|(id, _)| *id == waiter);
-        let group = self.groups.iter().find(|group| group.lines.iter().any(stands))?;
-        Some((&group.profile, &group.spec))
+        let entry = self.turns.get(self.waiters.get(&waiter)?)?;
+        self.kinds.get(&entry.kind).map(|kind| (&kind.profile, &kind.spec))
     }
 }

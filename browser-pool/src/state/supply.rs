@@ -1,17 +1,41 @@
 //! Where units come from: stock, running browsers, new browsers, in this order.
 
-use super::queue::Group;
+use super::queue::{KindId, Turn};
 use super::{Action, LeaseId, Mode, Phase, Place, Slot, SlotId, State, Unit, UnitId, UnitPhase};
 use crate::report::EndReason;
 use crate::request::{LaunchProfile, UnitSpec};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// One kind of unit, and how many wait for it.
-struct Wanted {
-    profile: Arc<LaunchProfile>,
-    spec: UnitSpec,
-    waiting: usize,
+/// How many leases are given to others while the first in the line waits, before a busy browser is taken
+/// from the others for it.
+pub(super) const OVERTAKES: u64 = 16;
+
+/// Browsers of this kind are alike: their profile, and whether they are leased as a whole.
+type Class = (Arc<LaunchProfile>, bool);
+
+/// What is on its way and not yet meant for anybody, while the waiters are gone through in their order.
+#[derive(Debug, Default)]
+struct Coming {
+    /// Units that are being made or reset.
+    units: HashMap<KindId, usize>,
+    /// Room that gets free on running browsers.
+    room: HashMap<Arc<LaunchProfile>, usize>,
+    /// Units that fit on browsers that are being launched, or will be when a place gets free.
+    launches: HashMap<Class, usize>,
+    /// Places of browsers that end.
+    places: usize,
+}
+
+/// Takes one, if there is one.
+fn claim(left: Option<&mut usize>) -> bool {
+    let Some(left) = left.filter(|left| **left > 0) else {
+        return false;
+    };
+    *left -= 1;
+    true
 }
 
 impl State {
@@ -31,96 +55,172 @@ impl State {
         self.pressure && self.slots.values().any(busy)
     }
 
-    pub(super) fn grant_spares(&mut self, now: Instant, out: &mut Vec<Action>) {
+    /// Goes through the waiters in their order: each gets a unit, or has one coming to it, or is left
+    /// waiting with what would serve it. What comes before in the order is never taken for what comes after.
+    pub(super) fn serve(&mut self, now: Instant, out: &mut Vec<Action>) {
         let before = self.queue.len();
-        for index in 0..self.queue.groups().len() {
-            while let Some((slot_id, unit_id)) = self.spare_for(index) {
-                let Some(waiter) = self.queue.pop(index) else {
-                    break;
-                };
-                let lease = LeaseId(self.number());
-                let Some(slot) = self.slots.get_mut(&slot_id) else {
-                    break;
-                };
-                let Some(unit) = slot.units.get_mut(&unit_id) else {
-                    break;
-                };
-                unit.phase = UnitPhase::Leased(lease);
-                slot.served += 1;
-                slot.last_used = now;
-                self.counts.granted += 1;
-                let place = Place { slot: slot_id, unit: unit_id, lease };
-                out.push(Action::Grant { waiter, place });
+        let mut coming = self.all_coming();
+        let mut order: BinaryHeap<Reverse<(Turn, KindId)>> =
+            self.queue.heads().map(Reverse).collect();
+        while let Some(Reverse((turn, id))) = order.pop() {
+            let next = self.queue.after(id, turn);
+            if self.serve_one(turn, id, &mut coming, now, out)
+                && let Some(next) = next
+            {
+                order.push(Reverse((next, id)));
             }
         }
         if self.queue.len() < before {
-            self.queue.sweep();
             self.retire_due(now, out);
         }
     }
 
-    /// A spare for the group, on the browser with the fewest leases.
-    fn spare_for(&self, index: usize) -> Option<(SlotId, UnitId)> {
-        let group = self.queue.groups().get(index).filter(|group| group.len() > 0)?;
+    /// `false` when nothing can come to this kind now.
+    fn serve_one(
+        &mut self,
+        turn: Turn,
+        id: KindId,
+        coming: &mut Coming,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) -> bool {
+        let Some(kind) = self.queue.kind(id) else {
+            return false;
+        };
+        let (profile, spec) = (kind.profile.clone(), kind.spec.clone());
+        if let Some((slot, unit)) = self.spare_for(&profile, &spec) {
+            self.grant(turn, slot, unit, now, out);
+            return true;
+        }
+        if claim(coming.units.get_mut(&id)) {
+            return true;
+        }
+        if self.is_gated() {
+            return false;
+        }
+        if self.make(&profile, &spec, out)
+            || claim(coming.room.get_mut(&profile).filter(|_| !spec.is_browser()))
+            || self.make_room(&profile, &spec, out)
+        {
+            return true;
+        }
+        let class = (profile, spec.is_browser());
+        if claim(coming.launches.get_mut(&class)) {
+            return true;
+        }
+        let more = if spec.is_browser() { 0 } else { self.config.max_contexts - 1 };
+        if !self.may_launch(&class.0, now) {
+            return false;
+        }
+        if self.slots.len() < self.config.max_browsers {
+            self.launch(&class.0, spec.is_browser(), now, out);
+        } else {
+            let is_first = self.queue.first().is_some_and(|first| self.queue.has(first, turn));
+            // A browser that ends may take for ever: its last lease decides.
+            let placed = claim(Some(&mut coming.places));
+            let wants_more = !placed || (is_first && self.is_overtaken());
+            if wants_more && self.make_place(&class.0, &spec, is_first, now, out) {
+                self.overtaken.1 = 0;
+            } else if !placed {
+                return false;
+            }
+        }
+        *coming.launches.entry(class).or_default() += more;
+        true
+    }
+
+    fn all_coming(&self) -> Coming {
+        let mut coming = Coming::default();
+        for (_, id) in self.queue.heads() {
+            if let Some(kind) = self.queue.kind(id) {
+                coming.units.insert(id, self.coming(&kind.profile, &kind.spec));
+            }
+        }
+        for slot in self.slots.values() {
+            match slot.phase {
+                Phase::Launching => {
+                    let each = if slot.exclusive { 1 } else { self.config.max_contexts };
+                    let class = (slot.profile.clone(), slot.exclusive);
+                    *coming.launches.entry(class).or_default() += each;
+                }
+                Phase::Ready if !slot.exclusive => {
+                    let ending = |unit: &&Unit| unit.phase == UnitPhase::Ending;
+                    let ending = slot.units.values().filter(ending).count();
+                    *coming.room.entry(slot.profile.clone()).or_default() += ending;
+                }
+                Phase::Ready => {}
+                Phase::Retiring { .. } | Phase::Closing { .. } => coming.places += 1,
+            }
+        }
+        coming
+    }
+
+    fn grant(
+        &mut self,
+        turn: Turn,
+        slot_id: SlotId,
+        unit_id: UnitId,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) {
+        let first = self.queue.first();
+        let Some(waiter) = self.queue.pop(turn) else {
+            return;
+        };
+        let lease = LeaseId(self.number());
+        let Some(slot) = self.slots.get_mut(&slot_id) else {
+            return;
+        };
+        let Some(unit) = slot.units.get_mut(&unit_id) else {
+            return;
+        };
+        unit.phase = UnitPhase::Leased(lease);
+        slot.served += 1;
+        slot.last_used = now;
+        self.counts.granted += 1;
+        if self.overtaken.0 != first {
+            self.overtaken = (first, 0);
+        }
+        self.overtaken.1 += 1;
+        let place = Place { slot: slot_id, unit: unit_id, lease };
+        out.push(Action::Grant { waiter, place });
+    }
+
+    /// A spare of this kind, on the browser with the fewest leases.
+    fn spare_for(&self, profile: &LaunchProfile, spec: &UnitSpec) -> Option<(SlotId, UnitId)> {
         let ready = self.slots.iter().filter(|(_, slot)| {
             slot.phase == Phase::Ready
-                && *slot.profile == *group.profile
+                && *slot.profile == *profile
                 && self.config.max_leases.is_none_or(|max| slot.served < max)
         });
         ready
-            .filter_map(|(id, slot)| Some((slot.leases(), *id, slot.spare(&group.spec)?)))
+            .filter_map(|(id, slot)| Some((slot.leases(), *id, slot.spare(spec)?)))
             .min()
             .map(|(_, slot, unit)| (slot, unit))
     }
 
-    pub(super) fn make_for_waiters(&mut self, out: &mut Vec<Action>) {
-        for Wanted { profile, spec, waiting } in self.wanted() {
-            let coming = self.coming(&profile, &spec);
-            for _ in coming..waiting {
-                if self.is_gated() {
-                    break;
-                }
-                if !self.make(&profile, &spec, out) {
-                    self.make_room(&profile, &spec, out);
-                    break;
-                }
-            }
-        }
-    }
-
-    /// What is waited for, the kind with the longest waiting caller first.
-    fn wanted(&self) -> Vec<Wanted> {
-        if self.queue.len() == 0 {
-            return Vec::new();
-        }
-        let wanted = |group: &Group| Wanted {
-            profile: group.profile.clone(),
-            spec: group.spec.clone(),
-            waiting: group.len(),
-        };
-        self.queue.by_age().map(wanted).collect()
-    }
-
-    /// A browser that is full of stock of another kind throws one piece away, one at a time.
-    fn make_room(&mut self, profile: &LaunchProfile, spec: &UnitSpec, out: &mut Vec<Action>) {
+    /// A browser that is full of stock of another kind throws one piece away.
+    fn make_room(
+        &mut self,
+        profile: &LaunchProfile,
+        spec: &UnitSpec,
+        out: &mut Vec<Action>,
+    ) -> bool {
         if spec.is_browser() {
-            return;
+            return false;
         }
         let shared = |slot: &Slot| {
             slot.phase == Phase::Ready && *slot.profile == *profile && !slot.exclusive
         };
-        let ending = |slot: &Slot| slot.units.values().any(|u| u.phase == UnitPhase::Ending);
-        if self.slots.values().any(|slot| shared(slot) && ending(slot)) {
-            return;
-        }
         for (slot_id, slot) in self.slots.iter_mut().filter(|(_, slot)| shared(slot)) {
             let stock = |unit: &Unit| unit.phase == UnitPhase::Spare && unit.spec != *spec;
             if let Some((unit_id, unit)) = slot.units.iter_mut().find(|(_, unit)| stock(unit)) {
                 unit.phase = UnitPhase::Ending;
                 out.push(Action::Dispose { slot: *slot_id, unit: *unit_id });
-                return;
+                return true;
             }
         }
+        false
     }
 
     /// Units that will be spares soon, on browsers that may still give leases.
@@ -162,25 +262,10 @@ impl State {
         true
     }
 
-    pub(super) fn launch_for_waiters(&mut self, now: Instant, out: &mut Vec<Action>) {
-        for (place, wanted) in self.wanted().into_iter().enumerate() {
-            let Wanted { profile, spec, waiting } = wanted;
-            let each = if spec.is_browser() { 1 } else { self.config.max_contexts };
-            let launching = self.slots.values().filter(|slot| {
-                slot.phase == Phase::Launching
-                    && *slot.profile == *profile
-                    && slot.exclusive == spec.is_browser()
-            });
-            let mut coming = self.coming(&profile, &spec) + launching.count() * each;
-            while coming < waiting && !self.is_gated() && self.may_launch(&profile, now) {
-                if self.slots.len() >= self.config.max_browsers {
-                    self.make_place(&profile, &spec, place == 0, now, out);
-                    break;
-                }
-                self.launch(&profile, spec.is_browser(), now, out);
-                coming += each;
-            }
-        }
+    /// Whether too many others were served while the first in the line waited.
+    fn is_overtaken(&self) -> bool {
+        let (first, others) = self.overtaken;
+        first == self.queue.first() && others >= OVERTAKES
     }
 
     fn may_launch(&self, profile: &LaunchProfile, now: Instant) -> bool {
@@ -215,21 +300,17 @@ impl State {
 
     /// At capacity: ends the browser that was used least recently, so that its place gets free.
     ///
-    /// An idle one that cannot serve this kind goes first. A busy one is retired only for the caller
-    /// who waits longest, when no browser at all can serve it, and one at a time.
+    /// An idle one that cannot serve this kind goes first. A busy one is retired only for the first in the
+    /// line, one at a time, when no browser at all can serve it, or when too many others were served
+    /// meanwhile.
     fn make_place(
         &mut self,
         profile: &LaunchProfile,
         spec: &UnitSpec,
-        is_oldest: bool,
+        is_first: bool,
         now: Instant,
         out: &mut Vec<Action>,
-    ) {
-        let ending =
-            |slot: &Slot| matches!(slot.phase, Phase::Closing { .. } | Phase::Retiring { .. });
-        if self.slots.values().any(ending) {
-            return;
-        }
+    ) -> bool {
         let other = |slot: &Slot| {
             *slot.profile != *profile || slot.exclusive != spec.is_browser() || spec.is_browser()
         };
@@ -242,11 +323,14 @@ impl State {
         let idle = oldest(idle.map(|(id, slot)| (slot.last_used, *id)).min());
         let victim = idle.or_else(|| {
             let any = candidates().map(|(id, slot)| (slot.last_used, *id)).min();
-            oldest(any).filter(|_| is_oldest && !self.serves(profile, spec))
+            let waited = self.is_overtaken() || !self.serves(profile, spec);
+            oldest(any).filter(|_| is_first && waited)
         });
-        if let Some(victim) = victim {
-            self.retire(victim, EndReason::Evicted, now, out);
-        }
+        let Some(victim) = victim else {
+            return false;
+        };
+        self.retire(victim, EndReason::Evicted, now, out);
+        true
     }
 
     pub(super) fn keep_warm(&mut self, now: Instant, out: &mut Vec<Action>) {

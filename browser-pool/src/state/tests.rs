@@ -1,6 +1,7 @@
 //! The state machine against a world that answers in any order, late, wrongly or not at all.
 
 use super::*;
+use crate::request::LeaseOptions;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -39,7 +40,7 @@ enum Do {
 fn steps() -> impl Strategy<Value = Do> {
     let n = 0..1000_usize;
     prop_oneof![
-        6 => (0..3_u8, 0..5_u8).prop_map(|(tenant, kind)| Do::Ask { tenant, kind }),
+        6 => (0..3_u8, 0..7_u8).prop_map(|(tenant, kind)| Do::Ask { tenant, kind }),
         2 => n.clone().prop_map(Do::Cancel),
         4 => (n.clone(), prop::bool::weighted(0.8)).prop_map(|(which, well)| Do::Launch { which, well }),
         6 => (n.clone(), prop::bool::weighted(0.9), prop::bool::weighted(0.2))
@@ -93,6 +94,8 @@ fn spec(kind: u8) -> (UnitSpec, Arc<LaunchProfile>) {
         1 => (UnitSpec::Context(Default::default()), Arc::default()),
         2 => (UnitSpec::SharedPage, Arc::default()),
         3 => (UnitSpec::Browser { page: None }, Arc::default()),
+        5 => (UnitSpec::Context(LeaseOptions::new().downloads().context), Arc::default()),
+        6 => (UnitSpec::Browser { page: None }, other),
         _ => (UnitSpec::Page(Default::default()), other),
     }
 }
@@ -273,30 +276,49 @@ impl Sim {
             counts.granted + counts.refused + counts.cancelled + state.waiting() as u64,
             "every caller has one outcome"
         );
-        for (index, group) in state.queue.groups().iter().enumerate() {
+        for kind in state.queue.kinds() {
             let fits = |slot: &Slot| {
                 slot.phase == Phase::Ready
-                    && slot.profile == group.profile
-                    && slot.spare(&group.spec).is_some()
+                    && slot.profile == kind.profile
+                    && slot.spare(&kind.spec).is_some()
             };
             let spare = state.slots().any(|(_, slot)| fits(slot));
-            assert!(!spare || group.len() == 0, "I3: group {index} waits beside a spare");
+            assert!(!spare, "I3: {kind:?} waits beside a spare");
         }
         assert!(state.waiting() <= config.max_queue.max(1), "the queue is bounded");
+    }
+
+    /// What the world owes the pool and nobody else does.
+    fn owed(&self) -> Option<Do> {
+        let world = &self.world;
+        if !world.closing.is_empty() {
+            Some(Do::Close(0))
+        } else if !world.launching.is_empty() {
+            Some(Do::Launch { which: 0, well: true })
+        } else if !world.making.is_empty() {
+            Some(Do::Make { which: 0, well: true, hung: false })
+        } else if !world.ending.is_empty() {
+            Some(Do::End { which: 0, well: true })
+        } else {
+            None
+        }
+    }
+
+    /// Lets the browsers do all they were asked to.
+    fn work(&mut self) {
+        for _ in 0..1000 {
+            let Some(step) = self.owed() else { return };
+            self.run(step);
+        }
+        panic!("the browsers never come to rest: {:?} {:?}", self.world, self.state);
     }
 
     /// Lets the world do all it owes, well, until nothing changes any more.
     fn calm(&mut self) {
         for _ in 0..10_000 {
             let world = &self.world;
-            let step = if !world.closing.is_empty() {
-                Do::Close(0)
-            } else if !world.launching.is_empty() {
-                Do::Launch { which: 0, well: true }
-            } else if !world.making.is_empty() {
-                Do::Make { which: 0, well: true, hung: false }
-            } else if !world.ending.is_empty() {
-                Do::End { which: 0, well: true }
+            let step = if let Some(step) = self.owed() {
+                step
             } else if !world.out.is_empty() {
                 Do::Release { which: 0, how: 1 }
             } else if let Some(wake) =
@@ -343,25 +365,64 @@ proptest! {
     ) {
         let config = PoolConfig { max_browsers: 1, max_contexts: 1, spares: 0, ..PoolConfig::default() };
         let mut sim = Sim::new(config);
-        let mut oracle: Vec<(u8, std::collections::VecDeque<WaiterId>)> = Vec::new();
-        for tenant in asks {
+        // Each tenant's callers are numbered; the order is by number, then by arrival.
+        let mut asked = [0; 3];
+        let mut expected = Vec::new();
+        for (arrival, tenant) in asks.into_iter().enumerate() {
             sim.run(Do::Ask { tenant, kind: 0 });
             let waiter = sim.world.waiting.last().map(|entry| entry.0);
             let waiter = waiter.expect("nothing is granted before the launch");
-            match oracle.iter_mut().find(|line| line.0 == tenant) {
-                Some(line) => line.1.push_back(waiter),
-                None => oracle.push((tenant, [waiter].into())),
-            }
+            let share = &mut asked[usize::from(tenant)];
+            expected.push((*share, arrival, waiter));
+            *share += 1;
         }
         sim.calm();
-        let mut expected = Vec::new();
-        while !oracle.is_empty() {
-            let mut line = oracle.remove(0);
-            expected.extend(line.1.pop_front());
-            if !line.1.is_empty() {
-                oracle.push(line);
-            }
-        }
+        expected.sort_unstable();
+        let expected: Vec<_> = expected.into_iter().map(|entry| entry.2).collect();
         prop_assert_eq!(sim.world.order, expected);
+    }
+
+    /// Whoever waits is served however many come after it, of whatever kind, and whatever they hold.
+    #[test]
+    fn newcomers_of_one_kind_never_starve_another(
+        browsers in 1..3_usize,
+        contexts in 1..4_usize,
+        held in 0..7_u8,
+        wanted in 0..7_u8,
+        newcomer in 0..7_u8,
+        (tenants, forever) in any::<(bool, bool)>(),
+    ) {
+        let config = PoolConfig {
+            max_browsers: browsers,
+            max_contexts: contexts,
+            spares: 0,
+            isolation: Isolation::Page,
+            ..PoolConfig::default()
+        };
+        let mut sim = Sim::new(config);
+        let full = browsers * contexts;
+        // One lease may never end.
+        (0..if forever { 1 } else { full }).for_each(|_| sim.run(Do::Ask { tenant: 0, kind: held }));
+        sim.work();
+        (0..full).for_each(|_| sim.run(Do::Ask { tenant: 0, kind: newcomer }));
+        sim.run(Do::Ask { tenant: u8::from(tenants), kind: wanted });
+        let waiter = sim.state.next_id;
+        let mut others = 0;
+        for _ in 0..120 {
+            let before = sim.world.order.len();
+            // The browsers do all they are asked to, the oldest other lease ends, and another caller comes.
+            sim.work();
+            if sim.world.out.len() > usize::from(forever) {
+                sim.run(Do::Release { which: usize::from(forever), how: 1 });
+            }
+            sim.run(Do::Ask { tenant: 2, kind: newcomer });
+            sim.work();
+            if !sim.world.waiting.iter().any(|entry| entry.0.0 == waiter) {
+                break;
+            }
+            others += sim.world.order.len() - before;
+            let bound = 2 * full + (browsers + 1) * supply::OVERTAKES as usize;
+            prop_assert!(others <= bound, "{others} were served before it: {:?}", sim.state);
+        }
     }
 }

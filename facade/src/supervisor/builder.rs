@@ -4,12 +4,11 @@ use crate::supervisor::drain::{Drain, Failure};
 use crate::supervisor::error::{BuildError, BuildReason};
 use crate::supervisor::member::{Member, Service, Start};
 use crate::supervisor::owner::Supervisor;
-use crate::supervisor::restart::Restart;
+use crate::supervisor::restart::{Restart, Strategy};
 #[cfg(feature = "signals")]
 use crate::supervisor::signals::Signals;
-#[cfg(feature = "signals")]
 use crate::supervisor::stop::Stop;
-use crate::supervisor::{IntoDrain, Limits};
+use crate::supervisor::{IntoDrain, Limits, Shared};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +21,7 @@ pub struct Builder {
     deadline: Duration,
     start_within: Duration,
     group: Option<usize>,
+    strategy: Strategy,
     limits: Limits,
     #[cfg(feature = "signals")]
     until_signal: bool,
@@ -34,6 +34,7 @@ impl Default for Builder {
             deadline: Duration::from_secs(10),
             start_within: Duration::from_secs(30),
             group: None,
+            strategy: Strategy::OneForOne,
             limits: Limits { grace: Duration::from_secs(1), total: Duration::MAX },
             #[cfg(feature = "signals")]
             until_signal: false,
@@ -52,6 +53,18 @@ impl Builder {
     /// dropped, and counts as a failure. Default 30 s.
     pub fn start_within(mut self, time: Duration) -> Self {
         self.start_within = time;
+        self
+    }
+
+    /// Which services are started again when one is: those that lean on it too, or all. The default is the
+    /// one alone.
+    ///
+    /// Before the pause, the others are ended by their deadlines, the last one first; after it, all are
+    /// started in their order. Only a service whose policy is `always` or `on_failure`, and that is not
+    /// done, is taken along: members that ran when they were added, and services that are started once, run
+    /// on. To be taken along is no failure, and counts against no limit.
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
         self
     }
 
@@ -191,11 +204,20 @@ impl Builder {
             },
             false => None,
         };
-        Ok(Supervisor::new(self.members, self.limits, stop).hears(signals))
+        Ok(self.owned(stop).hears(signals))
     }
 
     #[cfg(not(feature = "signals"))]
     fn listen(self) -> Result<Supervisor, BuildError> {
-        Ok(Supervisor::new(self.members, self.limits, Arc::default()))
+        Ok(self.owned(Arc::default()))
+    }
+
+    fn owned(self, stop: Arc<Stop>) -> Supervisor {
+        Supervisor::new(Shared {
+            members: self.members,
+            strategy: self.strategy,
+            limits: self.limits,
+            stop,
+        })
     }
 }

@@ -118,6 +118,14 @@ pub(crate) async fn rest(shared: &Arc<Shared>, at: usize, clock: &Clock) {
     let _ = End { shared, at, clock, terms }.instance().await;
 }
 
+/// Ends an instance that runs, by the deadline of its member.
+pub(crate) async fn by_deadline(shared: &Arc<Shared>, at: usize, clock: &Clock) {
+    let now = Instant::now();
+    let gentle = Some(after(now, shared.members[at].deadline));
+    let terms = Terms { gentle, forced: shared.limits.grace, hard: after(now, FOR_EVER) };
+    let _ = End { shared, at, clock, terms }.instance().await;
+}
+
 /// The end of one instance.
 struct End<'a> {
     shared: &'a Arc<Shared>,

@@ -109,6 +109,18 @@ impl Member {
         }
     }
 
+    /// Waits no longer for a start that does not return.
+    pub(crate) fn forget_start(&self) {
+        self.lock().start = None;
+    }
+
+    /// Whether there is an instance, or a start that may bring one.
+    pub(crate) fn is_up(&self) -> bool {
+        let state = self.lock();
+        let starts = state.start.as_ref().is_some_and(|start| start.level() < Level::Drain);
+        state.instance.is_some() || starts
+    }
+
     /// A new instance runs. `again` when there was one before.
     pub(crate) fn started(&self, instance: Arc<dyn Drain>, again: bool) {
         let mut state = self.lock();

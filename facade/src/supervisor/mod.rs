@@ -20,6 +20,7 @@ mod end;
 mod error;
 mod handle;
 mod member;
+mod order;
 pub(crate) mod owner;
 pub(crate) mod report;
 pub(crate) mod restart;
@@ -49,6 +50,7 @@ pub use error::SignalError;
 pub use error::{BuildError, BuildReason};
 pub use handle::Handle;
 pub use report::{Cause, Ending, MemberReport};
+pub use restart::Strategy;
 pub use stats::{Counters, MemberStats, Phase, Stats, Sum};
 pub use stopping::Stopping;
 #[cfg(feature = "tokio")]
@@ -60,6 +62,7 @@ pub use tracker::{Tracked, Tracker};
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) members: Vec<Member>,
+    pub(crate) strategy: Strategy,
     pub(crate) limits: Limits,
     pub(crate) stop: Arc<Stop>,
 }

@@ -7,8 +7,8 @@ use crate::supervisor::report::Report;
 #[cfg(feature = "signals")]
 use crate::supervisor::signals::Signals;
 use crate::supervisor::stats::Stats;
-use crate::supervisor::stop::{Level, Stop};
-use crate::supervisor::{Builder, Handle, Limits, Shared, end, tend};
+use crate::supervisor::stop::Level;
+use crate::supervisor::{Builder, Handle, Shared, end, tend};
 #[cfg(feature = "tokio")]
 use crate::supervisor::{SignalError, apart::on_thread};
 use std::sync::Arc;
@@ -33,8 +33,7 @@ impl Supervisor {
         Builder::default()
     }
 
-    pub(crate) fn new(members: Vec<Member>, limits: Limits, stop: Arc<Stop>) -> Self {
-        let shared = Shared { members, limits, stop };
+    pub(crate) fn new(shared: Shared) -> Self {
         Self {
             shared: Arc::new(shared),
             #[cfg(feature = "signals")]

@@ -70,6 +70,11 @@ impl Restart {
         Self { kind: Kind::Never, ..Self::on_failure() }
     }
 
+    /// Whether it may start a service more than once.
+    pub(crate) fn starts_again(&self) -> bool {
+        matches!(self.kind, Kind::Always | Kind::OnFailure)
+    }
+
     /// The first pause, and the longest. A `most` below `first` counts as `first`.
     pub fn backoff(mut self, first: Duration, most: Duration) -> Self {
         self.first = first;
@@ -89,6 +94,41 @@ impl Restart {
         self.limit = u32::MAX;
         self
     }
+}
+
+/// Which services are started again together.
+///
+/// ```
+/// use lastout::supervisor::{Strategy, Thread};
+/// use lastout::{Restart, Supervisor};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wait = |name: &'static str| move || async move {
+///     Ok(Thread::spawn(name, |stopping| {
+///         stopping.asked_blocking();
+///         Ok(())
+///     })?)
+/// };
+/// let supervisor = Supervisor::builder()
+///     .strategy(Strategy::RestForOne) // a server leans on its pool: a new pool, a new server
+///     .service("pool", Restart::on_failure(), wait("pool"))
+///     .service("server", Restart::on_failure(), wait("server"))
+///     .build()?;
+/// # supervisor.handle().stop();
+/// assert!(supervisor.run_blocking().is_clean());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Strategy {
+    /// The one that ended, alone.
+    #[default]
+    OneForOne,
+    /// The one that ended, and every service that was added after it.
+    RestForOne,
+    /// All services.
+    OneForAll,
 }
 
 /// More starts than these make no pause longer: older ones are forgotten when there is no limit.

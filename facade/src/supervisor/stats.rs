@@ -142,7 +142,7 @@ pub struct MemberStats {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum Phase {
-    /// A service that was not started yet.
+    /// A service that waits for its turn to start.
     Waiting,
     /// A service that is being started.
     Starting,
@@ -150,7 +150,7 @@ pub enum Phase {
     Running,
     /// It failed, and what is left of it is being ended.
     Failing,
-    /// It failed and will be started again after a pause.
+    /// It ended and will be started again after a pause.
     BackingOff,
     /// It failed more often than its policy allows.
     GaveUp,

@@ -8,6 +8,8 @@
 //!                                      │  └──► gave up: everything is ended
 //!                                      └──► done: the others go on
 //! ```
+//!
+//! A service that another one takes along is ended by its deadline, and waits for its turn again.
 
 use crate::supervisor::Shared;
 use crate::supervisor::apart::apart;
@@ -16,57 +18,24 @@ use crate::supervisor::contain::{Boxed, Either, contained, first_of, race};
 use crate::supervisor::drain::{Drain, Failure};
 use crate::supervisor::end;
 use crate::supervisor::error::say;
-use crate::supervisor::member::{Member, Service};
+use crate::supervisor::member::Service;
+use crate::supervisor::order::{Order, Turn, changed};
 use crate::supervisor::report::Cause;
 use crate::supervisor::restart::{Decision, History, Restart};
 use crate::supervisor::stats::Phase;
 use std::convert::Infallible;
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
 use std::time::Instant;
 
 /// Tends all members until one is given up, or all are done; why it ended.
 pub(crate) async fn all(shared: &Arc<Shared>, clock: &Clock) -> Cause {
-    // How many of the members were started once, and how many are not done. Only this task touches
-    // them, and it polls the members in their order, so that the next one sees its turn in the same round.
-    let started = AtomicUsize::new(0);
-    let at_work = shared.members.iter().filter(|member| !member.is_last).count();
-    let at_work = AtomicUsize::new(at_work);
+    let order = Order::new(shared.strategy, &shared.members);
     let mut tended: Vec<Boxed<'_, Cause>> = Vec::with_capacity(shared.members.len());
     for place in 0..shared.members.len() {
-        let turn = Turn { started: &started, at_work: &at_work, place };
-        tended.push(Box::pin(one(shared, clock, turn)));
+        tended.push(Box::pin(one(shared, clock, order.turn(place))));
     }
     first_of(tended).await
-}
-
-/// The place of a member in the order of the starts.
-struct Turn<'a> {
-    started: &'a AtomicUsize,
-    at_work: &'a AtomicUsize,
-    place: usize,
-}
-
-impl Turn<'_> {
-    async fn come(&self) {
-        poll_fn(|_| match self.started.load(Ordering::Relaxed) >= self.place {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        })
-        .await;
-    }
-
-    /// The next one may start.
-    fn pass(&self) {
-        self.started.fetch_max(self.place + 1, Ordering::Relaxed);
-    }
-
-    /// This member is done; whether it was the last one at work.
-    fn done(&self, member: &Member) -> bool {
-        !member.is_last && self.at_work.fetch_sub(1, Ordering::Relaxed) == 1
-    }
 }
 
 /// Tends one member until it is given up, or is the last one that is done.
@@ -76,12 +45,17 @@ async fn one(shared: &Arc<Shared>, clock: &Clock, turn: Turn<'_>) -> Cause {
     let mut history = History::new(policy);
     let mut again = false;
     loop {
-        let end = match instance(shared, clock, &turn, again).await {
-            Ok(instance) => {
-                again = true;
-                watch(&*instance, &turn).await
+        let life = async {
+            let instance = instance(shared, clock, &turn, again).await?;
+            again = true;
+            watch(&*instance, &turn).await
+        };
+        let end = match race(life, turn.told()).await {
+            Either::First(end) => end,
+            Either::Second(()) => {
+                taken_along(shared, clock, &turn).await;
+                continue;
             }
-            Err(failure) => Err(failure),
         };
         let failed = end.is_err();
         if let Err(failure) = end {
@@ -91,11 +65,14 @@ async fn one(shared: &Arc<Shared>, clock: &Clock, turn: Turn<'_>) -> Cause {
         if member.is_there() {
             member.enter(Phase::Failing);
             end::rest(shared, turn.place, clock).await;
+            changed().await;
         }
         match history.ended(failed, Instant::now()) {
             Decision::After(pause) => {
                 member.enter(Phase::BackingOff);
+                turn.take_along(&shared.members).await;
                 clock.at(end::after(Instant::now(), pause)).await;
+                turn.release().await;
             }
             Decision::GiveUp => {
                 member.fails_for_good();
@@ -112,11 +89,28 @@ async fn one(shared: &Arc<Shared>, clock: &Clock, turn: Turn<'_>) -> Cause {
                 }
                 // It holds up no later start.
                 turn.come().await;
-                turn.pass();
+                turn.pass().await;
                 return pending().await;
             }
         }
     }
+}
+
+/// Another member failed that takes this one along: it is ended by its deadline, after the later ones.
+async fn taken_along(shared: &Arc<Shared>, clock: &Clock, turn: &Turn<'_>) {
+    let member = &shared.members[turn.place];
+    turn.later_ones_are_down(&shared.members).await;
+    let late = clock.at(end::after(Instant::now(), shared.limits.grace));
+    if let Either::Second(()) = race(member.start_is_over(), late).await {
+        member.note("start: it did not return when it was cancelled".to_owned());
+        member.forget_start();
+    }
+    if member.is_there() {
+        member.enter(Phase::Draining);
+        end::by_deadline(shared, turn.place, clock).await;
+    }
+    member.enter(Phase::Waiting);
+    turn.is_down().await;
 }
 
 /// The instance that runs; a service is started for it, when its turn has come.
@@ -162,7 +156,7 @@ async fn watch(instance: &dyn Drain, turn: &Turn<'_>) -> Result<(), String> {
     let ended = contained(|| instance.ended());
     let pass = async {
         turn.come().await;
-        turn.pass();
+        turn.pass().await;
         pending::<Infallible>().await
     };
     match race(ended, pass).await {

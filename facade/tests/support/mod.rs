@@ -166,6 +166,11 @@ impl Fault {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// How many strikes have hit nobody yet.
+    pub(crate) fn left(&self) -> u32 {
+        self.0.lock().unwrap().0
+    }
+
     async fn struck(&self) -> Result<(), Failure> {
         std::future::poll_fn(|cx| {
             let mut state = self.0.lock().unwrap();

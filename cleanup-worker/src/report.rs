@@ -105,7 +105,8 @@ pub enum LeftReason {
         weight: u64,
     },
     /// This process is a forked child, and guards that were armed at the fork have not been dropped in it.
-    /// Those that other threads of the parent held do not exist here, and cannot be told from the rest.
+    /// Those that other threads of the parent held do not exist here, and cannot be told from the rest, nor can
+    /// those that the parent had dropped and its worker had not taken.
     Inherited {
         /// The sum of their weights.
         weight: u64,

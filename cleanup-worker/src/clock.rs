@@ -1,9 +1,12 @@
 //! Time: the clock that timeouts and ages are judged by, which a test may move, and what is due by it.
 
+use crate::fork::PerProcess;
 use crate::ready::Ready;
+use crate::sync::process::AtomicU64;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// A clock that stands still until a test moves it.
@@ -33,13 +36,13 @@ pub struct ManualClock {
 
 struct Face {
     start: Instant,
-    state: Mutex<State>,
+    /// In nanoseconds.
+    advanced: AtomicU64,
+    /// Those of this process: in a forked child each worker begins to follow anew.
+    followers: PerProcess<Followers>,
 }
 
-struct State {
-    advanced: Duration,
-    followers: Vec<Weak<Ready>>,
-}
+type Followers = Mutex<Vec<Weak<Ready>>>;
 
 impl ManualClock {
     /// A clock that shows the present and stands still.
@@ -47,18 +50,25 @@ impl ManualClock {
         Self {
             face: Arc::new(Face {
                 start: Instant::now(),
-                state: Mutex::new(State { advanced: Duration::ZERO, followers: Vec::new() }),
+                advanced: AtomicU64::new(0),
+                followers: PerProcess::new(Followers::default()),
             }),
         }
     }
 
-    /// Moves the clock forward, by at most 100 years at once, and wakes the workers that follow it.
+    /// Moves the clock forward, by at most 100 years at once and 500 in all, and wakes the workers that follow
+    /// it.
+    ///
+    /// A forked child goes on from what the clock showed at the fork.
     pub fn advance(&self, by: Duration) {
+        let by = u64::try_from(by.min(FAR).as_nanos()).unwrap_or(u64::MAX);
+        let moved = |advanced: u64| Some(advanced.saturating_add(by).min(END));
+        // ORDERING: a worker that is woken below sees the new time, by the lock of its waker.
+        let _ = self.face.advanced.fetch_update(Relaxed, Relaxed, moved);
         let followers = {
-            let mut state = self.lock();
-            state.advanced = state.advanced.saturating_add(by.min(FAR));
-            state.followers.retain(|ready| ready.strong_count() > 0);
-            state.followers.clone()
+            let mut followers = self.followers();
+            followers.retain(|ready| ready.strong_count() > 0);
+            followers.clone()
         };
         for ready in followers.iter().filter_map(Weak::upgrade) {
             ready.kick.wake();
@@ -67,12 +77,16 @@ impl ManualClock {
 
     /// What the clock shows.
     pub fn now(&self) -> Instant {
-        after(self.face.start, self.lock().advanced)
+        after(self.face.start, self.advanced())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        let state = self.face.state.lock();
-        state.unwrap_or_else(PoisonError::into_inner)
+    fn advanced(&self) -> Duration {
+        Duration::from_nanos(self.face.advanced.load(Relaxed))
+    }
+
+    fn followers(&self) -> MutexGuard<'_, Vec<Weak<Ready>>> {
+        let followers = self.face.followers.own(Followers::default).lock();
+        followers.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -84,9 +98,7 @@ impl Default for ManualClock {
 
 impl fmt::Debug for ManualClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ManualClock")
-            .field("advanced", &self.lock().advanced)
-            .finish_non_exhaustive()
+        f.debug_struct("ManualClock").field("advanced", &self.advanced()).finish_non_exhaustive()
     }
 }
 
@@ -114,13 +126,16 @@ impl Clock {
     /// Wakes the worker whenever the clock is moved.
     pub(crate) fn follow(&self, ready: &Arc<Ready>) {
         if let Self::Manual(clock) = self {
-            clock.lock().followers.push(Arc::downgrade(ready));
+            clock.followers().push(Arc::downgrade(ready));
         }
     }
 }
 
 /// 100 years: the end of time for a timer.
 const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 100);
+
+/// 500 years, in nanoseconds: where a clock stops that is moved further and further.
+const END: u64 = 5 * FAR.as_nanos() as u64;
 
 /// `start + by`, or as far away as can be told.
 pub(crate) fn after(start: Instant, by: Duration) -> Instant {

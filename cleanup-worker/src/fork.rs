@@ -1,4 +1,5 @@
-//! Notices that this process is a forked child, for the price of one load.
+//! Notices that this process is a forked child, for the price of one load, and keeps what each process has of
+//! its own.
 //!
 //! A word on a page that the kernel wipes in a child (`MADV_WIPEONFORK`) holds the number of this
 //! process; no fork handler is registered. Where the kernel has no such page, the word stays 0, which
@@ -9,7 +10,9 @@
 )]
 
 use crate::sync::process::AtomicU32;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
 
 /// A page with one word on it, and nothing else that a wipe could hit.
 #[cfg_attr(any(target_arch = "x86", target_arch = "x86_64"), repr(align(4096)))]
@@ -68,6 +71,54 @@ fn wiped_on_fork() -> bool {
 #[cfg(any(not(target_os = "linux"), lastout_loom))]
 fn wiped_on_fork() -> bool {
     cfg!(lastout_loom)
+}
+
+/// A value that each process has of its own: a lock of the parent may be held for ever in a forked child. What
+/// the parent had is neither used nor dropped there.
+pub(crate) struct PerProcess<T> {
+    generation: u32,
+    /// Held once more than it is dropped, where it is not this process's.
+    value: Arc<T>,
+    /// That of the forked child that this process is, or comes from.
+    next: OnceLock<Box<Self>>,
+}
+
+impl<T> PerProcess<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self { generation: generation(), value: Arc::new(value), next: OnceLock::new() }
+    }
+
+    /// The value of the process that made one last.
+    #[inline]
+    pub(crate) fn last(&self) -> &T {
+        &self.newest().value
+    }
+
+    /// The value of this process, which is made here if it has none.
+    pub(crate) fn own(&self, fresh: impl FnOnce() -> T) -> &T {
+        let newest = self.newest();
+        if is_generation(newest.generation) {
+            return &newest.value;
+        }
+        &newest.next.get_or_init(|| Box::new(Self::new(fresh()))).value
+    }
+
+    #[inline]
+    fn newest(&self) -> &Self {
+        let mut newest = self;
+        while let Some(next) = newest.next.get() {
+            newest = next;
+        }
+        newest
+    }
+}
+
+impl<T> Drop for PerProcess<T> {
+    fn drop(&mut self) {
+        if !is_generation(self.generation) {
+            let _ = ManuallyDrop::new(Arc::clone(&self.value));
+        }
+    }
 }
 
 #[cfg(all(test, target_os = "linux", not(lastout_loom)))]

@@ -9,7 +9,7 @@
 use crate::blocking::pool::Pool;
 use crate::config::Config;
 use crate::event::Event;
-use crate::fork;
+use crate::fork::{self, PerProcess};
 use crate::gate::{Drained, Gate};
 use crate::inbox::Inbox;
 use crate::ready::Ready;
@@ -18,9 +18,8 @@ use crate::stats::Stats;
 use crate::sync::process::AtomicU32 as ProcessU32;
 use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, MutexGuard, Padded, lock, yield_now};
 use crate::waiting::alarm::Alarm;
-use std::mem::ManuallyDrop;
+use std::sync::Arc as StdArc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::{Arc as StdArc, OnceLock};
 use std::thread::JoinHandle;
 
 /// How many bits the numbers have that a process gives to tasks, waits and timers.
@@ -45,7 +44,7 @@ pub(crate) struct Shared {
     /// In a forked child, the weight of the guards that were armed at the fork and are not gone here.
     inherited: AtomicU64,
     pub(crate) config: Config,
-    sides: Sides,
+    sides: PerProcess<Side>,
     refused: AtomicU64,
     pub(crate) starts: AtomicU64,
     pub(crate) start_failures: AtomicU64,
@@ -96,31 +95,10 @@ impl Side {
     }
 }
 
-/// The sides of this process and of those it was forked from; the last one is in use.
-struct Sides {
-    side: StdArc<Side>,
-    next: OnceLock<Box<Self>>,
-}
-
-impl Sides {
-    fn of(side: Side) -> Self {
-        Self { side: StdArc::new(side), next: OnceLock::new() }
-    }
-
-    #[inline]
-    fn last(&self) -> &Self {
-        let mut sides = self;
-        while let Some(next) = sides.next.get() {
-            sides = next;
-        }
-        sides
-    }
-}
-
 impl Shared {
     pub(crate) fn new(config: Config) -> Arc<Self> {
         let generation = fork::generation();
-        let sides = Sides::of(Side::new(&config, generation));
+        let sides = PerProcess::new(Side::new(&config, generation));
         Arc::new(Self {
             inbox: Padded(Inbox::new()),
             gate: Gate::new(config.capacity),
@@ -167,7 +145,7 @@ impl Shared {
 
     pub(crate) fn side(&self) -> &Side {
         self.check_process();
-        &self.sides.last().side
+        self.sides.last()
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State<Arc<Self>>> {
@@ -322,10 +300,7 @@ impl Shared {
         }
         self.inbox.abandon_inherited();
         self.inherited.fetch_add(self.gate.reset(), Relaxed);
-        let inherited = self.sides.last();
-        // What is counted once more than it is held is never dropped.
-        let _ = ManuallyDrop::new(StdArc::clone(&inherited.side));
-        let _ = inherited.next.set(Box::new(Sides::of(Side::new(&self.config, now))));
+        let _ = self.sides.own(|| Side::new(&self.config, now));
         for counter in [&self.refused, &self.starts, &self.start_failures] {
             counter.store(0, Relaxed);
         }

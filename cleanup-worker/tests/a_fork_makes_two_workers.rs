@@ -5,7 +5,9 @@
 
 mod support;
 
-use lastout_cleanup_worker::{self as cleanup, Blocking, CleanupWorker, LeftReason, Options};
+use lastout_cleanup_worker::{
+    self as cleanup, Blocking, CleanupWorker, LeftReason, ManualClock, Options,
+};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use support::{LONG, again, gate, is_second_life, until};
@@ -295,6 +297,33 @@ fn a_runtime_that_the_child_goes_on_with_drives_nothing_there() {
     assert!(runtime.block_on(worker.shutdown(LONG)).is_clean());
 }
 
+/// The child cannot tell a guard that waits in the inbox of the parent from one that is armed, and names it.
+#[cfg(feature = "tokio")]
+#[test]
+fn a_guard_that_the_worker_of_the_parent_had_not_taken_is_named_in_the_child() {
+    if !is_second_life() {
+        let name = "a_guard_that_the_worker_of_the_parent_had_not_taken_is_named_in_the_child";
+        let (status, output) = again(name);
+        assert!(status.success(), "{output}");
+        return;
+    }
+    let path = scratch("not-taken");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let builder = CleanupWorker::builder().on_tokio(runtime.handle().clone());
+    let mut worker = Some(builder.build().unwrap());
+    drop(worker.as_ref().unwrap().handle().arm(holds(&path)).unwrap());
+    let status = in_a_fork(|| {
+        let report = worker.take().unwrap().shutdown_blocking(LONG);
+        let left: Vec<_> = report.left_behind().iter().map(|left| left.reason()).collect();
+        left == [LeftReason::Inherited { weight: 1 }] && report.stats().accepted == 0
+    });
+    assert_eq!(status, 0, "the child failed");
+    assert!(!path.exists(), "the child dropped the task of the parent");
+    let report = runtime.block_on(worker.unwrap().kill(LONG));
+    assert_eq!((report.stats().abandoned, own_marks(&path)), (1, 1), "{report:?}");
+    std::fs::remove_file(&path).unwrap();
+}
+
 #[test]
 fn a_pause_in_the_child_holds_the_worker_of_the_child() {
     if !is_second_life() {
@@ -375,6 +404,39 @@ fn a_task_that_forks_is_a_task_of_the_parent_alone() {
     worker.handle().flush_blocking(LONG).unwrap();
     let report = worker.drain_blocking(LONG);
     assert_eq!((report.stats().completed, report.stats().panicked), (1, 0), "{report:?}");
+}
+
+/// A clock is shared with threads that the child does not have, and that may be in the middle of a call to it.
+#[test]
+fn a_clock_of_the_parent_moves_on_in_the_child() {
+    if !is_second_life() {
+        let (status, output) = again("a_clock_of_the_parent_moves_on_in_the_child");
+        assert!(status.success(), "{output}");
+        return;
+    }
+    let clock = ManualClock::new();
+    let worker = CleanupWorker::builder().clock(clock.clone()).build().unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                clock.advance(Duration::from_nanos(1));
+            }
+        });
+        let failed = (0..50).find(|_| {
+            let status = in_a_fork(|| {
+                worker.handle().submit(std::future::pending::<()>()).unwrap();
+                until("it is in flight", || worker.stats().in_flight == 1);
+                clock.advance(Duration::from_secs(30));
+                worker.handle().flush_blocking(LONG).unwrap();
+                worker.stats().timed_out == 1
+            });
+            status != 0
+        });
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(failed, None, "the first child that failed");
+    });
+    assert!(worker.shutdown_blocking(LONG).is_clean());
 }
 
 /// The guards of a chain of forks may weigh more than a worker can hold, and each of them runs.

@@ -88,11 +88,12 @@ pub struct Contained {
 }
 
 impl Contained {
-    /// The tree of the process that was spawned meanwhile, which the caller still waits for itself.
+    /// The tree of the process that was spawned meanwhile, which the caller still waits for itself. If the
+    /// process was waited for already, the tree is what it has left behind.
     ///
     /// # Errors
     ///
-    /// When there is no such process.
+    /// When the command has started no process with this pid.
     pub fn adopt(self, pid: Pid) -> Result<Tree, AdoptError> {
         self.plan.adopt(pid)
     }

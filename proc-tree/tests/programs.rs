@@ -9,8 +9,8 @@
 mod support;
 
 use lastout_proc_tree::{
-    Child, Containment, Io, Level, Limits, Program, SpawnError, SpawnStep, SupervisorForm, Tree,
-    TreeCommand,
+    AdoptError, Child, Containment, Io, Level, Limits, Program, SpawnError, SpawnStep,
+    SupervisorForm, Tree, TreeCommand,
 };
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -440,8 +440,30 @@ fn ignore_children() {
         exits(child.wait());
         tree.kill_blocking(LONG).unwrap_or_else(|error| panic!("{level}: {error}"));
     }
+    adopt_what_is_gone();
     // A caller in the test run itself does not share this.
     std::process::exit(0);
+}
+
+/// The caller's own spawn is gone when its pid is adopted, and its daemon is not.
+fn adopt_what_is_gone() {
+    for level in levels().into_iter().filter(|l| matches!(l, Level::Cgroup | Level::Evidence)) {
+        let mut command = Command::new("sh");
+        command.args(["-c", "setsid sleep 60 >/dev/null 2>&1 & echo $!; exit 3"]).stdout(Stdio::piped());
+        let contained = command.contain(Containment::demand(level)).unwrap();
+        let mut child = command.spawn().unwrap();
+        let daemon = support::read_line(child.stdout.as_mut().unwrap()).parse().unwrap();
+        let daemon = lastout_proc_tree::ProcId::of(daemon).unwrap();
+        // Whether its status is there or not: the process is gone.
+        let _ = child.wait();
+        let tree = contained.adopt(child.id()).unwrap_or_else(|error| panic!("{level}: {error}"));
+        assert_eq!(tree.root().unwrap().pid(), child.id());
+        assert_eq!(tree.kill_blocking(LONG).unwrap().killed, 1, "{level}");
+        assert!(!daemon.is_running(), "{level}");
+        // Whoever has the number of somebody else, or of nobody, is not what was started.
+        let contained = command.contain(Containment::demand(level)).unwrap();
+        assert!(matches!(contained.adopt(child.id()), Err(AdoptError::Gone(_))), "{level}");
+    }
 }
 
 /// The kernel keeps the status of a process that it has waited for itself.

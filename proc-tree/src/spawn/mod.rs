@@ -288,8 +288,24 @@ impl Plan {
 
     /// The tree of a process that the caller has started from the prepared command.
     pub(crate) fn adopt(self, pid: Pid) -> Result<Tree, AdoptError> {
-        let (id, pidfd) = crate::adopt::hold(pid)?;
-        Ok(self.tree(id, Some(pidfd), None))
+        let is_root = Pid::try_from(self.launch.told.root().0) == Ok(pid);
+        match crate::adopt::hold(pid) {
+            Ok((id, pidfd)) if self.is_started(pid) => Ok(self.tree(id, Some(pidfd), None)),
+            // The kernel waits for the children of a caller that ignores SIGCHLD. What the root has left behind
+            // is there all the same.
+            Ok(_) | Err(AdoptError::Gone(_)) if is_root => {
+                Ok(self.tree(ProcId::new(pid, 0), None, None))
+            }
+            Ok(_) => Err(AdoptError::Gone(pid)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the process that has `pid` is the one that was started, and not a later one with its number: it
+    /// carries the mark, or its caller has not waited for it.
+    fn is_started(&self, pid: Pid) -> bool {
+        !crate::sys::lacks_mark(pid, self.mark)
+            || crate::sys::parent_of(pid) == Some(std::process::id())
     }
 
     fn into_tree(mut self, hold: Hold) -> (Tree, Arc<Root>) {

@@ -7,6 +7,7 @@
 
 use super::handover::Handover;
 use super::mark::put_on_self;
+use super::raw::own_pid;
 use super::supervise::Supervise;
 use super::told::{Told, ToldPage};
 use crate::error::SpawnStep;
@@ -85,9 +86,15 @@ impl Launch {
         Ok(())
     }
 
-    /// Leaves a supervisor behind: returns in the root alone.
+    /// Leaves a supervisor behind: returns in the root alone, which has told who it is.
     fn split(&self) -> Result<(), Fault> {
-        self.supervise.as_ref().map_or(Ok(()), |supervise| supervise.split(&self.told))
+        match &self.supervise {
+            Some(supervise) => supervise.split(&self.told),
+            None => {
+                self.told.set_root(own_pid(), 0);
+                Ok(())
+            }
+        }
     }
 
     /// What the root itself does: it becomes a member, and takes what it is given.

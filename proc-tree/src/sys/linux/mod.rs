@@ -171,6 +171,11 @@ pub(crate) fn marked(mark: u64) -> Vec<Pid> {
     all.into_iter().filter(|pid| mark::carries(*pid, mark) == Ok(true)).collect()
 }
 
+/// Whether the process that has `pid` is known not to carry the mark.
+pub(crate) fn lacks_mark(pid: Pid, mark: u64) -> bool {
+    mark::carries(pid, mark) == Ok(false)
+}
+
 /// Whether the caller may signal the processes of every user.
 pub(crate) fn may_signal_everybody() -> bool {
     rustix::thread::capabilities(None)

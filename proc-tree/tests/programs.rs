@@ -449,7 +449,9 @@ fn ignore_children() {
 fn adopt_what_is_gone() {
     for level in levels().into_iter().filter(|l| matches!(l, Level::Cgroup | Level::Evidence)) {
         let mut command = Command::new("sh");
-        command.args(["-c", "setsid sleep 60 >/dev/null 2>&1 & echo $!; exit 3"]).stdout(Stdio::piped());
+        command
+            .args(["-c", "setsid sleep 60 >/dev/null 2>&1 & echo $!; exit 3"])
+            .stdout(Stdio::piped());
         let contained = command.contain(Containment::demand(level)).unwrap();
         let mut child = command.spawn().unwrap();
         let daemon = support::read_line(child.stdout.as_mut().unwrap()).parse().unwrap();

@@ -26,7 +26,19 @@ const SOFT: u64 = 1 << 60;
 /// Added to a mark in a hard limit.
 const HARD: u64 = 1 << 61;
 
-const RESOURCES: [libc::__rlimit_resource_t; 2] = [libc::RLIMIT_LOCKS, libc::RLIMIT_RSS];
+/// Numbers whose type depends on the libc.
+const RESOURCES: [libc::c_long; 2] =
+    [libc::RLIMIT_LOCKS as libc::c_long, libc::RLIMIT_RSS as libc::c_long];
+
+/// A limit as the kernel writes it: of 64 bits on every architecture.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct Limit {
+    soft: u64,
+    hard: u64,
+}
+
+const UNLIMITED: u64 = u64::MAX;
 
 /// A number that no other tree has, made of 60 random bits.
 pub(crate) fn mark_of(random: u64) -> u64 {
@@ -59,9 +71,9 @@ pub(super) fn is_in(text: &[u8], mark: u64) -> bool {
         let mut words = words
             .filter(|word| !word.is_empty())
             .map(|word| std::str::from_utf8(word).ok().and_then(|word| word.parse().ok()));
-        let mut value = || words.next().flatten().unwrap_or(libc::RLIM_INFINITY);
-        let (rlim_cur, rlim_max) = (value(), value());
-        holds(&libc::rlimit { rlim_cur, rlim_max }, mark)
+        let mut value = || words.next().flatten().unwrap_or(UNLIMITED);
+        let (soft, hard) = (value(), value());
+        holds(&Limit { soft, hard }, mark)
     })
 }
 
@@ -89,9 +101,9 @@ pub(crate) fn remove(pid: Pid, mark: u64) {
     for resource in RESOURCES {
         if let Ok(pid) = number(pid)
             && let Ok(limit) = limit_of(pid, resource, None)
-            && limit.rlim_cur == mark
+            && limit.soft == mark
         {
-            let plain = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
+            let plain = Limit { soft: limit.hard, ..limit };
             // It fails when the process is gone.
             let _ = limit_of(pid, resource, Some(&plain));
         }
@@ -119,18 +131,18 @@ fn put_on(pid: libc::pid_t, mark: u64, places: Places) -> bool {
     false
 }
 
-fn holds(limit: &libc::rlimit, mark: u64) -> bool {
-    limit.rlim_cur == mark || limit.rlim_max == mark + HARD
+fn holds(limit: &Limit, mark: u64) -> bool {
+    limit.soft == mark || limit.hard == mark + HARD
 }
 
 /// The limit with the mark in it, if it has a free place.
-fn place_in(limit: &libc::rlimit, mark: u64, places: Places) -> Option<libc::rlimit> {
-    let has_soft_mark = (SOFT..2 * SOFT).contains(&limit.rlim_cur);
-    if !has_soft_mark && limit.rlim_max >= mark {
-        return Some(libc::rlimit { rlim_cur: mark, ..*limit });
+fn place_in(limit: &Limit, mark: u64, places: Places) -> Option<Limit> {
+    let has_soft_mark = (SOFT..2 * SOFT).contains(&limit.soft);
+    if !has_soft_mark && limit.hard >= mark {
+        return Some(Limit { soft: mark, ..*limit });
     }
-    let is_free = places == Places::All && limit.rlim_max > HARD + 2 * SOFT;
-    is_free.then(|| libc::rlimit { rlim_cur: limit.rlim_cur, rlim_max: mark + HARD })
+    let is_free = places == Places::All && limit.hard > HARD + 2 * SOFT;
+    is_free.then(|| Limit { soft: limit.soft, hard: mark + HARD })
 }
 
 /// The number as the system call takes it. 0 means the calling process there, and is no process here.
@@ -138,15 +150,11 @@ fn number(pid: Pid) -> Result<libc::pid_t, Errno> {
     libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0).ok_or(Errno::SRCH)
 }
 
-fn limit_of(
-    pid: libc::pid_t,
-    resource: libc::__rlimit_resource_t,
-    new: Option<&libc::rlimit>,
-) -> Result<libc::rlimit, Errno> {
-    let mut old = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+fn limit_of(pid: libc::pid_t, resource: libc::c_long, new: Option<&Limit>) -> Result<Limit, Errno> {
+    let mut old = Limit { soft: 0, hard: 0 };
     let new = new.map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: `new` is null or a live limit, `old` is a live and writable one.
-    let outcome = unsafe { libc::prlimit(pid, resource, new, &raw mut old) };
+    let outcome = unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, new, &raw mut old) };
     match outcome {
         0 => Ok(old),
         _ => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)),
@@ -157,15 +165,14 @@ fn limit_of(
 mod tests {
     use super::*;
 
-    const FREE: libc::rlimit =
-        libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    const FREE: Limit = Limit { soft: UNLIMITED, hard: UNLIMITED };
 
     /// Two limits in memory, marked as those of a process are.
-    fn put_into(limits: &mut [libc::rlimit; 2], mark: u64, most: Places) -> bool {
+    fn put_into(limits: &mut [Limit; 2], mark: u64, most: Places) -> bool {
         for places in [Places::Soft, most] {
             for limit in limits.iter_mut() {
                 if let Some(marked) = place_in(limit, mark, places) {
-                    assert!(marked.rlim_cur <= marked.rlim_max || limit.rlim_cur > limit.rlim_max);
+                    assert!(marked.soft <= marked.hard || limit.soft > limit.hard);
                     *limit = marked;
                     return true;
                 }
@@ -189,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_hard_limit_below_every_mark_leaves_the_places_of_the_other_one() {
-        let low = libc::rlimit { rlim_cur: 100, rlim_max: 100 };
+        let low = Limit { soft: 100, hard: 100 };
         let mut limits = [low, FREE];
         assert!(put_into(&mut limits, mark_of(7), Places::Soft));
         assert!(holds(&limits[1], mark_of(7)));

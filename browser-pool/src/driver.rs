@@ -37,6 +37,17 @@ pub trait Driver: Send + Sync + 'static {
         launch: Launch,
     ) -> impl Future<Output = Result<Launched<Self::Browser>, LaunchError>> + Send;
 
+    /// Whether browsers can be started as this says: asked before a caller is queued, so that what cannot be
+    /// launched costs nobody anything.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    fn check(&self, profile: &LaunchProfile) -> Result<(), LaunchError> {
+        let _ = profile;
+        Ok(())
+    }
+
     /// There is no browser of this number and will be none: its launch failed, or was called off, maybe
     /// before [`launch`](Self::launch) was called. What was set aside for it must end now.
     fn called_off(&self, pool: u64, browser: u64) {

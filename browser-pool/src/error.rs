@@ -175,6 +175,8 @@ pub enum AcquireError {
     },
     /// Browsers cannot be launched; the last failure is the source.
     Launch(Arc<LaunchError>),
+    /// The browser refused to make what was asked for with these options; what it said is the source.
+    Unit(Arc<OpError>),
     /// An option cannot be honoured for what was asked for; nothing was queued, made or launched.
     BadOption {
         /// The option, by the name of its setter.
@@ -203,6 +205,7 @@ impl fmt::Display for AcquireError {
                 write!(f, "lease from the pool: waited {after:?}, at last {waiting}")
             }
             Self::Launch(_) => f.write_str("lease from the pool: no browser can be launched"),
+            Self::Unit(_) => f.write_str("lease from the pool: the browser refused the options"),
             Self::BadOption { option, reason } => {
                 write!(f, "lease from the pool: the option {option} is refused: {reason}")
             }
@@ -215,6 +218,7 @@ impl Error for AcquireError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Launch(error) => Some(&**error),
+            Self::Unit(error) => Some(&**error),
             _ => None,
         }
     }

@@ -82,6 +82,25 @@ impl UnitSpec {
         matches!(self, Self::Browser { .. })
     }
 
+    /// What its context is made with, if it has one of its own.
+    fn context(&self) -> Option<&ContextOptions> {
+        match self {
+            Self::Page(options) | Self::Context(options) => Some(options),
+            Self::Browser { page } => page.as_ref(),
+            Self::SharedPage => None,
+        }
+    }
+
+    /// Whether it keeps downloads.
+    pub(crate) fn keeps_downloads(&self) -> bool {
+        self.context().is_some_and(|options| options.downloads)
+    }
+
+    /// Whether it was asked for something of its own, which may be what the browser refuses.
+    pub(crate) fn is_special(&self) -> bool {
+        self.context().is_some_and(|options| *options != ContextOptions::default())
+    }
+
     /// Pages that exist from the moment the unit is made.
     pub(crate) fn pages(&self) -> usize {
         match self {

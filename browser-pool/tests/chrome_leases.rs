@@ -301,3 +301,20 @@ async fn a_navigation_says_where_it_led() {
         assert_clean_end(pool, &oracle).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_launch_profile_that_is_refused_launches_and_evicts_nothing() {
+    let engine = engines().pop().unwrap();
+    let oracle = Oracle::new();
+    let pool = pool(&engine, &oracle, patient().max_browsers(1).build().unwrap());
+    let held = soon("a page", pool.page()).await.unwrap();
+    for _ in 0..10 {
+        let bad = LaunchProfile::new().arg("--remote-debugging-port=1");
+        let refused = pool.page_with(LeaseOptions::new().profile(bad));
+        let refused = soon("the refusal", refused).await;
+        assert!(matches!(refused, Err(AcquireError::Launch(_))), "{refused:?}");
+    }
+    assert_eq!((pool.stats().launches, pool.stats().retiring), (1, 0));
+    held.release();
+    assert_clean_end(pool, &oracle).await;
+}

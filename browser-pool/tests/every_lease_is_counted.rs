@@ -50,6 +50,7 @@ async fn in_a_storm_of_kills() {
             .max_leases(Some(50))
             .isolation(isolation)
             .backoff_first(Duration::from_millis(1))
+            .backoff_most(Duration::from_millis(1))
             .circuit_after(1_000_000)
             .acquire_timeout(LONG)
             .build()

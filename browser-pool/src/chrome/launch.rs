@@ -1,6 +1,6 @@
 //! One launch: directory, process, bridge, client, first answer.
 
-use super::args::{Parts, arguments};
+use super::args::{self, Parts, arguments};
 use super::bridge::{self, Bridge, Upstream};
 use super::config::{Chrome, Inner, Transport};
 use super::home::BrowserDir;
@@ -9,6 +9,7 @@ use super::process::{KILL_BOUND, Process};
 use crate::config::FOREVER;
 use crate::driver::{Driver, IN_A_DROP, Launch, Launched};
 use crate::error::{LaunchError, Loss};
+use crate::request::LaunchProfile;
 use chromiumoxide::browser::Browser;
 use chromiumoxide::handler::HandlerConfig;
 use lastout_proc_tree::{Containment, Io, Program, TokioChild, Tree};
@@ -58,6 +59,10 @@ impl Driver for Chrome {
                 Err(LaunchError::TimedOut { phase, after, stderr })
             }
         }
+    }
+
+    fn check(&self, profile: &LaunchProfile) -> Result<(), LaunchError> {
+        args::check(&profile.args, self.inner.sandbox, profile)
     }
 
     fn called_off(&self, pool: u64, browser: u64) {

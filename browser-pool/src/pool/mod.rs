@@ -258,6 +258,8 @@ impl<D: Driver> Pool<D> {
     async fn acquire(&self, kind: Kind, options: LeaseOptions) -> Result<Granted<D>, AcquireError> {
         let spec = options.unit(kind)?;
         let core = self.core();
+        let checked = options.profile.as_ref().map_or(Ok(()), |profile| core.driver.check(profile));
+        checked.map_err(|error| AcquireError::Launch(Arc::new(error)))?;
         let after = options.deadline.unwrap_or(core.config.acquire_timeout).min(FOREVER);
         let started = Instant::now();
         let (waiter, answer) = core.ask(options.tenant, options.profile, spec);

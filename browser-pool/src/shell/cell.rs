@@ -39,10 +39,14 @@ impl<B: LiveBrowser> UnitCell<B> {
         pages.push(Arc::downgrade(page));
     }
 
+    /// Whether the page that the unit was made with has this key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.page.as_ref().is_some_and(|page| self.live.page_key(page) == key)
+    }
+
     /// The fate of the page with this key, if the page is in this unit.
     pub(super) fn fate_of(&self, key: &str) -> Option<watch::Sender<Option<Loss>>> {
-        let own = self.page.as_ref().filter(|page| self.live.page_key(page) == key);
-        if own.is_some() {
+        if self.has(key) {
             return Some(self.fate.clone());
         }
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);

@@ -81,6 +81,7 @@ impl<D: Driver> Core<D> {
             units: HashMap::new(),
             armed: None,
             tally: Tally::default(),
+            crashed: VecDeque::new(),
         };
         Self {
             // Relaxed: only the number matters.
@@ -281,6 +282,7 @@ impl<D: Driver> Core<D> {
             Refusal::Closed => AcquireError::Closed,
             Refusal::QueueFull { waiting } => AcquireError::QueueFull { waiting },
             Refusal::Launch(error) => AcquireError::Launch(error),
+            Refusal::Make(error) => AcquireError::Unit(error),
         }
     }
 }

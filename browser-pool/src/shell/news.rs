@@ -98,8 +98,12 @@ impl<D: Driver> Core<D> {
     pub(crate) fn made(self: &Arc<Self>, unit: UnitId, cell: UnitCell<D::Browser>) {
         let slot = cell.slot;
         self.turn(|inner, now| {
+            let crashed = inner.has_crashed(&cell);
             inner.units.insert(unit, Arc::new(cell));
             inner.step(Event::Made { slot, unit }, now);
+            if crashed {
+                inner.step(Event::Crashed { slot, unit }, now);
+            }
         });
     }
 
@@ -107,22 +111,33 @@ impl<D: Driver> Core<D> {
     pub(crate) fn was_reset(self: &Arc<Self>, unit: UnitId, cell: UnitCell<D::Browser>) {
         let slot = cell.slot;
         self.turn(|inner, now| {
+            let crashed = inner.has_crashed(&cell);
             inner.units.insert(unit, Arc::new(cell));
             inner.step(Event::Reset { slot, unit }, now);
+            if crashed {
+                inner.step(Event::Crashed { slot, unit }, now);
+            }
         });
     }
 
-    /// The page with this key crashed: its lease is lost, its browser lives on.
+    /// The page with this key crashed: its lease is lost, its browser lives on. A spare is thrown away.
     pub(crate) fn page_crashed(self: &Arc<Self>, slot: SlotId, key: &str) {
         trace::page_crashed(slot.0);
-        let cells: Vec<_> = {
-            let mut inner = self.lock();
+        let fate = self.turn(|inner, now| {
             inner.tally.page_crashes += 1;
-            inner.units.values().filter(|cell| cell.slot == slot).cloned().collect()
-        };
-        if let Some(fate) = cells.iter().find_map(|cell| cell.fate_of(key)) {
-            doom(&fate, &Loss::PageCrashed);
-        }
+            let mut on_it = inner.units.iter().filter(|(_, cell)| cell.slot == slot);
+            let found = on_it.find_map(|(id, cell)| Some((*id, cell.has(key), cell.fate_of(key)?)));
+            let Some((unit, is_own, fate)) = found else {
+                // It may be that of a unit that was made a moment ago.
+                inner.note_crash(slot, key);
+                return None;
+            };
+            if is_own {
+                inner.step(Event::Crashed { slot, unit }, now);
+            }
+            Some(fate)
+        });
+        fate.iter().for_each(|fate| doom(fate, &Loss::PageCrashed));
     }
 
     /// The browser ended by itself: revokes its leases.

@@ -8,7 +8,7 @@ use crate::report::EndReason;
 use crate::request::LaunchProfile;
 use crate::state::{Action, Event, SlotId, State, UnitId, WaiterId};
 use crate::supervisor::Command;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
@@ -21,7 +21,12 @@ pub(super) struct Inner<D: Driver> {
     pub(super) units: HashMap<UnitId, Arc<UnitCell<D::Browser>>>,
     pub(super) armed: Option<Instant>,
     pub(super) tally: Tally,
+    /// The last crashes of pages that were in no unit.
+    pub(super) crashed: VecDeque<(SlotId, String)>,
 }
+
+/// Crashes of pages that were in no unit, that are remembered: more than units can be made at a time.
+const CRASHES: usize = 1024;
 
 pub(super) struct Entry<B: LiveBrowser> {
     pub(super) commands: mpsc::UnboundedSender<Command<B>>,
@@ -93,6 +98,18 @@ impl<D: Driver> Inner<D> {
                 effects.extend(cells.into_iter().map(Effect::Drop));
             }
         }
+    }
+
+    pub(super) fn note_crash(&mut self, slot: SlotId, key: &str) {
+        self.crashed.push_back((slot, key.to_owned()));
+        if self.crashed.len() > CRASHES {
+            self.crashed.pop_front();
+        }
+    }
+
+    /// Whether the page of this unit crashed before the unit was known.
+    pub(super) fn has_crashed(&self, cell: &UnitCell<D::Browser>) -> bool {
+        self.crashed.iter().any(|(slot, key)| *slot == cell.slot && cell.has(key))
     }
 
     fn command(&self, slot: SlotId, command: Command<D::Browser>, effects: &mut Vec<Effect<D>>) {

@@ -17,7 +17,10 @@ pub(super) struct Circuits {
 #[derive(Debug)]
 struct Failing {
     profile: Arc<LaunchProfile>,
+    /// In a row, those of browsers that died young included: the pause grows with them.
     failures: u32,
+    /// Those of them that gave nobody anything: they open the circuit.
+    fruitless: u32,
     blocked_until: Instant,
     last: Arc<LaunchError>,
 }
@@ -30,14 +33,18 @@ impl Circuits {
         Self { first, most, open_after, failing: Vec::new() }
     }
 
-    /// Counts a failure; `true` when the circuit is open now.
+    /// Counts a failure; `true` when the circuit is open now. A browser that died young, but had given
+    /// leases, only makes the pause longer.
     pub(super) fn failed(
         &mut self,
         profile: &Arc<LaunchProfile>,
         error: Arc<LaunchError>,
+        is_fruitless: bool,
         now: Instant,
     ) -> bool {
-        let failures = self.find(profile).map_or(0, |entry| entry.failures).saturating_add(1);
+        let before = self.find(profile).map_or((0, 0), |entry| (entry.failures, entry.fruitless));
+        let failures = before.0.saturating_add(1);
+        let fruitless = before.1.saturating_add(u32::from(is_fruitless));
         self.succeeded(profile);
         if self.failing.len() >= MOST_PROFILES {
             let soonest = self.failing.iter().map(|entry| entry.blocked_until).min();
@@ -48,11 +55,16 @@ impl Circuits {
         let permanent = error.is_permanent();
         self.failing.push(Failing {
             profile: profile.clone(),
-            failures: if permanent { failures.max(self.open_after) } else { failures },
+            failures,
+            fruitless: if permanent { fruitless.max(self.open_after) } else { fruitless },
             blocked_until: now + doubled.min(self.most),
             last: error,
         });
-        permanent || failures >= self.open_after
+        permanent || fruitless >= self.open_after
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.failing.is_empty()
     }
 
     /// Forgets the failures of a profile.
@@ -73,7 +85,7 @@ impl Circuits {
     /// The last error, while the circuit of this profile is open.
     pub(super) fn open(&self, profile: &LaunchProfile, now: Instant) -> Option<Arc<LaunchError>> {
         self.find(profile)
-            .filter(|entry| entry.failures >= self.open_after && entry.blocked_until > now)
+            .filter(|entry| entry.fruitless >= self.open_after && entry.blocked_until > now)
             .map(|entry| entry.last.clone())
     }
 

@@ -53,6 +53,7 @@ pub(crate) enum Event {
     MakeFailed { slot: SlotId, unit: UnitId, error: Arc<OpError>, hung: bool },
     Release { place: Place, condition: Condition },
     Reset { slot: SlotId, unit: UnitId },
+    Crashed { slot: SlotId, unit: UnitId },
     Disposed { slot: SlotId, unit: UnitId, well: bool },
     Measured { slot: SlotId, memory: u64 },
     Retire { slot: SlotId, reason: EndReason },
@@ -83,4 +84,5 @@ pub(crate) enum Refusal {
     Closed,
     QueueFull { waiting: usize },
     Launch(Arc<LaunchError>),
+    Make(Arc<OpError>),
 }

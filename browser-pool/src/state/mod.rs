@@ -135,6 +135,7 @@ impl State {
             }
             Event::Release { place, condition } => self.release(place, condition, now, out),
             Event::Reset { slot, unit } => self.reset(slot, unit),
+            Event::Crashed { slot, unit } => self.crashed(slot, unit, out),
             Event::Disposed { slot, unit, well } => self.disposed(slot, unit, well),
             Event::Measured { slot, memory } => {
                 if let Some(slot) = self.slots.get_mut(&slot) {
@@ -154,6 +155,7 @@ impl State {
 
     /// Everything that follows from the state alone.
     fn settle(&mut self, now: Instant, out: &mut Vec<Action>) {
+        self.note_successes(now);
         self.retire_due(now, out);
         self.serve(now, out);
         self.keep_warm(now, out);

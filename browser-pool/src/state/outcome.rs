@@ -1,7 +1,7 @@
 //! What came of an order: browsers that started or did not, units that were made, given back, ended.
 
 use super::{
-    Action, Condition, LaunchError, OpError, Phase, Place, Refusal, SlotId, State, UnitId,
+    Action, Condition, LaunchError, OpError, Phase, Place, Refusal, SlotId, State, Unit, UnitId,
     UnitPhase,
 };
 use crate::report::EndReason;
@@ -16,6 +16,7 @@ impl State {
             return;
         };
         slot.phase = Phase::Ready;
+        slot.ready = Some(now);
         slot.last_used = now;
         // Nobody waits for a whole browser any more: everybody may share it.
         slot.exclusive = slot.exclusive
@@ -43,7 +44,7 @@ impl State {
         *self.counts.ended.entry(reason.name()).or_default() += 1;
         if !called_off {
             self.counts.launch_failures += 1;
-            self.count_failure(&slot.profile, error, now, out);
+            self.count_failure(&slot.profile, error, true, now, out);
         }
     }
 
@@ -51,10 +52,11 @@ impl State {
         &mut self,
         profile: &Arc<LaunchProfile>,
         error: Arc<LaunchError>,
+        is_fruitless: bool,
         now: Instant,
         out: &mut Vec<Action>,
     ) {
-        if !self.circuits.failed(profile, error.clone(), now) {
+        if !self.circuits.failed(profile, error.clone(), is_fruitless, now) {
             return;
         }
         let serves = |spec: &UnitSpec| self.serves(profile, spec);
@@ -68,6 +70,18 @@ impl State {
         }
     }
 
+    /// Forgets the failures of profiles of which a browser works, and has for a while.
+    pub(super) fn note_successes(&mut self, now: Instant) {
+        if self.circuits.is_empty() {
+            return;
+        }
+        for slot in self.slots.values() {
+            if slot.phase == Phase::Ready && slot.made > 0 && slot.has_lived(now) {
+                self.circuits.succeeded(&slot.profile);
+            }
+        }
+    }
+
     pub(super) fn made(&mut self, slot_id: SlotId, unit_id: UnitId, out: &mut Vec<Action>) {
         let Some(slot) = self.slots.get_mut(&slot_id) else {
             return;
@@ -77,7 +91,6 @@ impl State {
         };
         slot.made += 1;
         self.counts.made += 1;
-        self.circuits.succeeded(&slot.profile);
         if slot.phase == Phase::Ready {
             unit.phase = UnitPhase::Spare;
         } else {
@@ -98,18 +111,27 @@ impl State {
         let Some(slot) = self.slots.get_mut(&slot_id) else {
             return;
         };
-        if slot.units.remove(&unit_id).is_none() {
+        let Some(Unit { spec, .. }) = slot.units.remove(&unit_id) else {
+            return;
+        };
+        self.counts.make_failures += 1;
+        let said_no = !hung && matches!(*error, OpError::Driver(_));
+        if said_no && spec.is_special() {
+            // The request asked for what this browser refuses: nobody else has to do with it.
+            let profile = slot.profile.clone();
+            if let Some(waiter) = self.queue.pop_of(&profile, &spec) {
+                self.refuse(waiter, Refusal::Make(error), out);
+            }
             return;
         }
         slot.errors = slot.errors.saturating_add(1);
-        self.counts.make_failures += 1;
         let (unproven, profile) = (slot.made == 0, slot.profile.clone());
         if hung || unproven {
             self.retire(slot_id, EndReason::Errors, now, out);
         }
         if unproven {
             let error = Arc::new(LaunchError::FirstUnit { source: error });
-            self.count_failure(&profile, error, now, out);
+            self.count_failure(&profile, error, true, now, out);
         }
     }
 
@@ -160,9 +182,23 @@ impl State {
     }
 
     pub(super) fn disposed(&mut self, slot: SlotId, unit: UnitId, well: bool) {
-        if let Some(slot) = self.slots.get_mut(&slot) {
+        let Some(slot) = self.slots.get_mut(&slot) else {
+            return;
+        };
+        if well {
             slot.units.remove(&unit);
-            slot.errors = slot.errors.saturating_add(u32::from(!well));
+        } else if let Some(unit) = slot.units.get_mut(&unit) {
+            unit.phase = UnitPhase::Stuck;
+        }
+    }
+
+    /// The page of a unit crashed: nobody gets it.
+    pub(super) fn crashed(&mut self, slot_id: SlotId, unit_id: UnitId, out: &mut Vec<Action>) {
+        let slot = self.slots.get_mut(&slot_id);
+        let unit = slot.and_then(|slot| slot.units.get_mut(&unit_id));
+        if let Some(unit) = unit.filter(|unit| unit.phase == UnitPhase::Spare) {
+            unit.phase = UnitPhase::Ending;
+            out.push(Action::Dispose { slot: slot_id, unit: unit_id });
         }
     }
 }

@@ -138,6 +138,17 @@ impl Queue {
         Some(entry.waiter)
     }
 
+    /// Takes out the caller who stands first among those of this kind.
+    pub(super) fn pop_of(
+        &mut self,
+        profile: &Arc<LaunchProfile>,
+        spec: &UnitSpec,
+    ) -> Option<WaiterId> {
+        let kind = self.by_want.get(&(profile.clone(), spec.clone()))?;
+        let turn = *self.kinds.get(kind)?.turns.first()?;
+        self.pop(turn)
+    }
+
     /// Takes a caller out, wherever it stands; `false` when it does not wait. Those of its tenant who stand
     /// behind it move up by one share each.
     pub(super) fn remove(&mut self, waiter: WaiterId) -> bool {

@@ -59,11 +59,13 @@ impl State {
         self.counts.revoked += slot.leases() as u64;
         slot.units.clear();
         slot.phase = Phase::Closing { reason: EndReason::Lost(loss.clone()) };
-        if slot.made == 0 {
-            // It never did anything: without a pause this would launch and lose for ever.
+        let fruitless = slot.made == 0;
+        if fruitless || !slot.has_lived(now) {
+            // Without a pause this would launch and lose for ever.
             let profile = slot.profile.clone();
             let source = Arc::new(OpError::Lost(loss));
-            self.count_failure(&profile, Arc::new(LaunchError::FirstUnit { source }), now, out);
+            let error = Arc::new(LaunchError::FirstUnit { source });
+            self.count_failure(&profile, error, fruitless, now, out);
         }
     }
 
@@ -118,7 +120,10 @@ impl State {
             Some(EndReason::Age)
         } else if config.max_memory.zip(slot.memory).is_some_and(|(max, used)| used > max) {
             Some(EndReason::Memory)
-        } else if slot.errors >= config.max_errors {
+        } else if slot.errors as usize + slot.stuck() >= config.max_errors as usize
+            || slot.stuck() >= config.max_contexts
+            || slot.stuck_pages() >= config.max_pages
+        {
             Some(EndReason::Errors)
         } else {
             None

@@ -5,7 +5,10 @@ use crate::report::EndReason;
 use crate::request::{LaunchProfile, UnitSpec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A browser that is lost sooner after its launch counts as a launch that failed.
+pub(super) const SHORT_LIFE: Duration = Duration::from_secs(10);
 
 /// Where a browser is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub(crate) enum UnitPhase {
     Resetting,
     /// It is being thrown away.
     Ending,
+    /// The browser did not manage to end it: it is still there, and counts until the browser ends.
+    Stuck,
 }
 
 /// Something on a browser that can be leased.
@@ -53,6 +58,10 @@ pub(crate) struct Slot {
     /// Whether it is kept for one lease of the whole browser.
     pub(crate) exclusive: bool,
     pub(crate) born: Instant,
+    /// When it had been launched.
+    pub(crate) ready: Option<Instant>,
+    /// Whether it was launched by somebody else, and has no directory for downloads.
+    pub(crate) adopted: bool,
     /// When the last lease ended, or the launch did.
     pub(crate) last_used: Instant,
     /// Leases given so far.
@@ -72,6 +81,8 @@ impl Slot {
             units: BTreeMap::new(),
             exclusive,
             born: now,
+            ready: None,
+            adopted: false,
             last_used: now,
             served: 0,
             made: 0,
@@ -86,6 +97,27 @@ impl Slot {
 
     pub(crate) fn spares(&self) -> usize {
         self.in_phase(|phase| phase == UnitPhase::Spare)
+    }
+
+    /// Whether it has run for so long that its launch was a success.
+    pub(super) fn has_lived(&self, now: Instant) -> bool {
+        self.ready.is_some_and(|ready| now.saturating_duration_since(ready) >= SHORT_LIFE)
+    }
+
+    /// Units that the browser did not manage to end.
+    pub(super) fn stuck(&self) -> usize {
+        self.in_phase(|phase| phase == UnitPhase::Stuck)
+    }
+
+    /// Pages in those.
+    pub(super) fn stuck_pages(&self) -> usize {
+        let stuck = self.units.values().filter(|unit| unit.phase == UnitPhase::Stuck);
+        stuck.map(|unit| unit.pages).sum()
+    }
+
+    /// Whether such a unit can be made on it at all.
+    pub(super) fn can(&self, spec: &UnitSpec) -> bool {
+        !(self.adopted && spec.keeps_downloads())
     }
 
     fn in_phase(&self, which: impl Fn(UnitPhase) -> bool) -> usize {

@@ -43,6 +43,7 @@ impl State {
     pub(super) fn serves(&self, profile: &LaunchProfile, spec: &UnitSpec) -> bool {
         self.slots.values().any(|slot| {
             *slot.profile == *profile
+                && slot.can(spec)
                 && matches!(slot.phase, Phase::Ready | Phase::Launching)
                 && (slot.exclusive == spec.is_browser() || (spec.is_browser() && slot.is_fresh()))
         })
@@ -210,7 +211,10 @@ impl State {
             return false;
         }
         let shared = |slot: &Slot| {
-            slot.phase == Phase::Ready && *slot.profile == *profile && !slot.exclusive
+            slot.phase == Phase::Ready
+                && *slot.profile == *profile
+                && !slot.exclusive
+                && slot.can(spec)
         };
         for (slot_id, slot) in self.slots.iter_mut().filter(|(_, slot)| shared(slot)) {
             let stock = |unit: &Unit| unit.phase == UnitPhase::Spare && unit.spec != *spec;
@@ -239,6 +243,7 @@ impl State {
             };
             slot.phase == Phase::Ready
                 && *slot.profile == *profile
+                && slot.can(spec)
                 && if spec.is_browser() { slot.is_fresh() } else { !slot.exclusive && room() }
         };
         let fitting = self.slots.iter().filter(|(_, slot)| fits(slot));
@@ -295,7 +300,9 @@ impl State {
         }
         let profile = self.default_profile.clone();
         self.launch(&profile, false, now, out);
-        self.slots.keys().next_back().copied()
+        let (id, slot) = self.slots.iter_mut().next_back()?;
+        slot.adopted = true;
+        Some(*id)
     }
 
     /// At capacity: ends the browser that was used least recently, so that its place gets free.
@@ -312,7 +319,10 @@ impl State {
         out: &mut Vec<Action>,
     ) -> bool {
         let other = |slot: &Slot| {
-            *slot.profile != *profile || slot.exclusive != spec.is_browser() || spec.is_browser()
+            *slot.profile != *profile
+                || slot.exclusive != spec.is_browser()
+                || spec.is_browser()
+                || !slot.can(spec)
         };
         let candidates = || {
             let ready = |slot: &&Slot| slot.phase == Phase::Ready && other(slot);
@@ -361,7 +371,8 @@ impl State {
         for (slot_id, slot) in &mut self.slots {
             let is_default = *slot.profile == *profile && slot.phase == Phase::Ready;
             for (unit_id, unit) in &mut slot.units {
-                let counted = !matches!(unit.phase, UnitPhase::Leased(_) | UnitPhase::Ending);
+                let coming = [UnitPhase::Making, UnitPhase::Spare, UnitPhase::Resetting];
+                let counted = coming.contains(&unit.phase);
                 if !counted {
                     continue;
                 }

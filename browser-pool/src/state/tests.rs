@@ -14,6 +14,8 @@ struct World {
     ending: Vec<(SlotId, UnitId, bool)>,
     closing: Vec<SlotId>,
     out: Vec<Place>,
+    /// What stands on the browsers, whatever the pool believes.
+    contexts: BTreeSet<(SlotId, UnitId)>,
     waiting: Vec<(WaiterId, u8, u8)>,
     granted: BTreeMap<WaiterId, usize>,
     refused: BTreeSet<WaiterId>,
@@ -31,6 +33,7 @@ enum Do {
     Close(usize),
     Release { which: usize, how: u8 },
     Lose(usize),
+    Crash(usize),
     Measure { which: usize, memory: u64 },
     Pressure(bool),
     Wait(u64),
@@ -49,6 +52,7 @@ fn steps() -> impl Strategy<Value = Do> {
         3 => n.clone().prop_map(Do::Close),
         6 => (n.clone(), 0..4_u8).prop_map(|(which, how)| Do::Release { which, how }),
         1 => n.clone().prop_map(Do::Lose),
+        1 => n.clone().prop_map(Do::Crash),
         1 => (n.clone(), 0..2000_u64).prop_map(|(which, memory)| Do::Measure { which, memory }),
         1 => any::<bool>().prop_map(Do::Pressure),
         2 => (0..40_u64).prop_map(Do::Wait),
@@ -135,7 +139,11 @@ impl Sim {
                 world.order.push(waiter);
                 world.out.push(place);
             }
-            Action::Refuse { waiter, .. } => {
+            Action::Refuse { waiter, refusal } => {
+                if let Refusal::Make(_) = refusal {
+                    let asked = world.waiting.iter().find(|entry| entry.0 == waiter);
+                    assert_eq!(asked.map(|entry| entry.2), Some(5), "an error of another request");
+                }
                 assert!(world.refused.insert(waiter), "refused twice");
                 world.waiting.retain(|entry| entry.0 != waiter);
             }
@@ -143,6 +151,7 @@ impl Sim {
             Action::Dispose { slot, unit } => world.ending.push((slot, unit, false)),
             Action::Retired { .. } => {}
             Action::Close { slot, .. } => {
+                world.contexts.retain(|(on, _)| *on != slot);
                 world.launching.retain(|id| *id != slot);
                 world.closing.push(slot);
             }
@@ -182,7 +191,14 @@ impl Sim {
                     return;
                 };
                 let (slot, unit) = self.world.making.remove(index);
-                let error = Arc::new(OpError::Lost(Loss::PageCrashed));
+                let error = Arc::new(if hung {
+                    OpError::Lost(Loss::PageCrashed)
+                } else {
+                    OpError::driver("no")
+                });
+                if well {
+                    self.world.contexts.insert((slot, unit));
+                }
                 self.tell(if well {
                     Event::Made { slot, unit }
                 } else {
@@ -195,6 +211,9 @@ impl Sim {
                 };
                 let (slot, unit, reset) = self.world.ending.remove(index);
                 let again = reset && well;
+                if well && !reset {
+                    self.world.contexts.remove(&(slot, unit));
+                }
                 self.tell(if again {
                     Event::Reset { slot, unit }
                 } else {
@@ -224,7 +243,19 @@ impl Sim {
                 };
                 let slot = running[index];
                 self.world.closing.push(slot);
+                self.world.contexts.retain(|(on, _)| *on != slot);
                 self.tell(Event::Lost { slot, loss: Loss::Unresponsive });
+            }
+            Do::Crash(which) => {
+                let all: Vec<_> = self.world.contexts.iter().copied().collect();
+                let Some(index) = pick(all.len(), which) else {
+                    return;
+                };
+                let (slot, unit) = all[index];
+                self.tell(Event::Crashed { slot, unit });
+                let left = self.state.slots.get(&slot).and_then(|slot| slot.units.get(&unit));
+                let spare = left.is_some_and(|unit| unit.phase == UnitPhase::Spare);
+                assert!(!spare, "a crashed page is stock");
             }
             Do::Measure { which, memory } => {
                 let running: Vec<_> = self.running();
@@ -256,9 +287,11 @@ impl Sim {
     fn check(&self) {
         let (state, config) = (&self.state, &self.config);
         assert!(state.slots.len() <= config.max_browsers, "I1: browsers");
-        for (_, slot) in state.slots() {
+        for (id, slot) in state.slots() {
             let most = if slot.exclusive { config.max_contexts + 1 } else { config.max_contexts };
             assert!(slot.units.len() <= most, "I1: contexts");
+            let alive = self.world.contexts.iter().filter(|(on, _)| *on == id).count();
+            assert!(alive <= most, "I1: {alive} contexts stand where {most} may");
             assert!(
                 slot.pages() <= config.max_pages.max(1) + usize::from(slot.exclusive),
                 "I1: pages"
@@ -424,5 +457,30 @@ proptest! {
             let bound = 2 * full + (browsers + 1) * supply::OVERTAKES as usize;
             prop_assert!(others <= bound, "{others} were served before it: {:?}", sim.state);
         }
+    }
+
+    /// Whatever their first page does to them, browsers are launched at a rate that falls.
+    #[test]
+    fn browsers_that_die_young_are_launched_ever_more_slowly(life in 0..9_u64) {
+        let mut sim = Sim::new(PoolConfig { max_browsers: 1, circuit_after: 1000, ..PoolConfig::default() });
+        let (start, minute) = (sim.now, Duration::from_secs(60));
+        let mut launches = 0;
+        while sim.now < start + minute {
+            if sim.world.waiting.is_empty() {
+                sim.run(Do::Ask { tenant: 0, kind: 0 });
+            }
+            if sim.world.launching.is_empty() {
+                let wake = sim.state.next_wake(sim.now).unwrap_or(sim.now + Duration::from_secs(1));
+                sim.now = wake.max(sim.now + Duration::from_millis(1));
+                sim.tell(Event::Tick);
+                continue;
+            }
+            launches += 1;
+            sim.work();
+            sim.now += Duration::from_secs(life);
+            sim.run(Do::Lose(0));
+            sim.work();
+        }
+        prop_assert!(launches <= 10, "{launches} launches in a minute");
     }
 }

@@ -130,7 +130,10 @@ impl LiveBrowser for FakeBrowser {
         answer(&self.driver, self.number, &self.driving, Duration::ZERO).await
     }
 
-    async fn new_context(&self, _options: &ContextOptions) -> Result<u64, OpError> {
+    async fn new_context(&self, options: &ContextOptions) -> Result<u64, OpError> {
+        if self.driver.world().script.refuse_options && *options != ContextOptions::default() {
+            return Err(OpError::driver("scripted refusal"));
+        }
         let id = self.make().await?;
         if let Some(machine) = self.driver.world().browsers.get_mut(&self.number) {
             machine.contexts.insert(id);
@@ -139,6 +142,15 @@ impl LiveBrowser for FakeBrowser {
     }
 
     async fn dispose_context(&self, context: &u64) -> Result<(), OpError> {
+        let stuck = {
+            let mut world = self.driver.world();
+            let stuck = world.script.stuck_disposals > 0;
+            world.script.stuck_disposals -= u32::from(stuck);
+            stuck
+        };
+        if stuck {
+            std::future::pending::<()>().await;
+        }
         let takes = self.driver.world().script.dispose;
         answer(&self.driver, self.number, &self.driving, takes).await?;
         if let Some(machine) = self.driver.world().browsers.get_mut(&self.number) {

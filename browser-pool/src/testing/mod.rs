@@ -53,6 +53,10 @@ pub struct Script {
     pub permanent: bool,
     /// How many of the next contexts and pages fail.
     pub failing_makes: u32,
+    /// Whether contexts with options of their own are refused.
+    pub refuse_options: bool,
+    /// How many of the next contexts do not end when they are told to.
+    pub stuck_disposals: u32,
     /// How many of the next resets fail.
     pub failing_resets: u32,
     /// Whether launches never return.
@@ -152,6 +156,13 @@ impl FakeDriver {
     pub fn freeze(&self, browser: u64) {
         if let Some(machine) = self.world().browsers.get_mut(&browser) {
             machine.frozen = true;
+        }
+    }
+
+    /// Crashes the renderers of all pages of a browser.
+    pub fn crash_pages(&self, browser: u64) {
+        if let Some(machine) = self.world().browsers.get(&browser) {
+            machine.pages.keys().for_each(|page| drop(machine.crashes.send(page.to_string())));
         }
     }
 

@@ -18,6 +18,8 @@ pub(crate) fn send(pid: u32, signal: Signal) {
 /// Far above what the rounds wait: only a failure signal ends the calls.
 fn config() -> PoolConfig {
     let limits = patient().max_browsers(1).op_timeout(LONG * 10).spares(0);
+    // They die young here, again and again.
+    let limits = limits.backoff_most(Duration::from_millis(250));
     limits.max_errors(1000).build().unwrap()
 }
 
@@ -58,7 +60,8 @@ pub(crate) async fn stopped_browser(engine: &Path, rounds: u64) {
 
 async fn stopped(engine: &Path, config: PoolConfigBuilder, rounds: u64) {
     let oracle = Oracle::new();
-    let config = config.launch_timeout(LONG).max_errors(1000).circuit_after(1000);
+    let config = config.launch_timeout(LONG).max_errors(1000);
+    let config = config.backoff_most(Duration::from_millis(250));
     let pool = pool(engine, &oracle, config.build().unwrap());
     for round in 0..rounds {
         let page = soon("a page", pool.page()).await.unwrap();

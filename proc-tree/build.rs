@@ -1,7 +1,7 @@
 //! Compiles the helper program that supervises a tree, with the compiler and for the target of this build.
 //!
-//! It never fails a build. Where the helper cannot be made, the crate is built with `cfg(no_helper)`, and a
-//! supervisor is a copy of its caller.
+//! It never fails a build for Linux. Where the helper cannot be made, the crate is built with `cfg(no_helper)`,
+//! and a supervisor is a copy of its caller. For another system it says in one line that there is nothing to build.
 
 use std::env;
 use std::path::PathBuf;
@@ -9,6 +9,10 @@ use std::process::{Command, Stdio};
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(no_helper)");
+    if !env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
+        println!("cargo::error=lastout-proc-tree controls processes on Linux only, so far");
+        return;
+    }
     println!("cargo::rerun-if-changed=helper/main.rs");
     for file in ["direct", "kin", "watch"] {
         println!("cargo::rerun-if-changed=src/sys/linux/{file}.rs");
@@ -25,8 +29,7 @@ const ARCHITECTURES: [&str; 3] = ["x86_64", "aarch64", "riscv64"];
 fn compile_helper() -> Option<()> {
     let architecture = env::var("CARGO_CFG_TARGET_ARCH").ok()?;
     let is_64_bit = env::var("CARGO_CFG_TARGET_POINTER_WIDTH").is_ok_and(|width| width == "64");
-    let is_linux = env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
-    if !is_linux || !is_64_bit || !ARCHITECTURES.contains(&architecture.as_str()) {
+    if !is_64_bit || !ARCHITECTURES.contains(&architecture.as_str()) {
         return None;
     }
     let out = PathBuf::from(env::var_os("OUT_DIR")?).join("lastout-supervisor");

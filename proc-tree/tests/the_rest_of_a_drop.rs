@@ -101,15 +101,16 @@ fn flush() {
 mod death {
     use super::ProcId;
 
-    fn trace(request: libc::c_uint, pid: i32, data: libc::c_long) {
+    fn trace(request: libc::c_long, pid: i32, data: libc::c_long) {
         // SAFETY: these requests take numbers alone, and write no memory of the caller.
-        let outcome = unsafe { libc::ptrace(request, pid, 0 as libc::c_long, data) };
+        let outcome =
+            unsafe { libc::syscall(libc::SYS_ptrace, request, pid, 0 as libc::c_long, data) };
         assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
     }
 
     pub(crate) fn hold_up(process: ProcId) {
         let at_exit = libc::PTRACE_O_TRACEEXIT.into();
-        trace(libc::PTRACE_SEIZE, process.pid().cast_signed(), at_exit);
+        trace(libc::PTRACE_SEIZE as libc::c_long, process.pid().cast_signed(), at_exit);
     }
 
     /// Returns when the process was killed; it dies afterwards.
@@ -120,7 +121,7 @@ mod death {
         let stopped = unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) };
         let event = (libc::PTRACE_EVENT_EXIT << 8) | libc::SIGTRAP;
         assert_eq!((stopped, status >> 8), (pid, event), "it has not stopped in its death");
-        trace(libc::PTRACE_DETACH, pid, 0);
+        trace(libc::PTRACE_DETACH as libc::c_long, pid, 0);
     }
 }
 

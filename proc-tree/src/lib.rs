@@ -29,6 +29,8 @@ mod snapshot;
 mod spawn;
 mod stays_dead;
 mod sys;
+#[cfg(feature = "test-util")]
+pub mod terminal;
 #[cfg(feature = "tokio")]
 mod tokio_child;
 mod tree;

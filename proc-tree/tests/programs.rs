@@ -165,7 +165,7 @@ fn the_root_stands_in_the_group_and_session_that_was_asked_for() {
             assert_eq!((group, session, terminal), (pid, pid, 0), "{way}");
         }
         for (way, containment) in ways().into_iter().filter(|(way, _)| !way.contains("namespace")) {
-            let (_outer, inner) = pseudoterminal();
+            let (_outer, inner) = lastout_proc_tree::terminal::open().unwrap();
             let [pid, group, session, terminal] =
                 numbers(&output(&mut shell(SCRIPT), containment.new_session_on(inner)));
             assert_eq!((group, session), (pid, pid), "{way}");
@@ -185,17 +185,6 @@ fn own_group_and_session() -> [i32; 2] {
 fn numbers(text: &str) -> [i32; 4] {
     let numbers: Vec<_> = text.split_whitespace().map(|word| word.parse().unwrap()).collect();
     numbers.try_into().unwrap()
-}
-
-fn pseudoterminal() -> (std::os::fd::OwnedFd, std::os::fd::OwnedFd) {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    let outer = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-    grantpt(&outer).unwrap();
-    unlockpt(&outer).unwrap();
-    let name = ptsname(&outer, Vec::new()).unwrap();
-    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
-    let inner = rustix::fs::open(name, flags, rustix::fs::Mode::empty()).unwrap();
-    (outer, inner)
 }
 
 #[test]

@@ -8,10 +8,8 @@
 )]
 
 use lastout_output_stream::tree::{Containment, Io, Level, ProcId, Program, Tree};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::OwnedFd;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -112,7 +110,7 @@ pub(crate) struct OnTerminal {
 
 impl OnTerminal {
     pub(crate) fn start(order: &str) -> Self {
-        let (outer, inner) = pseudoterminal();
+        let (outer, inner) = lastout_proc_tree::terminal::open().unwrap();
         let mut program = Program::new(std::env::current_exe().unwrap());
         program.args(ARGUMENTS).env("LASTOUT_CALLER", order);
         let again = || Io::from(inner.try_clone().unwrap());
@@ -153,14 +151,4 @@ impl OnTerminal {
     pub(crate) fn root(&self) -> ProcId {
         self.tree.root().unwrap()
     }
-}
-
-fn pseudoterminal() -> (OwnedFd, OwnedFd) {
-    let outer = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-    grantpt(&outer).unwrap();
-    unlockpt(&outer).unwrap();
-    let name = ptsname(&outer, Vec::new()).unwrap();
-    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
-    let inner = rustix::fs::open(name, flags, rustix::fs::Mode::empty()).unwrap();
-    (outer, inner)
 }

@@ -31,6 +31,23 @@ pub fn levels() -> Vec<Level> {
     all.into_iter().filter(available).collect()
 }
 
+/// Every way of holding a program, and a word for it.
+pub fn ways() -> Vec<(String, Containment)> {
+    let mut ways = Vec::new();
+    for level in levels() {
+        ways.push((level.to_string(), Containment::demand(level)));
+        if level == Level::Supervisor {
+            let copy = Containment::demand(level).supervise_by_copy();
+            ways.push((format!("{level} by copy"), copy));
+        }
+        if level == Level::Cgroup || level == Level::Evidence {
+            let dying = Containment::demand(level).die_with_parent();
+            ways.push((format!("{level} that dies with its caller"), dying));
+        }
+    }
+    ways
+}
+
 /// Runs a test alone in this process, and fails it when it leaves something behind.
 pub fn audited(test: impl FnOnce()) {
     static ALONE: Mutex<()> = Mutex::new(());

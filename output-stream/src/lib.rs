@@ -41,7 +41,7 @@ mod wait;
 #[doc(inline)]
 pub use collect::Collector;
 #[doc(inline)]
-pub use collect::{Collected, Keep, Missing, Part, Sink};
+pub use collect::{Collected, Keep, Missing, Part, Sink, TextError};
 #[doc(inline)]
 pub use config::{Config, ConfigBuilder, Retain};
 #[cfg(feature = "tokio")]
@@ -67,7 +67,7 @@ pub use prepared::Prepared;
 pub use process::{
     CopyFailed, Exit, ExitError, Failed, Food, Inlet, IntoCommand, Limits, Once, Outlet, Output,
     OutputError, Pipeline, PipelineError, PipelineFailed, PipelineOutput, Process, ProcessBuilder,
-    RunningPipeline, Stdin, StdinClosed, StdinEnd, StdinReport,
+    Retry, RunningPipeline, Stdin, StdinClosed, StdinEnd, StdinReport,
 };
 #[doc(inline)]
 pub use sequence::Sequence;

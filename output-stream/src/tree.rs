@@ -19,6 +19,7 @@
 //! ```
 
 pub use lastout_proc_tree::{
-    Containment, Deadline, Guarantee, Io, KillError, Level, Pid, Policy, ProcId, Program, Report,
-    Signal, SpawnError, SpawnStep, Survivor, SurvivorReason, Tree, WaitError,
+    Cause, Containment, Deadline, Guarantee, Io, KillError, Level, LimitError, LimitGuarantee,
+    Limits, Pid, Policy, ProcId, Program, Reading, Report, Resource, Signal, Source, SpawnError,
+    SpawnStep, Survivor, SurvivorReason, Tree, Usage, WaitError,
 };

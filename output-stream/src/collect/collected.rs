@@ -3,8 +3,43 @@
 use super::rope::{Missing, Part};
 use crate::event::End;
 use bytes::Bytes;
+use std::error::Error;
 use std::fmt;
 use std::mem;
+
+/// Why an output cannot be had as text.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum TextError {
+    /// Bytes are missing.
+    Missing {
+        /// How many arrived and were not kept.
+        omitted: u64,
+        /// How many were lost before they arrived.
+        lost: u64,
+    },
+    /// It is not UTF-8.
+    NotUtf8 {
+        /// Where the first byte stands that belongs to no character.
+        at: u64,
+    },
+    /// It was not read to its end.
+    NotRead(End),
+}
+
+impl fmt::Display for TextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Missing { omitted, lost } => {
+                write!(f, "it is not whole: {}", Missing { omitted, lost })
+            }
+            Self::NotUtf8 { at } => write!(f, "it is not UTF-8 at byte {at}"),
+            Self::NotRead(ref end) => write!(f, "it was not read to its end: {end}"),
+        }
+    }
+}
+
+impl Error for TextError {}
 
 /// What a collector kept, how much it left out, and where.
 #[derive(Clone)]
@@ -65,6 +100,21 @@ impl Collected {
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes()).into_owned()
+    }
+
+    /// Everything as text, if all of it is here and UTF-8. [`text`](Self::text) is the lossy form; for other
+    /// encodings decode [`bytes`](Self::bytes) with a crate such as `encoding_rs`.
+    ///
+    /// # Errors
+    ///
+    /// When a byte is missing, and when the bytes are not UTF-8.
+    pub fn utf8(&self) -> Result<String, TextError> {
+        let Missing { omitted, lost } = self.missing();
+        if omitted > 0 || lost > 0 {
+            return Err(TextError::Missing { omitted, lost });
+        }
+        String::from_utf8(self.bytes().into())
+            .map_err(|error| TextError::NotUtf8 { at: error.utf8_error().valid_up_to() as u64 })
     }
 
     /// How many bytes arrived: those that were kept and those that were [`omitted`](Self::omitted).

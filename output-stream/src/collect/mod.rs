@@ -6,7 +6,7 @@ mod rope;
 #[cfg(feature = "tokio")]
 mod task;
 
-pub use collected::Collected;
+pub use collected::{Collected, TextError};
 pub use keep::Keep;
 pub use rope::{Missing, Part};
 #[cfg(feature = "tokio")]

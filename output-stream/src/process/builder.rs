@@ -3,25 +3,26 @@
 use super::command::Origin;
 use super::once::Once;
 use super::outlet::{Inlet, Outlet};
-use super::output::{Limits, Output};
-use super::watcher::Ending;
-use super::{OutputError, Process};
+use super::watcher::{Cancel, Ending};
+use super::words::Words;
 use crate::lines::LineRef;
 use crate::merge::Channel;
-use lastout_proc_tree::{Containment, SpawnError};
+use lastout_proc_tree::{Containment, Signal};
 use std::ffi::OsStr;
 use std::fmt;
+use std::future::Future;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What is called with every line of a running process.
 pub(super) type Hook = Box<dyn FnMut(Channel, LineRef<'_>) + Send>;
 
-/// Builds a [`Process`], see [`Process::builder`].
+/// Builds a [`Process`](crate::Process), see [`Process::builder`](crate::Process::builder).
 ///
 /// A clone starts another process in the same way. What only one process can have is shared by the clones, and
 /// every start but the first is refused: a command of std or tokio, the reader or the iterator of an
-/// [`Inlet`], a [`Prepared`](crate::Prepared) stream, and the callback of [`on_line`](Self::on_line).
+/// [`Inlet`], a [`Prepared`](crate::Prepared) stream, and the callback of [`on_line`](Self::on_line),
+/// and what [cancels](Self::cancel_on) it.
 #[derive(Clone)]
 #[must_use = "a builder does nothing until it is spawned"]
 pub struct ProcessBuilder {
@@ -35,6 +36,12 @@ pub struct ProcessBuilder {
     pub(super) time: Option<Duration>,
     pub(super) linger: Duration,
     pub(super) hook: Option<Once<Hook>>,
+    pub(super) cancel: Option<Once<Cancel>>,
+    pub(super) tree_limits: Option<lastout_proc_tree::Limits>,
+    pub(super) is_measured: bool,
+    pub(super) echoes: bool,
+    shows_command: bool,
+    words: Words,
     /// When the time began to run; `None`: with the start.
     pub(super) begin: Option<Instant>,
 }
@@ -63,20 +70,26 @@ impl ProcessBuilder {
             time: None,
             linger: Duration::ZERO,
             hook: None,
+            cancel: None,
+            tree_limits: None,
+            is_measured: false,
+            echoes: false,
+            shows_command: false,
+            words: Words::default(),
             begin: None,
         }
     }
 
-    /// Adds an argument. After [`Process::shell`] these are `$0`, `$1` and so on of the line.
+    /// Adds an argument. After [`Process::shell`](crate::Process::shell) these are `$0`, `$1` and so on of the line.
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.origin.arg(arg.as_ref());
+        self.words.add(arg.as_ref());
         self
     }
 
     /// Adds arguments.
-    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        args.into_iter().for_each(|arg| self.origin.arg(arg.as_ref()));
-        self
+    pub fn args(self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        args.into_iter().fold(self, Self::arg)
     }
 
     /// Sets a variable of its environment.
@@ -135,7 +148,7 @@ impl ProcessBuilder {
     }
 
     /// Leads standard error to the same pipe, file or place as standard output, as `2>&1` does: what comes out
-    /// is in the order of the writes. [`Process::stderr`] is then a stream that has ended from the start.
+    /// is in the order of the writes. [`Process::stderr`](crate::Process::stderr) is then a stream that has ended from the start.
     pub fn stderr_to_stdout(self) -> Self {
         self.stderr(Outlet::Stdout)
     }
@@ -152,8 +165,18 @@ impl ProcessBuilder {
     }
 
     /// How long the tree has to end after it was asked to, before it is killed. Default: 5 s.
-    pub fn grace(mut self, grace: Duration) -> Self {
-        self.ending = Ending::Ask(grace);
+    pub fn grace(self, grace: Duration) -> Self {
+        let signal = match self.ending {
+            Ending::Ask(signal, _) => signal,
+            Ending::Exactly(_) => Signal::TERM,
+        };
+        self.graceful(signal, grace)
+    }
+
+    /// Asks the tree to end with this signal instead of SIGTERM, and kills it so long afterwards: when its time is
+    /// over, and when it is [cancelled](Self::cancel_on).
+    pub fn graceful(mut self, signal: Signal, grace: Duration) -> Self {
+        self.ending = Ending::Ask(signal, grace);
         self
     }
 
@@ -189,7 +212,7 @@ impl ProcessBuilder {
     /// another one is chosen: for daemons.
     ///
     /// By default the process and all of its descendants die with the caller, whatever ends it. A drop of the
-    /// [`Process`] kills the tree in any case, unless [`Tree::disarm`](crate::tree::Tree::disarm) was
+    /// [`Process`](crate::Process) kills the tree in any case, unless [`Tree::disarm`](crate::tree::Tree::disarm) was
     /// called. The pipes of a process end with the caller: let a daemon write to a file.
     pub fn outlive_caller(mut self) -> Self {
         self.containment = self.containment.outlive_caller();
@@ -213,61 +236,80 @@ impl ProcessBuilder {
         self
     }
 
-    /// Starts the process.
+    /// Ends the tree when this future is ready, such as `token.cancelled_owned()` or a `oneshot::Receiver`, as if
+    /// its time was over: what was read until then is kept, and [`Exit::cancelled`](crate::Exit::cancelled) is set.
     ///
-    /// # Errors
-    ///
-    /// When it could not be started. Then nothing runs.
-    ///
-    /// # Panics
-    ///
-    /// Panics outside of a tokio runtime with its I/O and its timer enabled.
-    pub fn spawn(self) -> Result<Process, SpawnError> {
-        self.start(|_, _| ()).map(|(process, ())| process)
+    /// It is polled by a task of the process. One that panics counts as ready; one that is ready at the start
+    /// ends the process right after it.
+    pub fn cancel_on<T>(mut self, cancel: impl Future<Output = T> + Send + 'static) -> Self {
+        self.cancel = Some(Once::new(Box::pin(async move { drop(cancel.await) })));
+        self
     }
 
-    /// Runs the process to its end, keeps the first and the last mebibyte of each output, and ends
-    /// what is left of its tree.
-    ///
-    /// # Errors
-    ///
-    /// When it could not be started, or when somebody of its tree survived. A process that fails
-    /// is no error of this call; see [`Output::check`].
-    ///
-    /// # Panics
-    ///
-    /// As [`spawn`](Self::spawn).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future kills the tree; the output is lost.
-    pub async fn output(self) -> Result<Output, OutputError> {
-        self.output_within(Limits::default()).await
+    /// Limits what the whole tree may take: memory, processes, processor time. A limit that this machine cannot
+    /// hold fails the start.
+    pub fn tree_limits(mut self, limits: lastout_proc_tree::Limits) -> Self {
+        self.tree_limits = Some(limits);
+        self
     }
 
-    /// [`output`](Self::output) with other limits.
-    ///
-    /// # Errors
-    ///
-    /// As [`output`](Self::output).
-    ///
-    /// # Panics
-    ///
-    /// As [`spawn`](Self::spawn).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future kills the tree; the output is lost.
-    pub async fn output_within(self, limits: impl Into<Limits>) -> Result<Output, OutputError> {
-        let limits = limits.into();
-        // Attached before the first byte is read, so that nothing can be lost.
-        let (process, collectors) = self.start(|stdout, stderr| {
-            let stdout = stdout.collect(limits.stdout)?;
-            let stderr = stderr.collect(limits.stderr)?;
-            Ok((stdout, stderr))
-        })?;
-        let (stdout, stderr) = collectors.map_err(OutputError::Subscribe)?;
-        process.collected(stdout, stderr).await
+    /// Tells in [`Output::usage`](crate::Output::usage) what the tree has used.
+    pub fn measured(mut self) -> Self {
+        self.is_measured = true;
+        self
+    }
+
+    /// Writes the command line to standard error of the caller at the start, behind `$ `. Arguments are quoted and
+    /// shortened, and those of [`secret`](Self::secret) are not shown.
+    pub fn echo(mut self) -> Self {
+        self.echoes = true;
+        self
+    }
+
+    /// Names the command in errors by its line, as [`echo`](Self::echo) shows it, instead of by its program. What
+    /// a given `Command` or `Program` had for arguments is not shown.
+    pub fn show_command(mut self) -> Self {
+        self.shows_command = true;
+        self
+    }
+
+    /// Adds an argument that is shown as `***`. Whoever may look at the process in `/proc` sees it all the same.
+    pub fn secret(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.origin.arg(arg.as_ref());
+        self.words.add_secret();
+        self
+    }
+
+    /// What only one start can have.
+    pub(super) fn only_once(&self) -> Option<&'static str> {
+        fn has_prepared(outlet: &Outlet) -> bool {
+            match outlet {
+                Outlet::Prepared(_) => true,
+                Outlet::Several(outlets) => outlets.iter().any(has_prepared),
+                _ => false,
+            }
+        }
+        let outlets = [&self.stdout, &self.stderr];
+        match self {
+            Self { origin: Origin::Command(_), .. } => Some("a command"),
+            Self { stdin: Some(Inlet::Source(_)), .. } => Some("the reader of its input"),
+            Self { hook: Some(_), .. } => Some("the callback for its lines"),
+            Self { cancel: Some(_), .. } => Some("what cancels it"),
+            _ if outlets.into_iter().flatten().any(has_prepared) => Some("the stream of an output"),
+            _ => None,
+        }
+    }
+
+    /// How the process is named in errors.
+    pub(super) fn shown(&self) -> String {
+        match self.shows_command {
+            true => self.line(),
+            false => self.program(),
+        }
+    }
+
+    pub(super) fn line(&self) -> String {
+        self.words.line(&self.program())
     }
 
     pub(super) fn program(&self) -> String {

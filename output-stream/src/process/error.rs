@@ -67,6 +67,8 @@ pub enum OutputError {
         /// How the root ended.
         exit: Box<super::Exit>,
     },
+    /// This process succeeded, and what it wrote cannot be had as text.
+    Text(String, crate::TextError),
     /// It failed, and the call asked for success.
     Failed(super::Failed),
 }
@@ -82,6 +84,7 @@ impl fmt::Display for OutputError {
             Self::Subscribe(_) => f.write_str("read the output of a process"),
             Self::Exit { .. } => f.write_str("wait for a process"),
             Self::Survivors { .. } => f.write_str("end what a process left behind"),
+            Self::Text(program, _) => write!(f, "read the output of {program} as text"),
             Self::Failed(failed) => failed.fmt(f),
         }
     }
@@ -93,6 +96,7 @@ impl Error for OutputError {
             Self::Subscribe(error) => Some(error),
             Self::Exit { source, .. } => Some(source),
             Self::Survivors { source, .. } => Some(source),
+            Self::Text(_, error) => Some(error),
             Self::Spawn(_) | Self::Failed(_) => None,
         }
     }

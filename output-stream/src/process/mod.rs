@@ -12,11 +12,14 @@ mod once;
 mod outlet;
 mod output;
 mod pipeline;
+mod pipeline_output;
 mod route;
+mod run;
 mod source;
 mod start;
 mod stdin;
 mod watcher;
+mod words;
 
 pub use builder::ProcessBuilder;
 pub use command::IntoCommand;
@@ -26,7 +29,9 @@ pub use food::Food;
 pub use once::Once;
 pub use outlet::{Inlet, Outlet};
 pub use output::{Exit, Failed, Limits, Output};
-pub use pipeline::{Pipeline, PipelineError, PipelineFailed, PipelineOutput, RunningPipeline};
+pub use pipeline::{Pipeline, RunningPipeline};
+pub use pipeline_output::{PipelineError, PipelineFailed, PipelineOutput};
+pub use run::Retry;
 pub use stdin::{Stdin, StdinClosed, StdinEnd, StdinReport};
 
 use crate::collect::{Collected, Collector};
@@ -57,11 +62,14 @@ pub struct Process {
     tree: Arc<Tree>,
     id: ProcId,
     program: String,
+    /// How it is named in errors.
+    shown: String,
+    is_measured: bool,
     stdin: Option<Stdin>,
     writer: Option<Consumer<StdinReport>>,
     stdout: Stream,
     stderr: Stream,
-    shown: Shown,
+    after: Shown,
     exit: watch::Receiver<watcher::Known>,
     #[expect(dead_code, reason = "owned: the watcher ends with the process")]
     watcher: Consumer<()>,
@@ -242,14 +250,28 @@ impl Process {
     /// Dropping the future loses nothing but the input, which stays closed: wait again.
     pub async fn wait(&mut self) -> Result<Exit, ExitError> {
         self.close_stdin();
+        self.wait_for_exit().await
+    }
+
+    /// [`wait`](Self::wait), and leaves its input as it is: for a process that ends by itself, or is written to by
+    /// another task.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing: wait again.
+    pub async fn wait_for_exit(&mut self) -> Result<Exit, ExitError> {
         let exit = match self.exit.wait_for(Option::is_some).await {
             Ok(known) => known.clone(),
             Err(_) => None,
         };
         let mut exit = exit.unwrap_or(Err(ExitError::Aborted))?;
         // Every line that was read is shown and copied before this returns.
-        exit.copies = self.shown.copied().await;
-        exit.on_line = self.shown.wait().await;
+        exit.copies = self.after.copied().await;
+        exit.on_line = self.after.wait().await;
         Ok(exit)
     }
 
@@ -314,8 +336,9 @@ impl Process {
                 return Err(OutputError::Survivors { source, stdout, stderr, exit });
             }
         };
-        let program = std::mem::take(&mut self.program);
-        Ok(Output { program, exit, stdout, stderr, stdin, tree })
+        let program = std::mem::take(&mut self.shown);
+        let usage = if self.is_measured { self.tree.usage().ok() } else { None };
+        Ok(Output { program, exit, stdout, stderr, stdin, tree, usage, attempts: 1 })
     }
 
     /// Waits until its input has ended, and tells what became of it; `None` when it was no pipe, and when it was

@@ -6,7 +6,7 @@ use crate::collect::{Collected, Keep};
 use crate::consume::ConsumerError;
 use crate::event::{End, EndReason};
 use crate::text::printable;
-use lastout_proc_tree::Report;
+use lastout_proc_tree::{Cause, Report, Usage};
 use std::error::Error;
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
@@ -44,8 +44,13 @@ impl From<Keep> for Limits {
 pub struct Exit {
     /// Of the root of the tree.
     pub status: ExitStatus,
+    /// Why the root ended, as far as the tree can tell: by itself, because the tree was told to, or by the
+    /// kernel's memory killer.
+    pub cause: Option<Cause>,
     /// Its tree was ended because its time was over.
     pub timed_out: bool,
+    /// Its tree was ended because it was [cancelled](crate::ProcessBuilder::cancel_on).
+    pub cancelled: bool,
     /// How reading standard output ended.
     pub stdout: End,
     /// How reading standard error ended.
@@ -74,10 +79,10 @@ impl Exit {
         self.status.signal()
     }
 
-    /// Whether it exited with 0, in time, and every copy of its outputs has every byte.
+    /// Whether it exited with 0, in time and not cancelled, and every copy of its outputs has every byte.
     #[must_use]
     pub fn success(&self) -> bool {
-        self.status.success() && !self.timed_out && self.copies.is_empty()
+        self.status.success() && !self.timed_out && !self.cancelled && self.copies.is_empty()
     }
 
     /// Whether a descendant outlived the root and holds an output, so that it could still write. All
@@ -93,7 +98,8 @@ impl Exit {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Output {
-    /// The program as it was named, without its arguments.
+    /// The program as it was named, without its arguments; after
+    /// [`show_command`](crate::ProcessBuilder::show_command) the line of the command.
     pub program: String,
     /// How it ended.
     pub exit: Exit,
@@ -105,10 +111,15 @@ pub struct Output {
     pub stdin: Option<StdinReport>,
     /// What ending the rest of its tree took.
     pub tree: Report,
+    /// What the tree has used, each number with its source, if it was
+    /// [measured](crate::ProcessBuilder::measured).
+    pub usage: Option<Usage>,
+    /// How often it was run, see [`output_with_retry`](crate::ProcessBuilder::output_with_retry).
+    pub attempts: u32,
 }
 
 impl Output {
-    /// Whether it exited with 0, in time, with every byte of its input to read and every copy of its outputs
+    /// Whether it exited with 0, in time and not cancelled, with every byte of its input to read and every copy of its outputs
     /// made. A process that does not read all of its input is no failure.
     #[must_use]
     pub fn success(&self) -> bool {
@@ -156,8 +167,16 @@ pub(super) fn describe(output: &Output, f: &mut fmt::Formatter<'_>) -> fmt::Resu
         if exit.timed_out {
             let limit = exit.time_limit.unwrap_or_default();
             write!(f, "ended because its time limit of {limit:?} was over")?;
+        } else if exit.cancelled {
+            write!(f, "ended because it was cancelled")?;
         } else {
             write!(f, "{}", exit.status)?;
+        }
+        if exit.cause == Some(Cause::MemoryKiller) {
+            write!(f, "; {}", Cause::MemoryKiller)?;
+        }
+        if output.attempts > 1 {
+            write!(f, "; attempt {}", output.attempts)?;
         }
         for copy in &exit.copies {
             write!(f, "; {copy}")?;

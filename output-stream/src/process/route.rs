@@ -3,6 +3,7 @@
 use super::command::{Lead, Origin};
 use super::copy::Target;
 use super::food::Food;
+use super::once::Once;
 use super::outlet::{Inlet, Outlet};
 use crate::config::{Config, Retain};
 use crate::merge::Channel;
@@ -44,6 +45,16 @@ pub(super) struct Named<'a>(pub(super) &'a str);
 impl Named<'_> {
     pub(super) fn refuse(&self, why: &str) -> SpawnError {
         SpawnError::Invalid { program: self.0.into(), why: why.into() }
+    }
+
+    /// What only one start can have, if it is there.
+    pub(super) fn once<T>(
+        &self,
+        once: Option<Once<T>>,
+        what: &str,
+    ) -> Result<Option<T>, SpawnError> {
+        let taken = || self.refuse(&format!("{what} was taken by an earlier start"));
+        once.map(|once| once.take().ok_or_else(taken)).transpose()
     }
 
     pub(super) fn fail(&self, what: &str, source: &io::Error) -> SpawnError {

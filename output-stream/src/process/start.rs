@@ -15,7 +15,7 @@ use crate::merge::{Channel, merge};
 use crate::policy::{Policy, Position};
 use crate::stream::Stream;
 use lastout_proc_tree::{Containment, SpawnError, SpawnStep};
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,18 @@ impl ProcessBuilder {
         self,
         attach: impl FnOnce(&Stream, &Stream) -> T,
     ) -> Result<(Process, T), SpawnError> {
+        let shown = self.shown();
+        if self.echoes {
+            // Whether it can be written is no concern of the process.
+            let _ = writeln!(io::stderr(), "$ {}", self.line());
+        }
+        self.launch(attach).map_err(|error| named(error, shown))
+    }
+
+    fn launch<T>(
+        self,
+        attach: impl FnOnce(&Stream, &Stream) -> T,
+    ) -> Result<(Process, T), SpawnError> {
         // Panics without a timer here, and not in the task that will need it.
         drop(tokio::time::sleep(Duration::ZERO));
         let begin = self.begin.map_or_else(Instant::now, Instant::from_std);
@@ -37,7 +49,14 @@ impl ProcessBuilder {
             let program = "\"\"".into();
             return Err(SpawnError::Invalid { program, why: "the program has no name".into() });
         }
-        let containment = default_to_the_callers(self.containment);
+        let shown = self.shown();
+        let mut containment = default_to_the_callers(self.containment);
+        if let Some(limits) = self.tree_limits {
+            containment = containment.limits(limits);
+        }
+        if self.is_measured {
+            containment = containment.measured();
+        }
         let named = Named(&program);
         let inlet = self.stdin.or_else(|| self.origin.inlet());
         if matches!(inlet, Some(Inlet::Inherit))
@@ -50,13 +69,8 @@ impl ProcessBuilder {
         }
         let feed = named.feed(inlet)?;
         let (mut out, mut err, joined) = named.outputs(&self.origin, self.stdout, self.stderr)?;
-        let hook = match self.hook {
-            None => None,
-            Some(hook) => {
-                let taken = "the callback for its lines was taken by an earlier start";
-                Some(hook.take().ok_or_else(|| named.refuse(taken))?)
-            }
-        };
+        let hook = named.once(self.hook, "the callback for its lines")?;
+        let cancel = named.once(self.cancel, "what cancels it")?;
         let directory = self.origin.directory().map(Path::to_owned);
         let taken = "the command was taken by an earlier start";
         let mut origin = self.origin.take().ok_or_else(|| named.refuse(taken))?;
@@ -103,10 +117,22 @@ impl ProcessBuilder {
             linger: self.linger,
             known,
         };
-        let watcher = Consumer::spawn(watcher.run());
-        let shown = Shown { hook, failure: None, copies, failed: Vec::new() };
-        let process =
-            Process { tree, id, program, stdin, writer, stdout, stderr, shown, exit, watcher };
+        let watcher = Consumer::spawn(watcher.run(cancel));
+        let after = Shown { hook, failure: None, copies, failed: Vec::new() };
+        let process = Process {
+            tree,
+            id,
+            program,
+            shown,
+            is_measured: self.is_measured,
+            stdin,
+            writer,
+            stdout,
+            stderr,
+            after,
+            exit,
+            watcher,
+        };
         Ok((process, attached))
     }
 }
@@ -119,6 +145,16 @@ fn default_to_the_callers(containment: Containment) -> Containment {
         false => containment.keep_group(),
     };
     if outlives { containment } else { containment.die_with_parent() }
+}
+
+/// Names the process as its owner wants it shown.
+fn named(mut error: SpawnError, shown: String) -> SpawnError {
+    if let SpawnError::Command { program, .. } | SpawnError::Invalid { program, .. } = &mut error
+        && program != "\"\""
+    {
+        *program = shown;
+    }
+    error
 }
 
 /// A directory that is not there is no fault of the program. Std does not tell one from the other.

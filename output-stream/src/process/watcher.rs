@@ -7,13 +7,14 @@ use crate::stream::Stream;
 use lastout_proc_tree::{KillError, Policy, Signal, TokioChild, Tree};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::process::ExitStatus;
 use std::sync::{Arc, Weak};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 /// How long a tree that was asked to end has for it.
 const GRACE: Duration = Duration::from_secs(5);
@@ -24,17 +25,20 @@ pub(super) type Known = Option<Result<Exit, ExitError>>;
 /// How a tree is ended whose time is over.
 #[derive(Debug, Clone)]
 pub(super) enum Ending {
-    /// SIGTERM to the root, to the rest when the root is gone, and the kill after so long.
-    Ask(Duration),
+    /// This signal to the root, to the rest when the root is gone, and the kill after so long.
+    Ask(Signal, Duration),
     /// As the policy says.
     Exactly(Policy),
 }
 
 impl Default for Ending {
     fn default() -> Self {
-        Self::Ask(GRACE)
+        Self::Ask(Signal::TERM, GRACE)
     }
 }
+
+/// Ends a process when it is ready.
+pub(super) type Cancel = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What the watcher needs.
 #[derive(Debug)]
@@ -57,27 +61,38 @@ type Left = (io::Result<ExitStatus>, Duration);
 
 impl Watcher {
     /// Watches until the process has exited and its outputs have ended.
-    pub(super) async fn run(mut self) {
-        let result = self.watch().await;
+    pub(super) async fn run(mut self, cancel: Option<Cancel>) {
+        let result = self.watch(cancel).await;
         self.known.send_replace(Some(result));
     }
 
-    async fn watch(&mut self) -> Result<Exit, ExitError> {
+    async fn watch(&mut self, cancel: Option<Cancel>) -> Result<Exit, ExitError> {
         let limit = self.time.and_then(|time| self.begin.checked_add(time));
-        let left = by(limit, root_exit(&mut self.child, self.begin)).await;
-        let mut timed_out = left.is_none();
+        let mut stop = Stop::new(limit, cancel);
+        let left = stop.unless(root_exit(&mut self.child, self.begin)).await;
+        let mut stopped = left.as_ref().err().copied();
         let (status, elapsed) = match left {
-            Some(left) => left,
-            None => self.end_with_root().await?,
+            Ok(left) => left,
+            Err(_) => self.end_with_root().await?,
         };
         let status = status.map_err(|error| ExitError::Status(Arc::new(error)))?;
-        if !timed_out && !self.linger.is_zero() {
-            timed_out = self.let_linger(limit).await?;
+        if stopped.is_none() && !self.linger.is_zero() {
+            stopped = self.let_linger(&mut stop).await?;
         }
         let (stdout, stderr) = self.last_bytes().await;
-        let time_limit = self.time;
-        let (copies, on_line) = (Vec::new(), None);
-        Ok(Exit { status, timed_out, stdout, stderr, elapsed, time_limit, copies, on_line })
+        let cause = self.tree.upgrade().and_then(|tree| tree.root_end()).map(|end| end.cause);
+        Ok(Exit {
+            status,
+            cause,
+            timed_out: stopped == Some(Stopped::Time),
+            cancelled: stopped == Some(Stopped::Cancelled),
+            stdout,
+            stderr,
+            elapsed,
+            time_limit: self.time,
+            copies: Vec::new(),
+            on_line: None,
+        })
     }
 
     /// Ends the tree, and notes how and when the root exited meanwhile.
@@ -91,9 +106,9 @@ impl Watcher {
                 && let Poll::Ready(exit) = exit.as_mut().poll(cx)
             {
                 left = Some(exit);
-                if let (Some(tree), Ending::Ask(_)) = (&tree, &self.ending) {
+                if let (Some(tree), Ending::Ask(signal, _)) = (&tree, &self.ending) {
                     // Those whom the root has not told. Who cannot be asked is killed later.
-                    let _ = tree.signal(Signal::TERM);
+                    let _ = tree.signal(*signal);
                 }
             }
             ending.as_mut().poll(cx)
@@ -105,17 +120,15 @@ impl Watcher {
         }
     }
 
-    /// Waits for descendants that write on, and ends them at the time limit; whether it came to that.
-    async fn let_linger(&self, limit: Option<Instant>) -> Result<bool, ExitError> {
-        let linger = Instant::now().checked_add(self.linger);
-        let is_limited = limit.is_some_and(|limit| linger.is_none_or(|linger| limit < linger));
-        let until = if is_limited { limit } else { linger };
-        if by(until, self.ended()).await.is_some() || !is_limited {
-            return Ok(false);
-        }
+    /// Waits for descendants that write on, and ends them when they are stopped; whether it came to that.
+    async fn let_linger(&self, stop: &mut Stop) -> Result<Option<Stopped>, ExitError> {
+        let lingers = by(Instant::now().checked_add(self.linger), self.ended());
+        let Err(stopped) = stop.unless(lingers).await else {
+            return Ok(None);
+        };
         // The root is gone: everybody is asked at once.
         end(self.tree.upgrade().as_deref(), &self.ending).await?;
-        Ok(true)
+        Ok(Some(stopped))
     }
 
     /// Reads what is in the pipes, whatever the readers do, and waits for nobody who holds them.
@@ -130,6 +143,58 @@ impl Watcher {
     }
 }
 
+/// What ends a tree before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopped {
+    Time,
+    Cancelled,
+}
+
+/// Waits for whatever stops a process.
+struct Stop {
+    limit: Option<Pin<Box<Sleep>>>,
+    cancel: Option<Cancel>,
+}
+
+impl Stop {
+    fn new(limit: Option<Instant>, cancel: Option<Cancel>) -> Self {
+        Self { limit: limit.map(|limit| Box::pin(sleep_until(limit))), cancel }
+    }
+
+    /// What `work` gives, unless the process is stopped first.
+    async fn unless<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stopped> {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(done));
+            }
+            if self.is_cancelled(cx) {
+                return Poll::Ready(Err(Stopped::Cancelled));
+            }
+            match &mut self.limit {
+                Some(limit) => limit.as_mut().poll(cx).map(|()| Err(Stopped::Time)),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Polls what its owner has given. A panic of that counts as ready.
+    fn is_cancelled(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(cancel) = &mut self.cancel else { return false };
+        let poll = catch_unwind(AssertUnwindSafe(|| cancel.as_mut().poll(cx)));
+        !matches!(poll, Ok(Poll::Pending))
+    }
+}
+
+impl Drop for Stop {
+    /// The future is its owner's: a panic of its destructor ends here.
+    fn drop(&mut self) {
+        let cancel = self.cancel.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(cancel)));
+    }
+}
+
 async fn root_exit(child: &mut TokioChild, begin: Instant) -> Left {
     let status = child.wait().await;
     (status, begin.elapsed())
@@ -139,7 +204,9 @@ async fn end(tree: Option<&Tree>, ending: &Ending) -> Result<(), ExitError> {
     // A process that was dropped meanwhile has ended its tree itself.
     let Some(tree) = tree else { return Ok(()) };
     let ended = match ending {
-        Ending::Ask(grace) => tree.terminate(&Policy::term(*grace)).await,
+        Ending::Ask(signal, grace) => {
+            tree.terminate(&Policy::new().ask_root(*signal, *grace)).await
+        }
         Ending::Exactly(policy) => tree.terminate(policy).await,
     };
     ended.map(drop).map_err(|error: KillError| ExitError::Terminate(Arc::new(error)))

@@ -1,0 +1,211 @@
+//! Runs what a builder describes to its end.
+
+use super::builder::ProcessBuilder;
+use super::output::{Limits, Output};
+use super::route::Named;
+use super::{OutputError, Process};
+use crate::collect::{Keep, TextError};
+use crate::event::EndReason;
+use lastout_proc_tree::SpawnError;
+use std::time::Duration;
+
+/// What [`ProcessBuilder::read`] takes at most.
+const READ: u64 = 16 * 1024 * 1024;
+
+/// How often a command is tried, and how long is waited between two attempts.
+///
+/// ```
+/// use lastout_output_stream::Retry;
+/// use std::time::Duration;
+///
+/// // Waits 100 ms, 200 ms, 400 ms, and then 500 ms each time.
+/// let retry = Retry::attempts(8).backoff(Duration::from_millis(100), Duration::from_millis(500));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Retry {
+    attempts: u32,
+    first: Duration,
+    most: Duration,
+}
+
+impl Retry {
+    /// Tries so often at most, the first time included, without a pause.
+    pub fn attempts(attempts: u32) -> Self {
+        Self { attempts, first: Duration::ZERO, most: Duration::ZERO }
+    }
+
+    /// Waits for `first` after the first failure, twice as long after each further one, and never longer than
+    /// `most`.
+    pub fn backoff(mut self, first: Duration, most: Duration) -> Self {
+        (self.first, self.most) = (first, most);
+        self
+    }
+
+    /// The pause after so many failures.
+    fn pause(&self, failures: u32) -> Duration {
+        let doubled = 1_u32.checked_shl(failures - 1).unwrap_or(u32::MAX);
+        self.first.saturating_mul(doubled).min(self.most)
+    }
+}
+
+impl ProcessBuilder {
+    /// Starts the process.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be started. Then nothing runs.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime with its I/O and its timer enabled.
+    pub fn spawn(self) -> Result<Process, SpawnError> {
+        self.start(|_, _| ()).map(|(process, ())| process)
+    }
+
+    /// Runs the process to its end, keeps the first and the last mebibyte of each output, and ends
+    /// what is left of its tree.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be started, or when somebody of its tree survived. A process that fails
+    /// is no error of this call; see [`Output::check`].
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future kills the tree; the output is lost.
+    pub async fn output(self) -> Result<Output, OutputError> {
+        self.output_within(Limits::default()).await
+    }
+
+    /// [`output`](Self::output) with other limits.
+    ///
+    /// # Errors
+    ///
+    /// As [`output`](Self::output).
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future kills the tree; the output is lost.
+    pub async fn output_within(self, limits: impl Into<Limits>) -> Result<Output, OutputError> {
+        let limits = limits.into();
+        // Attached before the first byte is read, so that nothing can be lost.
+        let (process, collectors) = self.start(|stdout, stderr| {
+            let stdout = stdout.collect(limits.stdout)?;
+            let stderr = stderr.collect(limits.stderr)?;
+            Ok((stdout, stderr))
+        })?;
+        let (stdout, stderr) = collectors.map_err(OutputError::Subscribe)?;
+        process.collected(stdout, stderr).await
+    }
+
+    /// Runs the process to its end, wants success, and gives what it wrote to standard output as text, without
+    /// the newlines at its end: what `$(…)` is in a shell.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use lastout_output_stream::Process;
+    ///
+    /// assert_eq!(Process::shell("echo '  hello'").read().await?, "  hello");
+    /// let error = Process::shell("echo no >&2; exit 3").read().await.unwrap_err();
+    /// assert_eq!(error.to_string(), "run sh: exit status: 3; stderr: no");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`output`](Self::output), and when the process fails, writes more than 16 MiB or what is not UTF-8, or
+    /// when its standard output goes elsewhere.
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future kills the tree; the output is lost.
+    pub async fn read(self) -> Result<String, OutputError> {
+        let limits = Limits::new(Keep::head(READ), Keep::default());
+        text_of(self.output_within(limits).await?)
+    }
+
+    /// [`output`](Self::output), again and again until it is a success: for commands that may be run twice. The
+    /// result is that of the last attempt; [`Output::attempts`] counts them. A time limit is one of each attempt.
+    ///
+    /// # Errors
+    ///
+    /// As [`output`](Self::output), at once. A builder with something that only one start can have, such as a
+    /// reader for its input, is refused before anything starts, and so are no attempts at all.
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future kills the tree; the output is lost.
+    pub async fn output_with_retry(self, retry: Retry) -> Result<Output, OutputError> {
+        let program = self.program();
+        if retry.attempts == 0 {
+            return Err(Named(&program).refuse("it is to be attempted zero times").into());
+        }
+        if let (Some(what), 2..) = (self.only_once(), retry.attempts) {
+            return Err(Named(&program)
+                .refuse(&format!("{what} can be had by one start only"))
+                .into());
+        }
+        let mut attempts = 1;
+        loop {
+            let mut output = self.clone().output().await?;
+            if output.success() || attempts == retry.attempts {
+                output.attempts = attempts;
+                return Ok(output);
+            }
+            tokio::time::sleep(retry.pause(attempts)).await;
+            attempts += 1;
+        }
+    }
+}
+
+/// The standard output of a process that succeeded, as text.
+#[expect(clippy::result_large_err, reason = "it is that of the public call, once for each process")]
+pub(super) fn text_of(output: Output) -> Result<String, OutputError> {
+    let output = output.check()?;
+    let text = match output.stdout.end() {
+        // A descendant that holds the pipe is no reason to doubt what the process itself wrote.
+        Some(end) if !matches!(end.reason, EndReason::Eof | EndReason::Drained) => {
+            Err(TextError::NotRead(end.clone()))
+        }
+        _ => output.stdout.utf8(),
+    };
+    let mut text = text.map_err(|error| OutputError::Text(output.program, error))?;
+    text.truncate(text.trim_end_matches(['\n', '\r']).len());
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_most_and_never_overflow() {
+        let ms = Duration::from_millis;
+        let retry = Retry::attempts(9).backoff(ms(100), ms(500));
+        let pauses: Vec<_> = (1..=4).map(|failures| retry.pause(failures)).collect();
+        assert_eq!(pauses, [ms(100), ms(200), ms(400), ms(500)]);
+        assert_eq!(retry.pause(u32::MAX), ms(500));
+        let longest = Retry::attempts(u32::MAX).backoff(Duration::MAX, Duration::MAX);
+        assert_eq!(longest.pause(40), Duration::MAX);
+        assert_eq!(Retry::attempts(2).pause(1), Duration::ZERO);
+    }
+}

@@ -65,9 +65,10 @@ pub use prepared::Prepared;
 #[cfg(feature = "process")]
 #[doc(inline)]
 pub use process::{
-    CopyFailed, Exit, ExitError, Failed, Food, Inlet, IntoCommand, Limits, Once, Outlet, Output,
-    OutputError, Pipeline, PipelineError, PipelineFailed, PipelineOutput, Process, ProcessBuilder,
-    Retry, RunningPipeline, Stdin, StdinClosed, StdinEnd, StdinReport,
+    CopyFailed, Exit, ExitError, Failed, Food, Inlet, IntoCommand, Limits, LinesBlocking, Once,
+    Outlet, Output, OutputError, Pipeline, PipelineError, PipelineFailed, PipelineOutput, Process,
+    ProcessBuilder, ProcessLines, Retry, RunningPipeline, Stdin, StdinClosed, StdinEnd,
+    StdinReport,
 };
 #[doc(inline)]
 pub use sequence::Sequence;

@@ -104,11 +104,21 @@ impl Stream {
         within: Duration,
         is_match: impl FnMut(&LineRef<'_>) -> bool,
     ) -> Result<(Line, Lines), WaitError> {
+        self.wait_for_line(within, LineOptions::default(), is_match).await
+    }
+
+    /// [`wait_for`](Self::wait_for) with other lines.
+    pub(crate) async fn wait_for_line(
+        &self,
+        within: Duration,
+        options: LineOptions,
+        is_match: impl FnMut(&LineRef<'_>) -> bool,
+    ) -> Result<(Line, Lines), WaitError> {
         let subscriber = self.subscribe(Position::Start, Policy::Block).map_err(|error| {
             let seen = Box::new(Sink::new(Keep::nothing()).snapshot());
             WaitError { reason: WaitErrorReason::Subscribe(error), seen }
         })?;
-        let mut lines = subscriber.lines(LineOptions::default());
+        let mut lines = subscriber.lines(options);
         let line = lines.wait_for(within, is_match).await?;
         Ok((line, lines))
     }

@@ -5,17 +5,24 @@ use super::once::Once;
 use super::outlet::{Inlet, Outlet};
 use super::watcher::{Cancel, Ending};
 use super::words::Words;
-use crate::lines::LineRef;
+use crate::lines::{Line, LineOptions, LineRef};
 use crate::merge::Channel;
 use lastout_proc_tree::{Containment, Signal};
 use std::ffi::OsStr;
 use std::fmt;
 use std::future::Future;
 use std::path::Path;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+/// What a callback that may wait gives for one line.
+type Shown = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// What is called with every line of a running process.
-pub(super) type Hook = Box<dyn FnMut(Channel, LineRef<'_>) + Send>;
+pub(super) enum Hook {
+    Plain(Box<dyn FnMut(Channel, LineRef<'_>) + Send>),
+    Async(Box<dyn FnMut(Channel, Line) -> Shown + Send>),
+}
 
 /// Builds a [`Process`](crate::Process), see [`Process::builder`](crate::Process::builder).
 ///
@@ -36,6 +43,7 @@ pub struct ProcessBuilder {
     pub(super) time: Option<Duration>,
     pub(super) linger: Duration,
     pub(super) hook: Option<Once<Hook>>,
+    pub(super) line_options: LineOptions,
     pub(super) cancel: Option<Once<Cancel>>,
     pub(super) tree_limits: Option<lastout_proc_tree::Limits>,
     pub(super) is_measured: bool,
@@ -70,6 +78,7 @@ impl ProcessBuilder {
             time: None,
             linger: Duration::ZERO,
             hook: None,
+            line_options: LineOptions::default(),
             cancel: None,
             tree_limits: None,
             is_measured: false,
@@ -232,7 +241,29 @@ impl ProcessBuilder {
     /// It gets every line, so a slow one slows the process. One that panics is called no more;
     /// [`Exit::on_line`](crate::Exit::on_line) says so, and nothing else is affected.
     pub fn on_line(mut self, f: impl FnMut(Channel, LineRef<'_>) + Send + 'static) -> Self {
-        self.hook = Some(Once::new(Box::new(f)));
+        self.hook = Some(Once::new(Hook::Plain(Box::new(f))));
+        self
+    }
+
+    /// [`on_line`](Self::on_line) with a callback that may wait: each line is taken after the future of the line
+    /// before it has ended. One of the two, the one given last, is called.
+    pub fn on_line_async<F>(
+        mut self,
+        mut f: impl FnMut(Channel, Line) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let hook = move |channel, line| -> Shown { Box::pin(f(channel, line)) };
+        self.hook = Some(Once::new(Hook::Async(Box::new(hook))));
+        self
+    }
+
+    /// What a line is, for [`on_line`](Self::on_line), [`lines`](Self::lines) and
+    /// [`Process::wait_for`](crate::Process::wait_for). Default: LF ends it, and the rest of one of more than 64 KiB
+    /// is dropped and counted.
+    pub fn line_options(mut self, options: LineOptions) -> Self {
+        self.line_options = options;
         self
     }
 

@@ -3,11 +3,13 @@
 //! A watcher task waits for the exit, so that the streams end and the time limit holds whether or
 //! not somebody waits. The tree belongs to [`Process`]: dropping that ends everybody in it.
 
+mod blocking;
 mod builder;
 mod command;
 mod copy;
 mod error;
 mod food;
+mod line_by_line;
 mod once;
 mod outlet;
 mod output;
@@ -26,6 +28,7 @@ pub use command::IntoCommand;
 pub use copy::CopyFailed;
 pub use error::{ExitError, OutputError};
 pub use food::Food;
+pub use line_by_line::{LinesBlocking, ProcessLines};
 pub use once::Once;
 pub use outlet::{Inlet, Outlet};
 pub use output::{Exit, Failed, Limits, Output};
@@ -65,6 +68,7 @@ pub struct Process {
     /// How it is named in errors.
     shown: String,
     is_measured: bool,
+    line_options: LineOptions,
     stdin: Option<Stdin>,
     writer: Option<Consumer<StdinReport>>,
     stdout: Stream,
@@ -210,7 +214,7 @@ impl Process {
 
     /// Waits until a line of standard output matches: a server that says that it listens.
     /// [`Stream::wait_for`] gives the lines behind it as well. It starts at the oldest byte that the
-    /// output retains.
+    /// output retains, and takes [`ProcessBuilder::line_options`].
     ///
     /// # Errors
     ///
@@ -224,8 +228,8 @@ impl Process {
         within: Duration,
         is_match: impl FnMut(&LineRef<'_>) -> bool,
     ) -> Result<Line, WaitError> {
-        let (line, _rest) = self.stdout.wait_for(within, is_match).await?;
-        Ok(line)
+        let lines = self.stdout.wait_for_line(within, self.line_options, is_match);
+        Ok(lines.await?.0)
     }
 
     /// How it ended, if it has. Whether every line was shown is not known before

@@ -83,7 +83,7 @@ impl ProcessBuilder {
         drop(origin);
         let (stdout, stderr) = (out.stream, err.stream);
         let attached = attach(&stdout, &stderr);
-        let hook = hook.map(|hook| call(hook, &stdout, &stderr));
+        let hook = hook.map(|hook| call(hook, self.line_options, &stdout, &stderr));
         let copies = (out.copies.into_iter())
             .map(|target| Copy::start(Channel::Out, &stdout, target))
             .chain(err.copies.into_iter().map(|to| Copy::start(Channel::Err, &stderr, to)))
@@ -125,6 +125,7 @@ impl ProcessBuilder {
             program,
             shown,
             is_measured: self.is_measured,
+            line_options: self.line_options,
             stdin,
             writer,
             stdout,
@@ -174,15 +175,23 @@ fn take(lead: &mut Lead) -> Lead {
 }
 
 /// Calls the hook with every line, unless somebody else reads an output alone.
-fn call(mut hook: Hook, stdout: &Stream, stderr: &Stream) -> Consumer<Result<(), SubscribeError>> {
+fn call(
+    mut hook: Hook,
+    options: LineOptions,
+    stdout: &Stream,
+    stderr: &Stream,
+) -> Consumer<Result<(), SubscribeError>> {
     let readers = (
         stdout.subscribe(Position::Start, Policy::Block),
         stderr.subscribe(Position::Start, Policy::Block),
     );
     Consumer::spawn(async move {
-        let mut lines = merge(readers.0?, readers.1?).lines(LineOptions::default());
+        let mut lines = merge(readers.0?, readers.1?).lines(options);
         while let Some((channel, line)) = lines.next().await {
-            hook(channel, line.borrow());
+            match &mut hook {
+                Hook::Plain(hook) => hook(channel, line.borrow()),
+                Hook::Async(hook) => hook(channel, line).await,
+            }
         }
         Ok(())
     })

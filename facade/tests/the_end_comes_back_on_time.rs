@@ -314,3 +314,19 @@ fn a_member_that_blocks_the_runtime_does_not_hold_up_the_supervisor() {
     assert_eq!(stuck.ending, Ending::Stuck);
     drop(opens);
 }
+
+#[test]
+fn a_drain_that_hangs_is_forced_within_the_total_though_the_grace_is_longer() {
+    let book = Book::default();
+    let supervisor = Supervisor::builder()
+        .total(Duration::from_secs(2))
+        .grace(GENEROUS)
+        .deadline(GENEROUS)
+        .member("it", Fake::new("it", &book).drain(Does::Hangs))
+        .build()
+        .unwrap();
+    let report = supervisor.shutdown_blocking();
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.members[0].ending, Ending::Forced, "{report}");
+    assert_eq!(book.lines(), ["drain it", "force it", "drop it"]);
+}

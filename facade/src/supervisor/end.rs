@@ -166,7 +166,7 @@ impl End<'_> {
         let said = Said::default();
         let mut drain =
             self.start(Until::new(until), &said, |instance, until| instance.drain(until));
-        let late = after(until, self.shared.limits.grace).min(self.terms.hard);
+        let late = after(until, self.part_of_the_rest(until, self.shared.limits.grace));
         let forced = self.shared.stop.reached(Level::Force);
         match race(&mut drain, race(forced, self.clock.at(late))).await {
             Either::First(Some(Ok(()))) => return Ok(self.ended(&said, Ending::Drained)),
@@ -185,7 +185,8 @@ impl End<'_> {
             return Ok(self.ended(&said, Ending::Stuck));
         }
         drain.cancel();
-        let patience = after(Instant::now(), self.terms.forced / 4).min(self.terms.hard);
+        let now = Instant::now();
+        let patience = after(now, self.part_of_the_rest(now, self.terms.forced / 4));
         match race(&mut drain, self.clock.at(patience)).await {
             Either::First(Some(Ok(()))) => Ok(self.ended(&said, Ending::Drained)),
             Either::First(_) => Err(None),
@@ -193,9 +194,16 @@ impl End<'_> {
         }
     }
 
+    /// At most a quarter of what is left of the time of all: a step that takes all of it would leave none
+    /// for the next one, and nothing would be forced.
+    fn part_of_the_rest(&self, now: Instant, time: Duration) -> Duration {
+        time.min(self.terms.hard.saturating_duration_since(now) / 4)
+    }
+
     async fn forced(&self) -> Ending {
         let said = Said::default();
-        let deadline = after(Instant::now(), self.terms.forced).min(self.terms.hard);
+        let now = Instant::now();
+        let deadline = after(now, self.part_of_the_rest(now, self.terms.forced));
         let force =
             self.start(Until::new(deadline), &said, |instance, until| instance.force(until));
         let late = after(deadline, self.terms.forced).min(self.terms.hard);

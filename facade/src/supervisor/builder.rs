@@ -3,14 +3,14 @@
 use crate::supervisor::drain::{Drain, Failure};
 use crate::supervisor::error::{BuildError, BuildReason};
 use crate::supervisor::member::{Member, Service, Start};
+use crate::supervisor::notify::Notifier;
 use crate::supervisor::owner::Supervisor;
 use crate::supervisor::restart::{Restart, Strategy};
 #[cfg(feature = "signals")]
 use crate::supervisor::signals::Signals;
-use crate::supervisor::stop::Stop;
 use crate::supervisor::{IntoDrain, Limits, Shared};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Collects members; they end in the reverse of the order in which they were added.
@@ -25,6 +25,9 @@ pub struct Builder {
     limits: Limits,
     #[cfg(feature = "signals")]
     until_signal: bool,
+    #[cfg(feature = "signals")]
+    reload_on_hangup: bool,
+    notify: bool,
 }
 
 impl Default for Builder {
@@ -35,9 +38,16 @@ impl Default for Builder {
             start_within: Duration::from_secs(30),
             group: None,
             strategy: Strategy::OneForOne,
-            limits: Limits { grace: Duration::from_secs(1), total: Duration::MAX },
+            limits: Limits {
+                grace: Duration::from_secs(1),
+                total: Duration::MAX,
+                lame_duck: Duration::ZERO,
+            },
             #[cfg(feature = "signals")]
             until_signal: false,
+            #[cfg(feature = "signals")]
+            reload_on_hangup: false,
+            notify: false,
         }
     }
 }
@@ -81,6 +91,44 @@ impl Builder {
     /// of what is left. Default: no bound.
     pub fn total(mut self, total: Duration) -> Self {
         self.limits.total = total;
+        self
+    }
+
+    /// How long nothing is ended yet after a stop or a signal, while [`Handle::health`] says that it is not
+    /// ready: for load balancers that see so only some time later. Part of `total`; a second signal cuts it
+    /// short. In this time no service is started again. Default: none.
+    ///
+    /// [`Handle::health`]: crate::supervisor::Handle::health
+    pub fn lame_duck(mut self, time: Duration) -> Self {
+        self.limits.lame_duck = time;
+        self
+    }
+
+    /// Tells the service manager by the protocol of `sd_notify`, if `$NOTIFY_SOCKET` names its socket at the
+    /// time of the build: `READY=1` when every service has started, `STOPPING=1` when the end begins, a
+    /// `STATUS` line whenever a member changes, `RELOADING=1` around a reload, and `WATCHDOG=1` at half of
+    /// `$WATCHDOG_USEC` while every member [is live](crate::Drain::is_live). Without the variable it does
+    /// nothing.
+    ///
+    /// ```
+    /// use lastout::Supervisor;
+    ///
+    /// let supervisor = Supervisor::builder().notify().build()?;
+    /// supervisor.handle().stop();
+    /// assert!(supervisor.run_blocking().is_clean());
+    /// # Ok::<(), lastout::supervisor::BuildError>(())
+    /// ```
+    pub fn notify(mut self) -> Self {
+        self.notify = true;
+        self
+    }
+
+    /// Has the members [reload](crate::Drain::reload) when SIGHUP comes, from the build on.
+    ///
+    /// This changes the whole process: SIGHUP does not end it any more.
+    #[cfg(feature = "signals")]
+    pub fn reload_on_hangup(mut self) -> Self {
+        self.reload_on_hangup = true;
         self
     }
 
@@ -171,12 +219,12 @@ impl Builder {
         self
     }
 
-    /// Checks the names, and begins to listen for signals if it was asked to.
+    /// Checks the names, and reaches for signals and the service manager if it was asked to.
     ///
     /// # Errors
     ///
-    /// When two members have the same name, one has none, or the system refuses to listen for signals. The
-    /// builder comes back.
+    /// When two members have the same name, one has none, the system refuses to listen for signals, or the
+    /// socket of the service manager cannot be reached. The builder comes back.
     pub fn build(self) -> Result<Supervisor, BuildError> {
         let mut names: Vec<&str> = self.members.iter().map(|member| &*member.name).collect();
         names.sort_unstable();
@@ -192,32 +240,36 @@ impl Builder {
         }
     }
 
-    #[cfg(feature = "signals")]
     fn listen(self) -> Result<Supervisor, BuildError> {
-        let stop = Arc::<Stop>::default();
-        let signals = match self.until_signal {
-            true => match Signals::listen(Arc::clone(&stop)) {
-                Ok(signals) => Some(signals),
+        let notifier = match self.notify.then(Notifier::from_env).transpose() {
+            Ok(notifier) => notifier.flatten(),
+            Err(error) => {
+                return Err(BuildError::new(BuildReason::Notify(error.to_string()), self));
+            }
+        };
+        let (stop, reloads) = (Arc::default(), Arc::default());
+        #[cfg(feature = "signals")]
+        let signals = {
+            let stop = self.until_signal.then(|| Arc::clone(&stop));
+            let reloads = self.reload_on_hangup.then(|| Arc::clone(&reloads));
+            match Signals::listen(stop, reloads) {
+                Ok(signals) => signals,
                 Err(error) => {
                     return Err(BuildError::new(BuildReason::Signals(error.to_string()), self));
                 }
-            },
-            false => None,
+            }
         };
-        Ok(self.owned(stop).hears(signals))
-    }
-
-    #[cfg(not(feature = "signals"))]
-    fn listen(self) -> Result<Supervisor, BuildError> {
-        Ok(self.owned(Arc::default()))
-    }
-
-    fn owned(self, stop: Arc<Stop>) -> Supervisor {
-        Supervisor::new(Shared {
+        let supervisor = Supervisor::new(Shared {
             members: self.members,
             strategy: self.strategy,
             limits: self.limits,
             stop,
-        })
+            reloads,
+            until: Mutex::default(),
+            notifier,
+        });
+        #[cfg(feature = "signals")]
+        let supervisor = supervisor.hears(signals);
+        Ok(supervisor)
     }
 }

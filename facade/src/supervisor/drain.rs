@@ -15,7 +15,7 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 /// The future of [`Drain::drain`] and [`Drain::force`].
 pub type DrainFuture<'a> = Pin<Box<dyn Future<Output = Drained> + Send + 'a>>;
 
-/// The future of [`Drain::ended`].
+/// The future of [`Drain::ended`] and [`Drain::reload`].
 pub type EndedFuture<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>>;
 
 /// Something that ends by a deadline and says what became of it.
@@ -56,6 +56,19 @@ pub trait Drain: Send + Sync + 'static {
         Box::pin(pending())
     }
 
+    /// Whether it can still do its work. The default says yes. The watchdog of the service manager is not
+    /// pinged while one says no, panics, or blocks: like [`ended`](Self::ended) it must not block.
+    fn is_live(&self) -> bool {
+        true
+    }
+
+    /// Reads its configuration again, and runs on. The default does nothing. It runs on a thread of its own;
+    /// one that returns an error, panics, or takes longer than the deadline of the member is noted in the
+    /// failures of the report, and the member runs on.
+    fn reload(&self) -> EndedFuture<'_> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// What it counted so far. The default counts nothing.
     fn stats(&self) -> Counters {
         Counters::new()
@@ -75,6 +88,14 @@ impl<T: Drain + ?Sized> Drain for Arc<T> {
         (**self).ended()
     }
 
+    fn is_live(&self) -> bool {
+        (**self).is_live()
+    }
+
+    fn reload(&self) -> EndedFuture<'_> {
+        (**self).reload()
+    }
+
     fn stats(&self) -> Counters {
         (**self).stats()
     }
@@ -91,6 +112,14 @@ impl<T: Drain + ?Sized> Drain for Box<T> {
 
     fn ended(&self) -> EndedFuture<'_> {
         (**self).ended()
+    }
+
+    fn is_live(&self) -> bool {
+        (**self).is_live()
+    }
+
+    fn reload(&self) -> EndedFuture<'_> {
+        (**self).reload()
     }
 
     fn stats(&self) -> Counters {

@@ -52,9 +52,18 @@ struct Terms {
 }
 
 /// Ends all in the reverse of their order; those that are last after the others.
-pub(crate) async fn all(shared: &Arc<Shared>, clock: &Clock, cause: Cause) -> Report {
+pub(crate) async fn all(
+    shared: &Arc<Shared>,
+    clock: &Clock,
+    cause: Cause,
+    lame_duck: Duration,
+) -> Report {
     let began = Instant::now();
-    let bounds = Bounds::new(began, shared.limits.total, shared.limits.grace);
+    let until = *shared.until.lock().unwrap_or_else(PoisonError::into_inner);
+    let rest = until.map_or(Duration::MAX, |until| until.saturating_duration_since(began));
+    let bounds = Bounds::new(began, shared.limits.total.min(rest), shared.limits.grace);
+    let still = clock.at(after(began, lame_duck).min(bounds.soft));
+    race(shared.stop.reached(Level::Force), still).await;
     let mut left = shared.members.len();
     let mut reports = Vec::with_capacity(left);
     for stage in shared.stages() {

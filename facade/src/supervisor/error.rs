@@ -24,6 +24,8 @@ pub enum BuildReason {
     SameName(String),
     /// The system refuses to listen for signals, with its reason.
     Signals(String),
+    /// The socket in `$NOTIFY_SOCKET` cannot be reached, with the reason.
+    Notify(String),
 }
 
 impl BuildError {
@@ -50,7 +52,10 @@ impl fmt::Display for BuildError {
                 write!(f, "build the supervisor: two members are called {name:?}")
             }
             BuildReason::Signals(reason) => {
-                write!(f, "build the supervisor: listening for SIGINT and SIGTERM failed: {reason}")
+                write!(f, "build the supervisor: listening for signals failed: {reason}")
+            }
+            BuildReason::Notify(reason) => {
+                write!(f, "build the supervisor: reaching the service manager failed: {reason}")
             }
         }
     }

@@ -1,9 +1,10 @@
 //! Reaches a supervisor that runs elsewhere.
 
-use crate::supervisor::Shared;
 use crate::supervisor::stats::Stats;
 use crate::supervisor::stop::Level;
-use std::sync::Arc;
+use crate::supervisor::{Health, Shared};
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 /// Stops a supervisor, forces it, and looks at it, from any thread. Clones are equal.
 #[derive(Debug, Clone)]
@@ -35,6 +36,25 @@ impl Handle {
     /// Waits for nothing any more: the report is there at once, and names what has not ended.
     pub fn abandon(&self) {
         self.shared.stop.raise(Level::Abandon);
+    }
+
+    /// As [`stop`](Self::stop), and the whole end is over by then.
+    pub(crate) fn stop_by(&self, deadline: Instant) {
+        *self.shared.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadline);
+        self.stop();
+    }
+
+    /// Has every member that runs [reload](crate::Drain::reload), one after the other in the order in which
+    /// they were added. Calls that come while a reload is under way are one more together; after a stop
+    /// there is none.
+    pub fn reload(&self) {
+        self.shared.reloads.ask();
+    }
+
+    /// Whether it has started, is ready, and is live. Asks the members that run on the thread at hand.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.shared.health()
     }
 
     /// Whether everything is being ended, or has ended.

@@ -55,6 +55,8 @@ struct State {
     drained: Drained,
     failures: Vec<String>,
     failed_for_good: bool,
+    /// Whether there was an instance, or its policy asks for none any more.
+    was_up: bool,
 }
 
 impl Member {
@@ -74,6 +76,7 @@ impl Member {
         service: Option<Service>,
     ) -> Self {
         let state = State {
+            was_up: instance.is_some(),
             phase,
             restarts: 0,
             instance,
@@ -87,7 +90,9 @@ impl Member {
     }
 
     pub(crate) fn enter(&self, phase: Phase) {
-        self.lock().phase = phase;
+        let mut state = self.lock();
+        state.phase = phase;
+        state.was_up |= phase == Phase::Done;
     }
 
     pub(crate) fn instance(&self) -> Option<Arc<dyn Drain>> {
@@ -109,6 +114,15 @@ impl Member {
         }
     }
 
+    pub(crate) fn phase(&self) -> Phase {
+        self.lock().phase
+    }
+
+    /// Whether it ran once.
+    pub(crate) fn was_up(&self) -> bool {
+        self.lock().was_up
+    }
+
     /// Waits no longer for a start that does not return.
     pub(crate) fn forget_start(&self) {
         self.lock().start = None;
@@ -125,6 +139,7 @@ impl Member {
     pub(crate) fn started(&self, instance: Arc<dyn Drain>, again: bool) {
         let mut state = self.lock();
         state.instance = Some(instance);
+        state.was_up = true;
         state.phase = Phase::Running;
         state.restarts += u32::from(again);
     }

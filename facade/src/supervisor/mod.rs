@@ -19,9 +19,12 @@ pub(crate) mod drain;
 mod end;
 mod error;
 mod handle;
+mod health;
 mod member;
+mod notify;
 mod order;
 pub(crate) mod owner;
+mod reload;
 pub(crate) mod report;
 pub(crate) mod restart;
 #[cfg(feature = "signals")]
@@ -38,8 +41,9 @@ mod tracker;
 mod waiters;
 
 use member::Member;
-use std::sync::Arc;
-use std::time::Duration;
+use reload::Reloads;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use stop::Stop;
 
 pub use adapt::IntoDrain;
@@ -49,6 +53,7 @@ pub use drain::{DrainFuture, Drained, EndedFuture, Failure, Left, Tally, Until};
 pub use error::SignalError;
 pub use error::{BuildError, BuildReason};
 pub use handle::Handle;
+pub use health::Health;
 pub use report::{Cause, Ending, MemberReport};
 pub use restart::Strategy;
 pub use stats::{Counters, MemberStats, Phase, Stats, Sum};
@@ -65,6 +70,10 @@ pub(crate) struct Shared {
     pub(crate) strategy: Strategy,
     pub(crate) limits: Limits,
     pub(crate) stop: Arc<Stop>,
+    pub(crate) reloads: Arc<Reloads>,
+    /// When an outer supervisor wants the end to be over.
+    pub(crate) until: Mutex<Option<Instant>>,
+    pub(crate) notifier: Option<notify::Notifier>,
 }
 
 /// What holds for all members.
@@ -72,6 +81,8 @@ pub(crate) struct Shared {
 pub(crate) struct Limits {
     pub(crate) grace: Duration,
     pub(crate) total: Duration,
+    /// How long nothing is ended yet after a stop of a run.
+    pub(crate) lame_duck: Duration,
 }
 
 impl Shared {
@@ -95,6 +106,13 @@ impl Shared {
             }
         }
         stages
+    }
+
+    /// Tells the service manager, if there is one.
+    fn notify(&self, tell: impl FnOnce(&notify::Notifier)) {
+        if let Some(notifier) = &self.notifier {
+            tell(notifier);
+        }
     }
 
     fn cause(&self) -> Cause {

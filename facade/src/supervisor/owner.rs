@@ -3,17 +3,19 @@
 use crate::supervisor::clock::{self, Clock};
 use crate::supervisor::contain::{Either, race};
 use crate::supervisor::member::Member;
-use crate::supervisor::report::Report;
+use crate::supervisor::report::{Cause, Report};
 #[cfg(feature = "signals")]
 use crate::supervisor::signals::Signals;
 use crate::supervisor::stats::Stats;
 use crate::supervisor::stop::Level;
-use crate::supervisor::{Builder, Handle, Shared, end, tend};
+use crate::supervisor::{Builder, Handle, Shared, end, notify, reload, tend};
 #[cfg(feature = "tokio")]
 use crate::supervisor::{SignalError, apart::on_thread};
+use std::convert::Infallible;
 use std::sync::Arc;
 #[cfg(feature = "tokio")]
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// Owns what a program started and ends all of it, the last one first.
 ///
@@ -24,7 +26,7 @@ use std::sync::{Mutex, PoisonError};
 pub struct Supervisor {
     shared: Arc<Shared>,
     #[cfg(feature = "signals")]
-    signals: Option<Signals>,
+    signals: Vec<Signals>,
 }
 
 impl Supervisor {
@@ -37,7 +39,7 @@ impl Supervisor {
         Self {
             shared: Arc::new(shared),
             #[cfg(feature = "signals")]
-            signals: None,
+            signals: Vec::new(),
         }
     }
 
@@ -118,18 +120,19 @@ impl Supervisor {
         }
     }
 
-    /// From then on SIGINT and SIGTERM have stopped this.
+    /// Signals that are heard since the build.
     #[cfg(feature = "signals")]
     pub(crate) fn hears(mut self, signals: Option<Signals>) -> Self {
-        self.signals = signals;
+        self.signals.extend(signals);
         self
     }
 
     /// From now on SIGINT and SIGTERM stop this, and no longer end the process.
     #[cfg(feature = "tokio")]
     fn listen(&mut self) -> std::io::Result<()> {
-        if self.signals.is_none() {
-            self.signals = Some(Signals::listen(Arc::clone(&self.shared.stop))?);
+        if !self.signals.iter().any(Signals::stops) {
+            let stop = Some(Arc::clone(&self.shared.stop));
+            self.signals.extend(Signals::listen(stop, None)?);
         }
         Ok(())
     }
@@ -157,17 +160,37 @@ impl Supervisor {
 
     async fn tend_and_end(self, clock: Clock) -> Report {
         let stopped = self.shared.stop.reached(Level::Drain);
-        let cause = match race(stopped, tend::all(&self.shared, &clock)).await {
-            Either::First(()) => self.shared.cause(),
-            Either::Second(cause) => cause,
+        let tended = race(tend::all(&self.shared, &clock), self.attend(&clock));
+        let (cause, lame_duck) = match race(stopped, tended).await {
+            Either::First(()) => (self.shared.cause(), self.shared.limits.lame_duck),
+            Either::Second(Either::First(cause)) => (cause, Duration::ZERO),
+            Either::Second(Either::Second(never)) => match never {},
         };
-        self.shared.stop.raise(Level::Drain);
-        end::all(&self.shared, &clock, cause).await
+        self.end_all(&clock, cause, lame_duck).await
     }
 
     async fn end(self, clock: Clock) -> Report {
+        self.end_all(&clock, self.shared.cause(), Duration::ZERO).await
+    }
+
+    /// Reloads when it is asked to, and tells the service manager what changes.
+    async fn attend(&self, clock: &Clock) -> Infallible {
+        let reloads = reload::all(&self.shared, clock);
+        match race(reloads, notify::attend(&self.shared, clock)).await {
+            Either::First(never) | Either::Second(never) => never,
+        }
+    }
+
+    async fn end_all(&self, clock: &Clock, cause: Cause, lame_duck: Duration) -> Report {
         self.shared.stop.raise(Level::Drain);
-        end::all(&self.shared, &clock, self.shared.cause()).await
+        self.shared.notify(|notifier| notifier.stopping(&cause));
+        let end = end::all(&self.shared, clock, cause, lame_duck);
+        let report = match race(end, notify::attend(&self.shared, clock)).await {
+            Either::First(report) => report,
+            Either::Second(never) => match never {},
+        };
+        self.shared.notify(|notifier| notifier.ended(&report));
+        report
     }
 }
 

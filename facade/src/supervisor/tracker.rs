@@ -12,7 +12,8 @@ use std::task::{Context, Poll};
 /// Each of them holds a [`Tracked`]; [`idle`](Self::idle) resolves when none does. What has ended leaves
 /// nothing behind. Clones count together.
 ///
-/// ```
+#[cfg_attr(feature = "tokio", doc = "```")]
+#[cfg_attr(not(feature = "tokio"), doc = "```ignore")]
 /// use lastout::supervisor::{Task, Tracker};
 ///
 /// # async fn accept() { std::future::pending().await }

@@ -6,6 +6,7 @@ mod async_rt;
 mod browser_pool;
 #[cfg(feature = "cleanup-worker")]
 mod cleanup_worker;
+mod nested;
 #[cfg(feature = "output-stream")]
 mod output_stream;
 #[cfg(feature = "proc-tree")]
@@ -31,7 +32,11 @@ use crate::supervisor::drain::Drain;
 /// | `browser-pool` | `Pool` | waiting for its leases, then ending the browsers | revoking them |
 /// | `async-rt` | `ShutdownHandle` of a runtime | triggering it, and waiting for the end of the runtime | the same |
 /// | `work-runner` | `Running` | letting jobs end, giving back the rest | giving back |
+/// | none | `Supervisor` | a stop, bounded by the deadline | a forced stop |
 ///
+/// A supervisor runs from the moment in which it is given to another one, on a thread of its own: one that
+/// is to be started again is built in the start of a service. What its members leave behind is named after
+/// them. Only the outer one should listen for signals.
 /// The thread of a runtime listens to the handle and calls `shutdown_blocking`; the handle waits for its
 /// report.
 /// A process that exits with 0 is done, and fails when it ends in another way. Its input is closed, unless it was taken

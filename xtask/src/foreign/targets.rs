@@ -51,19 +51,23 @@ pub(crate) fn targets(console: &Console, workspace: &Workspace, flags: &Flags) -
         if packages.is_empty() {
             continue;
         }
-        let features = packages.iter().flat_map(|package| {
-            let names = portable_features(package);
-            let there = names.filter(|name| is_there(&format!("{}/{name}", package.folder)));
-            there.map(|name| format!("{}/{name}", package.name))
-        });
-        let features: Vec<_> = features.collect();
-        compiler
-            .cargo_with_std("check", "std,panic_unwind", target.triple)
-            .args(["--lib", "--no-default-features", "--features", &features.join(",")])
-            .args(packages.iter().flat_map(|package| ["--package", &package.name]))
-            .env("CARGO_TARGET_DIR", workspace.target_dir.join("foreign"))
-            .dir(&workspace.root)
-            .run(console)?;
+        // What is left out would come back where cargo joins the features of crates that it checks together.
+        let together = if target.left_out.is_empty() { packages.len() } else { 1 };
+        for packages in packages.chunks(together) {
+            let features = packages.iter().flat_map(|package| {
+                let names = portable_features(package);
+                let there = names.filter(|name| is_there(&format!("{}/{name}", package.folder)));
+                there.map(|name| format!("{}/{name}", package.name))
+            });
+            compiler
+                .cargo_with_std("check", "std,panic_unwind", target.triple)
+                .args(["--lib", "--no-default-features", "--features"])
+                .arg(features.collect::<Vec<_>>().join(","))
+                .args(packages.iter().flat_map(|package| ["--package", &package.name]))
+                .env("CARGO_TARGET_DIR", workspace.target_dir.join("foreign"))
+                .dir(&workspace.root)
+                .run(console)?;
+        }
         let without = match target.left_out {
             [] => String::new(),
             names => format!(" (without {})", names.join(", ")),

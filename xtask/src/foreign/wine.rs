@@ -8,7 +8,7 @@ use crate::provision::apt;
 use crate::provision::compilers::{self, Wanted};
 use crate::steps::Outcome;
 use crate::tally::Runner;
-use crate::workspace::Workspace;
+use crate::workspace::{Package, Workspace};
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
 
@@ -29,6 +29,10 @@ const ROWS: &[Row] = &[Row {
     // It starts its own program again, which Wine refuses from a test.
     skipped: &["after_the_first_runtime_is_gone"],
 }];
+
+/// Crates that are type-checked only, with their features: their tests start processes of Linux.
+const CHECKED: &[(&str, &str)] =
+    &[("output-stream", "blocking,stream,tokio,tracing"), ("browser-pool", "test-util,tracing")];
 
 /// A function of Windows that Wine 8 lacks, and that std imports.
 const RANDOM: &str = "\
@@ -64,8 +68,7 @@ pub(crate) fn wine(console: &Console, workspace: &Workspace, flags: &Flags) -> R
     let runner = prepare(console, &workspace.target_dir.join("wine"))?;
     let mut done = Vec::new();
     for row in ROWS {
-        let package = workspace.packages.iter().find(|package| package.folder == row.folder);
-        let package = package.with_context(|| format!("there is no crate {}", row.folder))?;
+        let package = package_in(workspace, row.folder)?;
         if !flags.wants(package) {
             continue;
         }
@@ -88,13 +91,37 @@ pub(crate) fn wine(console: &Console, workspace: &Workspace, flags: &Flags) -> R
             format!("{} (without {})", row.folder, row.skipped.join(", "))
         });
     }
-    if done.is_empty() {
+    let mut checked = Vec::new();
+    for (folder, features) in CHECKED {
+        let package = package_in(workspace, folder)?;
+        if !flags.wants(package) {
+            continue;
+        }
+        compiler
+            .cargo_with_std("check", "std,panic_unwind,test", TRIPLE)
+            .args(["--lib", "--no-default-features", "--features", features])
+            .args(["--package", &package.name])
+            .env("CARGO_TARGET_DIR", workspace.target_dir.join("foreign"))
+            .dir(&workspace.root)
+            .run(console)?;
+        checked.push(format!("{folder} ({features})"));
+    }
+    if done.is_empty() && checked.is_empty() {
         bail!(
             "no crate that Windows can have answers to `{}`",
             flags.name.as_deref().unwrap_or_default()
         );
     }
-    Ok(Outcome::passed(format!("ran as Windows programs: {}", done.join(", "))))
+    Ok(Outcome::passed(format!(
+        "ran as Windows programs: {}; type-checked: {}",
+        done.join(", "),
+        checked.join(", ")
+    )))
+}
+
+fn package_in<'a>(workspace: &'a Workspace, folder: &str) -> Result<&'a Package> {
+    let package = workspace.packages.iter().find(|package| package.folder == folder);
+    package.with_context(|| format!("there is no crate {folder}"))
 }
 
 /// A script that runs a program of Windows, with a Windows of its own.

@@ -1,6 +1,6 @@
 //! I7: what is given up has one owner.
 
-use super::{Bell, Count, counts, drive, stay, worker};
+use super::{Bell, Count, Held, counts, drive, model_seeing, stay, worker};
 use crate::armed::push;
 use crate::driver::Driver;
 use crate::options::Options;
@@ -11,18 +11,8 @@ use crate::sync::Arc;
 use crate::waiting::{Goal, Wait};
 use loom::thread;
 use std::pin::Pin;
-use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-
-/// Counts when it is dropped.
-struct Held(Count);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.0.fetch_add(1, SeqCst);
-    }
-}
 
 /// The end of a shutdown against the end of the driver: one of the two drops the task.
 #[test]
@@ -80,7 +70,8 @@ fn i7_a_sweep_ends_with_nothing_left() {
 /// waits for its end: whichever comes first, the wait is told.
 #[test]
 fn i7_the_end_is_told_when_the_driver_is_torn_down() {
-    loom::model(|| {
+    // The driver is there when the worker is sealed, or it has gone.
+    model_seeing([true, false], || {
         let shared = worker();
         let driver = Driver::new(Arc::clone(&shared), 0);
         shared.gate().close();
@@ -89,15 +80,18 @@ fn i7_the_end_is_told_when_the_driver_is_torn_down() {
             let (sealed, nudge) = owner.state().try_seal(owner.intake(), Instant::now());
             nudge.wake();
             assert!(sealed);
+            let was_running = owner.is_running();
             let deadline = Instant::now() + Duration::from_secs(3600);
             let mut wait = Wait::attended(&owner, Goal::Finished, deadline);
             let (bell, waker) = Bell::new();
             while Pin::new(&mut wait).poll(&mut Context::from_waker(&waker)) == Poll::Pending {
                 bell.0.wait();
             }
+            was_running
         });
         drop(driver);
-        owner.join().unwrap();
+        let was_running = owner.join().unwrap();
         assert!(!shared.is_running());
+        was_running
     });
 }

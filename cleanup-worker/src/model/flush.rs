@@ -1,13 +1,14 @@
 //! I6: a flush against submits.
 
-use super::{Bell, Count, counts, drive, worker};
+use super::{Bell, Count, Held, counts, drive, model_seeing, worker};
 use crate::clock::{Clock, ManualClock};
 use crate::config::Config;
 use crate::driver::{Driver, Turn};
 use crate::options::Options;
 use crate::shared::Shared;
-use crate::state::Work;
+use crate::state::{Sweeper, Work};
 use crate::submit::submit;
+use crate::sweep::sweep;
 use crate::sync::Arc;
 use crate::waiting::{Goal, Inside, TaskRef, Wait, run_inside};
 use loom::thread;
@@ -51,7 +52,8 @@ fn i6_a_flush_waits_for_what_was_submitted_before_it() {
 /// waits for the task that does not wait itself.
 #[test]
 fn i6_a_flush_from_inside_ends_with_the_time_of_its_task() {
-    loom::model(|| {
+    // The flush begins inside of its task, or after the time of that has run out.
+    model_seeing([0, 1], || {
         let clock = ManualClock::new();
         let config = Config { clock: Clock::Manual(clock.clone()), ..Config::default() };
         let shared = Shared::for_model(config);
@@ -71,11 +73,13 @@ fn i6_a_flush_from_inside_ends_with_the_time_of_its_task() {
             let inside = Inside { worker: Shared::identity(&flusher), on_driver: false, task };
             let deadline = Instant::now() + LONG;
             let mut wait = run_inside(inside, || Wait::attended(&flusher, Goal::Unlined, deadline));
+            let timed_out = counts(&flusher).timed_out;
             let (bell, waker) = Bell::new();
             while Pin::new(&mut wait).poll(&mut Context::from_waker(&waker)) == Poll::Pending {
                 bell.0.wait();
             }
             assert_eq!(flushed.value(), 1, "the flush ended before the other task");
+            timed_out
         });
         clock.advance(LONG);
         while counts(&shared).ended() < 2 {
@@ -86,8 +90,47 @@ fn i6_a_flush_from_inside_ends_with_the_time_of_its_task() {
             }
         }
         driver.dismiss();
-        flusher.join().unwrap();
+        let timed_out = flusher.join().unwrap();
         let counts = counts(&shared);
         assert_eq!((counts.completed, counts.timed_out), (1, 1), "{counts:?}");
+        timed_out
+    });
+}
+
+/// An end gives up a task that the driver may be polling: a flush ends after the task is dropped, whichever
+/// thread drops it.
+#[test]
+fn i6_a_flush_waits_until_what_is_given_up_is_dropped() {
+    // The task is given up by a thread other than the driver while it is polled, or not.
+    model_seeing([true, false], || {
+        let shared = worker();
+        let dropped = Count::default();
+        let held = Held(dropped.clone());
+        let task = async move {
+            let _held = held;
+            thread::yield_now();
+            std::future::pending::<()>().await;
+        };
+        submit(&shared, task, Options::new(), false).unwrap();
+        let owner = Arc::clone(&shared);
+        let owner = thread::spawn(move || {
+            let deadline = Instant::now() + LONG;
+            let mut wait = Wait::attended(&owner, Goal::Unlined, deadline);
+            owner.gate().close();
+            let given_up = owner.state().condemn(owner.intake(), Instant::now());
+            given_up.nudge.wake();
+            match given_up.sweeper {
+                Sweeper::Driver => owner.side().ready.kick.wake(),
+                Sweeper::Other | Sweeper::Caller => sweep(&owner, usize::MAX),
+            }
+            let (bell, waker) = Bell::new();
+            while Pin::new(&mut wait).poll(&mut Context::from_waker(&waker)) == Poll::Pending {
+                bell.0.wait();
+            }
+            assert_eq!(dropped.value(), 1, "the flush ended before the task was dropped");
+            given_up.sweeper == Sweeper::Other
+        });
+        drive(&shared, || false);
+        owner.join().unwrap()
     });
 }

@@ -1,6 +1,6 @@
 //! I1 and I4: the inbox alone.
 
-use super::Bell;
+use super::{Bell, model_seeing};
 use crate::inbox::{Inbox, Pushed, Taken, Taker};
 use crate::node::{Meta, Origin, TypedNode};
 use crate::options::Options;
@@ -33,7 +33,11 @@ fn push(inbox: &Queue, label: &'static str) {
 /// Two producers, and a taker in between: what comes out is whole, each once, in order.
 #[test]
 fn i1_tasks_come_out_whole_and_in_the_order_of_their_producer() {
-    loom::model(|| {
+    let orders = [["a1", "a2", "b"], ["a1", "b", "a2"], ["b", "a1", "a2"]];
+    // Each of them, whether the taker in between finds something or nothing.
+    let ways =
+        orders.into_iter().flat_map(|order| [(order.to_vec(), true), (order.to_vec(), false)]);
+    model_seeing(ways, || {
         let inbox = Arc::new(Queue::new());
         let (first, second) = (Arc::clone(&inbox), Arc::clone(&inbox));
         let first = thread::spawn(move || {
@@ -46,12 +50,15 @@ fn i1_tasks_come_out_whole_and_in_the_order_of_their_producer() {
         // Dropping a node here touches its body: a race if its producer has not published it.
         let mut sink = |node: Task| labels.push(node.header().meta.options.label);
         let _ = taker.take(&inbox, &mut sink);
+        let early = !labels.is_empty();
+        let mut sink = |node: Task| labels.push(node.header().meta.options.label);
         first.join().unwrap();
         second.join().unwrap();
         assert_eq!(taker.take(&inbox, &mut sink), Taken::All);
         let place = |label| labels.iter().position(|l| *l == label);
         assert_eq!(labels.len(), 3, "{labels:?}");
         assert!(place("a1") < place("a2") && place("b").is_some(), "{labels:?}");
+        (labels, early)
     });
 }
 

@@ -16,6 +16,7 @@ use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::sync::Arc;
 use loom::sync::Notify;
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Wake, Waker};
@@ -53,6 +54,30 @@ impl Count {
             count.0.fetch_add(1, SeqCst);
         }
     }
+}
+
+/// Counts when it is dropped.
+struct Held(Count);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(1, SeqCst);
+    }
+}
+
+/// Runs a model, and requires that its orders end in each of these ways: a model that explores one order alone
+/// proves nothing.
+fn model_seeing<T: Ord + std::fmt::Debug + Send + 'static>(
+    ways: impl IntoIterator<Item = T>,
+    model: impl Fn() -> T + Send + Sync + 'static,
+) {
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(BTreeSet::new()));
+    let sees = std::sync::Arc::clone(&seen);
+    loom::model(move || {
+        let way = model();
+        sees.lock().unwrap().insert(way);
+    });
+    assert_eq!(*seen.lock().unwrap(), ways.into_iter().collect());
 }
 
 fn worker() -> Arc<Shared> {

@@ -1,6 +1,6 @@
 //! I3: the edge on which the worker is woken.
 
-use super::{Count, drive, worker};
+use super::{Count, drive, model_seeing, worker};
 use crate::options::Options;
 use crate::submit::submit;
 use crate::sync::Arc;
@@ -9,7 +9,8 @@ use loom::thread;
 /// One submit against a driver that goes to sleep: it runs, or loom sees everybody asleep.
 #[test]
 fn i3_a_submit_is_never_slept_over() {
-    loom::model(|| {
+    // The submit comes while the driver is awake, or wakes it.
+    model_seeing([0, 1], || {
         let shared = worker();
         let count = Count::default();
         let (producer, task) = (Arc::clone(&shared), count.task());
@@ -18,6 +19,7 @@ fn i3_a_submit_is_never_slept_over() {
         });
         drive(&shared, || count.value() == 1);
         producer.join().unwrap();
+        shared.inbox().wakes()
     });
 }
 

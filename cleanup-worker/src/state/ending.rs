@@ -220,7 +220,8 @@ impl<K: Keep> State<K> {
     /// Frees the room of a task that is gone. A flush that waits for it is found by the caller.
     fn bury(&mut self, gone: Option<Gone>, intake: Intake<'_, K>) {
         let Some(Gone { info, slot }) = gone else { return };
-        let with_driver = slot.is_some_and(|slot| self.slots.told(TaskRef { slot, id: info.id }));
+        let with_driver = slot
+            .is_some_and(|slot| on("i6.told") && self.slots.told(TaskRef { slot, id: info.id }));
         if !with_driver {
             self.ledger.leave(info.epoch);
         }

@@ -59,6 +59,13 @@ impl std::panic::RefUnwindSafe for Shared {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity(usize, u32);
 
+impl Identity {
+    /// Whether that process is this one, and not the parent of a fork.
+    pub(crate) fn is_of_this_process(self) -> bool {
+        fork::is_generation(self.1)
+    }
+}
+
 /// What a worker runs on, to be joined when it has finished.
 pub(crate) enum Placed {
     Thread(JoinHandle<()>),

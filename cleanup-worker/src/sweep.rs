@@ -5,6 +5,7 @@
 
 use crate::contain::drop_quietly;
 use crate::event::Event;
+use crate::fork;
 use crate::shared::Shared;
 use crate::state::Doomed;
 use crate::stats::Stats;
@@ -85,6 +86,7 @@ fn sweep_one(shared: &Arc<Shared>, most: usize) {
 }
 
 fn drop_doomed(shared: &Arc<Shared>, most: usize) {
+    let generation = shared.generation();
     let mut before = None;
     for _ in 0..most {
         let (next, nudge) = shared.state().next_doomed(before.take(), shared.intake());
@@ -96,8 +98,15 @@ fn drop_doomed(shared: &Arc<Shared>, most: usize) {
             return;
         };
         drop_quietly(node);
+        if !fork::is_generation(generation) {
+            return;
+        }
         let age = shared.age(gone.info.since);
         shared.report(&Event::Abandoned { label: gone.info.label, age });
+        if !fork::is_generation(generation) {
+            // A destructor or the hook forked, and this is the child: the sweep is the parent's.
+            return;
+        }
         before = Some(gone);
     }
     let nudge = shared.state().end_sweep(before, shared.intake());

@@ -406,6 +406,84 @@ fn a_task_that_forks_is_a_task_of_the_parent_alone() {
     assert_eq!((report.stats().completed, report.stats().panicked), (1, 0), "{report:?}");
 }
 
+/// Forks in its destructor, and sends the child's way of it.
+struct Forks(std::sync::mpsc::Sender<i32>);
+
+impl Drop for Forks {
+    fn drop(&mut self) {
+        // SAFETY: as in `in_a_fork`; the child ends where it finds itself to be one.
+        let _ = self.0.send(unsafe { libc::fork() });
+    }
+}
+
+/// Both processes come out of the destructor. What it was part of goes on in the parent alone.
+#[test]
+fn a_destructor_that_forks_is_one_of_the_parent() {
+    if !is_second_life() {
+        let (status, output) = again("a_destructor_that_forks_is_one_of_the_parent");
+        assert!(status.success(), "{output}");
+        return;
+    }
+    let status = in_a_fork(|| {
+        let worker = CleanupWorker::builder().build().unwrap();
+        let handle = worker.handle().clone();
+        let (forks, forked) = std::sync::mpsc::channel();
+        let held = Forks(forks);
+        let heavy = Options::new().weight(3);
+        let late = handle.arm_with(async move { drop(held) }, heavy).unwrap();
+        let _ = worker.kill_blocking(LONG);
+        drop(late);
+        let child = forked.recv().unwrap();
+        let stats = handle.stats();
+        let expected = u64::from(child != 0);
+        assert_eq!((stats.accepted, stats.abandoned, stats.used), (expected, expected, 0));
+        assert!(stats.is_balanced() && handle.flush_blocking(LONG).is_ok());
+        if child == 0 {
+            return true;
+        }
+        let mut status = 0;
+        // SAFETY: our own child, and `status` is live.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        status == 0
+    });
+    assert_eq!(status, 0, "a child failed");
+}
+
+/// The child comes out of the closure as well, on its copy of the thread, and counts no end of it.
+#[test]
+fn a_closure_that_forks_is_one_of_the_parent() {
+    if !is_second_life() {
+        let (status, output) = again("a_closure_that_forks_is_one_of_the_parent");
+        assert!(status.success(), "{output}");
+        return;
+    }
+    let worker = CleanupWorker::builder().build().unwrap();
+    let handle = worker.handle().clone();
+    let (forks, forked) = std::sync::mpsc::channel();
+    let closure = move || {
+        // SAFETY: as in `in_a_fork`; the child ends by the thread below.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let watch = std::thread::spawn(move || {
+                let until = Instant::now() + Duration::from_millis(100);
+                while Instant::now() < until && handle.stats().stuck_blocking == 0 {}
+                // SAFETY: ends the child, and runs nothing of the parent's.
+                unsafe { libc::_exit(i32::from(handle.stats().stuck_blocking != 0)) };
+            });
+            drop(watch);
+        }
+        forks.send(child).unwrap();
+    };
+    worker.handle().submit(Blocking(closure)).unwrap();
+    let child = forked.recv().unwrap();
+    let mut status = 0;
+    // SAFETY: our own child, and `status` is live.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_eq!(status, 0, "the child failed");
+    let report = worker.drain_blocking(LONG);
+    assert!(report.is_clean() && report.stats().completed == 1, "{report:?}");
+}
+
 /// A clock is shared with threads that the child does not have, and that may be in the middle of a call to it.
 #[test]
 fn a_clock_of_the_parent_moves_on_in_the_child() {

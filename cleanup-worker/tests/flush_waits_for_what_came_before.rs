@@ -347,6 +347,30 @@ fn a_destructor_of_what_was_given_up_that_flushes_gets_its_error() {
     assert_eq!(results, [Err(FlushError::WouldDeadlock); 2]);
 }
 
+/// A task of one worker drops a late guard of another one: it is still inside of its own.
+#[test]
+fn a_late_guard_of_another_worker_does_not_hide_where_its_destructor_runs() {
+    struct Flushes(CleanupHandle, mpsc::Sender<Result<(), FlushError>>);
+    impl Drop for Flushes {
+        fn drop(&mut self) {
+            let _ = self.1.send(self.0.flush_blocking(LONG));
+        }
+    }
+    let (own, other) = (CleanupWorker::builder(), CleanupWorker::builder());
+    let (own, other) = (own.build().unwrap(), other.build().unwrap());
+    let (results, received) = mpsc::channel();
+    let flushes = Flushes(own.handle().clone(), results);
+    let late = other.handle().arm(async move { drop(flushes) }.boxed()).unwrap();
+    let _ = other.kill_blocking(LONG);
+    let handle = own.handle().clone();
+    let task = async move {
+        handle.submit(async {}).unwrap();
+        drop(late);
+    };
+    own.handle().submit(task).unwrap();
+    assert_eq!(received.recv(), Ok(Err(FlushError::WouldDeadlock)));
+}
+
 /// Boxed futures are tasks like any other.
 trait Boxed: Future<Output = ()> + Send + Sized + 'static {
     fn boxed(self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {

@@ -12,6 +12,7 @@ use crate::waiting::{Inside, TaskRef, inside, run_inside};
 use pool::{Handed, Job};
 use std::fmt;
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -149,6 +150,11 @@ impl<R, F: FnOnce() -> R> Closure<R, F> {
             return self.meeting.end(Err(BlockingError::Closed));
         }
         let result = run_inside(Inside { on_driver, ..self.inside }, || contain(work));
+        if !self.inside.worker.is_of_this_process() {
+            // The closure forked, and this is the child: the call is the parent's.
+            let _ = ManuallyDrop::new(result);
+            return;
+        }
         let result = result.map_err(|Panicked(message)| BlockingError::Panicked(message));
         self.meeting.end(result);
     }

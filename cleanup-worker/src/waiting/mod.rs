@@ -18,7 +18,7 @@ pub(crate) use ledger::{Ended, Epoch, Ledger, Line, View};
 
 use crate::contain::contain;
 use crate::shared::Identity;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 
@@ -233,25 +233,29 @@ pub(crate) struct Inside {
 }
 
 crate::sync::thread_local! {
-    /// Where this thread is just now. Never touched by a submit.
-    static CURRENT: Cell<Option<Inside>> = const { Cell::new(None) };
+    /// Where this thread is just now, the innermost last: a task of one worker may drop what another one gave
+    /// up. Never touched by a submit.
+    static CURRENT: RefCell<Vec<Inside>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Where the calling code runs in that worker.
 pub(crate) fn inside(worker: Identity) -> Option<Inside> {
-    let current = CURRENT.try_with(Cell::get).ok().flatten();
-    current.filter(|inside| inside.worker == worker)
+    let find = |current: &RefCell<Vec<Inside>>| {
+        current.borrow().iter().rev().find(|inside| inside.worker == worker).copied()
+    };
+    CURRENT.try_with(find).ok().flatten()
 }
 
 /// Runs code of a user, so that what it calls knows where it is.
 pub(crate) fn run_inside<R>(inside: Inside, work: impl FnOnce() -> R) -> R {
-    struct Restore(Option<Inside>);
-    impl Drop for Restore {
+    struct Leave(bool);
+    impl Drop for Leave {
         fn drop(&mut self) {
-            let _ = CURRENT.try_with(|current| current.set(self.0));
+            if self.0 {
+                let _ = CURRENT.try_with(|current| current.borrow_mut().pop());
+            }
         }
     }
-    let before = CURRENT.try_with(|current| current.replace(Some(inside)));
-    let _restore = Restore(before.ok().flatten());
+    let _leave = Leave(CURRENT.try_with(|current| current.borrow_mut().push(inside)).is_ok());
     work()
 }

@@ -117,7 +117,12 @@ impl<T: ?Sized> Mutex<T> {
 
 impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mutex").field("value", &&self.value).finish()
+        // The value is formatted by foreign code, which finds it taken.
+        let (value, mut lock) = (self.try_lock(), f.debug_struct("Mutex"));
+        match &value {
+            Some(value) => lock.field("value", &value).finish(),
+            None => lock.finish_non_exhaustive(),
+        }
     }
 }
 
@@ -206,7 +211,12 @@ impl<T: ?Sized> RwLock<T> {
 
 impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RwLock").field("value", &&self.value).finish()
+        // The value is formatted by foreign code, which finds it taken.
+        let (value, mut lock) = (self.try_read(), f.debug_struct("RwLock"));
+        match &value {
+            Some(value) => lock.field("value", &value).finish(),
+            None => lock.finish_non_exhaustive(),
+        }
     }
 }
 

@@ -88,3 +88,30 @@ fn readers_share_and_writers_are_not_starved() {
     *brief.get_mut() += 1;
     assert_eq!(poll(pin!(brief.lock())).map(|value| *value), Poll::Ready(4));
 }
+
+/// A value whose `Debug` uses the lock that it is in.
+struct Curious(std::rc::Weak<Locks>);
+
+type Locks = (Mutex<Option<Curious>>, RwLock<Option<Curious>>);
+
+impl std::fmt::Debug for Curious {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let locks = self.0.upgrade().unwrap();
+        write!(f, "{} {}", locks.0.try_lock().is_some(), locks.1.try_write().is_some())
+    }
+}
+
+#[test]
+fn a_value_that_is_formatted_may_use_its_lock() {
+    let locks = Rc::new((Mutex::new(None), RwLock::new(None)));
+    *locks.0.try_lock().unwrap() = Some(Curious(Rc::downgrade(&locks)));
+    *locks.1.try_write().unwrap() = Some(Curious(Rc::downgrade(&locks)));
+    assert_eq!(format!("{:?}", locks.0), "Mutex { value: Some(false true) }");
+    assert_eq!(format!("{:?}", locks.1), "RwLock { value: Some(true false) }");
+    let held = (locks.0.try_lock(), locks.1.try_write());
+    assert_eq!(format!("{:?}", locks.0), "Mutex { .. }");
+    assert_eq!(format!("{:?}", locks.1), "RwLock { .. }");
+    drop(held);
+    locks.0.try_lock().unwrap().take();
+    locks.1.try_write().unwrap().take();
+}

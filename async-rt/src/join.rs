@@ -59,7 +59,7 @@ impl<T: 'static> JoinHandle<T> {
         Poll::Ready(output.expect("only this handle takes the output, once"))
     }
 
-    /// Lets the task go on without anybody waiting. Its output is dropped, a panic only counted.
+    /// Lets the task go on without a reader of its output. Its output is dropped, a panic only counted.
     pub fn detach(self) {}
 
     /// The task's name; `None` once the output has been taken.

@@ -35,7 +35,7 @@ impl Notify {
     }
 
     /// Tells the task that has waited longest, or the next one to wait if none does. Two calls
-    /// before anybody waits are one.
+    /// before a task waits are one.
     pub fn notify_one(&self) {
         let mut woken = Woken::default();
         self.permits.with(|permits| permits.release(1, &mut woken));
@@ -127,13 +127,13 @@ impl Semaphore {
         }
     }
 
-    /// `count` permits, if they are there and nobody waits.
+    /// `count` permits, if they are there and no task waits.
     pub fn try_acquire(&self, count: usize) -> Option<Permit> {
         let taken = self.permits.with(|permits| permits.try_take(count));
         taken.is_ok().then(|| Permit { permits: self.permits.clone(), count })
     }
 
-    /// Permits that nobody has.
+    /// Permits that no task has.
     pub fn available(&self) -> usize {
         self.permits.with(|permits| permits.available())
     }

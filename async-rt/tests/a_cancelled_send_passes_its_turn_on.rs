@@ -15,8 +15,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 on_both_cores! {
-    /// D12: the original gives the only wake to the send that was dropped.
-    fn d12_a_cancelled_send_passes_its_turn_on(core) {
+    /// The only wake does not go to the send that was dropped.
+    fn a_cancelled_send_passes_its_turn_on(core) {
         core.runtime().block_on(async {
             let (send, mut recv) = local::channel(1);
             send.try_send(0).unwrap();

@@ -46,8 +46,8 @@ on_both_cores! {
         });
     }
 
-    /// D11: in the original the two halves overwrite each other's waker.
-    fn d11_a_reader_and_a_writer_in_two_tasks_both_wake(core) {
+    /// Each direction remembers its own waker.
+    fn a_reader_and_a_writer_in_two_tasks_both_wake(core) {
         core.runtime().block_on(async {
             let (client, mut server) = tcp_pair().await;
             let (mut read, mut write) = client.into_split();
@@ -122,9 +122,8 @@ on_both_cores! {
         });
     }
 
-    /// D16: in the original the second of two waiters replaces the first. Here any number of tasks may
-    /// wait for one direction; of a channel's receiver there is one, borrowed by the one who waits.
-    fn d16_many_tasks_wait_for_one_socket(core) {
+    /// A second waiter for a direction does not replace the first.
+    fn many_tasks_wait_for_one_socket(core) {
         core.runtime().block_on(async {
             let socket = std::rc::Rc::new(UdpSocket::bind(local()).unwrap());
             let sender = UdpSocket::bind(local()).unwrap();

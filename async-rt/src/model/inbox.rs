@@ -15,7 +15,7 @@ struct Letter {
     text: Cell<usize>,
 }
 
-// SAFETY: `next` is one field, used by nobody else.
+// SAFETY: `next` is one field, which nothing else uses.
 unsafe impl Node for Letter {
     fn next(&self) -> &AtomicPtr<Self> {
         &self.next

@@ -20,7 +20,7 @@ impl Sleeper {
         Arc::new(Self { woken: Mutex::new(false), changed: Condvar::new() })
     }
 
-    /// Sleeps until somebody unparks. A wake that is lost is a deadlock, which loom reports.
+    /// Sleeps until it is unparked. A wake that is lost is a deadlock, which loom reports.
     pub(crate) fn sleep(&self) {
         let mut woken = self.woken.lock().unwrap();
         while !*woken {

@@ -227,7 +227,7 @@ macro_rules! duplex {
             /// Ends reading, writing or both, for every reference to the stream.
             ///
             /// # Errors
-            /// Those of the socket.
+            /// When the system call fails.
             pub fn shutdown(&self, which: std::net::Shutdown) -> std::io::Result<()> {
                 self.io.get_ref().shutdown(which)
             }

@@ -95,7 +95,7 @@ impl TcpSocket {
     /// Connects, and waits until the connection stands.
     ///
     /// # Errors
-    /// Those of the connection.
+    /// When the connection cannot be made.
     ///
     /// # Cancel safety
     /// A connect that is cancelled closes the socket.
@@ -117,7 +117,7 @@ impl TcpSocket {
         }
     }
 
-    /// Listens, with room for `backlog` connections that nobody has accepted yet.
+    /// Listens, with room for `backlog` connections that are not accepted yet.
     ///
     /// # Errors
     /// When the socket refuses, with its error.

@@ -21,7 +21,7 @@ impl TcpStream {
     /// one after the other, in the order of the system.
     ///
     /// # Errors
-    /// Those of the connection, of the last address tried; those of
+    /// When no address could be connected to, the error of the last one; the errors of
     /// [`lookup_host`](super::lookup_host) for a name.
     ///
     /// # Cancel safety

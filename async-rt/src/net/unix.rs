@@ -18,7 +18,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 /// How long an operation waits before the next try when the queue of another socket is full, and the
-/// system tells nobody when it is not.
+/// system does not tell when it is not.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 fn look_again(owner: Rc<Owner>) -> Sleep {
@@ -40,7 +40,7 @@ impl UnixStream {
     /// no way to wait for, this tries again every few milliseconds.
     ///
     /// # Errors
-    /// Those of the connection.
+    /// When the connection cannot be made.
     ///
     /// # Cancel safety
     /// A connect that is cancelled closes the socket.
@@ -74,7 +74,7 @@ impl UnixStream {
     /// The process at the other end, as it was when the connection was made.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the system call fails.
     pub fn peer_credentials(&self) -> io::Result<PeerCredentials> {
         crate::sys::peer::peer_credentials(self.as_fd())
     }
@@ -82,7 +82,7 @@ impl UnixStream {
     /// The address of this end.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the system call fails.
     pub fn local_addr(&self) -> io::Result<net::SocketAddr> {
         self.io.get_ref().local_addr()
     }
@@ -90,7 +90,7 @@ impl UnixStream {
     /// The address of the other end.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the system call fails.
     pub fn peer_addr(&self) -> io::Result<net::SocketAddr> {
         self.io.get_ref().peer_addr()
     }
@@ -137,7 +137,7 @@ impl UnixListener {
     /// Listens at `path`, which must not exist.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the system call fails.
     ///
     /// # Panics
     /// Outside a runtime.
@@ -151,7 +151,7 @@ impl UnixListener {
     /// Waits for a connection. Any number of tasks may wait.
     ///
     /// # Errors
-    /// Those of the socket; of a process without descriptors as
+    /// When the system call fails; in a process without descriptors as
     /// [`TcpListener::accept`](super::TcpListener::accept) says.
     ///
     /// # Cancel safety
@@ -184,7 +184,7 @@ impl UnixDatagram {
     /// A socket at `path`, which must not exist.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the system call fails.
     ///
     /// # Panics
     /// Outside a runtime.
@@ -221,7 +221,7 @@ impl UnixDatagram {
     /// Sets the address that [`send`](Self::send) and [`recv`](Self::recv) are for.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the system call fails.
     pub fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
         self.io.get_ref().connect(path)
     }
@@ -232,7 +232,7 @@ impl UnixDatagram {
     /// looks again every few milliseconds: [`connect`](Self::connect) to a receiver that may be slow.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the system call fails.
     ///
     /// # Cancel safety
     /// Cancel safe: a cancelled send has sent nothing.
@@ -275,7 +275,7 @@ impl UnixDatagram {
     /// Ends receiving, sending or both.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// When the system call fails.
     pub fn shutdown(&self, which: std::net::Shutdown) -> io::Result<()> {
         self.io.get_ref().shutdown(which)
     }

@@ -32,7 +32,7 @@ fn checked(outcome: libc::c_int) -> io::Result<libc::c_int> {
 }
 
 fn owned(outcome: libc::c_int) -> io::Result<OwnedFd> {
-    // SAFETY: the callers pass what a system call has just created; nobody else owns it.
+    // SAFETY: the callers pass what a system call has just created; nothing else owns it.
     checked(outcome).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 

@@ -242,8 +242,8 @@ impl<'a> Removing<'a> {
     fn step(&mut self, now: Instant) -> Result<Next<'a>, StaysDeadError> {
         if self.is_absent()? {
             let since = *self.absent_since.get_or_insert(now);
-            let end = since + self.order.window;
-            return Ok(if now >= end { Next::Done } else { Next::Look(end.min(now + LOOK)) });
+            let is_over = now.saturating_duration_since(since) >= self.order.window;
+            return Ok(if is_over { Next::Done } else { Next::Look(now + LOOK) });
         }
         let came_back = self.absent_since.take().is_some() && self.times > 0;
         if came_back {

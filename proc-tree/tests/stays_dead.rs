@@ -68,6 +68,23 @@ fn a_future_removes_it_too() {
 }
 
 #[test]
+fn every_window_is_heeded() {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+    audited(|| {
+        let path = directory("window");
+        let removal = StaysDead::new(&path).window(Duration::ZERO).remove_blocking();
+        assert_eq!(removal.unwrap().times, 1);
+        std::fs::create_dir(&path).unwrap();
+        let removal = StaysDead::new(&path).window(Duration::MAX).remove();
+        let mut removal = pin!(removal);
+        let mut look = || removal.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        support::await_that(|| matches!(look(), Poll::Pending) && !path.exists());
+        assert!(look().is_pending(), "it is watched for ever");
+    });
+}
+
+#[test]
 fn a_stranger_who_brings_it_back_is_named_and_not_touched() {
     audited(|| {
         let path = directory("stranger");

@@ -5,6 +5,23 @@ use crate::id::{Pid, ProcId};
 use crate::sys::{self, Identified, Pidfd, is_shortage};
 use std::io;
 
+/// The process that has made something, and ends it when it is dropped. A copy of that process, made by a fork,
+/// drops it as well; the copy inherits only from a maker that is gone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Maker(Pid);
+
+impl Maker {
+    /// The calling process.
+    pub(crate) fn here() -> Self {
+        Self(std::process::id())
+    }
+
+    /// Whether the calling process is the maker, or inherits from it.
+    pub(crate) fn is_here(self) -> bool {
+        self.0 == std::process::id() || !ProcId::of(self.0).is_some_and(|maker| maker.is_running())
+    }
+}
+
 impl ProcId {
     /// The identity of the process that has `pid` now; `None` when there is none, and when the number is
     /// that of a thread.

@@ -9,6 +9,7 @@ use crate::evidence::Evidence;
 use crate::freeze::Stopped;
 use crate::guarantee::{Guarantee, Level};
 use crate::id::{Pid, ProcId};
+use crate::identity::Maker;
 use crate::report::{Report, Survivor, SurvivorReason};
 use crate::signal::Signal;
 use crate::sys::{Account, Pidfd, Reserve, SystemTable};
@@ -24,6 +25,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// What a tree is made of; shared with the futures that wait for it.
 #[derive(Debug)]
 pub(crate) struct Inner {
+    pub(crate) maker: Maker,
     pub(crate) root: Option<ProcId>,
     pub(crate) pidfd: Option<Pidfd>,
     pub(crate) evidence: Evidence,

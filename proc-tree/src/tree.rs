@@ -12,6 +12,7 @@ use crate::evidence::Evidence;
 use crate::freeze::Stopped;
 use crate::guarantee::{Gap, Guarantee};
 use crate::id::{Pid, ProcId};
+use crate::identity::Maker;
 use crate::inner::Inner;
 use crate::limits::LimitGuarantee;
 use crate::signal::Signal;
@@ -31,6 +32,9 @@ const DROP: Duration = Duration::from_millis(250);
 /// otherwise, needs no runtime and works in an unwind. Call
 /// [`kill`](Self::kill), [`shutdown`](Self::shutdown) or [`terminate`](Self::terminate) to have more
 /// time and to learn what was left, or [`disarm`](Self::disarm) to let the tree live on.
+///
+/// A copy of the calling process that was forked has a copy of the tree, whose drop does nothing while the process
+/// lives that has made the tree.
 ///
 /// All methods take `&self`: several threads may kill and wait at once.
 #[derive(Debug)]
@@ -130,6 +134,7 @@ impl Tree {
             false => guarantee,
         };
         let inner = Inner {
+            maker: Maker::here(),
             root,
             pidfd,
             evidence,
@@ -224,6 +229,9 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
+        if !self.inner.maker.is_here() {
+            return;
+        }
         if !self.armed.load(Ordering::Relaxed) {
             self.inner.unmark();
             return;

@@ -7,6 +7,7 @@ use super::below::Means;
 use super::mounts::own_v2;
 use super::owner::{new_name, sweep_once};
 use crate::id::Pid;
+use crate::identity::Maker;
 use crate::signal::Signal;
 use crate::sys::{self, LeafFiles, Pidfd, is_shortage, sparing};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -32,6 +33,7 @@ const LISTING: Duration = Duration::from_secs(2);
 /// A cgroup that belongs to one tree. What a kill needs of it is open from the start on.
 #[derive(Debug)]
 pub(crate) struct Leaf {
+    maker: Maker,
     path: PathBuf,
     /// Its last component, which no other cgroup has.
     name: String,
@@ -66,6 +68,7 @@ impl Leaf {
 
     fn open(path: PathBuf, name: String) -> io::Result<Self> {
         Ok(Self {
+            maker: Maker::here(),
             procs: open_to_write(&path.join("cgroup.procs"))?,
             kill: open_to_write(&path.join("cgroup.kill")).ok(),
             events: File::open(path.join("cgroup.events"))?,
@@ -280,7 +283,9 @@ impl Leaf {
 impl Drop for Leaf {
     /// A leaf that is not empty stays: its members were let live.
     fn drop(&mut self) {
-        let _ = self.remove(Instant::now() + REMOVAL);
+        if self.maker.is_here() {
+            let _ = self.remove(Instant::now() + REMOVAL);
+        }
     }
 }
 

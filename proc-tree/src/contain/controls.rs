@@ -6,6 +6,7 @@
 
 use super::mounts::own_v1;
 use super::{cgroup, owner};
+use crate::identity::Maker;
 use crate::limits::{Hierarchy, LimitError, LimitGuarantee, Limits, Resource};
 use crate::usage::{Reading, Source, Usage, parse};
 use std::fs::File;
@@ -64,6 +65,7 @@ pub(crate) struct Controls {
 
 #[derive(Debug)]
 struct OldLeaf {
+    maker: Maker,
     controller: Controller,
     path: PathBuf,
     /// The file to which a process writes `0` to join.
@@ -78,6 +80,9 @@ const PAUSE: Duration = Duration::from_micros(500);
 impl Drop for OldLeaf {
     /// A leaf that is not empty stays: somebody let its members live.
     fn drop(&mut self) {
+        if !self.maker.is_here() {
+            return;
+        }
         let until = Instant::now() + DYING;
         while cgroup::remove_now(&self.path).is_err_and(|error| is_busy(&error))
             && !cgroup::has_members(&self.path)
@@ -177,13 +182,13 @@ impl Controls {
         if let Some(shared) = self.v1.iter().find(|leaf| leaf.path == path) {
             let door = shared.door.try_clone();
             let door = door.map_err(|error| format!("open {}: {error}", path.display()))?;
-            return Ok(OldLeaf { controller, path, door });
+            return Ok(OldLeaf { maker: Maker::here(), controller, path, door });
         }
         owner::sweep_once(&parent);
         std::fs::create_dir(&path).map_err(|error| format!("make {}: {error}", path.display()))?;
         let procs = path.join("cgroup.procs");
         match cgroup::open_to_write(&procs) {
-            Ok(door) => Ok(OldLeaf { controller, path, door }),
+            Ok(door) => Ok(OldLeaf { maker: Maker::here(), controller, path, door }),
             Err(error) => {
                 let _ = std::fs::remove_dir(&path);
                 Err(format!("write {}: {error}", procs.display()))

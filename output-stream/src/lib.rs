@@ -21,6 +21,8 @@ mod policy;
 mod prepared;
 #[cfg(feature = "process")]
 mod process;
+#[cfg(feature = "tokio")]
+mod prompts;
 mod pump;
 mod sequence;
 mod shared;
@@ -70,6 +72,12 @@ pub use process::{
     ProcessBuilder, ProcessLines, Retry, RunningPipeline, Stdin, StdinClosed, StdinEnd,
     StdinReport,
 };
+#[cfg(feature = "pty")]
+#[doc(inline)]
+pub use process::{Pty, Terminal};
+#[cfg(feature = "tokio")]
+#[doc(inline)]
+pub use prompts::{Prompt, Prompts};
 #[doc(inline)]
 pub use sequence::Sequence;
 #[doc(inline)]

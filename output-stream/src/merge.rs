@@ -53,6 +53,14 @@ pub fn merge(out: Subscriber, err: Subscriber) -> Merge {
     Merge { out: Side::new(out), err: Side::new(err) }
 }
 
+#[cfg(feature = "tokio")]
+impl Merge {
+    /// Waits for text that no newline ends.
+    pub fn prompts(self) -> crate::Prompts {
+        crate::Prompts::new(self)
+    }
+}
+
 /// Two merged streams, see [`merge`].
 #[must_use = "a reader that blocks and is not read holds up the source"]
 #[derive(Debug)]

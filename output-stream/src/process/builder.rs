@@ -48,6 +48,8 @@ pub struct ProcessBuilder {
     pub(super) tree_limits: Option<lastout_proc_tree::Limits>,
     pub(super) is_measured: bool,
     pub(super) echoes: bool,
+    #[cfg(feature = "pty")]
+    pub(super) terminal: Option<super::Terminal>,
     shows_command: bool,
     words: Words,
     /// When the time began to run; `None`: with the start.
@@ -83,6 +85,8 @@ impl ProcessBuilder {
             tree_limits: None,
             is_measured: false,
             echoes: false,
+            #[cfg(feature = "pty")]
+            terminal: None,
             shows_command: false,
             words: Words::default(),
             begin: None,
@@ -264,6 +268,19 @@ impl ProcessBuilder {
     /// is dropped and counted.
     pub fn line_options(mut self, options: LineOptions) -> Self {
         self.line_options = options;
+        self
+    }
+
+    /// Gives the process a terminal of its own for input and both outputs, in a session of its own.
+    ///
+    /// What it writes comes in [`Process::stdout`](crate::Process::stdout), with the line endings of a terminal
+    /// (CR LF) and with the echo of its input. Input is [`Inlet::Piped`] unless it is said otherwise; a byte such
+    /// as `\x03` (Ctrl-C) in it becomes a signal, and closing it writes the character for end of file.
+    /// [`Process::pty`](crate::Process::pty) sets the size. Input from elsewhere than the caller, an outlet
+    /// for standard error, and one without a stream for standard output are refused.
+    #[cfg(feature = "pty")]
+    pub fn terminal(mut self, terminal: super::Terminal) -> Self {
+        self.terminal = Some(terminal);
         self
     }
 

@@ -20,6 +20,8 @@ mod run;
 mod source;
 mod start;
 mod stdin;
+#[cfg(feature = "pty")]
+mod terminal;
 mod watcher;
 mod words;
 
@@ -37,12 +39,16 @@ pub use pipeline_output::{PipelineError, PipelineFailed, PipelineOutput};
 pub use run::Retry;
 pub use stdin::{Stdin, StdinClosed, StdinEnd, StdinReport};
 
+#[cfg(feature = "pty")]
+pub use terminal::{Pty, Terminal};
+
 use crate::collect::{Collected, Collector};
 use crate::consume::{Consumer, ConsumerError};
 use crate::error::SubscribeError;
 use crate::lines::{Line, LineOptions, LineRef};
 use crate::merge::{MergedLines, merge};
 use crate::policy::{Policy, Position};
+use crate::prompts::Prompts;
 use crate::stream::Stream;
 use crate::wait::WaitError;
 use lastout_proc_tree::{Deadline, KillError, ProcId, Report, Tree};
@@ -67,6 +73,8 @@ pub struct Process {
     program: String,
     /// How it is named in errors.
     shown: String,
+    #[cfg(feature = "pty")]
+    pty: Option<Pty>,
     is_measured: bool,
     line_options: LineOptions,
     stdin: Option<Stdin>,
@@ -210,6 +218,40 @@ impl Process {
         let out = self.stdout.subscribe(Position::Start, Policy::Block)?;
         let err = self.stderr.subscribe(Position::Start, Policy::Block)?;
         Ok(merge(out, err).lines(options))
+    }
+
+    /// Waits for prompts in both outputs, from their start on: text that no newline ends.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use lastout_output_stream::{Inlet, Process};
+    /// use std::time::Duration;
+    ///
+    /// let script = "printf 'name? ' >&2; read name; echo hello $name";
+    /// let mut process = Process::shell(script).stdin(Inlet::Piped).spawn()?;
+    /// let mut prompts = process.prompts()?;
+    /// let within = Duration::from_secs(5);
+    /// prompts.wait_for(within, "name? ").await?;
+    /// process.stdin().unwrap().write("ann\n").await?;
+    /// assert_eq!(prompts.wait_for(within, "\n").await?.text(), "hello ann\n");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When an output is for a single subscriber and has one.
+    pub fn prompts(&self) -> Result<Prompts, SubscribeError> {
+        let out = self.stdout.subscribe(Position::Start, Policy::Block)?;
+        let err = self.stderr.subscribe(Position::Start, Policy::Block)?;
+        Ok(Prompts::new(merge(out, err)))
+    }
+
+    /// Its terminal, when it was started on [one of its own](ProcessBuilder::terminal).
+    #[cfg(feature = "pty")]
+    pub fn pty(&self) -> Option<&Pty> {
+        self.pty.as_ref()
     }
 
     /// Waits until a line of standard output matches: a server that says that it listens.

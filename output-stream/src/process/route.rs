@@ -63,6 +63,23 @@ impl Named<'_> {
         SpawnError::Command { program: self.0.into(), step, source }
     }
 
+    /// Leads all three to a terminal; where the caller reads and writes, that is the other end of it.
+    #[cfg(feature = "pty")]
+    pub(super) fn onto(
+        &self,
+        terminal: &Arc<OwnedFd>,
+        [stdin, stdout, stderr]: [&mut Lead; 3],
+    ) -> Result<(), SpawnError> {
+        if !matches!((&*stdin, &*stdout), (Lead::Piped, Lead::Piped)) {
+            let why = "a process on a terminal is fed by the caller, and writes to a stream";
+            return Err(self.refuse(why));
+        }
+        for lead in [stdin, stdout, stderr] {
+            *lead = Lead::Descriptor(terminal.clone());
+        }
+        Ok(())
+    }
+
     fn open(&self, options: &OpenOptions, path: &Path, which: &str) -> Result<File, SpawnError> {
         let what = || format!("open {} for {which}", path.display());
         options.open(path).map_err(|error| self.fail(&what(), &error))

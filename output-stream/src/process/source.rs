@@ -14,6 +14,9 @@ use tokio::process::{ChildStderr, ChildStdout};
 pub(crate) enum Pipe {
     Stdout(ChildStdout),
     Stderr(ChildStderr),
+    /// Our end of a terminal, which fails with `EIO` when no process holds the other one.
+    #[cfg(feature = "pty")]
+    Terminal(ChildStdout),
 }
 
 impl AsyncRead for Pipe {
@@ -25,6 +28,11 @@ impl AsyncRead for Pipe {
         match self.get_mut() {
             Self::Stdout(pipe) => Pin::new(pipe).poll_read(cx, buf),
             Self::Stderr(pipe) => Pin::new(pipe).poll_read(cx, buf),
+            #[cfg(feature = "pty")]
+            Self::Terminal(pipe) => Pin::new(pipe).poll_read(cx, buf).map(|read| match read {
+                Err(error) if is_hangup(&error) => Ok(()),
+                read => read,
+            }),
         }
     }
 }
@@ -34,6 +42,8 @@ impl AsFd for Pipe {
         match self {
             Self::Stdout(pipe) => pipe.as_fd(),
             Self::Stderr(pipe) => pipe.as_fd(),
+            #[cfg(feature = "pty")]
+            Self::Terminal(pipe) => pipe.as_fd(),
         }
     }
 }
@@ -44,7 +54,11 @@ impl Source for Pipe {
     fn read_now(self: Pin<&mut Self>, room: &mut BytesMut) -> io::Result<usize> {
         let mut buffer = [0; 8 * 1024];
         let most = buffer.len().min(room.capacity());
-        let n = rustix::io::read(self.as_fd(), &mut buffer[..most])?;
+        let n = match rustix::io::read(self.as_fd(), &mut buffer[..most]) {
+            #[cfg(feature = "pty")]
+            Err(rustix::io::Errno::IO) if matches!(*self, Self::Terminal(_)) => 0,
+            read => read?,
+        };
         room.extend_from_slice(&buffer[..n]);
         Ok(n)
     }
@@ -52,4 +66,10 @@ impl Source for Pipe {
     fn available(&self) -> u64 {
         rustix::io::ioctl_fionread(self.as_fd()).unwrap_or(0)
     }
+}
+
+/// Whether a terminal says that nobody holds its other end.
+#[cfg(feature = "pty")]
+pub(super) fn is_hangup(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }

@@ -4,6 +4,8 @@ use super::builder::{Hook, ProcessBuilder};
 use super::command::Lead;
 use super::copy::Copy;
 use super::outlet::Inlet;
+#[cfg(feature = "pty")]
+use super::outlet::Outlet;
 use super::route::Named;
 use super::source::Pipe;
 use super::watcher::Watcher;
@@ -19,6 +21,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+#[cfg(feature = "pty")]
+use tokio::process::ChildStdin;
 use tokio::process::ChildStdout;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -58,7 +62,19 @@ impl ProcessBuilder {
             containment = containment.measured();
         }
         let named = Named(&program);
-        let inlet = self.stdin.or_else(|| self.origin.inlet());
+        #[cfg(feature = "pty")]
+        let (on_terminal, stderr) = match self.terminal {
+            Some(_) if self.stderr.is_some() => {
+                return Err(
+                    named.refuse("standard error of a process on a terminal is that terminal")
+                );
+            }
+            Some(_) => (Some(Inlet::Piped), Some(Outlet::Discard)),
+            None => (None, self.stderr),
+        };
+        #[cfg(not(feature = "pty"))]
+        let (on_terminal, stderr) = (None, self.stderr);
+        let inlet = self.stdin.or(on_terminal).or_else(|| self.origin.inlet());
         if matches!(inlet, Some(Inlet::Inherit))
             && containment.leads_group()
             && rustix::termios::isatty(io::stdin())
@@ -68,7 +84,20 @@ impl ProcessBuilder {
             return Err(named.refuse(why));
         }
         let feed = named.feed(inlet)?;
-        let (mut out, mut err, joined) = named.outputs(&self.origin, self.stdout, self.stderr)?;
+        let (mut out, mut err, joined) = named.outputs(&self.origin, self.stdout, stderr)?;
+        #[cfg(feature = "pty")]
+        let mut feed = feed;
+        #[cfg(feature = "pty")]
+        let (pty, inner, containment) = match self.terminal {
+            None => (None, None, containment),
+            Some(terminal) => {
+                let failed = |error: io::Error| named.fail("open a terminal", &error);
+                let (pty, inner) = terminal.open().map_err(failed)?;
+                let containment = super::terminal::control(containment, &inner).map_err(failed)?;
+                named.onto(&inner, [&mut feed.lead, &mut out.lead, &mut err.lead])?;
+                (Some(pty), Some(inner), containment)
+            }
+        };
         let hook = named.once(self.hook, "the callback for its lines")?;
         let cancel = named.once(self.cancel, "what cancels it")?;
         let directory = self.origin.directory().map(Path::to_owned);
@@ -81,6 +110,8 @@ impl ProcessBuilder {
             origin.spawn(containment).map_err(|error| blame(error, directory.as_deref()))?;
         // It holds the writing ends of pipes that were made here.
         drop(origin);
+        #[cfg(feature = "pty")]
+        drop(inner);
         let (stdout, stderr) = (out.stream, err.stream);
         let attached = attach(&stdout, &stderr);
         let hook = hook.map(|hook| call(hook, self.line_options, &stdout, &stderr));
@@ -89,15 +120,34 @@ impl ProcessBuilder {
             .chain(err.copies.into_iter().map(|to| Copy::start(Channel::Err, &stderr, to)))
             .collect();
         let (known, exit) = watch::channel(None);
-        let (stdin, writer) = match (child.stdin.take(), feed.food) {
+        let lost = |source| SpawnError::Lost { source };
+        #[cfg(feature = "pty")]
+        let (input, end_of_file) = match &pty {
+            None => (child.stdin.take(), None),
+            Some(pty) => {
+                let pipe = std::process::ChildStdin::from(pty.descriptor().map_err(lost)?);
+                (Some(ChildStdin::from_std(pipe).map_err(lost)?), Some(pty.end_of_file()))
+            }
+        };
+        #[cfg(not(feature = "pty"))]
+        let (input, end_of_file) = (child.stdin.take(), None);
+        let (stdin, writer) = match (input, feed.food) {
             (Some(pipe), Some(food)) => {
-                let (stdin, writer) = stdin::pump(pipe, food, feed.is_open, exit.clone());
+                let (stdin, writer) =
+                    stdin::pump(pipe, food, feed.is_open, end_of_file, exit.clone());
                 (stdin, Some(writer))
             }
             _ => (None, None),
         };
         let joined = joined.map(std::process::ChildStdout::from).map(ChildStdout::from_std);
-        let joined = joined.transpose().map_err(|source| SpawnError::Lost { source })?;
+        let joined = joined.transpose().map_err(lost)?;
+        #[cfg(feature = "pty")]
+        if let Some(pty) = &pty
+            && let Some(idle) = out.idle.take()
+        {
+            let outer = std::process::ChildStdout::from(pty.descriptor().map_err(lost)?);
+            idle.start(Pipe::Terminal(ChildStdout::from_std(outer).map_err(lost)?));
+        }
         if let (Some(idle), Some(pipe)) = (out.idle, joined.or(child.stdout.take())) {
             idle.start(Pipe::Stdout(pipe));
         }
@@ -124,6 +174,8 @@ impl ProcessBuilder {
             id,
             program,
             shown,
+            #[cfg(feature = "pty")]
+            pty,
             is_measured: self.is_measured,
             line_options: self.line_options,
             stdin,

@@ -198,13 +198,14 @@ pub(super) fn pump(
     pipe: ChildStdin,
     first: Food,
     is_open: bool,
+    end_of_file: Option<u8>,
     exit: watch::Receiver<Known>,
 ) -> (Option<Stdin>, Consumer<StdinReport>) {
     let (send, receive) = mpsc::channel(PARTS);
     // Without a descriptor for it the question is not asked, and the queue tells later.
     let asked = if is_open { pipe.as_fd().try_clone_to_owned().ok() } else { None };
     let stdin = is_open.then_some(Stdin { queue: Some(send), place: None, pipe: asked });
-    (stdin, Consumer::spawn(write_until(pipe, first, receive, exit)))
+    (stdin, Consumer::spawn(write_until(pipe, first, receive, end_of_file, exit)))
 }
 
 /// Writes until the input ends or the process is over, whichever is first.
@@ -212,11 +213,12 @@ async fn write_until(
     pipe: ChildStdin,
     first: Food,
     queue: mpsc::Receiver<Bytes>,
+    end_of_file: Option<u8>,
     mut exit: watch::Receiver<Known>,
 ) -> StdinReport {
     let mut report = StdinReport { written: 0, end: StdinEnd::Eof };
     let is_written = {
-        let mut writing = pin!(write_all(pipe, first, queue, &mut report));
+        let mut writing = pin!(write_all(pipe, first, queue, end_of_file, &mut report));
         let mut exited = pin!(exit.wait_for(Option::is_some));
         poll_fn(|cx| {
             if writing.as_mut().poll(cx).is_ready() {
@@ -237,11 +239,15 @@ async fn write_all(
     mut pipe: ChildStdin,
     mut first: Food,
     mut queue: mpsc::Receiver<Bytes>,
+    end_of_file: Option<u8>,
     report: &mut StdinReport,
 ) {
+    let mut last = b'\n';
+    let mut note = |bytes: &Bytes| last = bytes.last().copied().unwrap_or(last);
     loop {
         let (bytes, failure) = first.next().await;
         let is_over = bytes.is_empty();
+        note(&bytes);
         if !write(&mut pipe, bytes, report).await {
             return;
         }
@@ -254,9 +260,17 @@ async fn write_all(
         }
     }
     while let Some(bytes) = queue.recv().await {
+        note(&bytes);
         if !write(&mut pipe, bytes, report).await {
             return;
         }
+    }
+    if let Some(end) = end_of_file {
+        // Once ends a line that has begun, and once more the input.
+        let ends = if last == b'\n' { vec![end] } else { vec![end; 2] };
+        let written = report.written;
+        write(&mut pipe, ends.into(), report).await;
+        report.written = written;
     }
 }
 
@@ -272,6 +286,9 @@ async fn write(pipe: &mut ChildStdin, mut bytes: Bytes, report: &mut StdinReport
         };
         report.end = match error.kind() {
             io::ErrorKind::BrokenPipe => StdinEnd::BrokenPipe,
+            // A terminal whose other end nobody holds.
+            #[cfg(feature = "pty")]
+            _ if super::source::is_hangup(&error) => StdinEnd::BrokenPipe,
             _ => StdinEnd::Error(error),
         };
         return false;

@@ -28,7 +28,7 @@ impl Words {
         for word in &self.words {
             line.push(' ');
             line.push_str(word);
-            if line.len() > LINE {
+            if line.chars().count() > LINE {
                 return shorten(&line, LINE);
             }
         }

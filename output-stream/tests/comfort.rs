@@ -205,3 +205,22 @@ async fn waiting_can_leave_the_input_open() {
     assert!(process.wait_for_exit().await.unwrap().success());
     assert_eq!(process.wait_for(LONG, |_| true).await.unwrap().text(), "got ab");
 }
+
+/// This test runs itself again, as a program whose standard error is looked at.
+#[tokio::test]
+async fn a_command_is_shown_at_its_start_without_its_secrets() {
+    const CALLED: &str = "LASTOUT_SHOWS";
+    if std::env::var_os(CALLED).is_some() {
+        let echo = Process::builder("echo").arg("two words").secret("hunter2").echo();
+        echo.output().await.unwrap().check().unwrap();
+        return;
+    }
+    let name = "a_command_is_shown_at_its_start_without_its_secrets";
+    let again = Process::builder(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(CALLED, "1")
+        .timeout(LONG);
+    let output = again.output().await.unwrap().check().unwrap();
+    let text = output.stderr.text();
+    assert!(text.contains("$ echo 'two words' ***\n") && !text.contains("hunter2"), "{text}");
+}

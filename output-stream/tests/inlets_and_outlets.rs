@@ -101,6 +101,30 @@ impl AsyncRead for Breaks {
 }
 
 #[tokio::test]
+async fn a_source_whose_destructor_panics_changes_nothing() {
+    struct Bad(u32);
+    impl Iterator for Bad {
+        type Item = &'static str;
+
+        fn next(&mut self) -> Option<&'static str> {
+            self.0 = self.0.checked_sub(1)?;
+            Some("x")
+        }
+    }
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            panic!("of a destructor");
+        }
+    }
+    for (lines, script) in [(3, "wc -l"), (u32::MAX, "head -n 3 | wc -l")] {
+        let output = Process::shell(script).stdin(Inlet::lines(Bad(lines))).timeout(LONG).output();
+        let output = output.await.unwrap().check().unwrap();
+        assert_eq!(output.stdout.text().trim(), "3");
+        assert!(output.stdin.unwrap().written >= 6);
+    }
+}
+
+#[tokio::test]
 async fn input_that_was_cut_short_is_no_success() {
     let lines = ["0123456", "8"].into_iter().chain(std::iter::once_with(|| panic!("of lines")));
     let cases = [

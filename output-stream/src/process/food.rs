@@ -39,10 +39,34 @@ impl fmt::Debug for Food {
     }
 }
 
+/// Food while it is eaten: a panic of its destructor, which is its owner's, ends here.
+pub(super) struct Meal(Option<Food>);
+
+impl Meal {
+    pub(super) fn new(food: Food) -> Self {
+        Self(Some(food))
+    }
+
+    /// See [`Food::next`].
+    pub(super) async fn next(&mut self) -> (Bytes, Option<StdinEnd>) {
+        match &mut self.0 {
+            Some(food) => food.next().await,
+            None => (Bytes::new(), None),
+        }
+    }
+}
+
+impl Drop for Meal {
+    fn drop(&mut self) {
+        let food = self.0.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(food)));
+    }
+}
+
 impl Food {
     /// What comes next, nothing at the end. The second part is set when the source will give no more because
     /// it failed; what it gave before that is in the first.
-    pub(super) async fn next(&mut self) -> (Bytes, Option<StdinEnd>) {
+    async fn next(&mut self) -> (Bytes, Option<StdinEnd>) {
         match self {
             Self::Bytes(bytes) => (std::mem::take(bytes), None),
             Self::Reader(reader) => read(reader).await,

@@ -1,6 +1,6 @@
 //! The input of a child: a bounded queue and the task that writes it.
 
-use super::food::Food;
+use super::food::{Food, Meal};
 use super::watcher::Known;
 use crate::consume::Consumer;
 use bytes::{Buf, Bytes};
@@ -218,7 +218,7 @@ async fn write_until(
 ) -> StdinReport {
     let mut report = StdinReport { written: 0, end: StdinEnd::Eof };
     let is_written = {
-        let mut writing = pin!(write_all(pipe, first, queue, end_of_file, &mut report));
+        let mut writing = pin!(write_all(pipe, Meal::new(first), queue, end_of_file, &mut report));
         let mut exited = pin!(exit.wait_for(Option::is_some));
         poll_fn(|cx| {
             if writing.as_mut().poll(cx).is_ready() {
@@ -237,7 +237,7 @@ async fn write_until(
 /// Writes what the source gives, and then what comes through the queue.
 async fn write_all(
     mut pipe: ChildStdin,
-    mut first: Food,
+    mut first: Meal,
     mut queue: mpsc::Receiver<Bytes>,
     end_of_file: Option<u8>,
     report: &mut StdinReport,

@@ -10,6 +10,7 @@ mod collect;
 mod config;
 #[cfg(feature = "tokio")]
 mod consume;
+mod core;
 mod error;
 mod event;
 mod lines;

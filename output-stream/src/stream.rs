@@ -1,6 +1,7 @@
 //! The handle of a stream, and what keeps its pump alive.
 
 use crate::config::Config;
+use crate::core::{Core, Pump};
 use crate::error::SubscribeError;
 use crate::event::{End, EndReason};
 use crate::lines::{LineOptions, Lines};
@@ -26,44 +27,6 @@ use std::time::Instant;
 #[derive(Debug, Clone)]
 pub struct Stream {
     core: Arc<Core>,
-}
-
-/// What handles and subscribers hold; the pump holds only the shared state.
-#[derive(Debug)]
-pub(crate) struct Core {
-    pub(crate) shared: Arc<Shared>,
-    name: Option<Arc<str>>,
-    chunk_size: usize,
-    pump: OnceLock<Pump>,
-}
-
-/// What runs the pump; the handle is kept so that the pump never runs unowned.
-#[derive(Debug)]
-enum Pump {
-    /// It ended before the stream was made.
-    #[cfg(feature = "process")]
-    None,
-    #[cfg(feature = "tokio")]
-    Task(tokio::task::JoinHandle<()>),
-    /// Never joined: it may be in a read that never returns.
-    #[cfg(feature = "blocking")]
-    Thread {
-        #[expect(dead_code, reason = "owned, and shown by `Debug`")]
-        handle: std::thread::JoinHandle<()>,
-    },
-}
-
-impl Drop for Core {
-    /// Nobody can read any more: the pump stops. A task ends and drops its source at its next turn;
-    /// a thread ends after the read that it is in.
-    fn drop(&mut self) {
-        self.shared.order(Orders::Stop);
-        match self.pump.get() {
-            #[cfg(feature = "tokio")]
-            Some(Pump::Task(task)) => task.abort(),
-            _ => {}
-        }
-    }
 }
 
 /// Waits for the end of a stream; leaves nothing behind when it is dropped before.

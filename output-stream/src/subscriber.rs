@@ -1,9 +1,9 @@
 //! A reader of a stream.
 
+use crate::core::Core;
 use crate::event::Event;
 use crate::state::{Id, Taken};
 use crate::stats::SubscriberStats;
-use crate::stream::Core;
 use crate::turn;
 use std::fmt;
 use std::future::Future;

@@ -72,7 +72,7 @@ async fn watched(bytes: u64, temper: u64, how: u64, sums: &mut Sums) {
     match how {
         0 => assert!(process.kill(LONG).await.unwrap().is_clean()),
         1 => {
-            let policy = tree::Policy::term(Duration::from_millis(20));
+            let policy = tree::EndPolicy::term(Duration::from_millis(20));
             assert!(process.terminate(&policy).await.unwrap().is_clean());
         }
         _ if matches!(temper, 2 | 3) => drop(process.kill(LONG).await.unwrap()),

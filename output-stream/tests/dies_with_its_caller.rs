@@ -124,7 +124,7 @@ async fn be_apart() {
     interrupts.recv().await;
     // SIGTERM would not come first if an interrupt were pending.
     let report =
-        process.terminate(&tree::Policy::new().ask_all(tree::Signal::TERM, LONG)).await.unwrap();
+        process.terminate(&tree::EndPolicy::new().ask_all(tree::Signal::TERM, LONG)).await.unwrap();
     let seen = process.stdout().collect(Keep::all()).unwrap().wait().await;
     tell(&format!("clean {}, saw {:?}.", report.is_clean(), seen.text()));
 }

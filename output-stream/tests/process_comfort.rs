@@ -92,7 +92,7 @@ async fn pid_code_and_signal_are_at_hand() {
 async fn what_the_tree_takes_is_at_hand_without_another_dependency() {
     let process = Process::shell("exec sleep 600")
         .contain(tree::Containment::strongest())
-        .terminate_with(tree::Policy::new())
+        .terminate_with(tree::EndPolicy::new())
         .spawn()
         .unwrap();
     let killed: Result<tree::Report, tree::KillError> =

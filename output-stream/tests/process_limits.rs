@@ -79,7 +79,7 @@ fn a_process_outlives_its_runtime_and_can_still_be_killed() {
     let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     other.block_on(async {
         assert!(killed.kill(LONG).await.unwrap().is_clean());
-        let politely = lastout_output_stream::tree::Policy::new()
+        let politely = lastout_output_stream::tree::EndPolicy::new()
             .ask_all(lastout_output_stream::tree::Signal::TERM, LONG);
         assert!(asked.terminate(&politely).await.unwrap().is_clean());
         assert!(matches!(asked.wait().await, Err(ExitError::Aborted)));

@@ -7,6 +7,7 @@ use super::watcher::{Cancel, Ending};
 use super::words::Words;
 use crate::lines::{Line, LineOptions, LineRef};
 use crate::merge::Channel;
+use crate::tree::EndPolicy;
 use lastout_proc_tree::{Containment, Signal};
 use std::ffi::OsStr;
 use std::fmt;
@@ -193,10 +194,9 @@ impl ProcessBuilder {
         self
     }
 
-    /// How the tree is ended when its time is over, exactly: a [`tree::Policy`](crate::tree::Policy),
-    /// which is not the [`Policy`](crate::Policy) of a reader. One that asks only the root leaves its
+    /// How the tree is ended when its time is over, exactly. A policy that asks only the root leaves the
     /// descendants untold until they are killed.
-    pub fn terminate_with(mut self, policy: lastout_proc_tree::Policy) -> Self {
+    pub fn terminate_with(mut self, policy: EndPolicy) -> Self {
         self.ending = Ending::Exactly(policy);
         self
     }

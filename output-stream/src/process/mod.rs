@@ -50,6 +50,7 @@ use crate::merge::{MergedLines, merge};
 use crate::policy::{Policy, Position};
 use crate::prompts::Prompts;
 use crate::stream::Stream;
+use crate::tree::EndPolicy;
 use crate::wait::WaitError;
 use lastout_proc_tree::{Deadline, KillError, ProcId, Report, Tree};
 use std::sync::Arc;
@@ -399,8 +400,7 @@ impl Process {
         report
     }
 
-    /// Asks the tree to end as the policy says (a [`tree::Policy`](crate::tree::Policy)), and kills what
-    /// is left. [`wait`](Self::wait) tells how the root ended.
+    /// Asks the tree to end as the policy says, and kills what is left. [`wait`](Self::wait) tells how the root ended.
     ///
     /// # Errors
     ///
@@ -409,7 +409,7 @@ impl Process {
     /// # Cancel safety
     ///
     /// The signals that were sent stay sent; nobody is left frozen.
-    pub async fn terminate(&self, policy: &lastout_proc_tree::Policy) -> Result<Report, KillError> {
+    pub async fn terminate(&self, policy: &EndPolicy) -> Result<Report, KillError> {
         match self.tree.terminate(policy).await {
             Err(KillError::Io(_)) => {
                 let policy = policy.clone();

@@ -41,7 +41,10 @@ pub use event::Event;
 #[doc(inline)]
 pub use identity::Identity;
 #[doc(inline)]
-pub use job::{JobId, JobRecord, NewJob, PRIORITY_STEP, PayloadError, Recovery, UniqueWhile};
+pub use job::{
+    Attempt, AttemptOutcome, JobId, JobRecord, MAX_ATTEMPTS_KEPT, NewJob, PRIORITY_STEP,
+    PayloadError, Recovery, UniqueWhile,
+};
 #[doc(inline)]
 pub use lease::{Fence, Lease, LeaseTimings, LeaseTimingsError, WorkerId};
 #[doc(inline)]

@@ -112,6 +112,17 @@ mod sqlite {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_damaged_history_is_told_and_keeps_no_job_from_running() {
+        let folder = Folder::new();
+        let registry = open(&folder);
+        for text in ["'no JSON'", "CAST(x'ff' AS TEXT)", "'[[1]]'"] {
+            let sql = format!("UPDATE lastout_jobs SET history = {text}");
+            let damage = async { change(&folder, &sql) };
+            crate::poison::a_damaged_history_is_told(&registry, damage).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_bad_periodic_job_is_disabled_and_shown() {
         let folder = Folder::new();
         let registry = open(&folder);

@@ -474,6 +474,18 @@ async fn a_row_in_an_unknown_state_is_shown_and_never_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_history_is_told_and_keeps_no_job_from_running() {
+    let database = Database::create().await;
+    let (registry, _) = open(&database).await;
+    for text in ["no JSON", "[[1]]"] {
+        let sql = format!("UPDATE lastout.jobs SET history = '{text}'");
+        let damage = run(database.config(), &sql);
+        support::poison::a_damaged_history_is_told(&registry, damage).await;
+    }
+    database.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schema_may_be_named_like_a_word_of_the_language() {
     let database = Database::create().await;
     for schema in ["order", "user", "select"] {

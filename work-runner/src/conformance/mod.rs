@@ -17,6 +17,7 @@
 
 mod claiming;
 mod ending;
+mod history;
 mod leases;
 mod limits;
 mod operators;
@@ -92,6 +93,8 @@ cases! {
     ending::big_and_odd_bytes_survive,
     ending::a_waiter_sees_the_end,
     ending::ended_jobs_are_pruned_by_age,
+    history::every_attempt_is_told,
+    history::the_last_ten_attempts_are_kept,
     leases::a_lapsed_lease_is_never_renewed_and_claims_nothing,
     leases::a_sweep_takes_back_and_the_zombie_is_refused,
     leases::a_proven_death_needs_no_lapse,

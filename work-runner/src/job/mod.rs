@@ -1,6 +1,7 @@
 //! What a job is: the request that a caller writes ([`NewJob`]) and the row that a store keeps
 //! ([`JobRecord`]). No store logic lives here.
 
+mod attempt;
 mod new;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod template;
@@ -12,6 +13,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub(crate) use attempt::Ending;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) use attempt::stored;
+pub use attempt::{Attempt, AttemptOutcome, MAX_ATTEMPTS_KEPT};
 #[cfg(feature = "postgres")]
 pub(crate) use new::Due;
 pub use new::{NewJob, PayloadError};
@@ -145,6 +150,8 @@ pub struct JobRecord {
     pub result: Option<Vec<u8>>,
     /// Why the last attempt, or the job, ended without success.
     pub error: Option<String>,
+    /// Attempts that ended and that the other fields do not tell; see [`attempts`](Self::attempts).
+    pub history: Vec<Attempt>,
     /// When it was enqueued.
     pub created_at: i64,
     /// When it was last claimed; 0 for never.
@@ -198,6 +205,7 @@ impl JobRecord {
             progress: None,
             result: None,
             error: None,
+            history: Vec::new(),
             created_at: now_ms,
             claimed_at: if external { now_ms } else { 0 },
             ended_at: 0,

@@ -25,6 +25,7 @@ mod step;
 use crate::lease::{Lease, WorkerId};
 use std::fmt;
 
+pub(crate) use step::bounded;
 pub use step::{LeaseLost, MAX_ERROR_BYTES, Refused, step};
 
 /// Where a job stands.

@@ -1,7 +1,7 @@
 //! The one function that moves a row along an edge. No clock, no I/O, no async.
 
 use super::{EDGES, Event, EventName, Outcome, State, State as S};
-use crate::job::{JobRecord, Recovery, rank};
+use crate::job::{Ending, JobRecord, Recovery, rank};
 use crate::lease::{Fence, Lease, WorkerId};
 use std::fmt;
 
@@ -71,6 +71,7 @@ pub fn step(row: &mut JobRecord, event: Event, now_ms: i64) -> Result<(), Refuse
     if !EDGES.iter().any(|(from, by, _)| *from == row.state && *by == name) {
         return Err(Refused::NoEdge(row.state, name));
     }
+    let ending = Ending::before(row, &event, now_ms);
     match event {
         Event::Promote | Event::Admit => row.state = S::Ready,
         Event::Claim { owner } => claim(row, owner, now_ms),
@@ -79,12 +80,13 @@ pub fn step(row: &mut JobRecord, event: Event, now_ms: i64) -> Result<(), Refuse
         Event::Cancel if row.state == S::Running => row.cancel = true,
         Event::Cancel => end(row, S::Cancelled, now_ms),
         Event::Abandon { reason } => {
-            row.error = Some(bounded(reason));
+            row.error = Some(bounded(reason, MAX_ERROR_BYTES));
             row.owner = WorkerId::NONE;
             end(row, S::Abandoned, now_ms);
         }
         Event::Requeue => requeue(row, now_ms),
     }
+    ending.record(row);
     Ok(())
 }
 
@@ -140,7 +142,7 @@ fn report(row: &mut JobRecord, outcome: Outcome, now_ms: i64) {
             schedule(row, delay_ms, now_ms);
         }
         Outcome::Stopped { error } => {
-            row.error = error.map(bounded).or(row.error.take());
+            row.error = error.map(|error| bounded(error, MAX_ERROR_BYTES)).or(row.error.take());
             end(row, S::Cancelled, now_ms);
         }
         Outcome::Release => {
@@ -168,12 +170,12 @@ fn retry(row: &mut JobRecord, error: String, delay_ms: i64, now_ms: i64) {
     if row.attempt.saturating_sub(row.crashes) >= row.max_attempts {
         return fail(row, S::Dead, error, now_ms);
     }
-    row.error = Some(bounded(error));
+    row.error = Some(bounded(error, MAX_ERROR_BYTES));
     schedule(row, delay_ms, now_ms);
 }
 
 fn fail(row: &mut JobRecord, state: State, error: String, now_ms: i64) {
-    row.error = Some(bounded(error));
+    row.error = Some(bounded(error, MAX_ERROR_BYTES));
     end(row, state, now_ms);
 }
 
@@ -204,7 +206,7 @@ fn crash(row: &mut JobRecord, now_ms: i64) {
     if row.crashes >= row.max_crashes {
         return fail(row, S::Dead, format!("poisoned: {error}"), now_ms);
     }
-    row.error = Some(bounded(error));
+    row.error = Some(bounded(error, MAX_ERROR_BYTES));
     row.lease_until = 0;
     if row.crashes == 1 {
         row.state = S::Ready;
@@ -244,12 +246,12 @@ fn end(row: &mut JobRecord, state: State, now_ms: i64) {
 }
 
 /// Cuts a text to what a row keeps, without the NUL bytes that PostgreSQL refuses.
-pub(crate) fn bounded(mut text: String) -> String {
+pub(crate) fn bounded(mut text: String, most: usize) -> String {
     if text.contains('\0') {
         text = text.replace('\0', "\u{fffd}");
     }
-    if text.len() > MAX_ERROR_BYTES {
-        let end = (0..=MAX_ERROR_BYTES).rev().find(|at| text.is_char_boundary(*at));
+    if text.len() > most {
+        let end = (0..=most).rev().find(|at| text.is_char_boundary(*at));
         text.truncate(end.unwrap_or(0));
     }
     text

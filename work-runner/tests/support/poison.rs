@@ -3,8 +3,8 @@
 use super::worker_process::short_lease;
 use super::{PATIENCE, eventually};
 use lastout_work_runner::{
-    DurableWorker, Job, JobError, NewJob, Outcome, Registry, Report, State, TurnRequest,
-    WorkDriver, WorkRunner,
+    AttemptOutcome, DurableWorker, Identity, Job, JobError, NewJob, Outcome, Registry, Report,
+    State, TurnRequest, WorkDriver, WorkRunner, WorkerId,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -77,6 +77,31 @@ pub(crate) async fn a_late_commit_is_found(registry: Arc<dyn Registry>) {
     assert!(running.stop(PATIENCE).await.is_clean());
 }
 
+/// A job whose history is damaged by `damage` is tried again like any other, and says so.
+pub(crate) async fn a_damaged_history_is_told(
+    registry: &Arc<dyn Registry>,
+    damage: impl Future<Output = ()>,
+) {
+    let me = WorkerId::random();
+    registry.register(me, Identity::current(), PATIENCE).await.unwrap();
+    let id = registry.enqueue(vec![job("any")]).await.unwrap()[0].id();
+    let turn = || TurnRequest::new(me).claim("default", 1).promote();
+    let again = || Outcome::Retry { error: "once more".into(), delay_ms: 0 };
+    let first = registry.turn(turn()).await.unwrap().claimed[0].lease;
+    damage.await;
+    let report = |lease, outcome| TurnRequest::new(me).reports([Report::new(lease, outcome)]);
+    registry.turn(report(first, again())).await.unwrap();
+    let second = registry.turn(turn()).await.unwrap().claimed[0].lease;
+    assert_eq!(second.job, id);
+    registry.turn(report(second, Outcome::Done { result: None })).await.unwrap();
+    let row = registry.fetch(vec![id]).await.unwrap().remove(0);
+    assert_eq!(row.state, State::Succeeded, "{row:?}");
+    let told: Vec<_> = row.attempts().iter().map(|attempt| attempt.outcome).collect();
+    assert_eq!(told, [AttemptOutcome::Unknown, AttemptOutcome::Failed, AttemptOutcome::Succeeded]);
+    assert!(row.history[0].error.as_ref().unwrap().contains("cannot be read"), "{row:?}");
+    registry.deregister(me).await.unwrap();
+}
+
 /// A job behind thousands of a kind that this worker does not know starts at once, and those stay as they
 /// are for a worker that does.
 pub(crate) async fn unknown_kinds_are_passed_over(registry: Arc<dyn Registry>) {
@@ -106,7 +131,7 @@ pub(crate) async fn a_suspect_takes_no_place_of_others(registry: Arc<dyn Registr
     for suspects in ids {
         driver.enqueue_all(suspects).await.unwrap();
     }
-    let dead = lastout_work_runner::WorkerId::random();
+    let dead = WorkerId::random();
     registry.register(dead, Default::default(), PATIENCE).await.unwrap();
     let turn = TurnRequest::new(dead).claim("one", 1).claim("four", 1);
     assert_eq!(registry.turn(turn).await.unwrap().claimed.len(), 2);
@@ -216,7 +241,7 @@ pub(crate) async fn a_stop_asks_at_once(registry: Arc<dyn Registry>) {
 pub(crate) async fn dead_letters_are_kept_longer(registry: Arc<dyn Registry>) {
     use lastout_work_runner::Keep;
     let driver = WorkDriver::producer(Arc::clone(&registry));
-    let me = lastout_work_runner::WorkerId::random();
+    let me = WorkerId::random();
     registry.register(me, Default::default(), PATIENCE).await.unwrap();
     driver.enqueue_all(vec![job("any"), job("any")]).await.unwrap();
     let claimed = registry.turn(TurnRequest::new(me).claim("default", 2)).await.unwrap().claimed;

@@ -3,7 +3,7 @@
 use super::super::table::Table;
 use super::pool::{Connection, Pool, failed};
 use crate::error::{StoreError, StoreErrorKind};
-use crate::job::{JobId, JobRecord, Recovery};
+use crate::job::{JobId, JobRecord, Recovery, stored};
 use crate::lease::{Fence, WorkerId};
 use crate::lifecycle::State;
 use std::sync::Arc;
@@ -118,7 +118,7 @@ macro_rules! select {
             "SELECT id, state, fence, owner, attempt, rank, run_at, claimed_at, ended_at, ",
             "lease_until, crashes, started, cancel, priority, max_attempts, max_crashes, recovery, ",
             "own_lease_ms, timeout_ms, unique_kept, limit_max, created_at, unique_key, limit_key, ",
-            "queue, kind, error, progress, result, payload FROM lastout.jobs ",
+            "queue, kind, error, progress, result, payload, history FROM lastout.jobs ",
             $rest
         )
     };
@@ -161,6 +161,7 @@ pub(super) fn read_row(row: &Row) -> JobRecord {
         progress: row.get(27),
         result: row.get(28),
         payload: row.get(29),
+        history: stored::read(row.get(30)),
     }
 }
 
@@ -185,13 +186,13 @@ impl Table for Tx<'_> {
         self.run(
             "UPDATE lastout.jobs SET state = $2, fence = $3, owner = $4, attempt = $5, rank = $6, \
              run_at = $7, claimed_at = $8, ended_at = $9, lease_until = $10, crashes = $11, \
-             started = $12, cancel = $13, recovery = $14, error = $15, progress = $16, result = $17 \
+             started = $12, cancel = $13, recovery = $14, error = $15, progress = $16, result = $17, history = $18 \
              WHERE id = $1",
             &[
                 &row.id.0, &row.state.code(), &row.fence.0, &row.owner.0, &row.attempt, &row.rank,
                 &row.run_at, &row.claimed_at, &row.ended_at, &row.lease_until, &row.crashes,
                 &row.started.0, &row.cancel, &row.recovery.code(), &row.error, &row.progress,
-                &row.result,
+                &row.result, &stored::text_of(&row.history),
             ],
         )
         .await?;

@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
      CREATE INDEX jobs_held_in ON lastout.jobs (queue) WHERE state = {held};
      CREATE INDEX jobs_unhappy_in ON lastout.jobs (state, queue) WHERE state > {succeeded}",
     "CREATE TABLE lastout.pauses (queue text PRIMARY KEY, paused_by text NOT NULL, paused_at int8 NOT NULL)",
+    "ALTER TABLE lastout.jobs ADD COLUMN history text",
 ];
 
 /// The version that this build reads and writes.

@@ -1,7 +1,7 @@
 //! A row of the table of jobs as a record. One that is damaged is read as far as it can be: it must not
 //! keep the others from being read.
 
-use crate::job::{JobId, JobRecord, Recovery};
+use crate::job::{Attempt, JobId, JobRecord, Recovery, stored};
 use crate::lease::{Fence, WorkerId};
 use crate::lifecycle::State;
 use rusqlite::Row;
@@ -31,6 +31,11 @@ pub(super) fn read_row(row: &Row<'_>) -> (JobRecord, bool) {
                 self.1.borrow_mut().get_or_insert(why);
             }
             Some(text.into_owned())
+        }
+
+        fn history(&self, at: usize) -> Vec<Attempt> {
+            let bytes = self.0.get_ref(at).ok().and_then(|value| value.as_bytes_or_null().ok());
+            stored::read(bytes.flatten().map(String::from_utf8_lossy).as_deref())
         }
 
         fn name(&self, at: usize) -> Arc<str> {
@@ -71,6 +76,7 @@ pub(super) fn read_row(row: &Row<'_>) -> (JobRecord, bool) {
         progress: read.get(27),
         result: read.get(28),
         payload: read.get::<Option<Vec<u8>>>(29).unwrap_or_default(),
+        history: read.history(30),
     };
     if state.is_none() && code != i64::from(State::Unreadable.code()) {
         record.error = Some(format!("it has the unknown state {code}"));
@@ -89,7 +95,7 @@ macro_rules! select {
             "SELECT id, state, fence, owner, attempt, rank, run_at, claimed_at, ended_at, ",
             "lease_until, crashes, started, cancel, priority, max_attempts, max_crashes, recovery, ",
             "own_lease_ms, timeout_ms, unique_kept, limit_max, created_at, unique_key, limit_key, ",
-            "queue, kind, error, progress, result, payload FROM lastout_jobs ",
+            "queue, kind, error, progress, result, payload, history FROM lastout_jobs ",
             $rest
         )
     };

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
      CREATE INDEX lastout_unhappy_in ON lastout_jobs (unhappy, queue) WHERE unhappy IS NOT NULL",
     "CREATE TABLE lastout_pauses (queue TEXT PRIMARY KEY, paused_by TEXT NOT NULL, \
      paused_at INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    "ALTER TABLE lastout_jobs ADD COLUMN history TEXT",
 ];
 
 /// The version that this build reads and writes.

@@ -95,8 +95,25 @@ pub struct Launched<B> {
     /// Drives the connection; resolves when the browser is lost, with the reason. Dropping it must
     /// fail every call that is pending on the browser and on its pages.
     pub drive: Pin<Box<dyn Future<Output = Loss> + Send>>,
-    /// The keys of pages whose renderer crashed.
-    pub crashes: mpsc::UnboundedReceiver<String>,
+    /// What pages do by themselves.
+    pub news: mpsc::UnboundedReceiver<News>,
+}
+
+/// What a page did by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum News {
+    /// The renderer of the page with this key crashed.
+    PageCrashed(String),
+    /// A page opened another one in its context.
+    PopupOpened {
+        /// The key of the context.
+        context: String,
+        /// The key of the new page.
+        page: String,
+    },
+    /// The page with this key is gone, whoever closed it.
+    PageGone(String),
 }
 
 impl<B: fmt::Debug> fmt::Debug for Launched<B> {
@@ -130,8 +147,11 @@ pub trait LiveBrowser: fmt::Debug + Send + Sync + 'static {
     /// What a browser lease derefs to.
     fn handle(&self) -> &Self::Handle;
 
-    /// Names the page in [`Launched::crashes`].
+    /// Names the page in [`News`].
     fn page_key(&self, page: &Self::Page) -> String;
+
+    /// Names the context in [`News`].
+    fn context_key(&self, context: &Self::Context) -> String;
 
     /// Where downloads of this context go, when they are kept.
     fn downloads<'a>(&self, context: &'a Self::Context) -> Option<&'a Path>;
@@ -167,6 +187,9 @@ pub trait LiveBrowser: fmt::Debug + Send + Sync + 'static {
 
     /// Closes a page; resolves when it is gone.
     fn close_page(&self, page: &Self::Page) -> impl Future<Output = Result<(), OpError>> + Send;
+
+    /// Closes a page that another one opened.
+    fn close_popup(&self, page: &str) -> impl Future<Output = Result<(), OpError>> + Send;
 
     /// Makes a context like new, and gives a fresh page in it: closes every page of the context, those that
     /// pages opened included, and clears what the context keeps. A clone of the used page is dead then.

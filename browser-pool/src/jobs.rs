@@ -66,6 +66,11 @@ pub(crate) async fn run<B: LiveBrowser>(
                 }
             }
         }
+        Command::ClosePopup { page } => {
+            // It is closed, is gone by itself, or ends with its context.
+            drop(within("close a page", limit, live.close_popup(&page)).await);
+            Done::Nothing
+        }
         Command::ClosePage { place, page } => {
             // A page that does not close ends with its context.
             drop(within("close a page", limit, live.close_page(&page.page)).await);

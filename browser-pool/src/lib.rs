@@ -42,7 +42,7 @@ pub use chromiumoxide;
 #[doc(inline)]
 pub use config::{ConfigError, PoolConfig, PoolConfigBuilder};
 #[doc(inline)]
-pub use driver::{Allowed, Driver, Ending, Launch, Launched, LiveBrowser};
+pub use driver::{Allowed, Driver, Ending, Launch, Launched, LiveBrowser, News};
 #[doc(inline)]
 pub use error::{AcquireError, LaunchError, Loss, OpError, Waiting, WithPageError};
 #[doc(inline)]

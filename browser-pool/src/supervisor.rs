@@ -3,7 +3,7 @@
 //! The task owns the connection. Whatever ends the browser, the connection is dropped first, so every
 //! pending call on the browser and its pages fails at once, and only then is the rest torn down.
 
-use crate::driver::{Driver, Ending, IN_A_DROP, Launch, Launched, LiveBrowser};
+use crate::driver::{Driver, Ending, IN_A_DROP, Launch, Launched, LiveBrowser, News};
 use crate::error::{LaunchError, Loss, OpError};
 use crate::jobs::{self, Done};
 use crate::report::{BrowserReport, EndReason};
@@ -28,6 +28,7 @@ pub(crate) enum Command<B: LiveBrowser> {
     Reset { unit: UnitId, cell: Arc<UnitCell<B>> },
     Dispose { unit: UnitId, cell: Arc<UnitCell<B>> },
     OpenPage { place: Place, cell: Arc<UnitCell<B>>, reply: PageReply<B> },
+    ClosePopup { page: String },
     ClosePage { place: Place, page: Arc<PageFate<B>> },
     Close { reason: EndReason },
 }
@@ -65,7 +66,7 @@ async fn live<D: Driver>(
             return;
         }
     };
-    let Launched { browser, mut drive, mut crashes } = launched;
+    let Launched { browser, mut drive, mut news } = launched;
     let live = Arc::new(browser);
     guard.live = Some(live.clone());
     trace::launched(slot.0);
@@ -78,7 +79,11 @@ async fn live<D: Driver>(
         tokio::select! {
             loss = &mut drive => break End::Lost(loss),
             () = &mut health => break End::Lost(Loss::Unresponsive),
-            Some(key) = crashes.recv() => core.page_crashed(slot, &key),
+            Some(news) = news.recv() => match news {
+                News::PageCrashed(page) => core.page_crashed(slot, &page),
+                News::PopupOpened { context, page } => core.popup_opened(slot, &context, page),
+                News::PageGone(page) => core.page_gone(slot, page),
+            },
             Some(done) = jobs.next(), if !jobs.is_empty() => settle(&core, slot, done),
             command = commands.recv() => match command {
                 Some(Command::Close { reason }) => break End::Ordered(reason),

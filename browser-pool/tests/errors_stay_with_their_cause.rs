@@ -7,7 +7,7 @@
 
 mod support;
 
-use lastout_browser_pool::{AcquireError, LeaseOptions, PoolConfig};
+use lastout_browser_pool::{AcquireError, LeaseOptions, OpError, PoolConfig};
 use std::error::Error;
 use std::time::Duration;
 use support::{LONG, assert_clean_end, pool, soon, until};
@@ -73,5 +73,28 @@ async fn a_browser_that_dies_after_its_first_page_is_launched_ever_more_slowly()
         page.lost().await;
     }
     assert!(fake.launched() <= 10, "{} launches in a minute", fake.launched());
+    assert_clean_end(&pool, &fake).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_that_pages_open_count_and_end_with_the_lease() {
+    let (pool, fake) = pool(PoolConfig::builder().max_browsers(1).max_pages(4).spares(0));
+    let page = pool.page().await.unwrap();
+    let popups: Vec<_> = (0..12).map(|_| page.open_popup().unwrap()).collect();
+    until(&pool, "the limit", |stats| stats.pages == 4 && fake.alive().pages == 4).await;
+    page.close_popup(popups[0]);
+    until(&pool, "a free place", |stats| stats.pages == 3).await;
+    page.open_popup().unwrap();
+    until(&pool, "the limit", |stats| stats.pages == 4 && fake.alive().pages == 4).await;
+    page.release();
+    until(&pool, "the end of all", |stats| stats.pages == 0 && fake.alive().pages == 0).await;
+    let context = pool.context().await.unwrap();
+    let first = context.new_page().await.unwrap();
+    (0..3).for_each(|_| assert!(first.open_popup().is_some()));
+    until(&pool, "the limit", |stats| stats.pages == 4).await;
+    let full = context.new_page().await.map(drop);
+    assert!(matches!(full, Err(OpError::PageLimit { max: 4 })), "{full:?}");
+    drop(first);
+    context.release();
     assert_clean_end(&pool, &fake).await;
 }

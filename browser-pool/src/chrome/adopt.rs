@@ -3,7 +3,7 @@
 use super::config::Chrome;
 use super::live::{ChromeBrowser, drive};
 use super::process::Process;
-use crate::driver::Launched;
+use crate::driver::{Launched, News};
 use crate::error::LaunchError;
 use crate::pool::Pool;
 use chromiumoxide::cdp::browser_protocol::target::EventTargetCrashed;
@@ -60,11 +60,11 @@ impl Adopted {
             answer = browser.first_answer() => answer.map_err(|error| failed(Box::new(error)))?,
             loss = &mut drive => return Err(failed(loss.to_string().into())),
         }
-        let (crashes, crashed) = mpsc::unbounded_channel();
+        let (news, told) = mpsc::unbounded_channel();
         let drive = Box::pin(async move {
             let told = async {
                 while let Some(event) = events.next().await {
-                    drop(crashes.send(event.target_id.as_ref().to_owned()));
+                    drop(news.send(News::PageCrashed(event.target_id.as_ref().to_owned())));
                 }
                 pending().await
             };
@@ -73,7 +73,7 @@ impl Adopted {
                 never = told => never,
             }
         });
-        Ok(Launched { browser, drive, crashes: crashed })
+        Ok(Launched { browser, drive, news: told })
     }
 }
 

@@ -198,13 +198,13 @@ async fn connect(
     upstream: Upstream,
     launch: &Launch,
 ) -> Result<Launched<ChromeBrowser>, LaunchError> {
-    let (crashes, crashed) = mpsc::unbounded_channel();
+    let (news, told) = mpsc::unbounded_channel();
     let process = started.process.clone();
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| LaunchError::Connect {
         source,
         stderr: process.last_words(),
     };
-    let bridge = Bridge::listen(upstream, launch.op_timeout, crashes).await;
+    let bridge = Bridge::listen(upstream, launch.op_timeout, news).await;
     let bridge = bridge.map_err(|error| failed(Box::new(error)))?;
     let address = bridge.address().map_err(|error| failed(Box::new(error)))?;
     let router = bridge.router();
@@ -253,7 +253,7 @@ async fn connect(
             (lost, Err(_)) => lost.unwrap_or(Loss::Disconnected),
         }
     });
-    Ok(Launched { browser, drive, crashes: crashed })
+    Ok(Launched { browser, drive, news: told })
 }
 
 async fn ended(started: &mut Connecting) -> LaunchError {

@@ -1,7 +1,8 @@
 //! What the pool asks of a running browser: the one file that speaks to chromiumoxide.
 
-use super::bridge::{NO_ANSWER, Router};
+use super::bridge::Router;
 use super::process::{KILL_BOUND, Process};
+use crate::config::FOREVER;
 use crate::driver::{Allowed, Ending, LiveBrowser};
 use crate::error::{Loss, OpError};
 use crate::report::BrowserReport;
@@ -100,6 +101,26 @@ impl ChromeBrowser {
         C::response_from_value(result).map_err(OpError::driver)
     }
 
+    /// The pages that others opened in the context.
+    pub(super) fn popups(&self, context: &ChromeContext) -> Vec<TargetId> {
+        let known = self.router.as_ref().map(|router| router.popups(context.id.as_ref()));
+        known.unwrap_or_default().into_iter().map(TargetId::new).collect()
+    }
+
+    /// The page with this number, if the client knows it.
+    pub(super) async fn page(&self, target: TargetId) -> Result<Option<Page>, OpError> {
+        match self.client.get_page(target).await {
+            Ok(page) => Ok(Some(page)),
+            Err(CdpError::NotFound) => Ok(None),
+            Err(error) => Err(driver(error)),
+        }
+    }
+
+    /// Messages of the page that the client did not get.
+    pub(super) fn shed_of(&self, page: &Page) -> u64 {
+        self.router.as_ref().map_or(0, |router| router.shed_of(page.session_id().as_ref()))
+    }
+
     async fn close_target(&self, target: TargetId) -> Result<(), OpError> {
         self.client.execute(CloseTargetParams::new(target)).await.map(drop).map_err(driver)
     }
@@ -147,18 +168,22 @@ impl LiveBrowser for ChromeBrowser {
         page.target_id().as_ref().to_owned()
     }
 
+    fn context_key(&self, context: &ChromeContext) -> String {
+        context.id.as_ref().to_owned()
+    }
+
     fn downloads<'a>(&self, context: &'a ChromeContext) -> Option<&'a Path> {
         context.downloads.as_deref()
     }
 
     async fn ping(&self) -> Result<(), OpError> {
-        let answer = self.client.execute(GetVersionParams::default()).await;
-        match answer {
+        if let Some(router) = &self.router {
+            // Not through the client: what it has to work off is no fault of the browser.
+            let nothing = serde_json::json!({});
+            return router.call(None, "Browser.getVersion", &nothing, FOREVER).await.map(drop);
+        }
+        match self.client.execute(GetVersionParams::default()).await {
             Ok(_) => Ok(()),
-            // The bridge said it, in place of the browser.
-            Err(CdpError::Chrome(error)) if error.code == NO_ANSWER => {
-                Err(driver(CdpError::Timeout))
-            }
             Err(error @ (CdpError::Chrome(_) | CdpError::Serde(_))) => Err(driver(error)),
             Err(CdpError::Timeout) => Err(driver(CdpError::Timeout)),
             Err(_) => Err(OpError::Lost(Loss::Disconnected)),
@@ -237,6 +262,10 @@ impl LiveBrowser for ChromeBrowser {
         let popups = self.close_popups(page).await;
         self.close_target(page.target_id().clone()).await?;
         popups
+    }
+
+    async fn close_popup(&self, page: &str) -> Result<(), OpError> {
+        self.close_target(TargetId::new(page)).await
     }
 
     async fn reset_page(&self, context: &ChromeContext, used: &Page) -> Result<Page, OpError> {

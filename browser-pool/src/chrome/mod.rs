@@ -11,6 +11,7 @@
 //! | `launch` | one launch, from the directory to the first answer |
 //! | `live` | what the pool asks of a running browser; the one file that knows chromiumoxide |
 //! | `adopt` | browsers that chromiumoxide launched |
+//! | `popups` | pages that pages opened |
 //! | `navigate` | navigation with limits of its own |
 
 mod adopt;
@@ -23,6 +24,7 @@ mod launch;
 mod live;
 mod memory;
 mod navigate;
+mod popups;
 mod process;
 mod remove;
 

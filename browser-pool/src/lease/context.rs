@@ -95,6 +95,11 @@ impl<D: Driver> ContextLease<D> {
         self.granted.run("run an operation on a context", limit.into(), operation).await
     }
 
+    #[cfg(feature = "chrome")]
+    pub(crate) fn live(&self) -> &D::Browser {
+        &self.granted.cell().live
+    }
+
     /// Where the downloads of this lease are, when it was asked for with
     /// [`LeaseOptions::downloads`](crate::LeaseOptions::downloads). The directory ends with the lease.
     pub fn downloads(&self) -> Option<&Path> {

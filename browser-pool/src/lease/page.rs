@@ -80,6 +80,11 @@ impl<D: Driver> PageLease<D> {
     }
 
     #[cfg(feature = "chrome")]
+    pub(crate) fn context(&self) -> Option<&<D::Browser as LiveBrowser>::Context> {
+        self.granted.cell().context.as_ref()
+    }
+
+    #[cfg(feature = "chrome")]
     pub(crate) fn live(&self) -> &D::Browser {
         &self.granted.cell().live
     }

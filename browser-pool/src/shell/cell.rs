@@ -39,6 +39,11 @@ impl<B: LiveBrowser> UnitCell<B> {
         pages.push(Arc::downgrade(page));
     }
 
+    /// Whether the unit has this context.
+    pub(super) fn is_in(&self, context: &str) -> bool {
+        self.context.as_ref().is_some_and(|own| self.live.context_key(own) == context)
+    }
+
     /// Whether the page that the unit was made with has this key.
     pub(super) fn has(&self, key: &str) -> bool {
         self.page.as_ref().is_some_and(|page| self.live.page_key(page) == key)

@@ -140,6 +140,22 @@ impl<D: Driver> Core<D> {
         fate.iter().for_each(|fate| doom(fate, &Loss::PageCrashed));
     }
 
+    /// A page in this context opened another.
+    pub(crate) fn popup_opened(self: &Arc<Self>, slot: SlotId, context: &str, page: String) {
+        self.turn(|inner, now| {
+            let mut units = inner.units.iter().filter(|(_, cell)| cell.slot == slot);
+            // What is in no unit is the own affair of whoever leased the whole browser.
+            if let Some(unit) = units.find(|(_, cell)| cell.is_in(context)).map(|(id, _)| *id) {
+                inner.step(Event::PopupOpened { slot, unit, page }, now);
+            }
+        });
+    }
+
+    /// A page is gone.
+    pub(crate) fn page_gone(self: &Arc<Self>, slot: SlotId, page: String) {
+        self.apply(Event::PageGone { slot, page });
+    }
+
     /// The browser ended by itself: revokes its leases.
     pub(crate) fn lost(self: &Arc<Self>, slot: SlotId, loss: &Loss) {
         trace::lost(slot.0, loss);

@@ -90,6 +90,9 @@ impl<D: Driver> Inner<D> {
                     self.command(slot, Command::Dispose { unit, cell }, effects);
                 }
             }
+            Action::ClosePopup { slot, page } => {
+                self.command(slot, Command::ClosePopup { page }, effects);
+            }
             Action::Retired { slot, reason } => effects.push(Effect::Retired(slot, reason)),
             Action::Close { slot, reason } => {
                 let cells = self.take_units(slot);

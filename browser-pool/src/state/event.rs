@@ -54,6 +54,8 @@ pub(crate) enum Event {
     Release { place: Place, condition: Condition },
     Reset { slot: SlotId, unit: UnitId },
     Crashed { slot: SlotId, unit: UnitId },
+    PopupOpened { slot: SlotId, unit: UnitId, page: String },
+    PageGone { slot: SlotId, page: String },
     Disposed { slot: SlotId, unit: UnitId, well: bool },
     Measured { slot: SlotId, memory: u64 },
     Retire { slot: SlotId, reason: EndReason },
@@ -74,6 +76,7 @@ pub(crate) enum Action {
     Refuse { waiter: WaiterId, refusal: Refusal },
     ResetUnit { slot: SlotId, unit: UnitId },
     Dispose { slot: SlotId, unit: UnitId },
+    ClosePopup { slot: SlotId, page: String },
     Retired { slot: SlotId, reason: EndReason },
     Close { slot: SlotId, reason: EndReason },
 }

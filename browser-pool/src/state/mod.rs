@@ -136,6 +136,8 @@ impl State {
             Event::Release { place, condition } => self.release(place, condition, now, out),
             Event::Reset { slot, unit } => self.reset(slot, unit),
             Event::Crashed { slot, unit } => self.crashed(slot, unit, out),
+            Event::PopupOpened { slot, unit, page } => self.popup_opened(slot, unit, page, out),
+            Event::PageGone { slot, page } => self.page_gone(slot, &page),
             Event::Disposed { slot, unit, well } => self.disposed(slot, unit, well),
             Event::Measured { slot, memory } => {
                 if let Some(slot) = self.slots.get_mut(&slot) {

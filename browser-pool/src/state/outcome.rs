@@ -178,6 +178,7 @@ impl State {
         if let Some(unit) = slot.and_then(|slot| slot.units.get_mut(&unit)) {
             unit.phase = UnitPhase::Spare;
             unit.pages = unit.spec.pages();
+            unit.popups.clear();
         }
     }
 
@@ -189,6 +190,39 @@ impl State {
             slot.units.remove(&unit);
         } else if let Some(unit) = slot.units.get_mut(&unit) {
             unit.phase = UnitPhase::Stuck;
+        }
+    }
+
+    /// A page opened another: it counts like any, and where there is no place for it, it is closed.
+    pub(super) fn popup_opened(
+        &mut self,
+        slot_id: SlotId,
+        unit_id: UnitId,
+        page: String,
+        out: &mut Vec<Action>,
+    ) {
+        let max = self.config.max_pages;
+        let Some(slot) = self.slots.get_mut(&slot_id) else {
+            return;
+        };
+        let full = slot.pages() >= max;
+        let Some(unit) = slot.units.get_mut(&unit_id) else {
+            return;
+        };
+        if full || !matches!(unit.phase, UnitPhase::Leased(_)) {
+            out.push(Action::ClosePopup { slot: slot_id, page });
+        } else if unit.popups.insert(page) {
+            unit.pages += 1;
+        }
+    }
+
+    /// A page is gone; if it was one that another had opened, its place is free.
+    pub(super) fn page_gone(&mut self, slot: SlotId, page: &str) {
+        let units = self.slots.get_mut(&slot).into_iter().flat_map(|slot| slot.units.values_mut());
+        for unit in units {
+            if unit.popups.remove(page) {
+                unit.pages = unit.pages.saturating_sub(1);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{LeaseId, Place, UnitId};
 use crate::report::EndReason;
 use crate::request::{LaunchProfile, UnitSpec};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,8 +45,10 @@ pub(crate) enum UnitPhase {
 pub(crate) struct Unit {
     pub(crate) spec: UnitSpec,
     pub(crate) phase: UnitPhase,
-    /// Pages that stand, or are being made, in this unit.
+    /// Pages that stand, or are being made, in this unit, those that pages opened included.
     pub(crate) pages: usize,
+    /// Those that pages opened.
+    pub(crate) popups: BTreeSet<String>,
 }
 
 /// A browser.

@@ -5,7 +5,7 @@ use super::{Action, LeaseId, Mode, Phase, Place, Slot, SlotId, State, Unit, Unit
 use crate::report::EndReason;
 use crate::request::{LaunchProfile, UnitSpec};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -261,7 +261,12 @@ impl State {
                 out.push(Action::Dispose { slot: slot_id, unit: *id });
             }
         }
-        let unit = Unit { spec: spec.clone(), phase: UnitPhase::Making, pages: spec.pages() };
+        let unit = Unit {
+            spec: spec.clone(),
+            phase: UnitPhase::Making,
+            pages: spec.pages(),
+            popups: BTreeSet::new(),
+        };
         slot.units.insert(unit_id, unit);
         out.push(Action::Make { slot: slot_id, unit: unit_id, spec: spec.clone() });
         true

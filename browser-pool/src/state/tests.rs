@@ -14,6 +14,8 @@ struct World {
     ending: Vec<(SlotId, UnitId, bool)>,
     closing: Vec<SlotId>,
     out: Vec<Place>,
+    /// Pages that pages opened.
+    popups: Vec<(SlotId, String)>,
     /// What stands on the browsers, whatever the pool believes.
     contexts: BTreeSet<(SlotId, UnitId)>,
     waiting: Vec<(WaiterId, u8, u8)>,
@@ -38,6 +40,8 @@ enum Do {
     Pressure(bool),
     Wait(u64),
     OpenPage(usize),
+    Popup(usize),
+    PopupGone(usize),
 }
 
 fn steps() -> impl Strategy<Value = Do> {
@@ -56,7 +60,9 @@ fn steps() -> impl Strategy<Value = Do> {
         1 => (n.clone(), 0..2000_u64).prop_map(|(which, memory)| Do::Measure { which, memory }),
         1 => any::<bool>().prop_map(Do::Pressure),
         2 => (0..40_u64).prop_map(Do::Wait),
-        1 => n.prop_map(Do::OpenPage),
+        1 => n.clone().prop_map(Do::OpenPage),
+        2 => n.clone().prop_map(Do::Popup),
+        1 => n.prop_map(Do::PopupGone),
     ]
 }
 
@@ -149,6 +155,9 @@ impl Sim {
             }
             Action::ResetUnit { slot, unit } => world.ending.push((slot, unit, true)),
             Action::Dispose { slot, unit } => world.ending.push((slot, unit, false)),
+            Action::ClosePopup { slot, page } => {
+                world.popups.retain(|entry| (entry.0, &*entry.1) != (slot, &*page));
+            }
             Action::Retired { .. } => {}
             Action::Close { slot, .. } => {
                 world.contexts.retain(|(on, _)| *on != slot);
@@ -268,6 +277,22 @@ impl Sim {
             Do::Wait(seconds) => {
                 self.now += Duration::from_secs(seconds);
                 self.tell(Event::Tick);
+            }
+            Do::Popup(which) => {
+                let all: Vec<_> = self.world.contexts.iter().copied().collect();
+                let Some(index) = pick(all.len(), which) else {
+                    return;
+                };
+                let ((slot, unit), page) = (all[index], self.state.number().to_string());
+                self.world.popups.push((slot, page.clone()));
+                self.tell(Event::PopupOpened { slot, unit, page });
+            }
+            Do::PopupGone(which) => {
+                let Some(index) = pick(self.world.popups.len(), which) else {
+                    return;
+                };
+                let (slot, page) = self.world.popups.remove(index);
+                self.tell(Event::PageGone { slot, page });
             }
             Do::OpenPage(which) => {
                 let Some(index) = pick(self.world.out.len(), which) else {

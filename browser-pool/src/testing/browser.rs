@@ -1,7 +1,7 @@
 //! The browsers and pages of the fake.
 
 use super::FakeDriver;
-use crate::driver::{Ending, LiveBrowser};
+use crate::driver::{Ending, LiveBrowser, News};
 use crate::error::{Loss, OpError};
 use crate::report::{BrowserReport, LeftBehind};
 use crate::request::ContextOptions;
@@ -37,6 +37,26 @@ impl FakePage {
     /// The number of the context that the page is in.
     pub fn context(&self) -> u64 {
         self.context
+    }
+
+    /// Opens another page in the same context, as a script of the page does; its number. `None` when the
+    /// browser is gone.
+    pub fn open_popup(&self) -> Option<u64> {
+        let mut world = self.driver.world();
+        world.next += 1;
+        let page = world.next;
+        let machine = world.browsers.get_mut(&self.browser)?;
+        machine.pages.insert(page, self.context);
+        let (context, key) = (self.context.to_string(), page.to_string());
+        drop(machine.news.send(News::PopupOpened { context, page: key }));
+        Some(page)
+    }
+
+    /// Closes a page that was opened so.
+    pub fn close_popup(&self, page: u64) {
+        if let Some(machine) = self.driver.world().browsers.get_mut(&self.browser) {
+            machine.remove(page);
+        }
     }
 
     /// A call that the browser answers after this time, or that fails when the connection goes.
@@ -122,6 +142,10 @@ impl LiveBrowser for FakeBrowser {
         page.id.to_string()
     }
 
+    fn context_key(&self, context: &u64) -> String {
+        context.to_string()
+    }
+
     fn downloads<'a>(&self, _context: &'a u64) -> Option<&'a Path> {
         None
     }
@@ -174,6 +198,17 @@ impl LiveBrowser for FakeBrowser {
         answer(&self.driver, self.number, &self.driving, takes).await?;
         if let Some(machine) = self.driver.world().browsers.get_mut(&self.number) {
             machine.pages.remove(&page.id);
+        }
+        Ok(())
+    }
+
+    async fn close_popup(&self, page: &str) -> Result<(), OpError> {
+        let takes = self.driver.world().script.dispose;
+        answer(&self.driver, self.number, &self.driving, takes).await?;
+        if let (Some(machine), Ok(page)) =
+            (self.driver.world().browsers.get_mut(&self.number), page.parse::<u64>())
+        {
+            machine.remove(page);
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ mod browser;
 
 pub use self::browser::{FakeBrowser, FakePage};
 
-use crate::driver::{Driver, Launch, Launched};
+use crate::driver::{Driver, Launch, Launched, News};
 use crate::error::{LaunchError, Loss};
 use crate::request::LaunchProfile;
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,7 +95,15 @@ struct Machine {
     frozen: bool,
     contexts: BTreeSet<u64>,
     pages: BTreeMap<u64, u64>,
-    crashes: mpsc::UnboundedSender<String>,
+    news: mpsc::UnboundedSender<News>,
+}
+
+impl Machine {
+    fn remove(&mut self, page: u64) {
+        if self.pages.remove(&page).is_some() {
+            drop(self.news.send(News::PageGone(page.to_string())));
+        }
+    }
 }
 
 /// The driver; clones share one world.
@@ -162,14 +170,15 @@ impl FakeDriver {
     /// Crashes the renderers of all pages of a browser.
     pub fn crash_pages(&self, browser: u64) {
         if let Some(machine) = self.world().browsers.get(&browser) {
-            machine.pages.keys().for_each(|page| drop(machine.crashes.send(page.to_string())));
+            let crash = |page: &u64| machine.news.send(News::PageCrashed(page.to_string()));
+            machine.pages.keys().for_each(|page| drop(crash(page)));
         }
     }
 
     /// Crashes the renderer of a page.
     pub fn crash_page(&self, page: &FakePage) {
         if let Some(machine) = self.world().browsers.get(&page.browser) {
-            drop(machine.crashes.send(page.id.to_string()));
+            drop(machine.news.send(News::PageCrashed(page.id.to_string())));
         }
     }
 }
@@ -195,9 +204,9 @@ impl Driver for FakeDriver {
             });
         }
         let (fate, mut seen) = watch::channel(None);
-        let (crashes, crashed) = mpsc::unbounded_channel();
+        let (news, told) = mpsc::unbounded_channel();
         let (contexts, pages) = Default::default();
-        let machine = Machine { fate, frozen: false, contexts, pages, crashes };
+        let machine = Machine { fate, frozen: false, contexts, pages, news };
         world.browsers.insert(launch.browser, machine);
         world.launched += 1;
         world.profiles.push(LaunchProfile::clone(&launch.profile));
@@ -208,6 +217,6 @@ impl Driver for FakeDriver {
             loss.ok().flatten().unwrap_or(Loss::Disconnected)
         });
         let browser = FakeBrowser { number: launch.browser, driver: self.clone(), driving };
-        Ok(Launched { browser, drive, crashes: crashed })
+        Ok(Launched { browser, drive, news: told })
     }
 }

@@ -61,6 +61,9 @@ async fn answer(mut stream: TcpStream) {
             tokio::time::sleep(std::time::Duration::from_millis(millis)).await;
             html("<title>slow</title>")
         }
+        "/worker.js" => {
+            html("self.onactivate = () => {}").replacen("text/html", "text/javascript", 1)
+        }
         "/missing" => html("<title>none</title>").replacen("200 OK", "404 Not Found", 1),
         "/moved" => "HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 0\r\n\
              Connection: close\r\n\r\n"

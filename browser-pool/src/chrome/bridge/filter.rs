@@ -4,7 +4,18 @@
 //! head of what goes out, and of what comes in only the number of an answer and a handful of rare
 //! events, recognised by their first bytes.
 
-use serde::Deserialize;
+mod flood;
+mod message;
+mod reset;
+
+use self::flood::{Floods, is_noise};
+use self::message::{
+    Created, Creating, Event, Head, Params, TargetInfo, empty_document, error, failed,
+    failed_navigation,
+};
+pub(super) use self::message::{NO_ANSWER, answered};
+use self::reset::is_undone;
+use crate::driver::News;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -20,6 +31,13 @@ pub(super) struct Filter {
     /// Who may wait for longer than the limit, by the number that [`allow`](Self::allow) gave.
     allowances: BTreeMap<u64, Allowance>,
     next_allowance: u64,
+    /// Pages that others opened, and their contexts.
+    popups: BTreeMap<String, String>,
+    /// New pages of contexts in which the client just makes one: the answer to it says which is whose.
+    unclaimed: BTreeMap<String, String>,
+    /// What each session may still send.
+    floods: Floods,
+    held: Vec<Held>,
     /// Sessions whose renderer crashed and was not reloaded.
     crashed: HashSet<String>,
     /// Sessions that were asked for something that a reset cannot undo.
@@ -30,9 +48,24 @@ pub(super) struct Filter {
 struct Call {
     session: Option<String>,
     is_navigation: bool,
+    /// It lets the session run that waits for a debugger.
+    resumes: bool,
+    /// The context in which it makes a page.
+    creates: Option<String>,
     limit: Duration,
     deadline: Instant,
 }
+
+/// A call that ends a session which does not run yet.
+#[derive(Debug)]
+struct Held {
+    id: u64,
+    session: String,
+    text: String,
+}
+
+/// Lets a target run that waits for a debugger.
+pub(super) const RESUMING: &str = "Runtime.runIfWaitingForDebugger";
 
 #[derive(Debug)]
 struct Attached {
@@ -47,46 +80,12 @@ struct Allowance {
     until: Instant,
 }
 
-/// The head of a call, as the client writes it.
-#[derive(Deserialize)]
-struct Head<'a> {
-    id: u64,
-    #[serde(borrow)]
-    method: Cow<'a, str>,
-    #[serde(borrow, rename = "sessionId")]
-    session: Option<Cow<'a, str>>,
-}
-
-/// The parts of the rare events that matter.
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow)]
-    method: Cow<'a, str>,
-    #[serde(default)]
-    params: Params,
-    #[serde(borrow, rename = "sessionId")]
-    session: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct Params {
-    session_id: Option<String>,
-    target_id: Option<String>,
-    target_info: Option<TargetInfo>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TargetInfo {
-    target_id: String,
-    browser_context_id: Option<String>,
-}
-
 /// What to do with a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outgoing {
     Forward,
+    /// It goes to the browser later, among what an incoming message brings with it.
+    Hold,
     /// It would never be answered: this is the answer.
     Answer(String),
 }
@@ -96,8 +95,14 @@ pub(super) enum Outgoing {
 pub(super) struct Incoming {
     /// Messages for the client, after this one.
     pub(super) inject: Vec<String>,
-    /// A target whose renderer crashed.
-    pub(super) crashed: Option<String>,
+    /// What the pool is told.
+    pub(super) news: Vec<News>,
+    /// Calls of the client that can go to the browser now.
+    pub(super) release: Vec<String>,
+    /// A session that waits until somebody lets it run.
+    pub(super) resume: Option<String>,
+    /// The client does not get the message: there are too many of the kind.
+    pub(super) shed: bool,
 }
 
 /// Events that are looked into. Chrome writes the method first.
@@ -105,54 +110,14 @@ const WATCHED: &[&str] = &[
     r#"{"method":"Target.attachedToTarget""#,
     r#"{"method":"Target.detachedFromTarget""#,
     r#"{"method":"Target.targetCrashed""#,
+    r#"{"method":"Target.targetCreated""#,
+    r#"{"method":"Target.targetDestroyed""#,
     r#"{"method":"Inspector.targetCrashed""#,
     r#"{"method":"Inspector.targetReloadedAfterCrash""#,
 ];
 
 /// Calls that a crashed page can still do something with.
 const REVIVING: &[&str] = &["Page.navigate", "Page.reload", "Page.close"];
-
-/// Domains whose settings belong to the session or the target, and end with it. A reset closes every target
-/// of a context; whatever is not listed here may have changed more, and ends the context.
-const OF_THE_TARGET: &[&str] = &[
-    "Accessibility.",
-    "Animation.",
-    "CSS.",
-    "DOM.",
-    "DOMSnapshot.",
-    "Emulation.",
-    "Fetch.",
-    "Input.",
-    "Log.",
-    "Overlay.",
-    "Page.",
-    "Performance.",
-    "Runtime.",
-];
-
-/// Calls of other domains that change nothing, or what a reset clears.
-const UNDONE: &[&str] = &[
-    "Network.clearBrowserCache",
-    "Network.clearBrowserCookies",
-    "Network.deleteCookies",
-    "Network.disable",
-    "Network.emulateNetworkConditions",
-    "Network.enable",
-    "Network.getCookies",
-    "Network.getResponseBody",
-    "Network.setBlockedURLs",
-    "Network.setCacheDisabled",
-    "Network.setCookie",
-    "Network.setCookies",
-    "Network.setExtraHTTPHeaders",
-    "Network.setUserAgentOverride",
-    "Storage.clearDataForOrigin",
-    "Target.activateTarget",
-    "Target.setAutoAttach",
-];
-
-/// Calls of those domains that reach beyond the target.
-const BEYOND: &[&str] = &["Page.setDownloadBehavior"];
 
 impl Filter {
     /// A connection on which each call may take this long.
@@ -163,6 +128,10 @@ impl Filter {
             targets: HashMap::new(),
             allowances: BTreeMap::new(),
             next_allowance: 0,
+            popups: BTreeMap::new(),
+            unclaimed: BTreeMap::new(),
+            floods: Floods::default(),
+            held: Vec::new(),
             crashed: HashSet::new(),
             tainted: HashSet::new(),
         }
@@ -206,25 +175,49 @@ impl Filter {
             if self.crashed.contains(session) && !REVIVING.contains(&&*head.method) {
                 return Outgoing::Answer(error(head.id, "the page crashed", Some(session)));
             }
-            let of_the_target = OF_THE_TARGET.iter().any(|domain| head.method.starts_with(domain));
-            let undone = of_the_target && !BEYOND.contains(&&*head.method)
-                || UNDONE.contains(&&*head.method);
-            if !undone && !self.tainted.contains(session) {
+            if !is_undone(&head.method) && !self.tainted.contains(session) {
                 self.tainted.insert(session.clone());
             }
         }
         let is_navigation = head.method == "Page.navigate";
         let limit = limit.unwrap_or_else(|| self.limit_of(session.as_deref(), now));
         let deadline = now + limit;
-        self.pending.insert(head.id, Call { session, is_navigation, limit, deadline });
+        let aim = || serde_json::from_str::<Creating>(text).ok()?.params;
+        if head.method == "Target.detachFromTarget"
+            && let Some(target) = aim().and_then(|aim| aim.session_id)
+            && self.is_resuming(&target)
+        {
+            // What is let go before it runs would wait for ever.
+            self.held.push(Held { id: head.id, session: target, text: text.to_owned() });
+            return Outgoing::Hold;
+        }
+        let creates = (head.method == "Target.createTarget").then(|| aim()?.browser_context_id);
+        let (creates, resumes) = (creates.flatten(), head.method == RESUMING);
+        let call = Call { session, is_navigation, resumes, creates, limit, deadline };
+        self.pending.insert(head.id, call);
         Outgoing::Forward
     }
 
     /// A message on its way to the client.
-    pub(super) fn incoming(&mut self, text: &str) -> Incoming {
+    pub(super) fn incoming(&mut self, text: &str, now: Instant) -> Incoming {
         if let Some(id) = answered(text) {
-            self.pending.remove(&id);
-            return Incoming::default();
+            let mut incoming = Incoming::default();
+            let call = self.pending.remove(&id);
+            if let Some(Call { resumes: true, session: Some(session), .. }) = &call {
+                incoming.release = self.release(session);
+            }
+            if let Some(Call { creates: Some(context), .. }) = call {
+                let created: Option<Created> = serde_json::from_str(text).ok();
+                if let Some(page) = created.and_then(|created| created.result?.target_id) {
+                    self.unclaimed.remove(&page);
+                }
+                self.claim_rest(&context, &mut incoming.news);
+            }
+            return incoming;
+        }
+        if is_noise(text) {
+            let shed = self.floods.sheds(text, now);
+            return Incoming { shed, ..Incoming::default() };
         }
         if !WATCHED.iter().any(|prefix| text.starts_with(prefix)) {
             return Incoming::default();
@@ -232,18 +225,93 @@ impl Filter {
         serde_json::from_str(text).map_or(Incoming::default(), |event| self.event(event))
     }
 
+    /// Messages of this session that the client did not get.
+    pub(super) fn shed_of(&self, session: &str) -> u64 {
+        self.floods.shed_of(session)
+    }
+
+    fn is_resuming(&self, session: &str) -> bool {
+        let of_it = |call: &Call| call.resumes && call.session.as_deref() == Some(session);
+        self.pending.values().any(of_it)
+    }
+
+    /// What was held back until the session runs.
+    fn release(&mut self, session: &str) -> Vec<String> {
+        if self.is_resuming(session) {
+            return Vec::new();
+        }
+        let held = self.held.extract_if(.., |held| held.session == session);
+        held.map(|held| held.text).collect()
+    }
+
+    /// The pages that others opened in this context.
+    pub(super) fn popups(&self, context: &str) -> Vec<String> {
+        let here = self.popups.iter().filter(|(_, owner)| *owner == context);
+        here.map(|(page, _)| page.clone()).collect()
+    }
+
+    fn creates_in(&self, context: &str) -> bool {
+        self.pending.values().any(|call| call.creates.as_deref() == Some(context))
+    }
+
+    /// When nobody makes a page in this context any more, those that nobody claimed were opened by pages.
+    fn claim_rest(&mut self, context: &str, news: &mut Vec<News>) {
+        if self.creates_in(context) {
+            return;
+        }
+        let here = |(_, owner): &(&String, &String)| *owner == context;
+        let pages: Vec<_> =
+            self.unclaimed.iter().filter(here).map(|(page, _)| page.clone()).collect();
+        for page in pages {
+            self.unclaimed.remove(&page);
+            news.push(self.popup(context, page));
+        }
+    }
+
+    fn popup(&mut self, context: &str, page: String) -> News {
+        self.popups.insert(page.clone(), context.to_owned());
+        News::PopupOpened { context: context.to_owned(), page }
+    }
+
+    fn created(&mut self, info: TargetInfo) -> Vec<News> {
+        let TargetInfo { target_id: page, kind, opener_id: opener, browser_context_id: context } =
+            info;
+        let Some(context) = context.filter(|_| kind == "page") else {
+            return Vec::new();
+        };
+        if opener.is_none() && self.creates_in(&context) {
+            self.unclaimed.insert(page, context);
+            return Vec::new();
+        }
+        vec![self.popup(&context, page)]
+    }
+
     fn event(&mut self, event: Event<'_>) -> Incoming {
         let Event { method, params, session } = event;
         match &*method {
             "Target.attachedToTarget" => {
-                if let (Some(session), Some(info)) = (params.session_id, params.target_info) {
+                let Params { waiting_for_debugger: waits, session_id, target_info, .. } = params;
+                if let (Some(session), Some(info)) = (session_id, target_info) {
                     let (target, context) = (info.target_id, info.browser_context_id);
-                    self.targets.insert(session, Attached { target, context });
+                    self.targets.insert(session.clone(), Attached { target, context });
+                    return Incoming { resume: waits.then_some(session), ..Incoming::default() };
+                }
+            }
+            "Target.targetCreated" => {
+                if let Some(info) = params.target_info {
+                    return Incoming { news: self.created(info), ..Incoming::default() };
+                }
+            }
+            "Target.targetDestroyed" => {
+                if let Some(page) = params.target_id {
+                    self.popups.remove(&page);
+                    self.unclaimed.remove(&page);
+                    return Incoming { news: vec![News::PageGone(page)], ..Incoming::default() };
                 }
             }
             "Target.detachedFromTarget" => {
                 if let Some(session) = params.session_id {
-                    return Incoming { inject: self.detached(&session), crashed: None };
+                    return Incoming { inject: self.detached(&session), ..Incoming::default() };
                 }
             }
             "Target.targetCrashed" => {
@@ -280,7 +348,7 @@ impl Filter {
             if !self.crashed.insert(session.clone()) {
                 continue;
             }
-            incoming.crashed = Some(target.to_owned());
+            incoming.news = vec![News::PageCrashed(target.to_owned())];
             for (id, call) in self.take_of(session) {
                 incoming.inject.push(if call.is_navigation {
                     failed_navigation(id, session, target)
@@ -299,8 +367,11 @@ impl Filter {
         self.targets.remove(session);
         self.crashed.remove(session);
         self.tainted.remove(session);
-        let calls = self.take_of(session);
-        calls.into_iter().map(|(id, _)| error(id, "the page is gone", Some(session))).collect()
+        self.floods.forget(session);
+        let held = self.held.extract_if(.., |held| held.session == session);
+        let held: Vec<_> = held.map(|held| error(held.id, "the page is gone", None)).collect();
+        let calls = self.take_of(session).into_iter();
+        calls.map(|(id, _)| error(id, "the page is gone", Some(session))).chain(held).collect()
     }
 
     fn take_of(&mut self, session: &str) -> Vec<(u64, Call)> {
@@ -311,15 +382,25 @@ impl Filter {
     }
 
     /// The answers of calls whose time is over.
-    pub(super) fn expire(&mut self, now: Instant) -> Vec<String> {
+    pub(super) fn expire(&mut self, now: Instant) -> Incoming {
         let late = |(_, call): &(&u64, &Call)| call.deadline <= now;
         let late: Vec<_> = self.pending.iter().filter(late).map(|(id, _)| *id).collect();
-        let expired = |id| {
-            let Call { session, limit, .. } = self.pending.remove(&id)?;
+        let mut incoming = Incoming::default();
+        for id in late {
+            let Some(Call { session, limit, creates, resumes, .. }) = self.pending.remove(&id)
+            else {
+                continue;
+            };
+            if let Some(session) = session.as_deref().filter(|_| resumes) {
+                incoming.release.extend(self.release(session));
+            }
             let text = format!("no answer within {limit:?}");
-            Some(failed(id, NO_ANSWER, &text, session.as_deref()))
-        };
-        late.into_iter().filter_map(expired).collect()
+            incoming.inject.push(failed(id, NO_ANSWER, &text, session.as_deref()));
+            if let Some(context) = creates {
+                self.claim_rest(&context, &mut incoming.news);
+            }
+        }
+        incoming
     }
 
     /// Whether a reset makes the page like new.
@@ -331,60 +412,6 @@ impl Filter {
     pub(super) fn settle(&mut self, session: &str) {
         self.tainted.remove(session);
     }
-}
-
-/// The number of the call that this message answers.
-pub(super) fn answered(text: &str) -> Option<u64> {
-    let rest = text.strip_prefix(r#"{"id":"#)?;
-    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    rest[..digits].parse().ok()
-}
-
-/// The code that Chrome itself uses for errors of the server.
-const CODE: i64 = -32000;
-
-/// The code of an answer that the browser did not give: the time of the call was over.
-pub(in super::super) const NO_ANSWER: i64 = -32098;
-
-fn error(id: u64, message: &str, session: Option<&str>) -> String {
-    failed(id, CODE, message, session)
-}
-
-/// An answer that says that a call failed. The number comes first, as in those of the browser.
-fn failed(id: u64, code: i64, message: &str, session: Option<&str>) -> String {
-    let error = serde_json::json!({ "code": code, "message": message });
-    answer(id, "error", &error, session)
-}
-
-fn failed_navigation(id: u64, session: &str, target: &str) -> String {
-    let result = serde_json::json!({ "frameId": target, "errorText": "the page crashed" });
-    answer(id, "result", &result, Some(session))
-}
-
-fn answer(id: u64, kind: &str, value: &serde_json::Value, session: Option<&str>) -> String {
-    let session = session.map(|session| format!(r#","sessionId":{}"#, serde_json::json!(session)));
-    format!(r#"{{"id":{id},"{kind}":{value}{}}}"#, session.unwrap_or_default())
-}
-
-/// The events of an empty document that has loaded, in place of those that will not come.
-fn empty_document(session: &str, target: &str) -> [String; 4] {
-    let frame = serde_json::json!({
-        "id": target, "loaderId": "crashed", "url": "about:blank", "domainAndRegistry": "",
-        "securityOrigin": "://", "securityOriginDetails": { "isLocalhost": false },
-        "mimeType": "text/html", "secureContextType": "InsecureScheme",
-        "crossOriginIsolatedContextType": "NotIsolated", "gatedAPIFeatures": [],
-    });
-    let event = |method: &str, params: serde_json::Value| {
-        serde_json::json!({ "method": method, "params": params, "sessionId": session }).to_string()
-    };
-    let stage = |name: &str| serde_json::json!({ "frameId": target, "loaderId": "crashed", "name": name, "timestamp": 0.0 });
-    [
-        event("Page.frameNavigated", serde_json::json!({ "frame": frame, "type": "Navigation" })),
-        // The client takes the new document from here.
-        event("Page.lifecycleEvent", stage("init")),
-        event("Page.lifecycleEvent", stage("DOMContentLoaded")),
-        event("Page.lifecycleEvent", stage("load")),
-    ]
 }
 
 #[cfg(test)]

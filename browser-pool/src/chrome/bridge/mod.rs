@@ -6,10 +6,13 @@
 //! answers what the browser will not: see [`filter`].
 
 mod filter;
+mod router;
 
-pub(super) use self::filter::NO_ANSWER;
-use self::filter::{Filter, Outgoing, answered};
-use crate::error::{Loss, OpError};
+use self::filter::Outgoing;
+pub(super) use self::router::Router;
+use self::router::{Ends, OwnCall};
+use crate::driver::News;
+use crate::error::Loss;
 use async_tungstenite::tokio::{
     TokioAdapter, accept_hdr_async_with_config, connect_async_with_config,
 };
@@ -21,15 +24,11 @@ use bytes::{Buf, BytesMut};
 use futures_util::io::{AsyncRead, AsyncWrite};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
-use serde::Deserialize;
-use std::collections::HashMap;
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, unix::pipe};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// How often calls whose time is over are looked for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -71,164 +70,6 @@ pub(super) enum Upstream {
     },
 }
 
-/// The numbers of the bridge's own calls begin here, and those of the client are below. The protocol has
-/// 31 bits for them.
-const OWN: u64 = 1 << 30;
-
-/// What the rest of the driver may ask of the connection.
-#[derive(Debug, Clone)]
-pub(super) struct Router(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    filter: Mutex<Filter>,
-    /// Who waits for the answer to a call of the bridge's own.
-    own: Mutex<HashMap<u64, oneshot::Sender<String>>>,
-    next: AtomicU64,
-    calls: mpsc::UnboundedSender<OwnCall>,
-}
-
-/// A call of the bridge's own, on its way to the browser.
-#[derive(Debug)]
-struct OwnCall {
-    text: String,
-    limit: Duration,
-}
-
-/// What the browser answers: one of the two.
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    result: serde_json::Value,
-    error: Option<ProtocolError>,
-}
-
-#[derive(Deserialize)]
-struct ProtocolError {
-    code: i64,
-    message: String,
-}
-
-impl Router {
-    fn new(limit: Duration) -> (Self, mpsc::UnboundedReceiver<OwnCall>) {
-        let (calls, called) = mpsc::unbounded_channel();
-        let filter = Mutex::new(Filter::new(limit));
-        let (own, next) = (Mutex::default(), AtomicU64::new(0));
-        (Self(Arc::new(Shared { filter, own, next, calls })), called)
-    }
-
-    fn filter(&self) -> MutexGuard<'_, Filter> {
-        self.0.filter.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn own(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<String>>> {
-        self.0.own.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the page was asked for something that a reset cannot undo.
-    pub(super) fn is_tainted(&self, session: &str) -> bool {
-        self.filter().is_tainted(session)
-    }
-
-    /// The page is as a new page is.
-    pub(super) fn settle(&self, session: &str) {
-        self.filter().settle(session);
-    }
-
-    /// Lets the client's calls in this context, or on the whole connection, take that long, until what
-    /// this returns is dropped.
-    pub(super) fn allow(&self, context: Option<&str>, limit: Duration) -> Allowed {
-        let until = Instant::now() + limit;
-        let number = self.filter().allow(context.map(str::to_owned), until);
-        Allowed { router: self.clone(), number }
-    }
-
-    /// Asks the browser past the client, which has limits of its own.
-    ///
-    /// # Cancel safety
-    ///
-    /// The call goes on when the future is dropped; its answer is lost.
-    pub(super) async fn call(
-        &self,
-        session: Option<&str>,
-        method: &str,
-        params: &serde_json::Value,
-        limit: Duration,
-    ) -> Result<serde_json::Value, OpError> {
-        // Relaxed: only the number matters.
-        let id = OWN + self.0.next.fetch_add(1, Ordering::Relaxed) % OWN;
-        let session =
-            session.map(|session| format!(r#","sessionId":{}"#, serde_json::json!(session)));
-        let session = session.unwrap_or_default();
-        let text = format!(r#"{{"id":{id},"method":"{method}","params":{params}{session}}}"#);
-        let (sender, answer) = oneshot::channel();
-        let waits = Waits { router: self, id };
-        self.own().insert(id, sender);
-        let gone = |_| OpError::Lost(Loss::Disconnected);
-        self.0
-            .calls
-            .send(OwnCall { text, limit })
-            .map_err(|_| OpError::Lost(Loss::Disconnected))?;
-        let text = answer.await.map_err(gone)?;
-        drop(waits);
-        let answer: Answer = serde_json::from_str(&text).map_err(OpError::driver)?;
-        match answer.error {
-            None => Ok(answer.result),
-            Some(error) if error.code == NO_ANSWER => {
-                Err(OpError::TimedOut { what: "ask the browser", after: limit })
-            }
-            Some(error) => Err(OpError::driver(error.message)),
-        }
-    }
-
-    /// Keeps back the answer to a call of the bridge's own; `false` for what is the client's.
-    fn keeps(&self, text: &str) -> bool {
-        let Some(id) = answered(text).filter(|id| *id >= OWN) else {
-            return false;
-        };
-        let waiting = self.own().remove(&id);
-        // Somebody who has gone needs no answer.
-        waiting.into_iter().for_each(|waiting| drop(waiting.send(text.to_owned())));
-        true
-    }
-}
-
-/// Ends an allowance when it is dropped.
-#[derive(Debug)]
-pub(super) struct Allowed {
-    router: Router,
-    number: u64,
-}
-
-impl Drop for Allowed {
-    fn drop(&mut self) {
-        self.router.filter().disallow(self.number);
-    }
-}
-
-/// Forgets a call of the bridge's own whose caller has gone.
-struct Waits<'a> {
-    router: &'a Router,
-    id: u64,
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        let waiting = self.router.own().remove(&self.id);
-        drop(waiting);
-    }
-}
-
-/// Fails the bridge's own calls when there is no bridge any more.
-struct Ends(Router);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        let waiting = std::mem::take(&mut *self.0.own());
-        drop(waiting);
-    }
-}
-
 /// A bridge that waits for its client.
 pub(super) struct Bridge {
     listener: TcpListener,
@@ -236,7 +77,7 @@ pub(super) struct Bridge {
     router: Router,
     called: mpsc::UnboundedReceiver<OwnCall>,
     upstream: Upstream,
-    crashes: mpsc::UnboundedSender<String>,
+    news: mpsc::UnboundedSender<News>,
 }
 
 impl Bridge {
@@ -244,14 +85,14 @@ impl Bridge {
     pub(super) async fn listen(
         upstream: Upstream,
         limit: Duration,
-        crashes: mpsc::UnboundedSender<String>,
+        news: mpsc::UnboundedSender<News>,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let mut secret = [0_u8; 16];
         std::fs::File::open("/dev/urandom")?.read_exact(&mut secret)?;
         let path = format!("/{:032x}", u128::from_ne_bytes(secret));
         let (router, called) = Router::new(limit);
-        Ok(Self { listener, path, router, called, upstream, crashes })
+        Ok(Self { listener, path, router, called, upstream, news })
     }
 
     /// What the client connects to.
@@ -266,7 +107,7 @@ impl Bridge {
     /// Takes the client in and carries messages until one side ends. Anybody else who connects before
     /// the client is turned away.
     pub(super) async fn run(self) -> Loss {
-        let Self { listener, path, router, called, upstream, crashes } = self;
+        let Self { listener, path, router, called, upstream, news } = self;
         // Dropped after `called`: a call that was sent is in the list by then, and a later one is refused.
         let _ends = Ends(router.clone());
         let called = called;
@@ -276,11 +117,11 @@ impl Bridge {
         drop(listener);
         match upstream {
             Upstream::Pipe { from, to } => {
-                carry(socket, PipeReader::new(from), PipeWriter(to), router, called, crashes).await
+                carry(socket, PipeReader::new(from), PipeWriter(to), router, called, news).await
             }
             Upstream::Socket { socket: upstream, lifeline } => {
                 let (to, from) = (*upstream).split();
-                let loss = carry(socket, from, to, router, called, crashes).await;
+                let loss = carry(socket, from, to, router, called, news).await;
                 drop(lifeline);
                 loss
             }
@@ -352,12 +193,12 @@ async fn carry(
     to: impl Target,
     router: Router,
     called: mpsc::UnboundedReceiver<OwnCall>,
-    crashes: mpsc::UnboundedSender<String>,
+    news: mpsc::UnboundedSender<News>,
 ) -> Loss {
     let (client_in, client_out) = socket.split();
     let (answers, answered) = mpsc::unbounded_channel();
     let outgoing = outgoing(client_out, to, router.clone(), called, answers);
-    let incoming = incoming(client_in, from, router, crashes, answered);
+    let incoming = incoming(client_in, from, router, news, answered);
     tokio::select! {
         () = outgoing => {}
         () = incoming => {}
@@ -384,6 +225,7 @@ async fn outgoing(
         };
         let verdict = router.filter().outgoing(&text, limit, Instant::now());
         let going = match verdict {
+            Outgoing::Hold => true,
             Outgoing::Forward => to.put(text).await,
             Outgoing::Answer(answer) => answers.send(answer).is_ok(),
         };
@@ -398,7 +240,7 @@ async fn incoming(
     mut client: Client,
     mut from: impl Source,
     router: Router,
-    crashes: mpsc::UnboundedSender<String>,
+    news: mpsc::UnboundedSender<News>,
     mut answered: mpsc::UnboundedReceiver<String>,
 ) {
     let mut look = tokio::time::interval(LOOK);
@@ -407,12 +249,14 @@ async fn incoming(
         let fed = tokio::select! {
             message = from.next_message() => {
                 let Some(text) = message else { return };
-                pass_on(&mut client, text, &mut from, &router, &crashes).await
+                pass_on(&mut client, text, &mut from, &router, &news).await
             }
             Some(answer) = answered.recv() => feed(&mut client, vec![answer], &router).await,
             _ = look.tick() => {
                 let late = router.filter().expire(Instant::now());
-                feed(&mut client, late, &router).await
+                router.release(late.release);
+                late.news.into_iter().for_each(|told| drop(news.send(told)));
+                feed(&mut client, late.inject, &router).await
             }
         };
         if fed.is_none() || client.flush().await.is_err() {
@@ -430,16 +274,18 @@ async fn pass_on(
     first: Utf8Bytes,
     from: &mut impl Source,
     router: &Router,
-    crashes: &mpsc::UnboundedSender<String>,
+    news: &mpsc::UnboundedSender<News>,
 ) -> Option<()> {
     let mut text = first;
     for room in (0..MOST_AT_ONCE).rev() {
-        let incoming = router.filter().incoming(&text);
-        if !router.keeps(&text) {
+        let incoming = router.filter().incoming(&text, Instant::now());
+        if !incoming.shed && !router.keeps(&text) {
             client.feed(Message::Text(text)).await.ok()?;
         }
-        if let Some(target) = incoming.crashed {
-            drop(crashes.send(target));
+        incoming.news.into_iter().for_each(|told| drop(news.send(told)));
+        router.release(incoming.release);
+        if let Some(session) = incoming.resume {
+            router.resume(&session);
         }
         feed(client, incoming.inject, router).await?;
         let next = if room > 0 { from.message_at_hand() } else { None };

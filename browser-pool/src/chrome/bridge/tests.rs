@@ -32,7 +32,7 @@ async fn a_burst_arrives_whole_and_in_order() {
     let (mut browser, from) = pipe::pipe().unwrap();
     let (to, _nobody_reads) = pipe::pipe().unwrap();
     let (router, called) = Router::new(Duration::from_secs(600));
-    let (crashes, mut crashed) = mpsc::unbounded_channel();
+    let (news, mut told) = mpsc::unbounded_channel();
     let event = |n: usize| format!(r#"{{"method":"Some.event","params":{{"n":{n}}}}}"#);
     let attached = r#"{"method":"Target.attachedToTarget","params":{"sessionId":"s","targetInfo":{"targetId":"t"}}}"#;
     let crash = r#"{"method":"Target.targetCrashed","params":{"targetId":"t"}}"#;
@@ -49,7 +49,7 @@ async fn a_burst_arrives_whole_and_in_order() {
         while seen.last() != sent.last() {
             seen.push(client.next().await.unwrap().unwrap().into_text().unwrap().to_string());
         }
-        assert_eq!(crashed.recv().await.as_deref(), Some("t"));
+        assert_eq!(told.recv().await, Some(News::PageCrashed("t".into())));
         let at = seen.iter().position(|text| text == crash).unwrap();
         let added: Vec<_> = seen.splice(at + 1..at + 5, []).collect();
         assert!(added.iter().all(|text| text.contains(r#""sessionId":"s""#)), "{added:?}");
@@ -58,7 +58,7 @@ async fn a_burst_arrives_whole_and_in_order() {
         drop(browser);
         client.next().await
     };
-    let carried = carry(socket, PipeReader::new(from), PipeWriter(to), router, called, crashes);
+    let carried = carry(socket, PipeReader::new(from), PipeWriter(to), router, called, news);
     let both = async { tokio::join!(carried, talk) };
     let (loss, _) = tokio::time::timeout(Duration::from_secs(60), both).await.expect("no hang");
     assert_eq!(loss, Loss::Disconnected);

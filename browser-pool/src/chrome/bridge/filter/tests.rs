@@ -1,5 +1,8 @@
 //! What the filter says of each message.
 
+use super::super::router::OWN;
+use super::flood::{BYTES, EVENTS};
+use super::reset::{BEYOND, UNDONE};
 use super::*;
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -16,8 +19,8 @@ fn attached(session: &str, target: &str) -> String {
 
 fn filter() -> (Filter, Instant) {
     let mut filter = Filter::new(LIMIT);
-    filter.incoming(&attached("s1", "t1"));
-    filter.incoming(&attached("s2", "t2"));
+    filter.incoming(&attached("s1", "t1"), Instant::now());
+    filter.incoming(&attached("s2", "t2"), Instant::now());
     (filter, Instant::now())
 }
 
@@ -28,10 +31,10 @@ fn a_crash_fails_the_calls_of_its_page_alone() {
     filter.outgoing(&call(2, "Runtime.evaluate", "s2"), None, now);
     filter.outgoing(&call(3, "Page.navigate", "s1"), None, now);
     filter.outgoing(&call(4, "DOM.getDocument", "s1"), None, now);
-    filter.incoming(r#"{"id":4,"result":{},"sessionId":"s1"}"#);
+    filter.incoming(r#"{"id":4,"result":{},"sessionId":"s1"}"#, Instant::now());
     let crash = r#"{"method":"Target.targetCrashed","params":{"targetId":"t1","status":"crashed","errorCode":5}}"#;
-    let incoming = filter.incoming(crash);
-    assert_eq!(incoming.crashed.as_deref(), Some("t1"));
+    let incoming = filter.incoming(crash, Instant::now());
+    assert_eq!(incoming.news, [News::PageCrashed("t1".into())]);
     let inject = &incoming.inject;
     assert_eq!(inject.len(), 6, "{inject:?}");
     assert!(inject[0].contains(r#""id":1"#) && inject[0].contains("the page crashed"));
@@ -41,9 +44,9 @@ fn a_crash_fails_the_calls_of_its_page_alone() {
     assert_eq!(filter.outgoing(&call(6, "Page.reload", "s1"), None, now), Outgoing::Forward);
     // The same crash is announced twice; the second time nothing is left to fail.
     let again = r#"{"method":"Inspector.targetCrashed","params":{},"sessionId":"s1"}"#;
-    assert!(filter.incoming(again).inject.is_empty());
+    assert!(filter.incoming(again, Instant::now()).inject.is_empty());
     let back = r#"{"method":"Inspector.targetReloadedAfterCrash","params":{},"sessionId":"s1"}"#;
-    filter.incoming(back);
+    filter.incoming(back, Instant::now());
     assert_eq!(filter.outgoing(&call(7, "Runtime.evaluate", "s1"), None, now), Outgoing::Forward);
 }
 
@@ -52,11 +55,11 @@ fn a_call_that_is_not_answered_expires() {
     let (mut filter, now) = filter();
     filter.outgoing(r#"{"id":1,"method":"Browser.getVersion","params":{}}"#, None, now);
     filter.outgoing(&call(2, "Runtime.evaluate", "s1"), None, now + LIMIT / 2);
-    assert!(filter.expire(now + LIMIT / 2).is_empty());
-    let expired = filter.expire(now + LIMIT);
+    assert!(filter.expire(now + LIMIT / 2).inject.is_empty());
+    let expired = filter.expire(now + LIMIT).inject;
     assert_eq!(expired.len(), 1);
     assert!(expired[0].contains(r#""id":1"#) && !expired[0].contains("sessionId"));
-    assert_eq!(filter.expire(now + LIMIT * 2).len(), 1);
+    assert_eq!(filter.expire(now + LIMIT * 2).inject.len(), 1);
     assert!(filter.pending.is_empty());
 }
 
@@ -69,9 +72,9 @@ fn the_limit_that_was_asked_for_is_the_one_that_holds() {
             r#"{{"method":"Target.attachedToTarget","params":{{"sessionId":"{session}","targetInfo":{{{info}}}}}}}"#
         )
     };
-    filter.incoming(&with("mine", "a"));
-    filter.incoming(&with("popup", "a"));
-    filter.incoming(&with("other", "b"));
+    filter.incoming(&with("mine", "a"), Instant::now());
+    filter.incoming(&with("popup", "a"), Instant::now());
+    filter.incoming(&with("other", "b"), Instant::now());
     let (short, long) = (filter.allow(Some("a".into()), now + LIMIT * 2), LIMIT * 4);
     let allowed = filter.allow(Some("a".into()), now + long);
     filter.disallow(short);
@@ -79,15 +82,16 @@ fn the_limit_that_was_asked_for_is_the_one_that_holds() {
         filter.outgoing(&call(id, "Runtime.evaluate", session), None, now);
     }
     filter.outgoing(&call(4, "Page.navigate", "other"), Some(long), now);
-    let expired = filter.expire(now + LIMIT);
+    let expired = filter.expire(now + LIMIT).inject;
     assert_eq!(expired.len(), 1, "{expired:?}");
     assert_eq!(answered(&expired[0]), Some(3), "the other context has no more time");
     filter.disallow(allowed);
     filter.outgoing(&call(5, "Runtime.evaluate", "mine"), None, now + LIMIT);
-    assert!(filter.expire(now + LIMIT * 2 - Duration::from_millis(1)).is_empty());
-    let expired = filter.expire(now + LIMIT * 2);
+    assert!(filter.expire(now + LIMIT * 2 - Duration::from_millis(1)).inject.is_empty());
+    let expired = filter.expire(now + LIMIT * 2).inject;
     assert_eq!(answered(&expired[0]), Some(5), "an allowance that has ended gives no time");
-    let mut last: Vec<_> = filter.expire(now + long).iter().map(|text| answered(text)).collect();
+    let mut last: Vec<_> =
+        filter.expire(now + long).inject.iter().map(|text| answered(text)).collect();
     last.sort_unstable();
     assert_eq!(last, [Some(1), Some(2), Some(4)]);
 }
@@ -98,7 +102,7 @@ fn a_page_that_goes_fails_its_calls() {
     filter.outgoing(&call(1, "Runtime.evaluate", "s1"), None, now);
     let gone =
         r#"{"method":"Target.detachedFromTarget","params":{"sessionId":"s1","targetId":"t1"}}"#;
-    assert_eq!(filter.incoming(gone).inject.len(), 1);
+    assert_eq!(filter.incoming(gone, Instant::now()).inject.len(), 1);
     assert!(filter.pending.is_empty() && !filter.targets.contains_key("s1"));
 }
 
@@ -147,6 +151,80 @@ fn rubbish_is_passed_on() {
     let (mut filter, now) = filter();
     for text in ["", "{", "null", r#"{"id":}"#, r#"{"id":99999999999999999999999}"#, "{\"id\":"] {
         assert_eq!(filter.outgoing(text, None, now), Outgoing::Forward);
-        assert_eq!(filter.incoming(text), Incoming::default());
+        assert_eq!(filter.incoming(text, Instant::now()), Incoming::default());
     }
+}
+
+fn created(target: &str, opener: Option<&str>) -> String {
+    let opener = opener.map(|opener| format!(r#""openerId":"{opener}","#)).unwrap_or_default();
+    format!(
+        r#"{{"method":"Target.targetCreated","params":{{"targetInfo":{{"targetId":"{target}","type":"page",{opener}"browserContextId":"c"}}}}}}"#
+    )
+}
+
+fn create(id: u64) -> String {
+    format!(
+        r#"{{"id":{id},"method":"Target.createTarget","params":{{"url":"about:blank","browserContextId":"c"}}}}"#
+    )
+}
+
+#[test]
+fn a_page_that_nobody_asked_for_was_opened_by_a_page() {
+    let (mut filter, now) = filter();
+    let opened = |page: &str| News::PopupOpened { context: "c".into(), page: page.into() };
+    filter.outgoing(&create(1), None, now);
+    filter.outgoing(&create(2), None, now);
+    assert_eq!(filter.incoming(&created("a", Some("t1")), now).news, [opened("a")]);
+    // Any of these may be what was asked for, until the answers tell.
+    for page in ["b", "asked", "late"] {
+        assert_eq!(filter.incoming(&created(page, None), now).news, []);
+    }
+    let answer = r#"{"id":1,"result":{"targetId":"asked"}}"#;
+    assert_eq!(filter.incoming(answer, now).news, [], "another call may have made the others");
+    assert_eq!(filter.expire(now + LIMIT).news, [opened("b"), opened("late")]);
+    assert_eq!(filter.incoming(&created("d", None), now).news, [opened("d")]);
+    assert_eq!(filter.popups("c"), ["a", "b", "d", "late"]);
+    let gone = r#"{"method":"Target.targetDestroyed","params":{"targetId":"b"}}"#;
+    assert_eq!(filter.incoming(gone, now).news, [News::PageGone("b".into())]);
+    assert_eq!(filter.popups("c"), ["a", "d", "late"]);
+}
+
+#[test]
+fn a_flood_is_shed_for_its_own_session_and_counted() {
+    let (mut filter, now) = filter();
+    let noise = |session: &str, text: &str| {
+        format!(
+            r#"{{"method":"Runtime.consoleAPICalled","params":{{"args":["{text}"]}},"sessionId":"{session}"}}"#
+        )
+    };
+    let passed = (0..5000).filter(|_| !filter.incoming(&noise("s1", "x"), now).shed).count();
+    assert_eq!((passed, filter.shed_of("s1")), (EVENTS as usize, 5000 - u64::from(EVENTS)));
+    assert!(!filter.incoming(&noise("s2", "x"), now).shed, "another page may speak");
+    let later = now + Duration::from_secs(1);
+    assert!(!filter.incoming(&noise("s1", "x"), later).shed, "a second later it may again");
+    assert!(filter.incoming(&noise("s1", &"x".repeat(BYTES)), later).shed);
+    let stage = r#"{"method":"Page.lifecycleEvent","params":{"name":"load"},"sessionId":"s1"}"#;
+    assert!((0..5000).all(|_| !filter.incoming(stage, now).shed), "what is waited for passes");
+}
+
+#[test]
+fn what_waits_for_a_debugger_is_resumed() {
+    let (mut filter, now) = filter();
+    let waits = r#"{"method":"Target.attachedToTarget","params":{"sessionId":"w","targetInfo":{"targetId":"t","type":"service_worker"},"waitingForDebugger":true}}"#;
+    assert_eq!(filter.incoming(waits, now).resume.as_deref(), Some("w"));
+    assert_eq!(filter.incoming(&attached("s", "t"), now).resume, None);
+    // The client lets the worker go before it runs; that has to wait for it.
+    filter.incoming(waits, now);
+    filter.outgoing(&call(1, RESUMING, "w"), None, now);
+    let go =
+        r#"{"id":2,"method":"Target.detachFromTarget","sessionId":"s","params":{"sessionId":"w"}}"#;
+    assert_eq!(filter.outgoing(go, None, now), Outgoing::Hold);
+    filter.outgoing(&call(OWN, RESUMING, "w"), None, now);
+    let first = filter.incoming(r#"{"id":1,"result":{},"sessionId":"w"}"#, now);
+    assert_eq!(first.release, [""; 0], "another call to it is on its way");
+    let answer = format!(r#"{{"id":{OWN},"result":{{}},"sessionId":"w"}}"#);
+    assert_eq!(filter.incoming(&answer, now).release, [go]);
+    assert_eq!(filter.outgoing(go, None, now), Outgoing::Forward);
+    let other = r#"{"id":3,"method":"Target.detachFromTarget","params":{"sessionId":"x"}}"#;
+    assert_eq!(filter.outgoing(other, None, now), Outgoing::Forward);
 }

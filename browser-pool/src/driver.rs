@@ -5,7 +5,7 @@
 //! in `testing/`.
 
 use crate::error::{LaunchError, Loss, OpError};
-use crate::report::BrowserReport;
+use crate::report::{BrowserReport, LeftBehind};
 use crate::request::{ContextOptions, LaunchProfile};
 use std::fmt;
 use std::future::Future;
@@ -46,6 +46,11 @@ pub trait Driver: Send + Sync + 'static {
     fn check(&self, profile: &LaunchProfile) -> Result<(), LaunchError> {
         let _ = profile;
         Ok(())
+    }
+
+    /// What launches that came to nothing left behind, and is still there.
+    fn left_behind(&self) -> Vec<LeftBehind> {
+        Vec::new()
     }
 
     /// There is no browser of this number and will be none: its launch failed, or was called off, maybe

@@ -66,6 +66,8 @@ pub enum LaunchError {
     },
     /// The launch was called off, because the pool closes.
     CalledOff,
+    /// The driver panicked while it launched.
+    Panicked,
 }
 
 impl LaunchError {
@@ -100,6 +102,7 @@ impl fmt::Display for LaunchError {
             }
             Self::FirstUnit { .. } => f.write_str("make the first unit of a launched browser"),
             Self::CalledOff => f.write_str("launch a browser: the pool closes"),
+            Self::Panicked => f.write_str("launch a browser: the driver panicked"),
         }
     }
 }

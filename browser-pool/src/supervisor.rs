@@ -245,7 +245,8 @@ impl<D: Driver> Drop for Guard<D> {
         }
         let Some(live) = self.live.take() else {
             self.core.driver.called_off(self.core.id, self.slot.0);
-            self.core.launch_failed(self.slot, LaunchError::CalledOff);
+            let error = if panicked { LaunchError::Panicked } else { LaunchError::CalledOff };
+            self.core.launch_failed(self.slot, error);
             return;
         };
         let loss = if panicked { Loss::Client("its task panicked".into()) } else { Loss::Closed };

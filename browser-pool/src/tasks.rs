@@ -1,7 +1,8 @@
 //! The one module that starts tasks: it keeps every handle, and ends what still runs.
 
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -39,12 +40,32 @@ impl Tasks {
     }
 }
 
-/// Runs something that blocks for milliseconds; `None` when it panicked or the runtime ends.
+/// Runs something that blocks for milliseconds, on a thread of its own; `None` when it panicked. When no
+/// thread can be had it runs right here: the pool of the runtime may be occupied for ever by others, and
+/// panics when it can start none.
 #[expect(clippy::disallowed_methods, reason = "awaited right here; it touches a few files")]
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
-    tokio::task::spawn_blocking(work).await.ok()
+    let (done, result) = tokio::sync::oneshot::channel();
+    let work = Arc::new(Mutex::new(Some((work, done))));
+    let theirs = work.clone();
+    let run = move |work: &Mutex<Option<_>>| {
+        let taken = work.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((work, done)): Option<(_, tokio::sync::oneshot::Sender<T>)> = taken else {
+            return;
+        };
+        let work: Box<dyn FnOnce() -> T + Send> = Box::new(work);
+        if let Ok(value) = catch_unwind(AssertUnwindSafe(work)) {
+            // Whoever waited may have gone.
+            drop(done.send(value));
+        }
+    };
+    let thread = std::thread::Builder::new().name("browser-pool files".into());
+    if thread.spawn(move || run(&theirs)).is_err() {
+        run(&work);
+    }
+    result.await.ok()
 }
 
 /// Does the same with each item, on a thread for each, and returns when all is done. An item for
@@ -66,4 +87,24 @@ pub(crate) fn side_by_side<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
         }
         last.iter().for_each(take);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocking_work_needs_no_thread_of_the_runtime_and_a_panic_is_no_result() {
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build();
+        let runtime = runtime.unwrap();
+        let (free, occupied) = std::sync::mpsc::channel::<()>();
+        let occupies = runtime.spawn_blocking(move || occupied.recv().is_err());
+        runtime.block_on(async {
+            assert_eq!(blocking(|| 7).await, Some(7));
+            let quiet = || -> u8 { std::panic::resume_unwind(Box::new("scripted")) };
+            assert_eq!(blocking(quiet).await, None);
+            drop(free);
+            assert!(occupies.await.unwrap());
+        });
+    }
 }

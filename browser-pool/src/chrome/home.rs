@@ -15,13 +15,16 @@
 //! the final name can trust the lock. Names are short because browsers make sockets below `t`.
 
 use super::remove::remove;
+use crate::driver::IN_A_DROP;
 use crate::error::LaunchError;
+use crate::report::LeftBehind;
 use lastout_proc_tree::{Deadline, Evidence, ProcId, Tree};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The longest root: a socket path may have 107 bytes, and browsers add 60 below the root.
 const LONGEST_ROOT: usize = 40;
@@ -42,6 +45,8 @@ pub(super) struct Home {
     path: PathBuf,
     /// Locked for the life of this value.
     _lock: File,
+    /// What launches that came to nothing could not remove.
+    left: Mutex<Vec<LeftBehind>>,
 }
 
 /// What a sweep found and did.
@@ -86,18 +91,38 @@ impl Home {
             Ok((path, lock))
         };
         let (path, lock) = make().map_err(|source| failed(&staging, source))?;
-        Ok(Self { root, path, _lock: lock })
+        Ok(Self { root, path, _lock: lock, left: Mutex::default() })
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
+    /// Keeps what could not be removed when nobody is there to be told.
+    pub(super) fn note(&self, left: Vec<LeftBehind>) {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).extend(left);
+    }
+
+    /// What was noted and is still there; removing is tried again.
+    pub(super) fn left_behind(&self) -> Vec<LeftBehind> {
+        let left = std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
+        let gone = |left: &LeftBehind| match left {
+            LeftBehind::Directory { path, .. } => {
+                remove(path, None, Instant::now() + IN_A_DROP).is_ok()
+            }
+            _ => false,
+        };
+        let left: Vec<_> = left.into_iter().filter(|left| !gone(left)).collect();
+        self.note(left.clone());
+        left
+    }
+
     /// Makes the directory of a new browser.
-    pub(super) fn browser(&self) -> Result<BrowserDir, LaunchError> {
+    pub(super) fn browser(self: &Arc<Self>) -> Result<BrowserDir, LaunchError> {
         let failed = |path: &Path, source| LaunchError::Directory { path: path.into(), source };
         let name = random_name().map_err(|source| failed(&self.path, source))?;
         let path = self.path.join(name);
+        let dir = BrowserDir { path: path.clone(), home: self.clone(), is_handed_over: false };
         let make = || {
             make_dir(&path)?;
             ["p", "t", "h", "c", "g", "k", "d"]
@@ -105,7 +130,7 @@ impl Home {
                 .try_for_each(|name| make_dir(&path.join(name)))
         };
         make().map_err(|source| failed(&path, source))?;
-        Ok(BrowserDir { path })
+        Ok(dir)
     }
 
     /// Kills and removes what dead owners have left. Owners that live are not touched, and neither is
@@ -141,15 +166,35 @@ impl Drop for Home {
     }
 }
 
-/// The directory of one browser.
+/// The directory of one browser. Dropping it removes it, unless it was handed over.
 #[derive(Debug)]
 pub(super) struct BrowserDir {
     path: PathBuf,
+    home: Arc<Home>,
+    is_handed_over: bool,
+}
+
+impl Drop for BrowserDir {
+    fn drop(&mut self) {
+        if self.is_handed_over {
+            return;
+        }
+        if let Err(error) = remove(&self.path, None, Instant::now() + IN_A_DROP) {
+            let (path, reason) = (self.path.clone(), error.to_string());
+            self.home.note(vec![LeftBehind::Directory { path, reason }]);
+        }
+    }
 }
 
 impl BrowserDir {
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// From now on whoever owns the processes in it removes it.
+    pub(super) fn hand_over(&mut self) -> Arc<Home> {
+        self.is_handed_over = true;
+        self.home.clone()
     }
 
     /// One of the directories in it, by its letter.
@@ -266,7 +311,13 @@ fn sweep_owner(path: &Path, report: &mut SweepReport) {
 fn kill_recorded(browser: &Path, deadline: Deadline) -> usize {
     let record = std::fs::read_to_string(browser.join("process")).ok();
     let recorded = record.and_then(|text| text.trim().parse::<ProcId>().ok());
-    let mut evidence = Evidence::new().argument(BrowserDir::mark(browser));
+    // Its helpers for crash reports leave the group and name only their directory.
+    let mut helper = std::ffi::OsString::from("--database=");
+    helper.push(browser.join("k"));
+    let mut evidence = Evidence::new()
+        .argument(BrowserDir::mark(browser))
+        .argument(helper)
+        .variable("TMPDIR", browser.join("t"));
     if let Some(process) = recorded.filter(ProcId::is_running) {
         evidence = evidence.process(process).group(process.pid());
     }
@@ -282,7 +333,6 @@ fn kill_recorded(browser: &Path, deadline: Deadline) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     fn root() -> PathBuf {
         let root = PathBuf::from("/tmp").join(format!("lo-{}", random_name().unwrap()));
@@ -293,10 +343,14 @@ mod tests {
     #[test]
     fn a_living_owner_is_left_alone_and_a_dead_one_is_swept() {
         let root = root();
-        let living = Home::open(Some(root.clone())).unwrap();
+        let living = Arc::new(Home::open(Some(root.clone())).unwrap());
         let browser = living.browser().unwrap();
-        let dead = Home::open(Some(root.clone())).unwrap();
-        let left = dead.browser().unwrap().path().to_owned();
+        let dead = Arc::new(Home::open(Some(root.clone())).unwrap());
+        let mut left = dead.browser().unwrap();
+        drop(left.hand_over());
+        let path = left.path().to_owned();
+        drop(left);
+        let left = path;
         let dead_path = dead.path().to_owned();
         // The owner dies: its directory stays, because a browser's directory is in it.
         drop(dead);
@@ -305,7 +359,10 @@ mod tests {
         let report = sweeper.sweep();
         assert_eq!((report.living, report.dead, report.left.len()), (1, 1, 0));
         assert!(!dead_path.exists() && browser.path().exists());
-        remove(browser.path(), None, Instant::now() + SWEEP_BOUND).unwrap();
+        let path = browser.path().to_owned();
+        drop(browser);
+        assert!(!path.exists(), "whoever hands it to nobody removes it");
+        assert_eq!(living.left_behind(), []);
         drop((living, sweeper));
         assert!(own_dirs(&root).next().is_none(), "owners leave nothing");
         std::fs::remove_dir(&root).unwrap();
@@ -316,13 +373,13 @@ mod tests {
         let root = root();
         let owner = |number: u64| {
             for round in 0..40_u64 {
-                let home = Home::open(Some(root.clone())).unwrap();
-                let browser = home.browser().unwrap();
+                let home = Arc::new(Home::open(Some(root.clone())).unwrap());
+                let mut browser = home.browser().unwrap();
                 let report = home.sweep();
                 assert!(report.left.is_empty(), "{report:?}");
                 assert!(browser.path().join("p").exists() && home.path().join("lock").exists());
-                if !(number + round).is_multiple_of(3) {
-                    remove(browser.path(), None, Instant::now() + SWEEP_BOUND).unwrap();
+                if (number + round).is_multiple_of(3) {
+                    drop(browser.hand_over());
                 }
                 // Otherwise it dies with a browser's directory: somebody else's sweep takes it.
             }

@@ -7,8 +7,9 @@ use super::home::BrowserDir;
 use super::live::{ChromeBrowser, drive};
 use super::process::{KILL_BOUND, Process};
 use crate::config::FOREVER;
-use crate::driver::{Driver, IN_A_DROP, Launch, Launched};
+use crate::driver::{Driver, Launch, Launched};
 use crate::error::{LaunchError, Loss};
+use crate::report::LeftBehind;
 use crate::request::LaunchProfile;
 use chromiumoxide::browser::Browser;
 use chromiumoxide::handler::HandlerConfig;
@@ -50,15 +51,19 @@ impl Driver for Chrome {
         match connected {
             Ok(Ok(launched)) => Ok(launched),
             Ok(Err(error)) => {
-                drop(process.end(KILL_BOUND).await);
+                self.inner.home.note(process.end(KILL_BOUND).await.left);
                 Err(error)
             }
             Err(_) => {
                 let (after, stderr) = (launch.timeout, process.last_words());
-                drop(process.end(KILL_BOUND).await);
+                self.inner.home.note(process.end(KILL_BOUND).await.left);
                 Err(LaunchError::TimedOut { phase, after, stderr })
             }
         }
+    }
+
+    fn left_behind(&self) -> Vec<LeftBehind> {
+        self.inner.home.left_behind()
     }
 
     fn check(&self, profile: &LaunchProfile) -> Result<(), LaunchError> {
@@ -85,15 +90,13 @@ struct Connecting {
 }
 
 fn start(chrome: &Inner, launch: &Launch) -> Result<Started, LaunchError> {
-    let dir = chrome.home.browser()?;
+    let mut dir = chrome.home.browser()?;
     // From here on whatever fails removes the directory.
     let program = chrome.executable.path();
     let spawned = spawn(chrome, launch, &dir);
     let (tree, mut child, pipe) = match spawned {
         Ok(spawned) => spawned,
         Err(error) => {
-            let bound = std::time::Instant::now() + IN_A_DROP;
-            drop(super::remove::remove(dir.path(), None, bound));
             return Err(match error {
                 SpawnFailed::Args(error) => error,
                 SpawnFailed::Io(source) => LaunchError::Spawn { program: program.into(), source },
@@ -102,7 +105,7 @@ fn start(chrome: &Inner, launch: &Launch) -> Result<Started, LaunchError> {
     };
     let stderr = child.stderr.take();
     let recorded = dir.record(child.id());
-    let process = Arc::new(Process::new(tree, &dir, stderr));
+    let process = Arc::new(Process::new(tree, &mut dir, stderr));
     recorded.map_err(|source| LaunchError::Directory { path: dir.path().into(), source })?;
     Ok(Started { process, child, dir, pipe })
 }

@@ -1,6 +1,6 @@
 //! One browser's process tree and directory, from the spawn to the last of both.
 
-use super::home::BrowserDir;
+use super::home::{BrowserDir, Home};
 use super::remove::remove;
 use crate::driver::IN_A_DROP;
 use crate::report::{BrowserReport, LeftBehind};
@@ -33,11 +33,13 @@ pub(super) struct Process {
     /// Where the last words come from and where they are kept; `None` for adopted browsers.
     stderr: Option<(Stream, Collector)>,
     ended: OnceLock<BrowserReport>,
+    /// Told what is left when nobody asked for the report.
+    home: Option<Arc<Home>>,
 }
 
 impl Process {
     /// Owns a spawned browser.
-    pub(super) fn new(tree: Tree, dir: &BrowserDir, stderr: Option<ChildStderr>) -> Self {
+    pub(super) fn new(tree: Tree, dir: &mut BrowserDir, stderr: Option<ChildStderr>) -> Self {
         let collector = stderr.and_then(|stderr| {
             let config = Config::builder().retain(Retain::Nothing).window(64 * 1024);
             let prepared = Stream::prepare(config.build().ok()?);
@@ -45,7 +47,10 @@ impl Process {
             let collector = prepared.collect(Keep::tail(STDERR)).ok()?;
             Some((prepared.spawn(stderr), collector))
         });
-        Self::adopted(tree, Some(dir.path().to_owned()), collector)
+        let home = dir.hand_over();
+        let mut owned = Self::adopted(tree, Some(dir.path().to_owned()), collector);
+        owned.home = Some(home);
+        owned
     }
 
     /// Owns a browser that somebody else spawned.
@@ -54,7 +59,7 @@ impl Process {
         dir: Option<PathBuf>,
         stderr: Option<(Stream, Collector)>,
     ) -> Self {
-        Self { tree, dir, stderr, ended: OnceLock::new() }
+        Self { tree, dir, stderr, ended: OnceLock::new(), home: None }
     }
 
     /// The same as [`last_words`](Self::last_words) for a root that has ended: all that it has written is
@@ -168,6 +173,12 @@ fn remove_or_hand_over(dir: &Path, tree: &Tree, deadline: Instant) -> Option<Lef
 
 impl Drop for Process {
     fn drop(&mut self) {
-        drop(self.end_now(IN_A_DROP));
+        if self.ended.get().is_some() {
+            return;
+        }
+        let report = self.end_now(IN_A_DROP);
+        if let Some(home) = &self.home {
+            home.note(report.left);
+        }
     }
 }

@@ -79,9 +79,11 @@ async fn ended<D: Driver>(core: &Arc<Core<D>>) {
 }
 
 fn report<D: Driver>(core: &Arc<Core<D>>) -> PoolReport {
+    let of_launches = core.driver.left_behind();
     core.read(|state, tally| {
         let counts = state.counts();
         let mut left = tally.left.clone();
+        left.extend(of_launches);
         left.extend(state.slots().map(|(id, _)| LeftBehind::Browser { browser: id.0 }));
         PoolReport {
             browsers: tally.reports.iter().cloned().collect(),

@@ -44,6 +44,8 @@ fn the_table_says_what_the_manifest_does() {
     let (mut manifest, mut table) = (manifest(), table());
     assert_eq!(manifest.remove("default"), Some(BTreeSet::new()));
     let full = manifest.remove("full").unwrap();
+    let command = manifest.remove("cli").unwrap();
+    assert_eq!(table.remove("cli").unwrap(), command, "the command is not part of `full`");
     assert_eq!(table.remove("full").unwrap(), BTreeSet::from(["all of the above".to_owned()]));
     assert_eq!(full, manifest.keys().cloned().collect(), "`full` is all the others");
     assert_eq!(table, manifest);

@@ -21,6 +21,8 @@ pub use lastout_proc_tree as proc_tree;
 #[doc(inline)]
 pub use lastout_work_runner as work_runner;
 
+#[cfg(feature = "console")]
+pub mod console;
 #[cfg(feature = "full")]
 pub mod guide;
 pub mod supervisor;

@@ -11,13 +11,13 @@
 //! do not return; their panics end where they are called; no lock is held while they run.
 
 mod adapt;
-mod apart;
+pub(crate) mod apart;
 mod builder;
 mod clock;
-mod contain;
+pub(crate) mod contain;
 pub(crate) mod drain;
 mod end;
-mod error;
+pub(crate) mod error;
 mod handle;
 mod health;
 mod member;

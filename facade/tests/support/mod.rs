@@ -8,6 +8,8 @@
 )]
 
 pub(crate) mod examples;
+#[cfg(feature = "console")]
+pub(crate) mod web;
 
 use lastout::Drain;
 use lastout::supervisor::{Counters, DrainFuture, Drained, EndedFuture, Failure, Until};

@@ -1,0 +1,290 @@
+//! Who may ask for what. One function decides, before anything is routed.
+//!
+//! - A name in `Host` that the console was not told of is refused: a page of a stranger whose name was
+//!   bound to this address (DNS rebinding) shows its own name there.
+//! - With a token, everything but the sign-in and its two assets needs it.
+//! - What changes something is refused while the console is read-only.
+//! - What changes something must come from a page of the console itself, by `Sec-Fetch-Site` and `Origin`.
+//!   A program that shows the token in `Authorization` needs neither: no browser adds that by itself.
+
+use hyper::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, ORIGIN};
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
+use std::hint::black_box;
+use std::net::IpAddr;
+
+/// What a console asks of each request.
+#[derive(Debug, Default)]
+pub(crate) struct Guard {
+    /// Names besides `localhost` and addresses, in lower case.
+    pub(crate) hosts: Vec<String>,
+    pub(crate) token: Option<Token>,
+    pub(crate) may_order: bool,
+    /// The cookie that carries the token.
+    pub(crate) cookie: String,
+}
+
+/// Why a request is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Host,
+    Token,
+    ReadOnly,
+    Origin,
+}
+
+impl Refusal {
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::Host => StatusCode::MISDIRECTED_REQUEST,
+            Self::Token => StatusCode::UNAUTHORIZED,
+            Self::ReadOnly | Self::Origin => StatusCode::FORBIDDEN,
+        }
+    }
+
+    pub(crate) fn why(self) -> &'static str {
+        match self {
+            Self::Host => "This console does not answer to the name in the header Host.",
+            Self::Token => "This console asks for a token.",
+            Self::ReadOnly => "This console is read-only.",
+            Self::Origin => "An order must come from a page of this console.",
+        }
+    }
+}
+
+impl Guard {
+    /// `path` is below the base of the console.
+    pub(crate) fn check(&self, parts: &Parts, path: &str) -> Result<(), Refusal> {
+        let host = host(parts).ok_or(Refusal::Host)?;
+        if !self.knows(host) {
+            return Err(Refusal::Host);
+        }
+        let signs_in = path == "/login";
+        let by_header = self.has_bearer(&parts.headers);
+        let is_known = self.token.is_none() || by_header || self.has_cookie(&parts.headers);
+        if !is_known && !signs_in && !path.starts_with("/console.") {
+            return Err(Refusal::Token);
+        }
+        if parts.method == Method::GET || parts.method == Method::HEAD {
+            return Ok(());
+        }
+        if !self.may_order && !signs_in {
+            return Err(Refusal::ReadOnly);
+        }
+        if by_header || is_from_here(&parts.headers, host) {
+            return Ok(());
+        }
+        Err(Refusal::Origin)
+    }
+
+    /// Whether a client with this `Host` may mean this console. An address cannot be rebound.
+    fn knows(&self, host: &str) -> bool {
+        let name = name_of(host).to_ascii_lowercase();
+        let address = name.trim_start_matches('[').trim_end_matches(']');
+        name == "localhost" || address.parse::<IpAddr>().is_ok() || self.hosts.contains(&name)
+    }
+
+    fn has_bearer(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else { return false };
+        let value = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
+        let shown = value.and_then(|value| value.strip_prefix(b"Bearer "));
+        shown.is_some_and(|shown| token.is(shown))
+    }
+
+    fn has_cookie(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else { return false };
+        let values = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+        let pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| {
+            let (name, value) = pair.trim().split_once('=')?;
+            (name == self.cookie).then_some(value)
+        });
+        pairs.into_iter().any(|value| token.is(value.as_bytes()))
+    }
+}
+
+/// The one name that the client says it talks to.
+pub(crate) fn host(parts: &Parts) -> Option<&str> {
+    let mut values = parts.headers.get_all(HOST).iter();
+    match (values.next(), values.next()) {
+        (Some(one), None) => one.to_str().ok(),
+        (None, None) => parts.uri.authority().map(|authority| authority.as_str()),
+        _ => None,
+    }
+}
+
+/// The name without the port.
+fn name_of(host: &str) -> &str {
+    let after_address = host.rfind(']').map_or(0, |at| at + 1);
+    match host[after_address..].find(':') {
+        Some(at) => &host[..after_address + at],
+        None => host,
+    }
+}
+
+/// Whether a browser says that a page of this very console sent it. Each header that is there must say so,
+/// and one of them must be.
+fn is_from_here(headers: &HeaderMap, host: &str) -> bool {
+    let site = headers.get("sec-fetch-site").map(|site| site == "same-origin");
+    let origin = headers.get(ORIGIN).map(|origin| {
+        let origin = origin.to_str().unwrap_or_default();
+        let authority = origin.strip_prefix("http://").or(origin.strip_prefix("https://"));
+        authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+    });
+    match (site, origin) {
+        (None, None) => false,
+        (site, origin) => site.unwrap_or(true) && origin.unwrap_or(true),
+    }
+}
+
+/// The secret of a console.
+pub(crate) struct Token(String);
+
+impl Token {
+    /// The shortest one, in bytes: nobody finds it by trying.
+    pub(crate) const LEAST: usize = 16;
+
+    /// `None` when it is too short, or has a character that a cookie cannot carry.
+    pub(crate) fn new(text: String) -> Option<Self> {
+        let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+        (text.len() >= Self::LEAST && text.bytes().all(is_safe)).then_some(Self(text))
+    }
+
+    /// Compares without telling by its time how much of it was right.
+    pub(crate) fn is(&self, shown: &[u8]) -> bool {
+        let mine = self.0.as_bytes();
+        let mut differs = usize::from(mine.len() != shown.len());
+        for (at, byte) in mine.iter().enumerate() {
+            let theirs = shown.get(at).copied().unwrap_or(0);
+            differs |= usize::from(black_box(byte ^ theirs));
+        }
+        black_box(differs) == 0
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::Request;
+
+    const TOKEN: &str = "0123456789abcdef";
+
+    fn guard(token: bool, may_order: bool) -> Guard {
+        let token = token.then(|| Token::new(TOKEN.to_owned()).unwrap());
+        let hosts = vec!["console.example".to_owned()];
+        Guard { hosts, token, may_order, cookie: "c".to_owned() }
+    }
+
+    fn ask(guard: &Guard, method: &str, path: &str, headers: &[(&str, &str)]) -> Option<Refusal> {
+        let mut request = Request::builder().method(method).uri(path);
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", "127.0.0.1:9");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        guard.check(&parts, path).err()
+    }
+
+    #[test]
+    fn names_that_may_have_been_rebound_are_refused() {
+        let guard = guard(false, true);
+        for host in
+            ["localhost", "LOCALHOST:80", "127.0.0.1", "[::1]:9", "10.0.0.7:1", "console.example"]
+        {
+            assert_eq!(ask(&guard, "GET", "/", &[("host", host)]), None, "{host}");
+        }
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+            ":9",
+            "[",
+            "a]:b",
+        ] {
+            let refused = ask(&guard, "GET", "/", &[("host", host)]);
+            assert_eq!(refused, Some(Refusal::Host), "{host:?}");
+        }
+        let two = [("host", "localhost"), ("host", "evil.example")];
+        assert_eq!(ask(&guard, "GET", "/", &two), Some(Refusal::Host));
+        let (parts, ()) = Request::builder().uri("/").body(()).unwrap().into_parts();
+        assert_eq!(guard.check(&parts, "/"), Err(Refusal::Host), "none at all");
+    }
+
+    #[test]
+    fn an_order_comes_from_a_page_of_the_console() {
+        let guard = guard(false, true);
+        let from = |headers: &[(&str, &str)]| ask(&guard, "POST", "/order", headers).is_none();
+        assert!(from(&[("sec-fetch-site", "same-origin")]));
+        assert!(from(&[("origin", "http://127.0.0.1:9")]));
+        assert!(from(&[("origin", "http://127.0.0.1:9"), ("sec-fetch-site", "same-origin")]));
+        for site in ["cross-site", "same-site", "none", ""] {
+            assert!(!from(&[("sec-fetch-site", site)]), "{site}");
+            assert!(!from(&[("sec-fetch-site", site), ("origin", "http://127.0.0.1:9")]), "{site}");
+        }
+        for origin in
+            ["null", "", "http://127.0.0.1:8", "http://evil.example", "file://127.0.0.1:9"]
+        {
+            assert!(!from(&[("origin", origin)]), "{origin}");
+            assert!(!from(&[("origin", origin), ("sec-fetch-site", "same-origin")]), "{origin}");
+        }
+        assert!(!from(&[]), "neither header");
+    }
+
+    #[test]
+    fn nothing_but_the_right_token_opens() {
+        let guard = guard(true, true);
+        let cookie = format!("a=b; c={TOKEN}; d=e");
+        let bearer = format!("Bearer {TOKEN}");
+        assert_eq!(ask(&guard, "GET", "/", &[("cookie", &cookie)]), None);
+        assert_eq!(ask(&guard, "GET", "/", &[("authorization", &bearer)]), None);
+        assert_eq!(ask(&guard, "POST", "/order", &[("authorization", &bearer)]), None);
+        assert_eq!(
+            ask(&guard, "POST", "/order", &[("cookie", &cookie)]),
+            Some(Refusal::Origin),
+            "a browser adds a cookie by itself"
+        );
+        for wrong in ["", "0123456789abcde", "0123456789abcdeg", "0123456789abcdef0"] {
+            let (cookie, bearer) = (format!("c={wrong}"), format!("Bearer {wrong}"));
+            let shown = [("cookie", &*cookie), ("authorization", &*bearer)];
+            assert_eq!(ask(&guard, "GET", "/jobs", &shown), Some(Refusal::Token), "{wrong}");
+        }
+        assert_eq!(ask(&guard, "GET", "/login", &[]), None);
+        assert_eq!(ask(&guard, "GET", "/console.css", &[]), None);
+        assert_eq!(ask(&guard, "GET", "/login/", &[]), Some(Refusal::Token));
+    }
+
+    #[test]
+    fn a_read_only_console_takes_no_order_from_anyone() {
+        let guard = guard(true, false);
+        let bearer = format!("Bearer {TOKEN}");
+        for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "FOO"] {
+            let headers = [("authorization", &*bearer), ("sec-fetch-site", "same-origin")];
+            assert_eq!(
+                ask(&guard, method, "/order", &headers),
+                Some(Refusal::ReadOnly),
+                "{method}"
+            );
+        }
+    }
+
+    #[test]
+    fn tokens_that_are_short_or_do_not_fit_a_cookie_are_refused() {
+        assert!(Token::new("0123456789abcde".to_owned()).is_none());
+        assert!(Token::new("0123456789abcde;".to_owned()).is_none());
+        assert!(Token::new("0123456789abcdeé".to_owned()).is_none());
+        let token = Token::new(TOKEN.to_owned()).unwrap();
+        assert!(!format!("{token:?}").contains('0'), "it is not printed");
+    }
+}

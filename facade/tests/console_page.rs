@@ -1,0 +1,200 @@
+//! The console shows what runs and what ends, live, and ends like every member.
+
+#![cfg(all(feature = "console", feature = "work-runner"))]
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use lastout::console::{Console, ListenError, Panel, Server};
+use lastout::supervisor::{Phase, Task};
+use lastout::work_runner::{MemoryRegistry, NewJob, WorkDriver};
+use lastout::{Restart, Supervisor};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use support::web::{Events, get};
+use support::{Book, Fake, GENEROUS};
+
+const HOSTILE: &str = "<script>alert('x')</script>\"\n\ndata: y";
+
+async fn serve(console: &Console) -> (Server, SocketAddr) {
+    let server = console.listen("127.0.0.1:0").await.unwrap();
+    let address = server.address();
+    (server, address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_queues_and_panels_are_on_the_page() {
+    let store = Arc::new(MemoryRegistry::new());
+    let driver = WorkDriver::producer(store.clone());
+    for n in 0..3 {
+        driver.enqueue(NewJob::new("capture", &n).unwrap().queue("shots")).await.unwrap();
+    }
+    driver.pause("mail", "olga").await.unwrap();
+    let console = Console::builder("shop")
+        .store(store)
+        .panel("uploads", || Panel::new().fact("under way", 41).sum("in = out", 2, 3).line("a.png"))
+        .build()
+        .unwrap();
+    let (server, address) = serve(&console).await;
+    let book = Book::default();
+    let supervisor = Supervisor::builder()
+        .member("console", server)
+        .member("fake", Fake::new("fake", &book).counted(7))
+        .service("late", Restart::never(), std::future::pending::<Result<Task, _>>)
+        .build()
+        .unwrap();
+    console.watch(supervisor.handle());
+    let page = get(address, "/", &[]).await;
+    assert_eq!(page.status, 200, "{}", page.head);
+    for text in ["shop", "fake.counted 7", "counted = counted: 7 = 7", "waiting", "shots", "mail"] {
+        assert!(page.body.contains(text), "{text}: {}", page.body);
+    }
+    for text in ["paused by olga", "under way", "41", "in = out: 2 ≠ 3", "a.png", "read-only"] {
+        assert!(page.body.contains(text), "{text}: {}", page.body);
+    }
+    assert!(!page.body.contains("/confirm"), "a read-only page has no orders");
+    assert_eq!(supervisor.stats().members[0].phase, Phase::Running);
+    let report = supervisor.shutdown().await;
+    assert!(report.is_clean(), "{report}");
+    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nothing listens");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_text_of_others_becomes_markup() {
+    let store = Arc::new(MemoryRegistry::new());
+    let driver = WorkDriver::producer(store.clone());
+    let job = NewJob::new(HOSTILE, &HOSTILE).unwrap().queue(HOSTILE);
+    let id = driver.enqueue(job).await.unwrap().id();
+    driver.pause(HOSTILE, HOSTILE).await.unwrap();
+    driver.abandon(id, HOSTILE).await.unwrap();
+    let console = Console::builder(HOSTILE)
+        .store(store)
+        .payloads(|job| String::from_utf8_lossy(&job.payload).into_owned())
+        .panel(HOSTILE, || Panel::new().fact(HOSTILE, HOSTILE).sum(HOSTILE, 1, 1).line(HOSTILE))
+        .allow_orders()
+        .build()
+        .unwrap();
+    let (_server, address) = serve(&console).await;
+    let supervisor = Supervisor::builder().member(HOSTILE, Fake::new("x", &Book::default()));
+    let supervisor = supervisor.build().unwrap();
+    console.watch(supervisor.handle());
+    let name = "%3Cscript%3Ealert('x')%3C/script%3E%22";
+    let paths = [
+        "/".to_owned(),
+        "/jobs".to_owned(),
+        format!("/jobs/{id}"),
+        format!("/jobs/{id}?note={name}"),
+        format!("/jobs?kind={name}&queue={name}&error={name}"),
+        format!("/confirm?order=pause&queue={name}"),
+        format!("/confirm?order=retry&job={name}"),
+        format!("/confirm?order=retry&many=1&state=dead&kind={name}"),
+        format!("/confirm?order={name}&job=1"),
+        format!("/{name}"),
+    ];
+    for path in &paths {
+        let page = get(address, path, &[]).await;
+        assert!(page.body.starts_with("<!doctype html>"), "{path}: {}", page.head);
+        assert!(!page.body.contains("<script>"), "{path}: {}", page.body);
+        assert_eq!(page.body.matches("<script ").count(), 1, "{path}: our own");
+        assert!(page.header("content-security-policy").unwrap().contains("default-src 'none'"));
+    }
+    assert!(get(address, &paths[2], &[]).await.body.contains("&lt;script&gt;alert"));
+    let mut events = Events::open(address).await;
+    assert!(events.until("event: panels\ndata: ").await);
+    assert!(events.until("event: beat").await);
+    assert!(!events.text.contains("\ndata: y"), "no text begins a line");
+    assert!(supervisor.shutdown().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_fed_what_has_changed_and_nothing_else() {
+    let number = Arc::new(AtomicU64::new(1));
+    let seen = Arc::clone(&number);
+    let console = Console::builder("shop")
+        .panel("n", move || Panel::new().fact("n", format!("n{}", seen.load(Ordering::SeqCst))))
+        .every(Duration::from_millis(100))
+        .build()
+        .unwrap();
+    let (_server, address) = serve(&console).await;
+    let mut events = Events::open(address).await;
+    assert!(events.until("event: members").await);
+    assert!(events.until("n1").await);
+    assert!(events.until("event: beat").await);
+    for _ in 0..3 {
+        assert!(events.until("event: beat").await);
+    }
+    assert!(!events.text.contains("event: panels"));
+    number.store(2, Ordering::SeqCst);
+    assert!(events.until("event: panels").await && events.until("n2").await);
+    console.close();
+    assert!(events.until("event: beat").await || events.text.is_empty());
+    assert!(!events.until("there is no such text").await, "it ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_looked_at_while_nobody_looks_and_all_pages_share_a_look() {
+    let looks = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&looks);
+    let console = Console::builder("shop")
+        .panel("n", move || Panel::new().fact("looks", counted.fetch_add(1, Ordering::SeqCst)))
+        .every(Duration::from_secs(60))
+        .build()
+        .unwrap();
+    let (_server, address) = serve(&console).await;
+    assert_eq!(looks.load(Ordering::SeqCst), 0);
+    for _ in 0..20 {
+        assert_eq!(get(address, "/", &[]).await.status, 200);
+    }
+    assert_eq!(looks.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_ends_within_its_deadline_whatever_is_open() {
+    let console = Console::builder("shop").build().unwrap();
+    let (server, address) = serve(&console).await;
+    let supervisor = Supervisor::builder().member("console", server).build().unwrap();
+    let mut fed = Events::open(address).await;
+    assert!(fed.until("event: beat").await);
+    let silent = tokio::net::TcpStream::connect(address).await.unwrap();
+    let report = tokio::time::timeout(GENEROUS, supervisor.shutdown()).await.unwrap();
+    assert!(report.is_clean() && !report.was_forced(), "{report}");
+    assert!(!fed.until("there is no such text").await);
+    drop(silent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_blocks_and_a_panel_that_panics_hold_up_nothing() {
+    let (open, closed) = std::sync::mpsc::channel::<()>();
+    let closed = std::sync::Mutex::new(closed);
+    let console = Console::builder("shop")
+        .panel("stuck", move || {
+            let _ = closed.lock().unwrap().recv();
+            Panel::new()
+        })
+        .panel("broken", || panic!("the panel is broken"))
+        .panel("fine", || Panel::new().fact("fine", "as it should be"))
+        .build()
+        .unwrap();
+    let (_server, address) = serve(&console).await;
+    let page = get(address, "/", &[]).await;
+    assert!(page.body.contains("as it should be"), "{}", page.body);
+    assert!(page.body.contains("no answer within 2 s"), "{}", page.body);
+    assert!(page.body.contains("it panicked: the panel is broken"), "{}", page.body);
+    drop(open);
+}
+
+#[tokio::test]
+async fn it_does_not_listen_for_others_without_a_token() {
+    let console = Console::builder("shop").build().unwrap();
+    for address in ["0.0.0.0:0", "[::]:0", "[::ffff:10.0.0.1]:0", "192.0.2.1:0"] {
+        let refused = console.listen(address).await.unwrap_err();
+        assert!(matches!(refused, ListenError::NeedsToken(_)), "{address}: {refused}");
+    }
+    let console = Console::builder("shop").token("0123456789abcdef").build().unwrap();
+    assert!(console.listen("0.0.0.0:0").await.is_ok());
+    let taken = console.listen("127.0.0.1:0").await.unwrap();
+    let refused = console.listen(taken.address()).await.unwrap_err();
+    assert!(matches!(refused, ListenError::Bind(_)), "{refused}");
+}

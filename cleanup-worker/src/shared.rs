@@ -7,6 +7,7 @@
 //! there again: what comes over the fork finds nothing.
 
 use crate::blocking::pool::Pool;
+use crate::clock::Alarm;
 use crate::config::Config;
 use crate::event::Event;
 use crate::fork::{self, PerProcess};
@@ -17,7 +18,6 @@ use crate::state::{Intake, State};
 use crate::stats::Stats;
 use crate::sync::process::AtomicU32 as ProcessU32;
 use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, MutexGuard, Padded, lock, yield_now};
-use crate::waiting::alarm::Alarm;
 use std::sync::Arc as StdArc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::thread::JoinHandle;

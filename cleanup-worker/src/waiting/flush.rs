@@ -1,9 +1,8 @@
 //! Waiting for a worker: flush and quiesce, as futures and blocking, and the guard for the end of
 //! `main`.
 
-use super::alarm::RETRY;
 use super::{Goal, inside};
-use crate::clock::Key;
+use crate::clock::{Key, RETRY};
 use crate::contain::drop_quietly;
 use crate::driver::{self, ensure_running};
 use crate::error::FlushError;

@@ -8,7 +8,6 @@
 //! An entry that was reached stays so until its owner removes it. A walk gives wakers back in a
 //! [`Nudge`], and the caller wakes them after the lock.
 
-pub(crate) mod alarm;
 mod flush;
 mod ledger;
 

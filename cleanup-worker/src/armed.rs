@@ -7,9 +7,9 @@
     reason = "moves the node out without a flag, and pushes it without a reference"
 )]
 
+use crate::handle::{self, Task, TypedTask};
 use crate::inbox::{Half, Inbox};
 use crate::shared::Shared;
-use crate::submit::{self, Task, TypedTask};
 use crate::sync::Arc;
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -75,7 +75,7 @@ impl<T: 'static> Armed<T> {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: the guard is given up here, and its drop does not run.
         let node = unsafe { ManuallyDrop::take(&mut this.node) };
-        submit::disarm(node)
+        handle::disarm(node)
     }
 
     /// Hands the task over now. Dropping the guard has this effect too; the call makes it visible.
@@ -122,7 +122,7 @@ impl<T: 'static> fmt::Debug for Armed<T> {
 pub(crate) fn push(node: Task) {
     let keep = node.header().keep.as_ref();
     let Some(shared) = keep.filter(|shared| shared.is_settled()).map(Arc::as_ptr) else {
-        return submit::push_unsettled(node);
+        return handle::push_unsettled(node);
     };
     // SAFETY: the node's reference is dropped by the taker, and it can take the node only once it is
     // linked, which is the last thing that a push does with the queue.
@@ -137,5 +137,5 @@ pub(crate) fn push(node: Task) {
 #[cold]
 #[inline(never)]
 fn push_special(inbox: &Inbox<Arc<Shared>>, half: Half<Arc<Shared>>) {
-    submit::after(inbox.link(half), None);
+    handle::after(inbox.link(half), None);
 }

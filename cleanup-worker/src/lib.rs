@@ -23,7 +23,6 @@ mod shared;
 mod shutdown;
 mod state;
 mod stats;
-mod submit;
 mod sweep;
 mod sync;
 mod task;

@@ -259,8 +259,8 @@ impl Drop for Driver {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::handle::submit;
     use crate::options::Options;
-    use crate::submit::submit;
 
     /// With an interval of 0 the driver would never sleep.
     #[test]

@@ -5,13 +5,13 @@
 use crate::config::Config;
 use crate::driver::ensure_running;
 use crate::error::FlushError;
+use crate::handle::{Task, after, arm, submit};
 use crate::inbox::Half;
 use crate::node::{Meta, Origin, TypedNode};
 use crate::options::Options;
 use crate::report::LeftReason;
 use crate::shared::Shared;
 use crate::shutdown::{Patience, Shutdown};
-use crate::submit::{Task, after, arm, submit};
 use crate::sync::Arc;
 use crate::task::Cleanup;
 use crate::waiting::Flush;

@@ -132,7 +132,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// Does one operation that reads, now; notes when it would have blocked.
     ///
     /// # Errors
-    /// Those of `operation`; `WouldBlock` without calling it when the last one would have blocked and
+    /// When `operation` fails; `WouldBlock` without calling it when the last one would have blocked and
     /// nothing has come since.
     pub fn try_read_io<R>(&self, operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
         self.charged_io(Direction::Read, operation)
@@ -141,7 +141,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// Does one operation that writes, now; notes when it would have blocked.
     ///
     /// # Errors
-    /// Those of `operation`; `WouldBlock` without calling it when the last one would have blocked and
+    /// When `operation` fails; `WouldBlock` without calling it when the last one would have blocked and
     /// nothing has come since.
     pub fn try_write_io<R>(&self, operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
         self.charged_io(Direction::Write, operation)
@@ -150,7 +150,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// Repeats an operation that reads until it does not block.
     ///
     /// # Errors
-    /// Those of `operation`, or that the runtime has ended.
+    /// When `operation` fails, or the runtime has ended.
     ///
     /// # Cancel safety
     /// Cancel safe if `operation` is one system call.
@@ -161,7 +161,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// Repeats an operation that writes until it does not block.
     ///
     /// # Errors
-    /// Those of `operation`, or that the runtime has ended.
+    /// When `operation` fails, or the runtime has ended.
     ///
     /// # Cancel safety
     /// Cancel safe if `operation` is one system call.
@@ -251,14 +251,17 @@ impl<T: AsFd> AsyncFd<T> {
         mut operation: impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         let progress = ready!(coop::poll_proceed(cx));
-        match self.try_io(direction, &mut operation) {
-            Err(error) if would_block(&error) => {
-                self.owner.reactor.poll_for(self.token, direction, cx.waker())?;
-                Poll::Pending
-            }
-            outcome => {
-                progress.made();
-                Poll::Ready(outcome)
+        loop {
+            match self.try_io(direction, &mut operation) {
+                Err(error) if would_block(&error) => {
+                    if !self.owner.reactor.poll_for(self.token, direction, cx.waker())? {
+                        return Poll::Pending;
+                    }
+                }
+                outcome => {
+                    progress.made();
+                    return Poll::Ready(outcome);
+                }
             }
         }
     }
@@ -358,8 +361,10 @@ impl<T: AsFd> Future for Ready<'_, T> {
         if reactor.is_ready(token, this.direction)? {
             return Poll::Ready(Ok(()));
         }
-        reactor.wait_for(token, this.direction, &mut this.waiter, cx.waker())?;
-        Poll::Pending
+        match reactor.wait_for(token, this.direction, &mut this.waiter, cx.waker())? {
+            true => Poll::Ready(Ok(())),
+            false => Poll::Pending,
+        }
     }
 }
 

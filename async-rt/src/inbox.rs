@@ -127,7 +127,8 @@ impl<N: Node> Inbox<N> {
     /// Refuses every later push, and returns what came before. Only the owner calls this.
     pub(crate) fn close(&self) -> Batch<N> {
         // ORDERING: pairs with the exchange of `push`.
-        Self::oldest_first(self.head.swap(closed(), Ordering::Acquire))
+        let order = ord("i3.close", Ordering::Acquire, Ordering::Relaxed);
+        Self::oldest_first(self.head.swap(closed(), order))
     }
 
     fn oldest_first(mut node: *mut N) -> Batch<N> {

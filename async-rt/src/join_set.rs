@@ -120,11 +120,17 @@ impl<T: 'static> JoinSet<T> {
             return Poll::Ready(None);
         }
         let progress = ready!(coop::poll_proceed(cx));
-        let key = self.ended.keys.borrow_mut().pop_front();
-        let Some(key) = key else {
+        let next = || self.ended.keys.borrow_mut().pop_front();
+        let key = next().or_else(|| {
             drop(self.ended.joiner.replace(WakerSlot::new(cx.waker())));
-            return Poll::Pending;
-        };
+            // Cloning and dropping a waker runs foreign code, in which a task may have ended.
+            let key = next();
+            if key.is_some() {
+                drop(self.ended.joiner.take());
+            }
+            key
+        });
+        let Some(key) = key else { return Poll::Pending };
         match self.tasks[key].poll_output(cx) {
             Poll::Ready(output) => {
                 progress.made();

@@ -198,31 +198,33 @@ impl Reactor {
         });
     }
 
-    /// Remembers the one task that polls this direction.
+    /// Remembers the one task that polls this direction; whether it became ready while the waker was
+    /// cloned, which runs foreign code.
     pub(crate) fn poll_for(
         &self,
         token: Token,
         direction: Direction,
         waker: &Waker,
-    ) -> io::Result<()> {
-        let same = self.with_side(token, direction, |side| side.poller.will_wake(waker))?;
-        if !same {
-            let slot = WakerSlot::new(waker);
-            let old =
-                self.with_side(token, direction, |side| std::mem::replace(&mut side.poller, slot))?;
-            drop(old);
+    ) -> io::Result<bool> {
+        if self.with_side(token, direction, |side| side.poller.will_wake(waker))? {
+            return Ok(false);
         }
-        Ok(())
+        let slot = WakerSlot::new(waker);
+        let old =
+            self.with_side(token, direction, |side| std::mem::replace(&mut side.poller, slot))?;
+        drop(old);
+        self.is_ready(token, direction)
     }
 
-    /// Remembers one of many futures that wait for this direction.
+    /// Remembers one of many futures that wait for this direction; whether it became ready while the
+    /// waker was cloned.
     pub(crate) fn wait_for(
         &self,
         token: Token,
         direction: Direction,
         waiter: &mut Option<Waiter>,
         waker: &Waker,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let slot = WakerSlot::new(waker);
         let old = self.with_side(token, direction, |side| match *waiter {
             Some(Waiter(key)) => Some(std::mem::replace(&mut side.waiters[key], slot)),
@@ -232,7 +234,7 @@ impl Reactor {
             }
         })?;
         drop(old);
-        Ok(())
+        self.is_ready(token, direction)
     }
 
     /// The future ends.

@@ -94,7 +94,8 @@ impl RemoteHandle {
     /// in time still runs; its output is dropped.
     ///
     /// # Panics
-    /// On the thread of a runtime.
+    /// Inside a runtime, before the job is sent.
+    #[track_caller]
     pub fn run_blocking<R, W>(&self, work: W, timeout: Option<Duration>) -> Result<R, RemoteError>
     where
         R: Send + 'static,

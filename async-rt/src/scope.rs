@@ -169,7 +169,7 @@ impl<T> ScopedJoinHandle<'_, T> {
         }
     }
 
-    /// Lets the task go on without anybody waiting, but for the scope.
+    /// Lets the task go on without a reader of its output; the scope still waits for it.
     pub fn detach(self) {}
 }
 
@@ -180,13 +180,17 @@ impl<T> Future for ScopedJoinHandle<'_, T> {
     /// When it was ready before.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let progress = ready!(coop::poll_proceed(cx));
-        if self.is_finished() {
-            progress.made();
-            let output = self.outcome.output.take();
-            return Poll::Ready(output.expect("a join handle was polled after it was ready"));
+        if !self.is_finished() {
+            let waker = cx.waker().clone();
+            contain::discard(self.outcome.joiner.replace(Some(waker)));
         }
-        drop(self.outcome.joiner.replace(Some(cx.waker().clone())));
-        Poll::Pending
+        // Cloning and dropping a waker runs foreign code, in which the task may have ended.
+        if !self.is_finished() {
+            return Poll::Pending;
+        }
+        progress.made();
+        let output = self.outcome.output.take();
+        Poll::Ready(output.expect("a join handle was polled after it was ready"))
     }
 }
 

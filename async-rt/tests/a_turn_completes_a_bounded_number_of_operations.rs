@@ -7,7 +7,9 @@ mod common;
 
 use common::{on_both_cores, within};
 use futures_util::future::{select, select_all};
-use lastout_async_rt::channel::{local, mpsc};
+use lastout_async_rt::channel::{
+    broadcast, local, mpsc, mpsc_bytes, oneshot, spsc, unbounded, watch,
+};
 use lastout_async_rt::time::yield_now;
 use lastout_async_rt::{JoinSet, spawn_boxed};
 use std::cell::Cell;
@@ -84,6 +86,45 @@ on_both_cores! {
             assert_eq!(done.get(), 2_000);
             assert!(most.get() <= BUDGET, "{} operations in one turn", most.get());
         });
+    }
+}
+
+/// They are never refused; what comes after them is.
+#[test]
+fn sends_that_cannot_wait_count() {
+    let (many, _all) = mpsc::channel(BUDGET);
+    let (mut one, _other) = spsc::channel(BUDGET);
+    let (near, _here) = local::channel(BUDGET);
+    let (bytes, _records) = mpsc_bytes::channel(BUDGET);
+    let (any, _rest) = unbounded::channel();
+    let (cast, _heard) = broadcast::channel(1);
+    let (set, _latest) = watch::channel(0);
+    let mut sends: Vec<Box<dyn FnMut()>> = vec![
+        Box::new(move || many.try_send(1).unwrap()),
+        Box::new(move || one.try_send(1).unwrap()),
+        Box::new(move || near.try_send(1).unwrap()),
+        Box::new(move || bytes.try_send(b"a").unwrap()),
+        Box::new(move || any.send(1).unwrap()),
+        Box::new(move || assert_eq!(cast.send(1).unwrap(), 1)),
+        Box::new(move || set.send(1).unwrap()),
+        Box::new(|| {
+            let (send, _recv) = oneshot::channel();
+            send.send(1).unwrap();
+        }),
+    ];
+    let runtime = lastout_async_rt::Runtime::new().unwrap();
+    for (n, send) in sends.iter_mut().enumerate() {
+        let (give, mut found) = local::channel(1);
+        give.try_send(1).unwrap();
+        let mut turns = 0;
+        runtime.block_on(poll_fn(|cx| {
+            turns += 1;
+            if turns == 1 {
+                (0..BUDGET).for_each(|_| send());
+            }
+            found.poll_recv(cx)
+        }));
+        assert_eq!(turns, 2, "the turn of send {n} was over");
     }
 }
 

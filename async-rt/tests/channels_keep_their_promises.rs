@@ -5,8 +5,8 @@
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use lastout_async_rt::channel::{
-    RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError, broadcast, local, mpsc,
-    mpsc_bytes, oneshot, spsc, spsc_bytes, unbounded, watch,
+    RecvTimeoutError, SendTimeoutError, TryRecvError, broadcast, local, mpsc, mpsc_bytes, oneshot,
+    spsc, spsc_bytes, unbounded, watch,
 };
 use lastout_async_rt::time::yield_now;
 use lastout_async_rt::{Runtime, spawn_boxed};
@@ -97,116 +97,58 @@ fn a_wait_of_a_plain_thread_ends_with_its_time_and_loses_nothing() {
     assert_eq!(send.send_timeout_blocking(2, DEADLINE), Err(SendTimeoutError::Closed(2)));
 }
 
+/// Whether there would be something to wait for or not; what was to be sent is not.
 #[test]
-fn a_blocking_call_on_the_thread_of_a_runtime_panics_instead_of_hanging() {
-    let (_send, mut recv) = mpsc::channel::<u8>(1);
-    Runtime::new().unwrap().block_on(async {
-        assert!(catch_unwind(AssertUnwindSafe(|| recv.recv_blocking())).is_err());
-    });
-}
-
-#[test]
-fn reserved_room_is_used_given_back_and_outlives_the_close() {
-    let (send, mut recv) = mpsc::channel(1);
-    let permit = send.try_reserve().unwrap();
-    assert_eq!(send.try_send(0), Err(TrySendError::Full(0)));
-    assert_eq!(send.room(), 0);
-    drop(permit);
-    assert_eq!(send.room(), 1);
-    let permit = send.try_reserve().unwrap();
-    recv.close();
-    assert_eq!(send.try_send(0), Err(TrySendError::Closed(0)));
-    assert_eq!(recv.try_recv(), Err(TryRecvError::Empty), "a permit is out");
-    assert!(poll(pin!(recv.recv())).is_pending());
-    permit.send(7).unwrap();
-    assert_eq!(poll(pin!(recv.recv())), Poll::Ready(Some(7)));
-    assert_eq!(recv.try_recv(), Err(TryRecvError::Closed));
-    // A permit that comes back after the close ends a receiver that sleeps.
-    let (send, mut recv) = mpsc::channel::<u8>(1);
-    let permit = send.try_reserve().unwrap();
-    recv.close();
-    let wakes = Arc::new(Wakes::default());
-    let waker = Waker::from(Arc::clone(&wakes));
-    let mut end = pin!(recv.recv());
-    assert!(end.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-    drop(permit);
-    assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
-    assert_eq!(poll(end), Poll::Ready(None));
-    let (send, recv) = mpsc::channel(1);
-    let permit = send.try_reserve().unwrap();
-    drop(recv);
-    assert_eq!(permit.send(3).unwrap_err().0, 3);
-    let (mut send, mut recv) = spsc::channel(1);
-    let Poll::Ready(Ok(permit)) = poll(pin!(send.reserve())) else { panic!("there is room") };
-    permit.send(1).unwrap();
-    assert!(poll(pin!(send.reserve())).is_pending());
-    assert_eq!(recv.try_recv(), Ok(1));
-    let (send, mut recv) = local::channel(1);
-    let Poll::Ready(Ok(permit)) = poll(pin!(send.reserve())) else { panic!("there is room") };
-    permit.send(1).unwrap();
-    assert_eq!(recv.try_recv(), Ok(1));
-}
-
-/// A value that holds a sender of the channel in which it is sent.
-struct Holds(
-    #[expect(dead_code, reason = "dropped")] Counts,
-    #[expect(dead_code, reason = "dropped")] mpsc::Sender<Self>,
-);
-
-#[test]
-fn the_end_of_a_receiver_drops_each_value_once() {
-    let drops = Arc::new(AtomicUsize::new(0));
-    let (send, recv) = mpsc::channel(8);
-    // A value that holds a sender of its own channel is no cycle that keeps itself.
-    let value = |send: &mpsc::Sender<Holds>| Holds(Counts(Arc::clone(&drops)), send.clone());
-    (0..5).for_each(|_| send.try_send(value(&send)).unwrap());
-    drop(recv);
-    assert_eq!(drops.load(Ordering::Relaxed), 5);
-    assert!(send.try_send(value(&send)).is_err());
-    assert_eq!(drops.load(Ordering::Relaxed), 6);
-    let (mut send, recv) = spsc::channel(3);
-    (0..3).for_each(|_| send.try_send(Counts(Arc::clone(&drops))).unwrap());
-    drop(recv);
-    assert_eq!(drops.load(Ordering::Relaxed), 9);
-    let (send, recv) = unbounded::channel();
-    (0..3).for_each(|_| send.send(Counts(Arc::clone(&drops))).unwrap());
-    drop(recv);
-    assert_eq!(drops.load(Ordering::Relaxed), 12);
-    assert!(send.send(Counts(Arc::clone(&drops))).is_err() && send.is_closed());
-}
-
-struct Bomb(Arc<AtomicUsize>);
-
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        panic!("a destructor");
+fn a_blocking_call_inside_a_runtime_panics_before_it_does_anything() {
+    fn panics<R>(call: impl FnOnce() -> R) -> bool {
+        catch_unwind(AssertUnwindSafe(|| drop(call()))).is_err()
     }
-}
-
-#[test]
-fn values_whose_destructors_panic_do_not_keep_the_others() {
-    let drops = Arc::new(AtomicUsize::new(0));
-    let bomb = || Bomb(Arc::clone(&drops));
-    let (send, recv) = mpsc::channel(4);
-    (0..3).for_each(|_| assert!(send.try_send(bomb()).is_ok()));
-    drop(recv);
-    let (mut send, recv) = spsc::channel(4);
-    (0..3).for_each(|_| assert!(send.try_send(bomb()).is_ok()));
-    drop(recv);
-    let (send, recv) = unbounded::channel();
-    (0..3).for_each(|_| assert!(send.send(bomb()).is_ok()));
-    drop(recv);
-    let (send, recv) = local::channel(4);
-    (0..3).for_each(|_| assert!(send.try_send(bomb()).is_ok()));
-    drop(recv);
-    assert_eq!(drops.load(Ordering::Relaxed), 12);
+    let (send, mut recv) = mpsc::channel::<u8>(1);
+    let (mut one, mut other) = spsc::channel::<u8>(1);
+    let (bytes, mut records) = mpsc_bytes::channel(8);
+    let (many, mut all) = unbounded::channel();
+    let (give, mut output) = oneshot::channel();
+    let (cast, mut heard) = broadcast::channel(1);
+    let (set, mut latest) = watch::channel(0);
+    many.send(1).unwrap();
+    give.send(1).unwrap();
+    assert_eq!(cast.send(1).unwrap(), 1);
+    set.send(1).unwrap();
+    let runtime = Runtime::new().unwrap();
+    let remote = runtime.remote_handle();
+    let ran = Arc::new(AtomicUsize::new(0));
+    runtime.block_on(async {
+        assert!(panics(|| send.send_blocking(1)) && panics(|| recv.recv_blocking()));
+        assert!(panics(|| send.send_timeout_blocking(1, Duration::ZERO)));
+        assert!(panics(|| recv.recv_timeout_blocking(Duration::ZERO)));
+        assert!(panics(|| one.send_blocking(1)) && panics(|| other.recv_blocking()));
+        assert!(panics(|| one.send_timeout_blocking(1, Duration::ZERO)));
+        assert!(
+            panics(|| bytes.send_blocking(b"a", None)) && panics(|| records.recv_blocking(None))
+        );
+        assert!(panics(|| all.recv_blocking()) && panics(|| output.recv_blocking(None)));
+        assert!(panics(|| heard.recv_blocking(None)) && panics(|| latest.changed_blocking(None)));
+        let job = Arc::clone(&ran);
+        assert!(panics(|| remote.run_blocking(move || job.fetch_add(1, Ordering::Relaxed), None)));
+        yield_now().await;
+        yield_now().await;
+    });
+    assert_eq!(ran.load(Ordering::Relaxed), 0);
+    assert_eq!(recv.try_recv(), Err(TryRecvError::Empty));
+    assert_eq!(other.try_recv(), Err(TryRecvError::Empty));
+    assert!(records.try_recv().is_err());
+    assert_eq!((all.try_recv(), output.try_recv(), heard.try_recv()), (Ok(1), Ok(1), Ok(1)));
+    assert_eq!(latest.has_changed(), Ok(true));
+    // A thread that has a runtime and is not inside it may block.
+    send.send_blocking(1).unwrap();
+    assert_eq!(recv.recv_blocking(), Some(1));
 }
 
 #[test]
 fn every_capacity_works_or_is_refused() {
     assert_eq!(mpsc::try_channel::<u8>(0).unwrap_err().capacity, 0);
     assert_eq!(spsc::try_channel::<u8>(0).unwrap_err().capacity, 0);
+    assert_eq!(local::try_channel::<u8>(0).unwrap_err().capacity, 0);
     assert!(mpsc_bytes::try_channel(0).is_err() && broadcast::try_channel::<u8>(0).is_err());
     for capacity in [usize::MAX, usize::MAX / 2 + 1, usize::MAX / 4] {
         assert_eq!(mpsc::try_channel::<u64>(capacity).unwrap_err().capacity, capacity);
@@ -529,27 +471,6 @@ fn a_plain_thread_runs_jobs_on_a_runtime_and_gets_their_output() {
     assert!(thread.join().unwrap().run_blocking(|| 1, None).is_err());
 }
 
-/// What waits no longer keeps no waker, which would keep its task.
-#[test]
-fn a_receiver_that_ended_keeps_no_task() {
-    let runtime = Runtime::new().unwrap();
-    let (send, mut recv) = mpsc::channel(1);
-    let (mut one, mut other) = spsc::channel(1);
-    let (many, mut all) = unbounded::channel();
-    send.try_send(1).unwrap();
-    one.try_send(1).unwrap();
-    many.send(1).unwrap();
-    drop((send, one, many));
-    runtime.block_on(async {
-        while recv.recv().await.is_some() {}
-        while other.recv().await.is_some() {}
-        while all.recv().await.is_some() {}
-    });
-    let stats = runtime.shutdown_stats();
-    drop(runtime);
-    assert!(stats.snapshot().is_clean(), "{:?}", stats.snapshot());
-}
-
 /// The bound of a turn holds for channels that are always ready: `BUDGET` of `src/coop.rs`.
 #[test]
 fn a_turn_sends_and_receives_a_bounded_number_of_values() {
@@ -569,7 +490,7 @@ fn a_turn_sends_and_receives_a_bounded_number_of_values() {
                 one.send(n).await.unwrap();
                 near.send(n).await.unwrap();
                 many.send(n).unwrap();
-                count.set(count.get() + 3);
+                count.set(count.get() + 4);
             }
             for n in 0..2000 {
                 assert_eq!((recv.recv().await, other.recv().await), (Some(n), Some(n)));

@@ -20,19 +20,28 @@ impl Wake for Unparks {
     }
 }
 
-/// What `poll` becomes ready with; `None` when `timeout` passes first. It polls at least once.
+/// A blocking call may be made here, even if it would not have to wait.
 ///
 /// # Panics
 /// Inside a runtime, whose tasks would all stand still.
+#[track_caller]
+pub(crate) fn assert_outside() {
+    assert!(
+        Handle::try_current().is_none(),
+        "a blocking call inside a runtime stops all its tasks: await instead"
+    );
+}
+
+/// What `poll` becomes ready with; `None` when `timeout` passes first. It polls at least once.
+///
+/// # Panics
+/// Inside a runtime.
 #[track_caller]
 pub(crate) fn wait<R>(
     timeout: Option<Duration>,
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>,
 ) -> Option<R> {
-    assert!(
-        Handle::try_current().is_none(),
-        "a blocking call on the thread of a runtime stops all its tasks: await instead"
-    );
+    assert_outside();
     // A time beyond what the clock counts is no bound.
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let waker = Waker::from(Arc::new(Unparks(thread::current())));

@@ -1,6 +1,6 @@
 //! The bounded queue of a channel on one thread: permits for its room, and one receiver.
 
-use super::permits::{Permits, Refused, Wakes, Woken};
+use super::permits::{Fresh, Permits, Refused, Wakes, Woken};
 use super::store::{HasPermits, Store};
 use crate::coop;
 use std::collections::VecDeque;
@@ -13,11 +13,19 @@ pub(crate) struct Bounded<T, W> {
     queue: VecDeque<T>,
     senders: usize,
     receiver: Option<W>,
+    /// All of its room, of which a value, and a sender that has not pushed its own yet, has one unit.
+    capacity: usize,
+    /// The receiver is gone.
+    gone: bool,
 }
 
-impl<T, W> HasPermits<W> for Bounded<T, W> {
+impl<T, W: Wakes> HasPermits<W> for Bounded<T, W> {
     fn permits(&mut self) -> &mut Permits<W> {
         &mut self.permits
+    }
+
+    fn after_leave(&mut self, woken: &mut Woken<W>) {
+        self.tell_of_the_end(woken);
     }
 }
 
@@ -29,13 +37,15 @@ impl<T, W: Wakes> Bounded<T, W> {
             queue: VecDeque::with_capacity(capacity.min(64)),
             senders: 1,
             receiver: None,
+            capacity,
+            gone: false,
         }
     }
 
     /// Pushes a value whose room the caller has taken; whom to wake, or the value when the receiver
     /// is gone.
     pub(crate) fn push(&mut self, value: T) -> Result<Option<W>, T> {
-        if self.permits.is_closed() {
+        if self.gone {
             return Err(value);
         }
         self.queue.push_back(value);
@@ -54,8 +64,26 @@ impl<T, W: Wakes> Bounded<T, W> {
     pub(crate) fn pop(&mut self) -> Poll<Option<T>> {
         match self.queue.pop_front() {
             Some(value) => Poll::Ready(Some(value)),
-            None if self.senders == 0 || self.permits.is_closed() => Poll::Ready(None),
+            None if self.senders == 0 || self.is_over() => Poll::Ready(None),
             None => Poll::Pending,
+        }
+    }
+
+    /// Whether it is closed and all room has come back, so that no more will come out of it.
+    fn is_over(&self) -> bool {
+        self.permits.is_closed() && self.permits.available() == self.capacity
+    }
+
+    /// Room for one value comes back.
+    pub(crate) fn give_room(&mut self, woken: &mut Woken<W>) {
+        self.permits.release(1, woken);
+        self.tell_of_the_end(woken);
+    }
+
+    /// A receiver that waits for the last room of a closed channel hears that it has come back.
+    fn tell_of_the_end(&mut self, woken: &mut Woken<W>) {
+        if self.is_over() {
+            woken.add(self.receiver.take());
         }
     }
 
@@ -78,15 +106,11 @@ impl<T, W: Wakes> Bounded<T, W> {
         self.permits.close(woken);
     }
 
-    /// The receiver is gone; what nobody will take, to be dropped after the lock.
+    /// The receiver is gone; the values that it did not take, to be dropped after the lock.
     pub(crate) fn abandon(&mut self, woken: &mut Woken<W>) -> (VecDeque<T>, Option<W>) {
+        self.gone = true;
         self.close(woken);
         (std::mem::take(&mut self.queue), self.receiver.take())
-    }
-
-    /// Registers the receiver; a waker to drop after the lock.
-    fn register(&mut self, waker: W) -> Option<W> {
-        self.receiver.replace(waker)
     }
 }
 
@@ -97,31 +121,20 @@ impl<T, W: Wakes, P: Store<Bounded<T, W>>> Tail<T, W, P> {
     /// The next value, whose room stays taken.
     pub(crate) fn poll_pop(&self, cx: &Context<'_>) -> Poll<Option<T>> {
         let progress = ready!(coop::poll_proceed(cx));
-        let looked = self.0.with(|state| match state.pop() {
-            Poll::Pending => {
-                let known = state.receiver.as_ref();
-                Err(known.is_some_and(|known| known.will_wake(cx.waker())))
+        let mut fresh = Fresh::none();
+        loop {
+            let looked = self.0.with(|state| match state.pop() {
+                Poll::Pending => Err(fresh.settle(&mut state.receiver, cx.waker())),
+                popped => Ok(popped),
+            });
+            match looked {
+                Ok(popped) => {
+                    progress.made();
+                    return popped;
+                }
+                Err(true) => return Poll::Pending,
+                Err(false) => fresh.make(cx.waker()),
             }
-            popped => Ok(popped),
-        });
-        match looked {
-            Ok(popped) => {
-                progress.made();
-                return popped;
-            }
-            Err(true) => return Poll::Pending,
-            Err(false) => {}
         }
-        let waker = W::new(cx.waker());
-        let (popped, before) = self.0.with(|state| match state.pop() {
-            // Cloning a waker runs foreign code, which may have sent.
-            Poll::Ready(popped) => (Poll::Ready(popped), None),
-            Poll::Pending => (Poll::Pending, state.register(waker)),
-        });
-        drop(before);
-        if popped.is_ready() {
-            progress.made();
-        }
-        popped
     }
 }

@@ -9,6 +9,7 @@
 
 use super::blocking;
 use super::error::{CapacityError, SendError};
+use super::permits::Fresh;
 use super::sleepers::{Key, Sleepers};
 use crate::contain;
 use crate::coop;
@@ -140,6 +141,7 @@ impl<T> Sender<T> {
         drop(state);
         contain::wake_all(woken);
         contain::discard(oldest);
+        coop::made_progress();
         Ok(receivers)
     }
 
@@ -256,24 +258,19 @@ impl<T: Clone> Receiver<T> {
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
         let progress = ready!(coop::poll_proceed(cx));
         let shared = Arc::clone(&self.shared);
-        let mut state = lock(&shared.state);
-        let mut looked = self.look(&mut state);
-        if matches!(looked, Err(RecvError::Empty)) {
-            if state.receivers.knows(self.key, cx.waker()) {
+        let mut fresh = Fresh::none();
+        let looked = loop {
+            let mut state = lock(&shared.state);
+            let looked = self.look(&mut state);
+            if !matches!(looked, Err(RecvError::Empty)) {
+                break looked;
+            }
+            if state.receivers.register(self.key, &mut fresh, cx.waker()) {
                 return Poll::Pending;
             }
             drop(state);
-            let waker = cx.waker().clone();
-            state = lock(&shared.state);
-            looked = self.look(&mut state);
-            if matches!(looked, Err(RecvError::Empty)) {
-                let before = state.receivers.register(self.key, waker);
-                drop(state);
-                contain::discard(before);
-                return Poll::Pending;
-            }
-        }
-        drop(state);
+            fresh.make(cx.waker());
+        };
         progress.made();
         Poll::Ready(looked.map(Self::own))
     }
@@ -296,7 +293,7 @@ impl<T: Clone> Receiver<T> {
     /// As [`recv`](Self::recv), and [`RecvError::Empty`] when the time passed.
     ///
     /// # Panics
-    /// On the thread of a runtime.
+    /// Inside a runtime.
     pub fn recv_blocking(&mut self, timeout: Option<Duration>) -> Result<T, RecvError> {
         blocking::wait(timeout, |cx| self.poll_recv(cx)).unwrap_or(Err(RecvError::Empty))
     }

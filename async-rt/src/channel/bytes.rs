@@ -97,7 +97,7 @@ macro_rules! byte_channel {
                 /// As [`claim`](Self::claim), and [`ClaimError::Full`] when the time passed.
                 ///
                 /// # Panics
-                /// On the thread of a runtime.
+                /// Inside a runtime.
                 pub fn send_blocking(
                     &self,
                     record: &[u8],
@@ -170,7 +170,7 @@ macro_rules! byte_channel {
                 /// When the time passed, or no record will come.
                 ///
                 /// # Panics
-                /// On the thread of a runtime.
+                /// Inside a runtime.
                 pub fn recv_blocking(
                     &mut self,
                     timeout: Option<Duration>,

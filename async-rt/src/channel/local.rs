@@ -1,7 +1,7 @@
 //! Many senders, one receiver, all on one thread; values need not be `Send`.
 
 use super::bounded::{Bounded, Tail};
-use super::error::{SendError, TryRecvError, TrySendError};
+use super::error::{CapacityError, SendError, TryRecvError, TrySendError};
 use super::permits::{Refused, Wakes, Woken};
 use super::store::{Acquire, Store};
 use crate::contain;
@@ -23,11 +23,22 @@ type Shared<T> = Rc<RefCell<State<T>>>;
 ///
 /// # Panics
 /// When `capacity` is zero.
+#[track_caller]
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    assert!(capacity > 0, "a channel needs room for one value");
+    try_channel(capacity).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A channel with room for `capacity` values. It uses memory only for those that are there.
+///
+/// # Errors
+/// When `capacity` is zero.
+pub fn try_channel<T>(capacity: usize) -> Result<(Sender<T>, Receiver<T>), CapacityError> {
+    if capacity == 0 {
+        return Err(CapacityError { capacity });
+    }
     let shared: Shared<T> = Store::new(State::new(capacity));
     let tail = Tail(shared.clone(), PhantomData);
-    (Sender { shared }, Receiver { tail })
+    Ok((Sender { shared }, Receiver { tail }))
 }
 
 /// The sending end.
@@ -70,6 +81,7 @@ impl<T> Sender<T> {
         match self.shared.with(|state| state.try_push(value)) {
             Ok(woken) => {
                 woken.into_iter().for_each(Wakes::wake);
+                coop::made_progress();
                 Ok(())
             }
             Err((Refused::Full, value)) => Err(TrySendError::Full(value)),
@@ -130,10 +142,10 @@ pub struct Permit<'a, T> {
 }
 
 impl<T> Permit<'_, T> {
-    /// Sends `value`.
+    /// Sends `value`, also after the receiver has closed the channel.
     ///
     /// # Errors
-    /// When the receiver has closed or gone in between; the value comes back.
+    /// When the receiver is gone; the value comes back.
     pub fn send(mut self, value: T) -> Result<(), SendError<T>> {
         match self.sender.take() {
             Some(sender) => sender.push(value),
@@ -146,7 +158,7 @@ impl<T> Drop for Permit<'_, T> {
     fn drop(&mut self) {
         let Some(sender) = self.sender else { return };
         let mut woken = Woken::default();
-        sender.shared.with(|state| state.permits.release(1, &mut woken));
+        sender.shared.with(|state| state.give_room(&mut woken));
         woken.wake();
     }
 }
@@ -199,11 +211,12 @@ impl<T> Receiver<T> {
 
     fn make_room(&self) {
         let mut woken = Woken::default();
-        self.tail.0.with(|state| state.permits.release(1, &mut woken));
+        self.tail.0.with(|state| state.give_room(&mut woken));
         woken.wake();
     }
 
-    /// Takes no more values; those sent before can still be received.
+    /// Takes no more values; those sent before, and those of a [`Permit`] that is out, can still be
+    /// received.
     pub fn close(&mut self) {
         let mut woken = Woken::default();
         self.tail.0.with(|state| state.close(&mut woken));

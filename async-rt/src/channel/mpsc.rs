@@ -8,6 +8,7 @@ use super::error::{
 };
 use super::permits::Refused;
 use super::queue::{Queue, Tail};
+use crate::coop;
 use crate::sync::Arc;
 use futures_core::Stream;
 use std::fmt;
@@ -57,7 +58,7 @@ impl<T> Sender<T> {
     }
 
     async fn wait(&self) -> Result<(), Refused> {
-        let mut room = self.queue.room().take(1);
+        let mut room = self.queue.take(1);
         poll_fn(|cx| room.poll(cx)).await
     }
 
@@ -68,7 +69,11 @@ impl<T> Sender<T> {
     #[inline]
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         match self.queue.room().try_take(1) {
-            Ok(()) => self.queue.post(value).map_err(TrySendError::Closed),
+            Ok(()) => {
+                self.queue.post(value).map_err(TrySendError::Closed)?;
+                coop::made_progress();
+                Ok(())
+            }
             Err(Refused::Full) => Err(TrySendError::Full(value)),
             Err(Refused::Closed) => Err(TrySendError::Closed(value)),
         }
@@ -94,7 +99,10 @@ impl<T> Sender<T> {
     /// When there is no room, or no receiver.
     pub fn try_reserve(&self) -> Result<Permit<'_, T>, TrySendError<()>> {
         match self.queue.room().try_take(1) {
-            Ok(()) => Ok(Permit { queue: Some(&self.queue) }),
+            Ok(()) => {
+                coop::made_progress();
+                Ok(Permit { queue: Some(&self.queue) })
+            }
             Err(Refused::Full) => Err(TrySendError::Full(())),
             Err(Refused::Closed) => Err(TrySendError::Closed(())),
         }
@@ -106,7 +114,8 @@ impl<T> Sender<T> {
     /// When the receiver is gone or closed; the value comes back.
     ///
     /// # Panics
-    /// On the thread of a runtime, while it has to wait.
+    /// Inside a runtime.
+    #[track_caller]
     pub fn send_blocking(&self, value: T) -> Result<(), SendError<T>> {
         self.send_within(value, None).map_err(|error| SendError(error.into_inner()))
     }
@@ -117,7 +126,8 @@ impl<T> Sender<T> {
     /// When the time passed, or the receiver is gone or closed; the value comes back.
     ///
     /// # Panics
-    /// On the thread of a runtime, while it has to wait.
+    /// Inside a runtime.
+    #[track_caller]
     pub fn send_timeout_blocking(
         &self,
         value: T,
@@ -126,13 +136,15 @@ impl<T> Sender<T> {
         self.send_within(value, Some(timeout))
     }
 
+    #[track_caller]
     fn send_within(&self, value: T, timeout: Option<Duration>) -> Result<(), SendTimeoutError<T>> {
+        blocking::assert_outside();
         let value = match self.try_send(value) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Closed(value)) => return Err(SendTimeoutError::Closed(value)),
             Err(TrySendError::Full(value)) => value,
         };
-        let mut room = self.queue.room().take(1);
+        let mut room = self.queue.take(1);
         match blocking::wait(timeout, |cx| room.poll(cx)) {
             Some(Ok(())) => self.queue.post(value).map_err(SendTimeoutError::Closed),
             Some(Err(_)) => Err(SendTimeoutError::Closed(value)),
@@ -242,7 +254,7 @@ impl<T> Receiver<T> {
     /// [`recv`](Self::recv).
     ///
     /// # Panics
-    /// On the thread of a runtime.
+    /// Inside a runtime.
     pub fn recv_blocking(&mut self) -> Option<T> {
         blocking::wait(None, |cx| self.tail.poll_pop(cx)).flatten()
     }
@@ -253,7 +265,7 @@ impl<T> Receiver<T> {
     /// When the time passed, or no value will come.
     ///
     /// # Panics
-    /// On the thread of a runtime.
+    /// Inside a runtime.
     pub fn recv_timeout_blocking(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         match blocking::wait(Some(timeout), |cx| self.tail.poll_pop(cx)) {
             Some(value) => value.ok_or(RecvTimeoutError::Closed),

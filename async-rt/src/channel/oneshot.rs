@@ -4,6 +4,7 @@
 
 use super::blocking;
 use super::error::{RecvError, RecvTimeoutError, TryRecvError};
+use super::permits::Fresh;
 use crate::contain;
 use crate::coop;
 use crate::sync::{Arc, Mutex, lock, on};
@@ -49,6 +50,8 @@ impl<T> Sender<T> {
             return Err(value);
         }
         state.value = Some(value);
+        drop(state);
+        coop::made_progress();
         Ok(())
     }
 
@@ -62,18 +65,26 @@ impl<T> Sender<T> {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn closed(&mut self) {
-        poll_fn(|cx| {
-            let waker = cx.waker().clone();
+        poll_fn(|cx| self.poll_closed(cx)).await;
+    }
+
+    /// As [`closed`](Self::closed), for hand-written futures.
+    pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let progress = ready!(coop::poll_proceed(cx));
+        let mut fresh = Fresh::none();
+        loop {
             let mut state = lock(&self.shared);
             if state.closed {
-                return Poll::Ready(());
+                break;
             }
-            let before = state.sender.replace(waker);
+            if fresh.settle(&mut state.sender, cx.waker()) {
+                return Poll::Pending;
+            }
             drop(state);
-            contain::discard(before);
-            Poll::Pending
-        })
-        .await;
+            fresh.make(cx.waker());
+        }
+        progress.made();
+        Poll::Ready(())
     }
 }
 
@@ -126,7 +137,7 @@ impl<T> Receiver<T> {
     /// When the time passed, or the sender is gone without having sent.
     ///
     /// # Panics
-    /// On the thread of a runtime.
+    /// Inside a runtime.
     pub fn recv_blocking(&mut self, timeout: Option<Duration>) -> Result<T, RecvTimeoutError> {
         match blocking::wait(timeout, |cx| Pin::new(&mut *self).poll(cx)) {
             Some(received) => received.map_err(|_| RecvTimeoutError::Closed),
@@ -149,24 +160,20 @@ impl<T> Future for Receiver<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let progress = ready!(coop::poll_proceed(cx));
-        let mut state = lock(&self.shared);
-        if !state.sent && !state.receiver.as_ref().is_some_and(|known| known.will_wake(cx.waker()))
-        {
-            drop(state);
-            let waker = cx.waker().clone();
-            state = lock(&self.shared);
-            if !state.sent || !on("i13.recheck") {
-                let before = state.receiver.replace(waker);
-                drop(state);
-                contain::discard(before);
+        let mut fresh = Fresh::none();
+        let value = loop {
+            let mut state = lock(&self.shared);
+            if state.sent && (fresh.is_none() || on("i13.recheck")) {
+                break state.value.take();
+            }
+            if fresh.settle(&mut state.receiver, cx.waker()) {
                 return Poll::Pending;
             }
-        }
-        if !state.sent {
-            return Poll::Pending;
-        }
+            drop(state);
+            fresh.make(cx.waker());
+        };
         progress.made();
-        Poll::Ready(state.value.take().ok_or(RecvError))
+        Poll::Ready(value.ok_or(RecvError))
     }
 }
 

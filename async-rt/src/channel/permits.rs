@@ -1,7 +1,7 @@
 //! Permits: a number of them, and a fair queue of those who wait for some. Pure: what is to be woken
 //! is returned, and the caller wakes it once it holds nothing.
 //!
-//! A permit is granted to the waiter before the waiter runs. So nobody overtakes the queue, and a
+//! A permit is granted to the waiter before the waiter runs. So no call overtakes the queue, and a
 //! waiter that is dropped after its grant gives it to the next one instead of losing it.
 //!
 //! - **I10** A grant is never lost: the drop of a waiter passes it on.
@@ -39,6 +39,49 @@ impl Wakes for WakerSlot {
     }
     fn wake(self) {
         Self::wake(self);
+    }
+}
+
+/// A waker on its way into a place that is reached under a lock or a borrow: cloned before, and what
+/// is left in the end, be it the clone or the one that it replaced, is dropped after. Declare it before
+/// the lock is taken.
+pub(crate) struct Fresh<W: Wakes>(Option<W>);
+
+impl<W: Wakes> Fresh<W> {
+    /// Nothing is cloned yet.
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
+    /// Clones the waker, which runs foreign code: under no lock, and before a look that decides.
+    pub(crate) fn make(&mut self, waker: &Waker) {
+        contain::discard(self.0.replace(W::new(waker)));
+    }
+
+    /// Whether no waker is here.
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Whether `place` wakes `waker` from now on; if not, [`make`](Self::make) a clone, look again,
+    /// and come again.
+    pub(crate) fn settle(&mut self, place: &mut Option<W>, waker: &Waker) -> bool {
+        if place.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            return true;
+        }
+        if self.is_none() {
+            return false;
+        }
+        std::mem::swap(place, &mut self.0);
+        true
+    }
+}
+
+impl<W: Wakes> Drop for Fresh<W> {
+    fn drop(&mut self) {
+        if let Some(waker) = self.0.take() {
+            contain::discard(waker);
+        }
     }
 }
 
@@ -142,7 +185,7 @@ impl<W: Wakes> Permits<W> {
         std::mem::take(&mut self.available)
     }
 
-    /// Takes `needs` permits, if they are there and nobody waits.
+    /// Takes `needs` permits, if they are there and no waiter is in the queue.
     pub(crate) fn try_take(&mut self, needs: usize) -> Result<(), Refused> {
         if self.closed {
             return Err(Refused::Closed);
@@ -154,10 +197,10 @@ impl<W: Wakes> Permits<W> {
         Ok(())
     }
 
-    /// Queues up for `needs` permits.
-    pub(crate) fn wait(&mut self, needs: usize, waker: W) -> Place {
+    /// Queues up for `needs` permits, to be woken through what is in `fresh`.
+    pub(crate) fn wait(&mut self, needs: usize, fresh: &mut Fresh<W>) -> Place {
         let before = self.newest;
-        let (fate, waker) = (Fate::Waits, Some(waker));
+        let (fate, waker) = (Fate::Waits, fresh.0.take());
         let key = self.waiters.insert(Waiter { needs, fate, waker, before, after: None });
         match before {
             Some(before) => self.waiters[before].after = Some(key),
@@ -168,21 +211,14 @@ impl<W: Wakes> Permits<W> {
     }
 
     /// `Over` when the waiter has its permits, or never will; then its place is gone. Otherwise its
-    /// waker is replaced by `fresh`, if it differs from `waker`.
-    pub(crate) fn claim(&mut self, place: Place, waker: &Waker, fresh: Option<W>) -> Claimed<W> {
+    /// waker is replaced by the one in `fresh`, if it differs from `waker`.
+    pub(crate) fn claim(&mut self, place: Place, waker: &Waker, fresh: &mut Fresh<W>) -> Claimed {
         let waiter = &mut self.waiters[place.0];
         let outcome = match waiter.fate {
             Fate::Granted(_) => Ok(()),
             Fate::Refused => Err(Refused::Closed),
-            Fate::Waits if waiter.waker.as_ref().is_some_and(|known| known.will_wake(waker)) => {
-                return Claimed::Waits(None);
-            }
-            Fate::Waits => {
-                return match fresh {
-                    Some(fresh) => Claimed::Waits(waiter.waker.replace(fresh)),
-                    None => Claimed::NeedsWaker,
-                };
-            }
+            Fate::Waits if fresh.settle(&mut waiter.waker, waker) => return Claimed::Waits,
+            Fate::Waits => return Claimed::NeedsWaker,
         };
         self.waiters.remove(place.0);
         Claimed::Over(outcome)
@@ -255,11 +291,11 @@ impl<W: Wakes> Permits<W> {
 }
 
 /// What became of a claim.
-pub(crate) enum Claimed<W> {
+pub(crate) enum Claimed {
     /// The place is gone: with the permits, or because of the close.
     Over(Result<(), Refused>),
-    /// Not yet; a waker to drop after the lock.
-    Waits(Option<W>),
+    /// Not yet.
+    Waits,
     /// Not yet, and the waker is another: make one without the lock, and come again.
     NeedsWaker,
 }
@@ -268,10 +304,14 @@ pub(crate) enum Claimed<W> {
 mod tests {
     use super::*;
 
+    fn fresh() -> Fresh<Waker> {
+        Fresh(Some(Waker::noop().clone()))
+    }
+
     #[test]
     fn cancelled_waiters_behind_a_waiting_one_leave_nothing() {
         let mut permits = Permits::<Waker>::new(0);
-        let waits = |permits: &mut Permits<Waker>| permits.wait(1, Waker::noop().clone());
+        let waits = |permits: &mut Permits<Waker>| permits.wait(1, &mut fresh());
         let first = waits(&mut permits);
         for _ in 0..1000 {
             let (brief, other) = (waits(&mut permits), waits(&mut permits));
@@ -283,7 +323,7 @@ mod tests {
         let mut woken = Woken::default();
         permits.release(1, &mut woken);
         woken.wake();
-        assert!(matches!(permits.claim(first, Waker::noop(), None), Claimed::Over(Ok(()))));
+        assert!(matches!(permits.claim(first, Waker::noop(), &mut fresh()), Claimed::Over(Ok(()))));
         assert!(permits.waiters.is_empty() && !permits.has_waiting());
     }
 
@@ -291,7 +331,7 @@ mod tests {
     fn a_queue_keeps_its_order_around_those_who_leave() {
         for leaver in 0..3 {
             let mut permits = Permits::<Waker>::new(0);
-            let places: Vec<_> = (0..3).map(|_| permits.wait(1, Waker::noop().clone())).collect();
+            let places: Vec<_> = (0..3).map(|_| permits.wait(1, &mut fresh())).collect();
             let mut woken = Woken::default();
             drop(permits.leave(places[leaver], &mut woken));
             let (first, second) = match leaver {
@@ -301,8 +341,14 @@ mod tests {
             };
             permits.release(1, &mut woken);
             woken.wake();
-            assert!(!matches!(permits.claim(second, Waker::noop(), None), Claimed::Over(_)));
-            assert!(matches!(permits.claim(first, Waker::noop(), None), Claimed::Over(Ok(()))));
+            assert!(!matches!(
+                permits.claim(second, Waker::noop(), &mut fresh()),
+                Claimed::Over(_)
+            ));
+            assert!(matches!(
+                permits.claim(first, Waker::noop(), &mut fresh()),
+                Claimed::Over(Ok(()))
+            ));
         }
     }
 }

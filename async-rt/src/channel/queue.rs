@@ -11,7 +11,7 @@
 #![expect(unsafe_code, reason = "claims a slot before it is filled")]
 
 use super::error::{CapacityError, TryRecvError};
-use super::room::{self, Room};
+use super::room::{self, Room, Taking};
 use super::seat::Seat;
 use super::slots::{Published, Slots};
 use crate::contain;
@@ -73,6 +73,11 @@ impl<T> Queue<T> {
 
     pub(super) fn room(&self) -> &Room {
         &self.room.0
+    }
+
+    /// Waits for `needs` of the room.
+    pub(super) fn take(&self, needs: usize) -> Taking<'_> {
+        self.room.0.take(needs, &self.receiver)
     }
 
     pub(super) fn capacity(&self) -> usize {
@@ -200,8 +205,8 @@ impl<T> Drop for Tail<T> {
     fn drop(&mut self) {
         let shared = &*self.shared;
         shared.room.0.close();
-        // ORDERING: as in `Queue::post`, whose claims are in the same order.
-        let claims = shared.claims.0.fetch_or(GONE, Ordering::AcqRel) / CLAIM;
+        // One word, so each claim comes before or after; the slots publish what is in them.
+        let claims = shared.claims.0.fetch_or(GONE, Ordering::Relaxed) / CLAIM;
         while self.next & (usize::MAX / CLAIM) != claims {
             let index = shared.index(self.next);
             // SAFETY: as in `pop`; a slot that has ended is not looked at again.

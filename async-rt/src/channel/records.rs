@@ -6,6 +6,7 @@
 
 use super::permits::Refused;
 use super::queue::Queue;
+use crate::coop;
 use crate::sync::Arc;
 use std::error::Error;
 use std::fmt;
@@ -34,13 +35,15 @@ fn check(records: &Records, len: usize) -> Result<usize, ClaimError> {
 
 /// Waits for the room of a record.
 pub(super) async fn take(records: &Records, len: usize) -> Result<(), ClaimError> {
-    let mut room = records.room().take(check(records, len)?);
+    let mut room = records.take(check(records, len)?);
     Ok(poll_fn(|cx| room.poll(cx)).await?)
 }
 
 /// Takes the room of a record, if it is there and no other sender waits for it.
 pub(super) fn try_take(records: &Records, len: usize) -> Result<(), ClaimError> {
-    Ok(records.room().try_take(check(records, len)?)?)
+    records.room().try_take(check(records, len)?)?;
+    coop::made_progress();
+    Ok(())
 }
 
 /// Sends a record that has its room.

@@ -1,5 +1,5 @@
-//! The room of a channel between threads: a number in one word while nobody waits for it, and under
-//! a lock, with the queue, while somebody does.
+//! The room of a channel between threads: a number in one word while no sender waits for it, and
+//! under a lock, with the queue, while one does.
 //!
 //! ```text
 //!                 wait (there is not enough): takes the number out of the word
@@ -11,7 +11,8 @@
 //! - **I10** Room is in the word or under the lock, never in both, and no room that is given slips
 //!   past a waiter; what was granted to a waiter that leaves goes to the next.
 
-use super::permits::{Claimed, Permits, Place, Refused, Woken};
+use super::permits::{Claimed, Fresh, Permits, Place, Refused, Woken};
+use super::seat::Seat;
 use crate::contain;
 use crate::coop;
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, lock, on, ord};
@@ -19,7 +20,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 /// The number is under the lock.
 const SLOW: usize = 1;
-/// No more is given to anybody. Set under the lock.
+/// No more is given. Set under the lock.
 const CLOSED: usize = 2;
 /// One unit of room.
 const UNIT: usize = 4;
@@ -39,7 +40,7 @@ impl Room {
         Self { word: AtomicUsize::new(size * UNIT), slow: Mutex::new(Permits::new(0)) }
     }
 
-    /// Takes `needs`, if it is free and nobody waits.
+    /// Takes `needs`, if it is free and no sender waits.
     #[inline]
     pub(super) fn try_take(&self, needs: usize) -> Result<(), Refused> {
         let mut word = self.word.load(Ordering::Relaxed);
@@ -87,7 +88,7 @@ impl Room {
         closed
     }
 
-    /// The end of each operation under the lock: nobody waits any more, so the number goes back.
+    /// The end of each operation under the lock: if no sender waits, the number goes back to the word.
     fn settle(&self, mut permits: MutexGuard<'_, Permits<Waker>>) {
         if permits.has_waiting() {
             return;
@@ -96,24 +97,25 @@ impl Room {
         // Only holders of the lock change the bit; the sum wraps to a difference.
         let change = (free * UNIT).wrapping_sub(slow);
         // ORDERING: pairs with `try_take`: what others freed under the lock is seen to be free.
-        self.word.fetch_add(change, Ordering::Release);
+        self.word.fetch_add(change, ord("i10.settle", Ordering::Release, Ordering::Relaxed));
     }
 
     /// Takes `needs` now, or queues up for it.
-    fn wait(&self, needs: usize, waker: Waker) -> Result<Option<Place>, Refused> {
+    fn wait(&self, needs: usize, fresh: &mut Fresh<Waker>) -> Result<Option<Place>, Refused> {
         let mut permits = lock(&self.slow);
         let closed = if permits.is_closed() { CLOSED } else { 0 };
         // ORDERING: pairs with `give`: what was freed is seen to be free by those who are granted it.
-        let word = self.word.swap(SLOW | closed, Ordering::Acquire);
-        let mut nobody = Woken::default();
-        permits.release(word / UNIT, &mut nobody);
+        let order = ord("i10.wait", Ordering::Acquire, Ordering::Relaxed);
+        let word = self.word.swap(SLOW | closed, order);
+        let mut woken = Woken::default();
+        permits.release(word / UNIT, &mut woken);
         let taken = match permits.try_take(needs) {
             Ok(()) => Ok(None),
             Err(Refused::Closed) => Err(Refused::Closed),
-            Err(Refused::Full) => Ok(Some(permits.wait(needs, waker))),
+            Err(Refused::Full) => Ok(Some(permits.wait(needs, fresh))),
         };
         self.settle(permits);
-        nobody.wake();
+        woken.wake();
         taken
     }
 
@@ -133,18 +135,19 @@ impl Room {
 
     /// Whether it is closed and all of its `size` has come back, so that no more will come out of it.
     pub(super) fn is_over(&self, size: usize) -> bool {
-        // ORDERING: pairs with `give`: what came before is seen, too.
-        self.word.load(Ordering::Acquire) == (size * UNIT) | CLOSED
+        // Nothing to acquire: what a receiver has not taken keeps its room.
+        self.word.load(Ordering::Relaxed) == (size * UNIT) | CLOSED
     }
 
-    /// What is free, and promised to nobody.
+    /// What is free, and not promised to a sender.
     pub(super) fn free(&self) -> usize {
         self.word.load(Ordering::Relaxed) / UNIT
     }
 
-    /// Waits for `needs`.
-    pub(super) fn take(&self, needs: usize) -> Taking<'_> {
-        Taking { room: self, needs, place: None }
+    /// Waits for `needs`. If it does not take what it is granted, `receiver` hears of that: it may wait
+    /// for the last room of a closed channel.
+    pub(super) fn take<'a>(&'a self, needs: usize, receiver: &'a Seat) -> Taking<'a> {
+        Taking { room: self, needs, place: None, receiver }
     }
 }
 
@@ -153,6 +156,7 @@ pub(super) struct Taking<'a> {
     room: &'a Room,
     needs: usize,
     place: Option<Place>,
+    receiver: &'a Seat,
 }
 
 impl Taking<'_> {
@@ -172,7 +176,9 @@ impl Taking<'_> {
             Err(Refused::Full) => {}
             outcome => return Poll::Ready(outcome),
         }
-        match self.room.wait(self.needs, cx.waker().clone()) {
+        let mut fresh = Fresh::none();
+        fresh.make(cx.waker());
+        match self.room.wait(self.needs, &mut fresh) {
             Ok(None) => Poll::Ready(Ok(())),
             Err(refused) => Poll::Ready(Err(refused)),
             Ok(place) => {
@@ -183,19 +189,16 @@ impl Taking<'_> {
     }
 
     fn poll_again(&mut self, place: Place, cx: &Context<'_>) -> Poll<Result<(), Refused>> {
-        let mut fresh = None;
+        let mut fresh = Fresh::none();
         loop {
-            let claimed = lock(&self.room.slow).claim(place, cx.waker(), fresh.take());
+            let claimed = lock(&self.room.slow).claim(place, cx.waker(), &mut fresh);
             match claimed {
                 Claimed::Over(outcome) => {
                     self.place = None;
                     return Poll::Ready(outcome);
                 }
-                Claimed::Waits(before) => {
-                    contain::discard(before);
-                    return Poll::Pending;
-                }
-                Claimed::NeedsWaker => fresh = Some(cx.waker().clone()),
+                Claimed::Waits => return Poll::Pending,
+                Claimed::NeedsWaker => fresh.make(cx.waker()),
             }
         }
     }
@@ -207,8 +210,12 @@ impl Drop for Taking<'_> {
         let mut woken = Woken::default();
         let mut permits = lock(&self.room.slow);
         let own = permits.leave(place, &mut woken);
+        let closed = permits.is_closed();
         self.room.settle(permits);
         contain::discard(own);
         woken.wake();
+        if closed && on("i16.granted") {
+            self.receiver.wake();
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The receivers of a channel that has many: a place for the waker of each, in a state behind a lock.
 
+use super::permits::Fresh;
 use std::task::Waker;
 
 /// A receiver's place.
@@ -25,14 +26,9 @@ impl Sleepers {
         self.0.len()
     }
 
-    /// Whether the receiver will be woken through `waker` already.
-    pub(super) fn knows(&self, key: Key, waker: &Waker) -> bool {
-        self.0[key.0].as_ref().is_some_and(|known| known.will_wake(waker))
-    }
-
-    /// The receiver sleeps; a waker to drop after the lock.
-    pub(super) fn register(&mut self, key: Key, waker: Waker) -> Option<Waker> {
-        self.0[key.0].replace(waker)
+    /// Whether the receiver may sleep until it is woken through `waker`; if not, `fresh` needs a clone.
+    pub(super) fn register(&mut self, key: Key, fresh: &mut Fresh<Waker>, waker: &Waker) -> bool {
+        fresh.settle(&mut self.0[key.0], waker)
     }
 
     /// Everybody who sleeps, to be woken after the lock.

@@ -5,7 +5,8 @@
 //! sleep, and to wake a sleeper, a short lock is taken.
 //!
 //! - **I17** The end of the sender is heard by a receiver that sleeps, and the end of the receiver by a
-//!   sender that sleeps.
+//!   sender that sleeps. A closed channel ends when no room is reserved, and then its receiver hears
+//!   of it.
 #![expect(unsafe_code, reason = "fills and empties slots in turn")]
 
 use super::blocking;
@@ -16,7 +17,7 @@ use super::seat::Seat;
 use super::slots::{Published, Slots};
 use crate::contain;
 use crate::coop;
-use crate::sync::{Arc, AtomicBool, Ordering, on, ord};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering, on, ord};
 use futures_core::Stream;
 use std::fmt;
 use std::future::poll_fn;
@@ -24,13 +25,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+/// In the word of the end: the receiver is gone or closed.
+const CLOSED: usize = 1;
+/// In the word of the end: a [`Permit`] is out. Never set once `CLOSED` is.
+const RESERVED: usize = 2;
+
 struct Shared<T> {
     slots: Slots<T>,
     sender: Seat,
     receiver: Seat,
     sender_gone: AtomicBool,
-    /// The receiver is gone or closed. The sender looks early; what decides is the slot that ended.
-    closed: AtomicBool,
+    /// `CLOSED` and `RESERVED`. The sender looks early; what decides is the slot that ended.
+    end: AtomicUsize,
 }
 
 impl<T> Shared<T> {
@@ -62,7 +68,7 @@ pub fn try_channel<T>(capacity: usize) -> Result<(Sender<T>, Receiver<T>), Capac
         sender: Seat::new(),
         receiver: Seat::new(),
         sender_gone: AtomicBool::new(false),
-        closed: AtomicBool::new(false),
+        end: AtomicUsize::new(0),
     });
     let sender = Sender { shared: Arc::clone(&shared), next: 0 };
     Ok((sender, Receiver { shared, next: 0, ended: false }))
@@ -102,7 +108,9 @@ impl<T> Sender<T> {
         if !self.shared.slots.is_free(self.next) {
             return Err(TrySendError::Full(value));
         }
-        self.post(value).map_err(TrySendError::Closed)
+        self.post(value).map_err(TrySendError::Closed)?;
+        coop::made_progress();
+        Ok(())
     }
 
     /// Waits for room for one value.
@@ -114,8 +122,8 @@ impl<T> Sender<T> {
     /// Cancel safe.
     pub async fn reserve(&mut self) -> Result<Permit<'_, T>, SendError<()>> {
         match poll_fn(|cx| self.poll_room(cx)).await {
-            Ok(()) => Ok(Permit { sender: self }),
-            Err(()) => Err(SendError(())),
+            Ok(()) if self.reserve_slot() => Ok(Permit { sender: self }),
+            _ => Err(SendError(())),
         }
     }
 
@@ -125,7 +133,8 @@ impl<T> Sender<T> {
     /// When the receiver is gone or closed; the value comes back.
     ///
     /// # Panics
-    /// On the thread of a runtime, while it has to wait.
+    /// Inside a runtime.
+    #[track_caller]
     pub fn send_blocking(&mut self, value: T) -> Result<(), SendError<T>> {
         self.send_within(value, None).map_err(|error| SendError(error.into_inner()))
     }
@@ -136,7 +145,8 @@ impl<T> Sender<T> {
     /// When the time passed, or the receiver is gone or closed; the value comes back.
     ///
     /// # Panics
-    /// On the thread of a runtime, while it has to wait.
+    /// Inside a runtime.
+    #[track_caller]
     pub fn send_timeout_blocking(
         &mut self,
         value: T,
@@ -145,11 +155,13 @@ impl<T> Sender<T> {
         self.send_within(value, Some(timeout))
     }
 
+    #[track_caller]
     fn send_within(
         &mut self,
         value: T,
         timeout: Option<Duration>,
     ) -> Result<(), SendTimeoutError<T>> {
+        blocking::assert_outside();
         let value = match self.try_send(value) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Closed(value)) => return Err(SendTimeoutError::Closed(value)),
@@ -160,6 +172,13 @@ impl<T> Sender<T> {
             Some(Err(())) => Err(SendTimeoutError::Closed(value)),
             None => Err(SendTimeoutError::TimedOut(value)),
         }
+    }
+
+    /// The next slot, which is free, is used even if the channel closes; `false` when it has closed.
+    fn reserve_slot(&self) -> bool {
+        // One word, so the close comes before or after. What is sent is published by its slot.
+        let order = Ordering::Relaxed;
+        self.shared.end.compare_exchange(0, RESERVED, order, order).is_ok() || !self.is_closed()
     }
 
     /// Ready when the next slot is free, or the channel closed.
@@ -199,7 +218,7 @@ impl<T> Sender<T> {
     /// Whether the receiver is gone or closed.
     #[inline]
     pub fn is_closed(&self) -> bool {
-        self.shared.closed.load(Ordering::Relaxed)
+        self.shared.end.load(Ordering::Relaxed) & CLOSED != 0
     }
 
     /// Room for values, counted slot by slot.
@@ -226,19 +245,31 @@ impl<T> fmt::Debug for Sender<T> {
     }
 }
 
-/// Room for one value.
-#[must_use = "room that is dropped is not used"]
+/// Room for one value. Dropped, it is given back.
+#[must_use = "room that is dropped is given back"]
 pub struct Permit<'a, T> {
     sender: &'a mut Sender<T>,
 }
 
 impl<T> Permit<'_, T> {
-    /// Sends `value`.
+    /// Sends `value`, also after the receiver has closed the channel.
     ///
     /// # Errors
-    /// When the receiver has closed or gone in between; the value comes back.
+    /// When the receiver is gone; the value comes back.
     pub fn send(self, value: T) -> Result<(), SendError<T>> {
         self.sender.post(value).map_err(SendError)
+    }
+}
+
+impl<T> Drop for Permit<'_, T> {
+    fn drop(&mut self) {
+        let shared = &*self.sender.shared;
+        // ORDERING: pairs with the load of `Receiver::is_over`: what the permit sent is seen. Models have
+        // no mutant for the pair: there the exchange by which a slot ends is never early.
+        let before = shared.end.fetch_and(!RESERVED, Ordering::Release);
+        if before & CLOSED != 0 && on("i17.unreserved") {
+            shared.receiver.wake();
+        }
     }
 }
 
@@ -303,7 +334,7 @@ impl<T> Receiver<T> {
     /// [`recv`](Self::recv).
     ///
     /// # Panics
-    /// On the thread of a runtime.
+    /// Inside a runtime.
     pub fn recv_blocking(&mut self) -> Option<T> {
         blocking::wait(None, |cx| self.poll_recv(cx)).flatten()
     }
@@ -314,7 +345,7 @@ impl<T> Receiver<T> {
     /// When the time passed, or no value will come.
     ///
     /// # Panics
-    /// On the thread of a runtime.
+    /// Inside a runtime.
     pub fn recv_timeout_blocking(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         match blocking::wait(Some(timeout), |cx| self.poll_recv(cx)) {
             Some(value) => value.ok_or(RecvTimeoutError::Closed),
@@ -338,7 +369,10 @@ impl<T> Receiver<T> {
 
     /// Whether nothing will be sent any more; what was sent may still be there.
     fn is_over(&mut self) -> bool {
-        if self.shared.closed.load(Ordering::Relaxed) && !self.ended {
+        let reserved = if on("i17.reserved") { RESERVED } else { 0 };
+        // ORDERING: pairs with the drop of a permit.
+        let end = self.shared.end.load(Ordering::Acquire) & (CLOSED | reserved);
+        if end == CLOSED && !self.ended {
             self.ended = self.shared.slots.end(self.next);
         }
         // ORDERING: pairs with the store of the sender's end.
@@ -346,9 +380,10 @@ impl<T> Receiver<T> {
         self.ended || self.shared.sender_gone.load(order)
     }
 
-    /// Takes no more values; those sent before can still be received.
+    /// Takes no more values; those sent before, and that of a [`Permit`] that is out, can still be
+    /// received.
     pub fn close(&mut self) {
-        self.shared.closed.store(true, Ordering::Relaxed);
+        self.shared.end.fetch_or(CLOSED, Ordering::Relaxed);
         if on("i17.wake_sender") {
             self.shared.sender.wake();
         }

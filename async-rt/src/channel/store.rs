@@ -1,7 +1,7 @@
 //! Where the state of what stays on one thread lives: behind an `Rc`. The future that waits for
 //! permits in it is written once.
 
-use super::permits::{Claimed, Permits, Place, Refused, Wakes, Woken};
+use super::permits::{Claimed, Fresh, Permits, Place, Refused, Wakes, Woken};
 use crate::coop;
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -26,6 +26,9 @@ impl<S> Store<S> for Rc<RefCell<S>> {
 /// A state that hands out permits.
 pub(crate) trait HasPermits<W> {
     fn permits(&mut self) -> &mut Permits<W>;
+
+    /// A waiter has left, and what it was granted may have come back.
+    fn after_leave(&mut self, _woken: &mut Woken<W>) {}
 }
 
 impl<W> HasPermits<W> for Permits<W> {
@@ -64,18 +67,15 @@ impl<S: HasPermits<W>, W: Wakes, P: Store<S>> Acquire<S, W, P> {
     }
 
     fn poll_again(&mut self, place: Place, cx: &Context<'_>) -> Poll<Result<(), Refused>> {
-        let mut fresh = None;
+        let mut fresh = Fresh::none();
         loop {
-            match self.store.with(|state| state.permits().claim(place, cx.waker(), fresh.take())) {
+            match self.store.with(|state| state.permits().claim(place, cx.waker(), &mut fresh)) {
                 Claimed::Over(outcome) => {
                     self.place = None;
                     return Poll::Ready(outcome);
                 }
-                Claimed::Waits(before) => {
-                    drop(before);
-                    return Poll::Pending;
-                }
-                Claimed::NeedsWaker => fresh = Some(W::new(cx.waker())),
+                Claimed::Waits => return Poll::Pending,
+                Claimed::NeedsWaker => fresh.make(cx.waker()),
             }
         }
     }
@@ -85,14 +85,15 @@ impl<S: HasPermits<W>, W: Wakes, P: Store<S>> Acquire<S, W, P> {
             Err(Refused::Full) => {}
             outcome => return Poll::Ready(outcome),
         }
-        let waker = W::new(cx.waker());
+        let mut fresh = Fresh::none();
+        fresh.make(cx.waker());
         let (needs, place) = (self.needs, &mut self.place);
         self.store.with(|state| {
             let permits = state.permits();
-            // Between the two looks another thread may have made room.
+            // Cloning a waker runs foreign code, which may have made room.
             match permits.try_take(needs) {
                 Err(Refused::Full) => {
-                    *place = Some(permits.wait(needs, waker));
+                    *place = Some(permits.wait(needs, &mut fresh));
                     Poll::Pending
                 }
                 outcome => Poll::Ready(outcome),
@@ -105,7 +106,11 @@ impl<S: HasPermits<W>, W: Wakes, P: Store<S>> Drop for Acquire<S, W, P> {
     fn drop(&mut self) {
         let Some(place) = self.place else { return };
         let mut woken = Woken::default();
-        let own = self.store.with(|state| state.permits().leave(place, &mut woken));
+        let own = self.store.with(|state| {
+            let own = state.permits().leave(place, &mut woken);
+            state.after_leave(&mut woken);
+            own
+        });
         drop(own);
         woken.wake();
     }

@@ -70,13 +70,12 @@ impl<T> Sender<T> {
         let Some(letter) = NonNull::new(Box::into_raw(letter)) else { unreachable!("a box") };
         // SAFETY: the letter is new, and lives until `open`.
         match unsafe { self.shared.inbox.push(letter) } {
-            Pushed::Queued => Ok(()),
-            Pushed::MustUnpark => {
-                self.shared.receiver.wake();
-                Ok(())
-            }
-            Pushed::Closed => Err(SendError(open(letter))),
+            Pushed::Queued => {}
+            Pushed::MustUnpark => self.shared.receiver.wake(),
+            Pushed::Closed => return Err(SendError(open(letter))),
         }
+        coop::made_progress();
+        Ok(())
     }
 
     /// Whether the receiver is gone or closed.
@@ -169,7 +168,7 @@ impl<T> Receiver<T> {
     /// [`recv`](Self::recv).
     ///
     /// # Panics
-    /// On the thread of a runtime.
+    /// Inside a runtime.
     pub fn recv_blocking(&mut self) -> Option<T> {
         blocking::wait(None, |cx| self.poll_recv(cx)).flatten()
     }
@@ -180,7 +179,7 @@ impl<T> Receiver<T> {
     /// When the time passed, or no value will come.
     ///
     /// # Panics
-    /// On the thread of a runtime.
+    /// Inside a runtime.
     pub fn recv_timeout_blocking(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         match blocking::wait(Some(timeout), |cx| self.poll_recv(cx)) {
             Some(value) => value.ok_or(RecvTimeoutError::Closed),

@@ -1,11 +1,12 @@
 //! The latest value of something, on any threads: senders replace it, receivers look at it and wait
 //! for the next.
 //!
-//! A value is an `Arc`, so whoever looks at it holds no lock and delays nobody; a sender that replaces
+//! A value is an `Arc`, so a look at it holds no lock and delays no other call; a sender that replaces
 //! it does not wait either. A receiver that is slow sees the latest value, not each.
 
 use super::blocking;
 use super::error::{RecvError, SendError};
+use super::permits::Fresh;
 use super::sleepers::{Key, Sleepers};
 use crate::contain;
 use crate::coop;
@@ -60,6 +61,7 @@ impl<T> Sender<T> {
         let woken = state.receivers.take_all();
         drop(state);
         contain::wake_all(woken);
+        coop::made_progress();
         before
     }
 
@@ -84,6 +86,7 @@ impl<T> Sender<T> {
             let woken = state.receivers.take_all();
             drop(state);
             contain::wake_all(woken);
+            coop::made_progress();
             return seen;
         }
     }
@@ -185,30 +188,20 @@ impl<T> Receiver<T> {
     pub fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RecvError>> {
         let progress = ready!(coop::poll_proceed(cx));
         let shared = Arc::clone(&self.shared);
-        let mut state = lock(&shared);
-        if !self.is_ready(&state) {
-            if state.receivers.knows(self.key, cx.waker()) {
+        let mut fresh = Fresh::none();
+        let changed = loop {
+            let mut state = lock(&shared);
+            if state.version != self.seen || state.senders == 0 {
+                break std::mem::replace(&mut self.seen, state.version) != state.version;
+            }
+            if state.receivers.register(self.key, &mut fresh, cx.waker()) {
                 return Poll::Pending;
             }
             drop(state);
-            let waker = cx.waker().clone();
-            state = lock(&shared);
-            if !self.is_ready(&state) {
-                let before = state.receivers.register(self.key, waker);
-                drop(state);
-                contain::discard(before);
-                return Poll::Pending;
-            }
-        }
-        let changed = state.version != self.seen;
-        self.seen = state.version;
-        drop(state);
+            fresh.make(cx.waker());
+        };
         progress.made();
         Poll::Ready(if changed { Ok(()) } else { Err(RecvError) })
-    }
-
-    fn is_ready(&self, state: &State<T>) -> bool {
-        state.version != self.seen || state.senders == 0
     }
 
     /// Waits until the latest value, seen or not, is as `wanted` says.
@@ -238,7 +231,7 @@ impl<T> Receiver<T> {
     /// As [`changed`](Self::changed).
     ///
     /// # Panics
-    /// On the thread of a runtime.
+    /// Inside a runtime.
     pub fn changed_blocking(&mut self, timeout: Option<Duration>) -> Result<bool, RecvError> {
         match blocking::wait(timeout, |cx| self.poll_changed(cx)) {
             Some(changed) => changed.map(|()| true),

@@ -245,6 +245,24 @@ fn i16_a_closed_channel_ends_when_its_last_room_is_back() {
     });
 }
 
+/// Room was granted to a send that waited; the channel closes, and the send is dropped.
+#[test]
+fn i16_a_closed_channel_ends_when_a_granted_send_is_dropped() {
+    model(3, || {
+        let (send, mut recv) = mpsc::channel::<u8>(1);
+        send.try_send(0).unwrap();
+        let brief = send.clone();
+        let mut late = Box::pin(async move { brief.send(1).await });
+        assert!(late.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(recv.try_recv(), Ok(0));
+        recv.close();
+        let thread = thread::spawn(move || drop(late));
+        assert_eq!(block_on(recv.recv()), None);
+        thread.join().unwrap();
+        drop(send);
+    });
+}
+
 #[test]
 fn i16_the_end_of_the_receiver_is_heard_by_a_full_sender() {
     model(3, || {
@@ -265,6 +283,31 @@ fn i17_the_end_of_the_sender_is_heard() {
         assert_eq!(block_on(recv.recv()), None);
         thread.join().unwrap();
     });
+}
+
+/// Room that is reserved is used after the close, or comes back; the receiver waits for either.
+#[test]
+fn i17_a_closed_channel_waits_for_its_reserved_room() {
+    for used in [true, false] {
+        model(3, move || {
+            let (mut send, mut recv) = spsc::channel(1);
+            let thread = thread::spawn(move || {
+                let sent = match block_on(send.reserve()) {
+                    Ok(permit) if used => {
+                        permit.send(1).unwrap();
+                        true
+                    }
+                    _ => false,
+                };
+                (sent, send)
+            });
+            recv.close();
+            let came = block_on(recv.recv()).is_some();
+            let (sent, send) = thread.join().unwrap();
+            assert_eq!(came, sent);
+            drop(send);
+        });
+    }
 }
 
 #[test]

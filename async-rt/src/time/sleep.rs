@@ -94,36 +94,48 @@ impl Sleep {
 
     /// As `poll`, without spending the task's budget.
     pub(crate) fn poll_elapsed(&mut self, cx: &Context<'_>) -> Poll<()> {
-        if self.elapsed {
-            return Poll::Ready(());
-        }
-        if self.owner.ended.get() {
-            return self.poll_orphaned(cx);
-        }
-        if let Some(timer) = self.timer {
-            let mut wheel = self.owner.wheel.borrow_mut();
-            if wheel.has_fired(timer) {
-                drop(wheel);
-                self.disarm();
-                self.elapsed = true;
+        let mut fresh = None;
+        loop {
+            if self.elapsed {
                 return Poll::Ready(());
             }
-            if wheel.value_mut(timer).will_wake(cx.waker()) {
-                return Poll::Pending;
+            if self.owner.ended.get() {
+                return self.poll_orphaned(cx);
+            }
+            let mut wheel = self.owner.wheel.borrow_mut();
+            match self.timer {
+                Some(timer) if wheel.has_fired(timer) => {
+                    drop(wheel);
+                    self.disarm();
+                    self.elapsed = true;
+                    return Poll::Ready(());
+                }
+                Some(timer) if wheel.value_mut(timer).will_wake(cx.waker()) => {
+                    return Poll::Pending;
+                }
+                Some(timer) => {
+                    if let Some(slot) = fresh.take() {
+                        let before = std::mem::replace(wheel.value_mut(timer), slot);
+                        drop(wheel);
+                        drop(before);
+                        return Poll::Pending;
+                    }
+                }
+                None if self.deadline <= self.owner.event_time() => {
+                    self.elapsed = true;
+                    return Poll::Ready(());
+                }
+                None => {
+                    if let Some(slot) = fresh.take() {
+                        self.timer = Some(wheel.insert(self.deadline, slot));
+                        return Poll::Pending;
+                    }
+                }
             }
             drop(wheel);
-            let slot = WakerSlot::new(cx.waker());
-            let before = std::mem::replace(self.owner.wheel.borrow_mut().value_mut(timer), slot);
-            drop(before);
-            return Poll::Pending;
+            // Cloning a waker runs foreign code, in which the timer may fire or the runtime end.
+            fresh = Some(WakerSlot::new(cx.waker()));
         }
-        if self.deadline <= self.owner.event_time() {
-            self.elapsed = true;
-            return Poll::Ready(());
-        }
-        let slot = WakerSlot::new(cx.waker());
-        self.timer = Some(self.owner.wheel.borrow_mut().insert(self.deadline, slot));
-        Poll::Pending
     }
 }
 

@@ -25,8 +25,17 @@ impl<T> RawJoin<T> {
             return Poll::Ready(self.task.take_output());
         }
         let joiner = self.task.joiner.take();
-        let keep = if joiner.will_wake(cx.waker()) { joiner } else { WakerSlot::new(cx.waker()) };
-        self.task.joiner.set(keep);
+        if joiner.will_wake(cx.waker()) {
+            self.task.joiner.set(joiner);
+            return Poll::Pending;
+        }
+        self.task.joiner.set(WakerSlot::new(cx.waker()));
+        drop(joiner);
+        // Cloning and dropping a waker runs foreign code, in which the task may have ended.
+        if self.is_finished() {
+            drop(self.task.joiner.take());
+            return Poll::Ready(self.task.take_output());
+        }
         Poll::Pending
     }
 

@@ -71,8 +71,11 @@ impl<T> RefJoin<T> {
         if self.output.done.get() {
             return Poll::Ready(self.output.value.take());
         }
-        let before = self.output.joiner.replace(WakerSlot::new(cx.waker()));
-        drop(before);
+        drop(self.output.joiner.replace(WakerSlot::new(cx.waker())));
+        // Cloning and dropping a waker runs foreign code, in which the task may have ended.
+        if self.output.done.get() {
+            return Poll::Ready(self.output.value.take());
+        }
         Poll::Pending
     }
 

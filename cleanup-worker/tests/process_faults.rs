@@ -117,6 +117,40 @@ fn a_shutdown_without_threads_gives_everything_up_and_says_so() {
     allow_threads();
 }
 
+/// A task holds the worker's thread, and there is no other one: the caller drops what it gave up.
+#[test]
+fn an_end_drops_what_it_gave_up_itself_where_no_thread_is_free() {
+    struct DroppedOn(std::sync::mpsc::Sender<std::thread::ThreadId>);
+    impl Drop for DroppedOn {
+        fn drop(&mut self) {
+            let _ = self.0.send(std::thread::current().id());
+        }
+    }
+    if !is_second_life() {
+        let name = "an_end_drops_what_it_gave_up_itself_where_no_thread_is_free";
+        let (status, output) = again(name);
+        assert!(status.success(), "{output}");
+        return;
+    }
+    let worker = CleanupWorker::builder().build().unwrap();
+    let (drops, dropped) = std::sync::mpsc::channel();
+    let (open, closed) = std::sync::mpsc::channel::<()>();
+    let held = DroppedOn(drops);
+    let waits = async move {
+        let _held = held;
+        std::future::pending::<()>().await;
+    };
+    worker.handle().submit(waits).unwrap();
+    worker.handle().submit(async move { closed.recv().unwrap_or(()) }).unwrap();
+    until("both have started", || worker.stats().in_flight == 2);
+    forbid_threads();
+    let report = worker.kill_blocking(Duration::from_millis(20));
+    assert_eq!(report.stats().abandoned, 2, "{report:?}");
+    assert_eq!(dropped.try_iter().collect::<Vec<_>>(), [std::thread::current().id()]);
+    drop(open);
+    allow_threads();
+}
+
 /// The system is asked again while an end waits, and what was accepted runs as soon as there is a thread.
 #[test]
 fn a_drain_asks_again_for_the_thread_that_was_refused() {

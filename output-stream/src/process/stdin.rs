@@ -153,12 +153,8 @@ impl AsyncWrite for Stdin {
 }
 
 impl Stdin {
-    /// Whether nobody can read from the pipe any more. What cannot be asked counts as readable.
     fn has_no_reader(&self) -> bool {
-        let Some(pipe) = &self.pipe else { return false };
-        let mut asked = [PollFd::new(pipe, PollFlags::empty())];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut asked, Some(&now)).is_ok_and(|_| asked[0].revents().contains(PollFlags::ERR))
+        self.pipe.as_ref().is_some_and(has_no_reader)
     }
 
     /// Puts bytes into the queue, and waits while it is full.
@@ -208,6 +204,13 @@ pub(super) fn pump(
     (stdin, Consumer::spawn(write_until(pipe, first, receive, end_of_file, exit)))
 }
 
+/// Whether nobody can read from the pipe any more. What cannot be asked counts as readable.
+fn has_no_reader(pipe: &OwnedFd) -> bool {
+    let mut asked = [PollFd::new(pipe, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut asked, Some(&now)).is_ok_and(|_| asked[0].revents().contains(PollFlags::ERR))
+}
+
 /// Writes until the input ends or the process is over, whichever is first.
 async fn write_until(
     pipe: ChildStdin,
@@ -216,9 +219,10 @@ async fn write_until(
     end_of_file: Option<u8>,
     mut exit: watch::Receiver<Known>,
 ) -> StdinReport {
-    let mut report = StdinReport { written: 0, end: StdinEnd::Eof };
+    let mut state = State { written: 0, end: StdinEnd::Eof, is_writing: false };
+    let asked = pipe.as_fd().try_clone_to_owned().ok();
     let is_written = {
-        let mut writing = pin!(write_all(pipe, Meal::new(first), queue, end_of_file, &mut report));
+        let mut writing = pin!(write_all(pipe, Meal::new(first), queue, end_of_file, &mut state));
         let mut exited = pin!(exit.wait_for(Option::is_some));
         poll_fn(|cx| {
             if writing.as_mut().poll(cx).is_ready() {
@@ -229,9 +233,22 @@ async fn write_until(
         .await
     };
     if !is_written {
-        report.end = StdinEnd::Exited;
+        // The exit may be known before the runtime has let a write find out that nobody reads.
+        let is_broken = state.is_writing && asked.is_some_and(|pipe| has_no_reader(&pipe));
+        state.end = match is_broken {
+            true => StdinEnd::BrokenPipe,
+            false => StdinEnd::Exited,
+        };
     }
-    report
+    StdinReport { written: state.written, end: state.end }
+}
+
+/// How far the writing has come.
+struct State {
+    written: u64,
+    end: StdinEnd,
+    /// It has bytes that are not written yet.
+    is_writing: bool,
 }
 
 /// Writes what the source gives, and then what comes through the queue.
@@ -240,7 +257,7 @@ async fn write_all(
     mut first: Meal,
     mut queue: mpsc::Receiver<Bytes>,
     end_of_file: Option<u8>,
-    report: &mut StdinReport,
+    state: &mut State,
 ) {
     let mut last = b'\n';
     let mut note = |bytes: &Bytes| last = bytes.last().copied().unwrap_or(last);
@@ -248,11 +265,11 @@ async fn write_all(
         let (bytes, failure) = first.next().await;
         let is_over = bytes.is_empty();
         note(&bytes);
-        if !write(&mut pipe, bytes, report).await {
+        if !write(&mut pipe, bytes, state).await {
             return;
         }
         if let Some(failure) = failure {
-            report.end = failure;
+            state.end = failure;
             return;
         }
         if is_over {
@@ -261,30 +278,31 @@ async fn write_all(
     }
     while let Some(bytes) = queue.recv().await {
         note(&bytes);
-        if !write(&mut pipe, bytes, report).await {
+        if !write(&mut pipe, bytes, state).await {
             return;
         }
     }
     if let Some(end) = end_of_file {
         // Once ends a line that has begun, and once more the input.
         let ends = if last == b'\n' { vec![end] } else { vec![end; 2] };
-        let written = report.written;
-        write(&mut pipe, ends.into(), report).await;
-        report.written = written;
+        let written = state.written;
+        write(&mut pipe, ends.into(), state).await;
+        state.written = written;
     }
 }
 
 /// Writes all of it; `false` when that failed, which the report then says.
-async fn write(pipe: &mut ChildStdin, mut bytes: Bytes, report: &mut StdinReport) -> bool {
+async fn write(pipe: &mut ChildStdin, mut bytes: Bytes, state: &mut State) -> bool {
+    state.is_writing = true;
     while bytes.has_remaining() {
         let error = match pipe.write_buf(&mut bytes).await {
             Ok(n) => {
-                report.written += n as u64;
+                state.written += n as u64;
                 continue;
             }
             Err(error) => error,
         };
-        report.end = match error.kind() {
+        state.end = match error.kind() {
             io::ErrorKind::BrokenPipe => StdinEnd::BrokenPipe,
             // A terminal whose other end nobody holds.
             #[cfg(feature = "pty")]
@@ -293,5 +311,6 @@ async fn write(pipe: &mut ChildStdin, mut bytes: Bytes, report: &mut StdinReport
         };
         return false;
     }
+    state.is_writing = false;
     true
 }

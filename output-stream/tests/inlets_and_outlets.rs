@@ -264,6 +264,35 @@ async fn a_copy_that_fails_is_named_and_harms_nobody_else() {
     assert!(message.starts_with(text), "{message}");
 }
 
+#[test]
+fn a_copy_to_a_pipe_that_nobody_reads_holds_up_neither_a_time_limit_nor_the_runtime() {
+    let begin = std::time::Instant::now();
+    let (_reader, writer) = io::pipe().unwrap();
+    let outlets = [Outlet::default(), std::os::fd::OwnedFd::from(writer).into()];
+    let builder = Process::shell("seq 1000000").stdout(Outlet::tee(outlets));
+    let builder = builder.timeout(Duration::from_millis(300)).grace(Duration::ZERO);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let output = runtime.block_on(builder.output()).unwrap();
+    drop(runtime);
+    let [copy] = &output.exit.copies[..] else { panic!("{:?}", output.exit) };
+    // What a pipe takes whose reader does not come.
+    assert_eq!((copy.written, copy.error.kind()), (65_536, io::ErrorKind::TimedOut));
+    assert!(begin.elapsed() < LONG && output.exit.timed_out);
+
+    // A process that is dropped leaves no thread that writes.
+    let (_reader, writer) = io::pipe().unwrap();
+    let outlets = [Outlet::default(), std::os::fd::OwnedFd::from(writer).into()];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let spawned = Process::shell("seq 1000000").stdout(Outlet::tee(outlets)).spawn();
+        let process = spawned.unwrap();
+        let wait = process.stdout().wait_for(LONG, |line| line.bytes == b"10");
+        let _seen = wait.await.unwrap();
+    });
+    drop(runtime);
+    assert!(begin.elapsed() < LONG);
+}
+
 #[tokio::test]
 async fn a_pipe_that_does_not_block_gets_a_whole_copy() {
     let (reader, writer) = io::pipe().unwrap();

@@ -5,13 +5,15 @@ use crate::event::{EndReason, Event};
 use crate::merge::Channel;
 use crate::policy::{Policy, Position};
 use crate::stream::Stream;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use std::error::Error;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::runtime::Handle;
 
 /// A copy of an output that did not get every byte.
@@ -49,7 +51,16 @@ pub(super) struct Target {
 pub(super) struct Copy {
     channel: Channel,
     to: String,
-    task: Consumer<Result<(), (u64, io::Error)>>,
+    progress: Arc<Progress>,
+    task: Consumer<io::Result<()>>,
+}
+
+/// What the copy, and the thread that writes for it, share.
+#[derive(Debug, Default)]
+struct Progress {
+    written: AtomicU64,
+    /// Nothing more is to be written.
+    is_stopped: AtomicBool,
 }
 
 impl Copy {
@@ -57,80 +68,94 @@ impl Copy {
     pub(super) fn start(channel: Channel, stream: &Stream, target: Target) -> Self {
         let Target { to, file } = target;
         let reader = stream.subscribe(Position::Start, Policy::Block);
+        let progress = Arc::new(Progress::default());
+        let shared = progress.clone();
         let task = Consumer::spawn(async move {
-            let mut reader = reader.map_err(|error| (0, io::Error::other(error)))?;
-            let (mut file, mut written) = (file, 0);
+            let mut reader = reader.map_err(io::Error::other)?;
+            // A file takes all at once, and never lets a writer wait for a reader.
+            let size = if file.metadata()?.is_file() { usize::MAX } else { ROOM };
+            let mut file = file;
             while let Some(event) = reader.next().await {
                 let bytes = match event {
                     Event::Data { bytes, .. } => bytes,
                     Event::Gap { from, to } => {
-                        let why = format!("bytes {from} to {to} were lost");
-                        return Err((written, io::Error::other(why)));
+                        return Err(io::Error::other(format!("bytes {from} to {to} were lost")));
                     }
-                    Event::End(end) => match end.reason {
-                        EndReason::Aborted => {
-                            return Err((written, io::Error::other(end.to_string())));
-                        }
-                        _ => break,
-                    },
+                    Event::End(end) if matches!(end.reason, EndReason::Aborted) => {
+                        return Err(io::Error::other(end.to_string()));
+                    }
+                    Event::End(_) => break,
                 };
                 // On a thread for blocking work, which is waited for here: a terminal may take its time.
-                let write = move || {
-                    let result = write_all(&mut file, &bytes);
-                    (file, bytes.len() as u64, result)
-                };
-                let (back, size, result) = match Handle::current().spawn_blocking(write).await {
-                    Ok(done) => done,
-                    Err(error) => return Err((written, io::Error::other(error))),
-                };
-                file = back;
-                match result {
-                    Ok(()) => written += size,
-                    Err((some, error)) => return Err((written + some, error)),
-                }
+                let shared = shared.clone();
+                let write = move || write_all(&mut file, &bytes, size, &shared).map(|()| file);
+                file =
+                    Handle::current().spawn_blocking(write).await.map_err(io::Error::other)??;
             }
             Ok(())
         });
-        Self { channel, to, task }
+        Self { channel, to, progress, task }
     }
 
     /// Waits until it is whole, or will not be.
     pub(super) async fn wait(&mut self) -> Option<CopyFailed> {
-        let (written, error) = match self.task.wait().await {
+        let error = match self.task.wait().await {
             Ok(Ok(())) => return None,
-            Ok(Err(failed)) => failed,
-            Err(error) => (0, io::Error::other(error)),
+            Ok(Err(error)) => error,
+            Err(error) => io::Error::other(error),
         };
         let (channel, to) = (self.channel, std::mem::take(&mut self.to));
+        let written = self.progress.written.load(Ordering::Relaxed);
         Some(CopyFailed { channel, to, written, error: Arc::new(error) })
+    }
+
+    /// Writes nothing more: it has had its time.
+    pub(super) fn stop(&self) {
+        self.progress.is_stopped.store(true, Ordering::Relaxed);
     }
 }
 
-/// Writes all of it, or says how much. A descriptor that does not block is waited for.
-pub(super) fn write_all(file: &mut File, bytes: &[u8]) -> Result<(), (u64, io::Error)> {
-    let mut written = 0;
-    while written < bytes.len() {
-        let error = match file.write(&bytes[written..]) {
-            Ok(0) => io::ErrorKind::WriteZero.into(),
+impl Drop for Copy {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Whatever is ready to be written to takes so many bytes without a wait.
+const ROOM: usize = 4096;
+
+/// How often a writer that waits for room looks whether it is to stop.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
+/// Writes all of it, and counts it. Room is waited for before each part, so that it can be stopped.
+fn write_all(
+    file: &mut File,
+    mut bytes: &[u8],
+    size: usize,
+    progress: &Progress,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let mut room = [PollFd::from_borrowed_fd(file.as_fd(), PollFlags::OUT)];
+        let is_ready = match poll(&mut room, Some(&LOOK)) {
+            Ok(ready) => ready > 0,
+            Err(Errno::INTR) => false,
+            Err(error) => return Err(error.into()),
+        };
+        if progress.is_stopped.load(Ordering::Relaxed) {
+            return Err(io::Error::new(ErrorKind::TimedOut, "it took too long to write"));
+        }
+        if !is_ready {
+            continue;
+        }
+        match file.write(&bytes[..bytes.len().min(size)]) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(n) => {
-                written += n;
-                continue;
+                progress.written.fetch_add(n as u64, Ordering::Relaxed);
+                bytes = &bytes[n..];
             }
-            Err(error) => error,
-        };
-        let waited = match error.kind() {
-            io::ErrorKind::Interrupted => Ok(()),
-            io::ErrorKind::WouldBlock => {
-                let mut room = [PollFd::from_borrowed_fd(file.as_fd(), PollFlags::OUT)];
-                poll(&mut room, None).map(drop).map_err(io::Error::from)
-            }
-            _ => Err(error),
-        };
-        match waited {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                return Err((written as u64, error));
-            }
-            _ => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(())

@@ -108,8 +108,21 @@ struct Shown {
 }
 
 impl Shown {
-    /// Waits until every byte is copied, or will not be.
-    async fn copied(&mut self) -> Vec<CopyFailed> {
+    /// Waits until every byte is copied, or will not be. A process that was stopped leaves its copies a bounded time.
+    async fn copied(&mut self, was_stopped: bool) -> Vec<CopyFailed> {
+        if was_stopped {
+            let copies = &mut self.copies;
+            let failed = &mut self.failed;
+            let all = async {
+                while let Some(copy) = copies.first_mut() {
+                    failed.extend(copy.wait().await);
+                    copies.remove(0);
+                }
+            };
+            if tokio::time::timeout(REST, all).await.is_err() {
+                self.copies.iter().for_each(copy::Copy::stop);
+            }
+        }
         while let Some(copy) = self.copies.first_mut() {
             self.failed.extend(copy.wait().await);
             self.copies.remove(0);
@@ -317,7 +330,7 @@ impl Process {
         };
         let mut exit = exit.unwrap_or(Err(ExitError::Aborted))?;
         // Every line that was read is shown and copied before this returns.
-        exit.copies = self.after.copied().await;
+        exit.copies = self.after.copied(exit.timed_out || exit.cancelled).await;
         exit.on_line = self.after.wait().await;
         Ok(exit)
     }

@@ -10,7 +10,7 @@ mod chrome_support;
 
 use chrome_support::{LONG, Oracle, builder, endings, engines, patient, soon};
 use lastout_browser_pool::chromiumoxide::{Browser, BrowserConfig, Handler};
-use lastout_browser_pool::{AdoptError, BrowserPool};
+use lastout_browser_pool::{AdoptError, BrowserPool, LeaseOptions};
 use std::path::Path;
 
 /// Rounds of five drops; the soak runs ten.
@@ -56,6 +56,32 @@ async fn an_adopted_browser_ends_like_our_own() {
     assert!(report.is_clean(), "{report}");
     assert!(!profile.exists());
     drop(pool);
+}
+
+/// On one thread, so that the launch of the other pool comes first. Both have the same number.
+#[tokio::test]
+async fn a_browser_is_adopted_by_the_pool_that_was_asked_to_though_another_shares_its_driver() {
+    let engine = engines().remove(0);
+    let oracle = Oracle::new();
+    let driver = builder(&engine, &oracle).build().unwrap();
+    let config = || patient().max_browsers(1).build().unwrap();
+    let mine = BrowserPool::start(driver.clone(), config()).unwrap();
+    let other = BrowserPool::start(driver, config()).unwrap();
+    let profile = oracle.root().join("adopted");
+    let (browser, handler) = launch_by_client(&engine, &profile).await;
+    assert!(mine.try_page(LeaseOptions::new()).unwrap().is_none(), "it takes a number");
+    let mut asked = Box::pin(other.page());
+    assert!(futures_util::poll!(&mut asked).is_pending());
+    let number = mine.adopt(browser, handler, Some(profile.clone())).unwrap();
+    let theirs = soon("a page", asked).await.unwrap();
+    assert_eq!(theirs.browser(), number, "the pools count alike");
+    let page = soon("a page", mine.page()).await.unwrap();
+    theirs.release();
+    assert!(soon("the drain", other.drain(LONG)).await.is_clean());
+    assert!(page.evaluate("1 + 1").await.is_ok(), "the other pool ended its own browser");
+    page.release();
+    assert!(soon("the drain", mine.drain(LONG)).await.is_clean());
+    assert!(!profile.exists());
 }
 
 async fn launch_by_client(engine: &Path, profile: &Path) -> (Browser, Handler) {

@@ -9,7 +9,8 @@
 mod support;
 
 use lastout_browser_pool::{
-    Hooks, Isolation, LeaseInfo, Loss, Pool, PoolConfig, testing::FakeDriver,
+    AcquireError, Hooks, Isolation, LeaseInfo, LeaseOptions, Loss, Pool, PoolConfig,
+    testing::FakeDriver,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -114,4 +115,30 @@ async fn full_capacity(pool: &Pool<FakeDriver>, most: usize) -> u64 {
         until(pool, "the retired browser to end", |stats| stats.retiring == 0).await;
     }
     panic!("never at full capacity: {:#?}", pool.stats());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_takes_from_stock_alone() {
+    let config = PoolConfig::builder().max_browsers(1).spares(1).max_contexts(1);
+    let fake = FakeDriver::new();
+    let pool = Pool::start(fake.clone(), config.build().unwrap()).unwrap();
+    let options = LeaseOptions::new;
+    assert!(pool.try_page(options()).unwrap().is_none());
+    assert_eq!(pool.stats().launches, 0, "nothing is launched for it");
+    pool.page().await.unwrap().release();
+    while pool.stats().spares == 0 {
+        tokio::task::yield_now().await;
+    }
+    let page = pool.try_page(options()).unwrap().unwrap();
+    assert!(pool.try_page(options()).unwrap().is_none(), "it is the only one");
+    page.release();
+    let title = pool.with_page_with(options().tenant("a"), async |page| {
+        page.call(Duration::ZERO).await.map(|()| 7)
+    });
+    assert_eq!(title.await.unwrap(), 7);
+    assert!(pool.drain(LONG).await.is_clean());
+    assert!(matches!(pool.try_page(options()), Err(AcquireError::Closed)));
+    let stats = pool.stats();
+    assert_eq!(stats.asked, stats.granted + stats.refused + stats.cancelled);
+    assert_eq!((stats.granted, stats.returned, stats.from_stock), (3, 3, 1));
 }

@@ -96,6 +96,22 @@ impl<D: Driver> Pool<D> {
         Ok(PageLease::new(self.acquire(Kind::Page(isolation), options).await?))
     }
 
+    /// Leases a page from stock, without waiting; `None` when none is there, or when others wait already.
+    /// Nothing is launched or made for it.
+    ///
+    /// # Errors
+    ///
+    /// See [`AcquireError`].
+    pub fn try_page(&self, options: LeaseOptions) -> Result<Option<PageLease<D>>, AcquireError> {
+        let isolation = options.isolation.unwrap_or(self.core().config.isolation);
+        let spec = options.unit(Kind::Page(isolation))?;
+        let granted = self.core().try_lease(options.profile, spec)?;
+        Ok(granted.map(|mut granted| {
+            granted.accept(std::time::Duration::ZERO);
+            PageLease::new(granted)
+        }))
+    }
+
     /// Leases a fresh browser context.
     ///
     /// # Errors
@@ -168,7 +184,27 @@ impl<D: Driver> Pool<D> {
     where
         F: AsyncFnOnce(&<D::Browser as LiveBrowser>::Page) -> Result<T, E>,
     {
-        let lease = self.page().await.map_err(WithPageError::Acquire)?;
+        self.with_page_with(LeaseOptions::new(), work).await
+    }
+
+    /// Leases a page with options for one piece of work, as [`with_page`](Self::with_page) does.
+    ///
+    /// # Errors
+    ///
+    /// The work's own error, or why there was no page for it, or how the page was lost.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the work and throws the page away.
+    pub async fn with_page_with<T, E, F>(
+        &self,
+        options: LeaseOptions,
+        work: F,
+    ) -> Result<T, WithPageError<E>>
+    where
+        F: AsyncFnOnce(&<D::Browser as LiveBrowser>::Page) -> Result<T, E>,
+    {
+        let lease = self.page_with(options).await.map_err(WithPageError::Acquire)?;
         let result = tokio::select! {
             biased;
             result = work(&lease) => result,

@@ -175,6 +175,29 @@ impl<D: Driver> Core<D> {
         (waiter, receiver)
     }
 
+    /// A lease from stock, if there is one and nobody waits.
+    pub(crate) fn try_lease(
+        self: &Arc<Self>,
+        profile: Option<LaunchProfile>,
+        spec: UnitSpec,
+    ) -> Result<Option<Granted<D>>, AcquireError> {
+        let (sender, mut receiver) = oneshot::channel();
+        self.turn(|inner, now| {
+            let waiter = WaiterId(inner.state.number());
+            let profile = match profile {
+                Some(profile) => Arc::new(profile),
+                None => inner.state.default_profile().clone(),
+            };
+            inner.waiters.insert(waiter, sender);
+            inner.step(Event::Try { waiter, profile, spec }, now);
+        });
+        match receiver.try_recv() {
+            Ok(Ok(granted)) => Ok(Some(granted)),
+            Ok(Err(Refusal::NoStock)) | Err(_) => Ok(None),
+            Ok(Err(refusal)) => Err(self.refusal(refusal)),
+        }
+    }
+
     /// Takes a caller out of the queue, if it is still in it.
     pub(crate) fn cancel(self: &Arc<Self>, waiter: WaiterId) {
         let sender = self.turn(|inner, now| {
@@ -283,6 +306,8 @@ impl<D: Driver> Core<D> {
             Refusal::QueueFull { waiting } => AcquireError::QueueFull { waiting },
             Refusal::Launch(error) => AcquireError::Launch(error),
             Refusal::Make(error) => AcquireError::Unit(error),
+            // Only who does not wait is told so.
+            Refusal::NoStock => AcquireError::QueueFull { waiting: 0 },
         }
     }
 }

@@ -45,23 +45,83 @@ pub(crate) enum Condition {
 /// What happened.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
-    Ask { waiter: WaiterId, tenant: Arc<str>, profile: Arc<LaunchProfile>, spec: UnitSpec },
-    Cancel { waiter: WaiterId },
-    Launched { slot: SlotId },
-    LaunchFailed { slot: SlotId, error: Arc<LaunchError> },
-    Made { slot: SlotId, unit: UnitId },
-    MakeFailed { slot: SlotId, unit: UnitId, error: Arc<OpError>, hung: bool },
-    Release { place: Place, condition: Condition },
-    Reset { slot: SlotId, unit: UnitId },
-    Crashed { slot: SlotId, unit: UnitId },
-    PopupOpened { slot: SlotId, unit: UnitId, page: String },
-    PageGone { slot: SlotId, page: String },
-    Disposed { slot: SlotId, unit: UnitId, well: bool },
-    Measured { slot: SlotId, memory: u64 },
-    Retire { slot: SlotId, reason: EndReason },
-    Lost { slot: SlotId, loss: Loss },
-    Closed { slot: SlotId, clean: bool },
-    Pressure { high: bool },
+    Ask {
+        waiter: WaiterId,
+        tenant: Arc<str>,
+        profile: Arc<LaunchProfile>,
+        spec: UnitSpec,
+    },
+    /// Takes from stock, or is refused at once.
+    Try {
+        waiter: WaiterId,
+        profile: Arc<LaunchProfile>,
+        spec: UnitSpec,
+    },
+    Cancel {
+        waiter: WaiterId,
+    },
+    Launched {
+        slot: SlotId,
+    },
+    LaunchFailed {
+        slot: SlotId,
+        error: Arc<LaunchError>,
+    },
+    Made {
+        slot: SlotId,
+        unit: UnitId,
+    },
+    MakeFailed {
+        slot: SlotId,
+        unit: UnitId,
+        error: Arc<OpError>,
+        hung: bool,
+    },
+    Release {
+        place: Place,
+        condition: Condition,
+    },
+    Reset {
+        slot: SlotId,
+        unit: UnitId,
+    },
+    Crashed {
+        slot: SlotId,
+        unit: UnitId,
+    },
+    PopupOpened {
+        slot: SlotId,
+        unit: UnitId,
+        page: String,
+    },
+    PageGone {
+        slot: SlotId,
+        page: String,
+    },
+    Disposed {
+        slot: SlotId,
+        unit: UnitId,
+        well: bool,
+    },
+    Measured {
+        slot: SlotId,
+        memory: u64,
+    },
+    Retire {
+        slot: SlotId,
+        reason: EndReason,
+    },
+    Lost {
+        slot: SlotId,
+        loss: Loss,
+    },
+    Closed {
+        slot: SlotId,
+        clean: bool,
+    },
+    Pressure {
+        high: bool,
+    },
     Tick,
     Drain,
     Destroy,
@@ -88,4 +148,5 @@ pub(crate) enum Refusal {
     QueueFull { waiting: usize },
     Launch(Arc<LaunchError>),
     Make(Arc<OpError>),
+    NoStock,
 }

@@ -122,6 +122,14 @@ impl State {
                 self.ask(waiter, tenant, profile, spec, now, out);
                 return;
             }
+            Event::Try { waiter, profile, spec } => {
+                self.counts.asked += 1;
+                if self.mode != Mode::Open {
+                    self.refuse(waiter, Refusal::Closed, out);
+                } else if !self.give_from_stock(waiter, &profile, &spec, now, out) {
+                    self.refuse(waiter, Refusal::NoStock, out);
+                }
+            }
             Event::Cancel { waiter } => {
                 if self.queue.remove(waiter) {
                     self.counts.cancelled += 1;

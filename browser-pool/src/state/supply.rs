@@ -1,7 +1,9 @@
 //! Where units come from: stock, running browsers, new browsers, in this order.
 
 use super::queue::{KindId, Turn};
-use super::{Action, LeaseId, Mode, Phase, Place, Slot, SlotId, State, Unit, UnitId, UnitPhase};
+use super::{
+    Action, LeaseId, Mode, Phase, Place, Slot, SlotId, State, Unit, UnitId, UnitPhase, WaiterId,
+};
 use crate::report::EndReason;
 use crate::request::{LaunchProfile, UnitSpec};
 use std::cmp::Reverse;
@@ -168,23 +170,51 @@ impl State {
         let Some(waiter) = self.queue.pop(turn) else {
             return;
         };
-        let lease = LeaseId(self.number());
-        let Some(slot) = self.slots.get_mut(&slot_id) else {
-            return;
-        };
-        let Some(unit) = slot.units.get_mut(&unit_id) else {
-            return;
-        };
-        unit.phase = UnitPhase::Leased(lease);
-        slot.served += 1;
-        slot.last_used = now;
-        self.counts.granted += 1;
         if self.overtaken.0 != first {
             self.overtaken = (first, 0);
         }
         self.overtaken.1 += 1;
-        let place = Place { slot: slot_id, unit: unit_id, lease };
-        out.push(Action::Grant { waiter, place });
+        self.give(waiter, slot_id, unit_id, now, out);
+    }
+
+    fn give(
+        &mut self,
+        waiter: WaiterId,
+        slot_id: SlotId,
+        unit_id: UnitId,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) {
+        let lease = LeaseId(self.number());
+        let slot = self.slots.get_mut(&slot_id);
+        let Some((slot, unit)) = slot.and_then(|slot| {
+            slot.served += 1;
+            slot.last_used = now;
+            slot.units.get_mut(&unit_id).map(|unit| (slot_id, unit))
+        }) else {
+            return;
+        };
+        unit.phase = UnitPhase::Leased(lease);
+        self.counts.granted += 1;
+        out.push(Action::Grant { waiter, place: Place { slot, unit: unit_id, lease } });
+    }
+
+    /// Gives a spare to somebody who does not wait; never past those who do.
+    pub(super) fn give_from_stock(
+        &mut self,
+        waiter: WaiterId,
+        profile: &LaunchProfile,
+        spec: &UnitSpec,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) -> bool {
+        let spare = (self.queue.len() == 0).then(|| self.spare_for(profile, spec)).flatten();
+        let Some((slot, unit)) = spare else {
+            return false;
+        };
+        self.counts.from_stock += 1;
+        self.give(waiter, slot, unit, now, out);
+        true
     }
 
     /// A spare of this kind, on the browser with the fewest leases.

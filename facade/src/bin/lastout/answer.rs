@@ -10,6 +10,11 @@ pub(crate) const FAILED: u8 = 1;
 /// The words were not understood.
 pub(crate) const USAGE: u8 = 2;
 
+/// It was refused, or there was nothing to do.
+pub(crate) const REFUSED: u8 = 3;
+/// There is no such job.
+pub(crate) const NO_JOB: u8 = 4;
+
 /// What a command has to say.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -63,6 +68,10 @@ pub(crate) struct Failed {
 impl Failed {
     pub(crate) fn usage(text: impl Into<String>) -> Self {
         Self { text: text.into(), code: USAGE }
+    }
+
+    pub(crate) fn text(text: String) -> Self {
+        Self { text, code: FAILED }
     }
 
     pub(crate) fn new(what: impl fmt::Display, error: &(dyn Error + 'static)) -> Self {

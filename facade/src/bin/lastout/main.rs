@@ -6,9 +6,12 @@
 #![expect(clippy::print_stderr, reason = "a program for the terminal")]
 
 mod answer;
+mod jobs;
 mod measure;
 mod processes;
+mod queues;
 mod run;
+mod store;
 
 use answer::{Answer, Failed};
 use std::ffi::OsString;
@@ -19,8 +22,19 @@ lastout COMMAND
 
   run [OPTIONS] [--] COMMAND [ARGUMENT…]   runs a command of which nothing survives
   ps PID… [--json]                         shows processes with everything that descends from them
+  jobs …, queues …, workers, cron …        look into a job store, and give orders
   help                                     this text
   version                                  the version
+
+on a store: --store FILE, or a PostgreSQL address, or LASTOUT_STORE; --json for JSON
+  jobs enqueue KIND [JSON] [--queue Q] [--priority N] [--delay TIME] [--timeout TIME]
+                           [--attempts N] [--unique KEY]
+  jobs list [--queue Q] [--kind K] [--state S] [--error TEXT] [--limit N] [--after ID]
+  jobs show ID | stats
+  jobs cancel|retry|run-now|delete ID… | abandon ID… --reason TEXT
+  queues [list] | pause Q [--by NAME] | resume Q | limit Q N|none
+  workers
+  cron [list] | drop NAME
 
 run
   --timeout TIME      ends the tree when this time is over
@@ -41,7 +55,8 @@ Exit status of run
   128+n lastout got the signal n  137   the time was over, and the tree had to be killed
 Exit status of the others
   0     done                      1     failed
-  2     not understood";
+  2     not understood            3     refused, or nothing to do
+  4     there is no such job";
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
@@ -50,6 +65,10 @@ fn main() -> ExitCode {
     let answer = match command.to_str().unwrap_or_default() {
         "run" => return ExitCode::from(run::main(rest)),
         "ps" => processes::main(rest),
+        "jobs" => jobs::main(rest),
+        "queues" => queues::queues(rest),
+        "workers" => queues::workers(rest),
+        "cron" => queues::cron(rest),
         "help" | "--help" | "-h" => Answer::say(HELP),
         "version" | "--version" | "-V" => {
             Answer::say(concat!("lastout ", env!("CARGO_PKG_VERSION")))

@@ -278,7 +278,8 @@ fn what_cannot_work_is_not_built() {
         let refused = Console::builder("").host(host).build().unwrap_err();
         assert_eq!(refused, BuildError::Host(host.to_owned()));
     }
-    for base in ["console", "//evil.example", "/a//b", "/a\"b", "/a?b", "/a b"] {
+    for base in ["console", "//evil.example", "/a//b", "/a\"b", "/a?b", "/a b", "/jobs", "/login/a"]
+    {
         let refused = Console::builder("").base(base).build().unwrap_err();
         assert_eq!(refused, BuildError::Base(base.to_owned()), "{refused}");
     }

@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use support::web::{Events, get};
-use support::{Book, Fake, GENEROUS};
+use support::web::{Events, get, say};
+use support::{Book, Fake, GENEROUS, wait_until};
 
 const HOSTILE: &str = "<script>alert('x')</script>\"\n\ndata: y";
 
@@ -197,4 +197,62 @@ async fn it_does_not_listen_for_others_without_a_token() {
     let taken = console.listen("127.0.0.1:0").await.unwrap();
     let refused = console.listen(taken.address()).await.unwrap_err();
     assert!(matches!(refused, ListenError::Bind(_)), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_dropped_is_gone() {
+    let console = Console::builder("shop").build().unwrap();
+    let (server, address) = serve(&console).await;
+    let mut fed = Events::open(address).await;
+    assert!(fed.until("event: beat").await);
+    drop(server);
+    assert!(!fed.until("there is no such text").await);
+    wait_until(|| std::net::TcpStream::connect(address).is_err(), |is_gone| *is_gone);
+    let (_again, address) = serve(&console).await;
+    assert_eq!(get(address, "/", &[]).await.status, 200, "the console listens again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_so_many_pages_are_fed_at_once() {
+    let console = Console::builder("shop").build().unwrap();
+    let (_server, address) = serve(&console).await;
+    let mut fed = Vec::new();
+    for _ in 0..32 {
+        let mut events = Events::open(address).await;
+        assert!(events.until("event: beat").await);
+        fed.push(events);
+    }
+    let refused = get(address, "/events", &[]).await;
+    assert_eq!(refused.status, 503, "{}", refused.head);
+    assert_eq!(get(address, "/", &[]).await.status, 200, "a page is still shown");
+    fed.clear();
+    let mut events = Events::open(address).await;
+    while !events.until("event: beat").await {
+        events = Events::open(address).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_stop_half_way_are_ended_and_their_places_serve_others() {
+    let console = Console::builder("shop").token("0123456789abcdef").build().unwrap();
+    let (_server, address) = serve(&console).await;
+    let form = format!(
+        "POST /login HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\n\
+                        Content-Length: 100\r\nConnection: close\r\n\r\ntoken="
+    );
+    let mut clients = tokio::task::JoinSet::new();
+    for n in 0..64 {
+        let text = [String::new(), "GET / HT".to_owned(), form.clone()][n % 3].clone();
+        clients.spawn(async move { (n, say(address, &text).await.status) });
+    }
+    // It waits for a place, and is served when one is free.
+    clients.spawn(async move { (99, get(address, "/login", &[]).await.status) });
+    let all = tokio::time::timeout(GENEROUS, clients.join_all()).await.unwrap();
+    for (n, status) in all {
+        match n {
+            99 => assert_eq!(status, 200),
+            n if n % 3 == 2 => assert_eq!(status, 408),
+            _ => assert!(status == 0 || status == 408, "{status}"),
+        }
+    }
 }

@@ -94,7 +94,8 @@ impl Builder {
         self
     }
 
-    /// The path under which the console stands in your own server, such as `/console`.
+    /// The path under which the console stands in your own server, such as `/console`. It must not begin as a
+    /// path of the console itself does: `/jobs`, `/events`, `/confirm`, `/order`, `/login`.
     pub fn base(mut self, path: impl Into<String>) -> Self {
         self.base = path.into();
         self
@@ -126,7 +127,9 @@ impl Builder {
         let base = self.base.strip_suffix('/').unwrap_or(&self.base).to_owned();
         let is_path = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
         let is_rooted = base.is_empty() || base.starts_with('/');
-        if !is_rooted || base.contains("//") || !base.chars().all(is_path) {
+        let first = base.split('/').nth(1).unwrap_or_default();
+        let is_ours = PAGES.contains(&first);
+        if !is_rooted || is_ours || base.contains("//") || !base.chars().all(is_path) {
             return Err(BuildError::Base(self.base));
         }
         if !(SHORTEST..=LONGEST).contains(&self.every) {
@@ -163,6 +166,10 @@ impl fmt::Debug for Builder {
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// First parts of paths of the console. A server that nests it may strip the base or not, and `/jobs/jobs`
+/// would be two pages.
+const PAGES: [&str; 5] = ["jobs", "events", "confirm", "order", "login"];
+
 /// Tells the cookies of several consoles on one machine apart: browsers do not, by their ports.
 fn fnv(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
@@ -176,7 +183,7 @@ pub enum BuildError {
     Token,
     /// This is not the name of a host.
     Host(String),
-    /// This is not a path such as `/console`.
+    /// This is not a path such as `/console`, or it is one of the console's own.
     Base(String),
     /// Pages are fed between every 100 ms and every minute.
     Every(Duration),

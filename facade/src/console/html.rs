@@ -81,6 +81,9 @@ impl Write for Escaped<'_> {
     }
 }
 
+/// The most rows of a table: a page of all queues of a large store would be of no use, and slow.
+const ROWS: usize = 500;
+
 /// A table. On a narrow screen each row is a card, and each cell says what it is.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -109,7 +112,7 @@ impl Table {
             html.raw("<th scope=\"col\">").raw(head).raw("</th>");
         }
         html.raw("</tr></thead><tbody>");
-        for row in &self.rows {
+        for row in self.rows.iter().take(ROWS) {
             html.raw("<tr>");
             for (cell, head) in row.iter().zip(self.heads) {
                 html.raw("<td data-is=\"").raw(head).raw("\"><div>").add(cell).raw("</div></td>");
@@ -117,6 +120,10 @@ impl Table {
             html.raw("</tr>");
         }
         html.raw("</tbody></table>");
+        let more = self.rows.len().saturating_sub(ROWS);
+        if more > 0 {
+            html.raw("<p class=\"quiet\">and ").text(more).raw(" more</p>");
+        }
         html
     }
 }
@@ -175,6 +182,18 @@ mod tests {
         assert_eq!(html.matches('"').count(), 2, "{html}");
         assert!(!html.contains(['\n', '\r', '\0', '\'']), "{html}");
         assert!(html.contains("&amp;amp;"), "{html}");
+    }
+
+    #[test]
+    fn a_table_shows_a_bounded_number_of_rows_and_counts_the_others() {
+        let mut table = Table::new(&["n"]);
+        assert!(table.or("none").as_str().contains("none"));
+        for n in 0..ROWS + 7 {
+            table.row([Html::of(n)]);
+        }
+        let html = table.or("none").into_string();
+        assert_eq!(html.matches("<td").count(), ROWS);
+        assert!(html.ends_with("and 7 more</p>"), "{html}");
     }
 
     #[test]

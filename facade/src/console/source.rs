@@ -10,6 +10,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// How long a page waits for a look. What has not answered by then is shown as it was, with its age.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
@@ -23,42 +24,44 @@ pub(crate) struct Seen<T> {
 
 /// What is shared with a look that is under way.
 #[derive(Debug)]
-pub(crate) struct Source<T>(Arc<Mutex<State<T>>>);
+pub(crate) struct Source<T> {
+    state: Arc<Mutex<State<T>>>,
+    /// A look runs on its thread. There is never a second one beside it.
+    is_busy: watch::Sender<bool>,
+}
 
 #[derive(Debug)]
 struct State<T> {
     value: Option<(Arc<T>, Instant)>,
     problem: Option<String>,
-    /// A look runs on its thread. There is never a second one beside it.
-    is_busy: bool,
 }
 
 impl<T> Default for Source<T> {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(State { value: None, problem: None, is_busy: false })))
+        let state = State { value: None, problem: None };
+        Self { state: Arc::new(Mutex::new(state)), is_busy: watch::Sender::new(false) }
     }
 }
 
 impl<T: Send + Sync + 'static> Source<T> {
-    /// Looks on a thread of its own, unless the look before it is still under way.
+    /// Looks on a thread of its own. While a look is under way, whoever began it, that one is waited for.
     pub(crate) async fn look_apart(&self, look: impl FnOnce() -> T + Send + 'static) {
-        if std::mem::replace(&mut self.lock().is_busy, true) {
-            self.lock().problem = Some("the look before this one has not come back".to_owned());
-            return;
+        if self.is_busy.send_if_modified(|is_busy| !std::mem::replace(is_busy, true)) {
+            let theirs = Self { state: Arc::clone(&self.state), is_busy: self.is_busy.clone() };
+            let thread = on_thread("lastout-console", move || {
+                let seen = call(look).map_err(|panic| format!("it panicked: {panic}"));
+                theirs.note(seen);
+                theirs.is_busy.send_replace(false);
+            });
+            if thread.is_none() {
+                self.lock().problem = Some("the system starts no more threads".to_owned());
+                self.is_busy.send_replace(false);
+                return;
+            }
         }
-        let theirs = Self(Arc::clone(&self.0));
-        let thread = on_thread("lastout-console", move || {
-            let seen = call(look).map_err(|panic| format!("it panicked: {panic}"));
-            theirs.note(seen);
-            theirs.lock().is_busy = false;
-        });
-        let Some(thread) = thread else {
-            let mut state = self.lock();
-            state.is_busy = false;
-            state.problem = Some("the system starts no more threads".to_owned());
-            return;
-        };
-        if tokio::time::timeout(PATIENCE, thread).await.is_err() {
+        let mut is_busy = self.is_busy.subscribe();
+        let over = is_busy.wait_for(|is_busy| !is_busy);
+        if tokio::time::timeout(PATIENCE, over).await.is_err() {
             self.lock().problem = Some(late());
         }
     }
@@ -89,7 +92,7 @@ impl<T: Send + Sync + 'static> Source<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,12 +132,28 @@ mod tests {
         assert_eq!(seen.value.map(|(value, _)| *value), Some(1));
         assert!(seen.problem.unwrap().contains("no answer within"));
         source.look_apart(|| unreachable!("the other look is under way")).await;
-        assert!(source.seen().problem.unwrap().contains("has not come back"));
+        assert!(source.seen().problem.unwrap().contains("no answer within"));
         drop(open);
         while source.seen().value.is_none_or(|(value, _)| *value != 2) {
             std::thread::yield_now();
         }
         assert_eq!(source.seen().problem, None);
+    }
+
+    #[tokio::test]
+    async fn a_look_whose_page_has_gone_is_the_look_of_the_next_page() {
+        let source = Source::default();
+        let (open, closed) = mpsc::channel::<()>();
+        {
+            let mut first =
+                std::pin::pin!(source.look_apart(move || closed.recv().map_or(1, |()| 2)));
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(first.as_mut().poll(&mut cx).is_pending());
+        }
+        let second = source.look_apart(|| unreachable!("the other look is under way"));
+        let ((), ()) = tokio::join!(second, async { drop(open) });
+        assert_eq!(source.seen().problem, None);
+        assert_eq!(source.seen().value.map(|(value, _)| *value), Some(1));
     }
 
     #[tokio::test]

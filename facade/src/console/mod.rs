@@ -13,6 +13,8 @@ mod orders;
 mod overview;
 mod page;
 mod panel;
+#[cfg(feature = "work-runner")]
+mod plots;
 mod route;
 mod server;
 mod source;

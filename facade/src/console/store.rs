@@ -3,6 +3,7 @@
 use super::form::Encoded;
 use super::html::{Html, Table, cut, span};
 use super::overview::shown;
+use super::plots::{Plots, Point};
 use super::source::Source;
 use crate::supervisor::error::chain;
 use lastout_work_runner::{
@@ -11,6 +12,10 @@ use lastout_work_runner::{
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
+
+/// States that ask for somebody to look.
+const UNHAPPY: [State; 4] = [State::Failed, State::Dead, State::Abandoned, State::Unreadable];
 
 /// The longest name that a table shows, in bytes.
 pub(super) const NAME: usize = 200;
@@ -22,6 +27,7 @@ pub(super) struct Store {
     pub(super) driver: WorkDriver,
     pub(super) payloads: Option<Arc<Payloads>>,
     seen: Source<View>,
+    plots: Plots,
 }
 
 impl std::fmt::Debug for Store {
@@ -51,7 +57,8 @@ struct Queue {
 
 impl Store {
     pub(super) fn new(registry: Arc<dyn Registry>, payloads: Option<Arc<Payloads>>) -> Self {
-        Self { driver: WorkDriver::producer(registry), payloads, seen: Source::default() }
+        let (seen, plots) = (Source::default(), Plots::default());
+        Self { driver: WorkDriver::producer(registry), payloads, seen, plots }
     }
 
     pub(super) async fn look(&self) {
@@ -65,9 +72,13 @@ impl Store {
             })
         };
         self.seen.look(async { view.await.map_err(|error: StoreError| chain(&error)) }).await;
+        let seen = self.seen.seen();
+        if let (Some((view, at)), None) = (seen.value, seen.problem) {
+            self.plots.add(view.point(at));
+        }
     }
 
-    pub(super) fn sections(&self, base: &str, may_order: bool) -> [(&'static str, Html); 2] {
+    pub(super) fn sections(&self, base: &str, may_order: bool) -> [(&'static str, Html); 3] {
         let seen = self.seen.seen();
         let (mut queues, mut workers) = (Html::new(), Html::new());
         queues.raw("<h2>Queues</h2>");
@@ -78,11 +89,26 @@ impl Store {
         shown(&mut workers, &seen, |html, view| {
             html.add(&view.workers());
         });
-        [("queues", queues), ("workers", workers)]
+        [("queues", queues), ("plots", self.plots.draw()), ("workers", workers)]
     }
 }
 
 impl View {
+    fn point(&self, at: Instant) -> Point {
+        let jobs = |states: &[State]| {
+            let counts = self.counts.iter().filter(|count| states.contains(&count.state));
+            counts.fold(0_u64, |jobs, count| jobs.saturating_add(count.jobs))
+        };
+        let oldest = self.overview.queues.iter().filter_map(|queue| queue.oldest_ready_ms).max();
+        Point {
+            at,
+            ready: jobs(&[State::Ready]),
+            running: jobs(&[State::Running]),
+            unhappy: jobs(&UNHAPPY),
+            oldest_ms: oldest.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0),
+        }
+    }
+
     fn summary(&self) -> Html {
         let mut html = Html::new();
         html.raw("<p>");
@@ -169,7 +195,7 @@ impl Queue {
             }
             format!("{jobs}{}", if capped { "+" } else { "" })
         };
-        let unhappy = count(&[State::Failed, State::Dead, State::Abandoned, State::Unreadable]);
+        let unhappy = count(&UNHAPPY);
         let running = match self.limit {
             Some(limit) => format!("{} of {limit}", count(&[State::Running])),
             None => count(&[State::Running]),

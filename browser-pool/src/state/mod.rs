@@ -35,6 +35,7 @@ mod slot;
 mod supply;
 #[cfg(test)]
 mod tests;
+mod warm;
 
 pub(crate) use self::event::{
     Action, Condition, Event, LeaseId, Place, Refusal, SlotId, UnitId, WaiterId,

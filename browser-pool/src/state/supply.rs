@@ -264,7 +264,12 @@ impl State {
     }
 
     /// Starts one unit on a running browser; `false` when none has room.
-    fn make(&mut self, profile: &LaunchProfile, spec: &UnitSpec, out: &mut Vec<Action>) -> bool {
+    pub(super) fn make(
+        &mut self,
+        profile: &LaunchProfile,
+        spec: &UnitSpec,
+        out: &mut Vec<Action>,
+    ) -> bool {
         let fits = |slot: &Slot| {
             let room = || {
                 slot.units.len() < self.config.max_contexts
@@ -308,13 +313,13 @@ impl State {
         first == self.queue.first() && others >= OVERTAKES
     }
 
-    fn may_launch(&self, profile: &LaunchProfile, now: Instant) -> bool {
+    pub(super) fn may_launch(&self, profile: &LaunchProfile, now: Instant) -> bool {
         let launching = |slot: &Slot| slot.phase == Phase::Launching && *slot.profile == *profile;
         self.circuits.allows(profile, now)
             && !(self.circuits.is_failing(profile) && self.slots.values().any(launching))
     }
 
-    fn launch(
+    pub(super) fn launch(
         &mut self,
         profile: &Arc<LaunchProfile>,
         exclusive: bool,
@@ -376,54 +381,5 @@ impl State {
         };
         self.retire(victim, EndReason::Evicted, now, out);
         true
-    }
-
-    pub(super) fn keep_warm(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let profile = self.default_profile.clone();
-        while self.mode == Mode::Open
-            && self.warm() < self.config.warm_browsers
-            && self.slots.len() < self.config.max_browsers
-            && !self.is_gated()
-            && self.may_launch(&profile, now)
-        {
-            self.launch(&profile, false, now, out);
-        }
-    }
-
-    /// Browsers of the default profile that run, or will soon.
-    pub(super) fn warm(&self) -> usize {
-        let counts = |slot: &&Slot| {
-            matches!(slot.phase, Phase::Launching | Phase::Ready)
-                && *slot.profile == *self.default_profile
-        };
-        self.slots.values().filter(counts).count()
-    }
-
-    /// Makes units of the default kind ahead while nobody waits, and throws away what is too much.
-    pub(super) fn restock(&mut self, out: &mut Vec<Action>) {
-        let (profile, spec) = (self.default_profile.clone(), self.default_spec());
-        let mut stock = 0;
-        for (slot_id, slot) in &mut self.slots {
-            let is_default = *slot.profile == *profile && slot.phase == Phase::Ready;
-            for (unit_id, unit) in &mut slot.units {
-                let coming = [UnitPhase::Making, UnitPhase::Spare, UnitPhase::Resetting];
-                let counted = coming.contains(&unit.phase);
-                if !counted {
-                    continue;
-                }
-                let wanted = is_default && unit.spec == spec && stock < self.config.spares;
-                stock += usize::from(is_default && unit.spec == spec);
-                let reused = unit.spec == UnitSpec::SharedPage || unit.spec.is_browser();
-                if unit.phase == UnitPhase::Spare && !wanted && !reused {
-                    unit.phase = UnitPhase::Ending;
-                    out.push(Action::Dispose { slot: *slot_id, unit: *unit_id });
-                }
-            }
-        }
-        if self.mode == Mode::Open && self.queue.len() == 0 && !self.pressure {
-            while stock < self.config.spares && self.make(&profile, &spec, out) {
-                stock += 1;
-            }
-        }
     }
 }

@@ -7,6 +7,7 @@ mod blocking;
 mod builder;
 mod command;
 mod copy;
+mod ending;
 mod error;
 mod food;
 mod line_by_line;
@@ -17,6 +18,7 @@ mod pipeline;
 mod pipeline_output;
 mod route;
 mod run;
+mod shown;
 mod source;
 mod start;
 mod stdin;
@@ -42,17 +44,18 @@ pub use stdin::{Stdin, StdinClosed, StdinEnd, StdinReport};
 #[cfg(feature = "pty")]
 pub use terminal::{Pty, Terminal};
 
+use shown::Shown;
+
 use crate::collect::{Collected, Collector};
-use crate::consume::{Consumer, ConsumerError};
+use crate::consume::Consumer;
 use crate::error::SubscribeError;
 use crate::lines::{Line, LineOptions, LineRef};
 use crate::merge::{MergedLines, merge};
 use crate::policy::{Policy, Position};
 use crate::prompts::Prompts;
 use crate::stream::Stream;
-use crate::tree::EndPolicy;
 use crate::wait::WaitError;
-use lastout_proc_tree::{Deadline, KillError, ProcId, Report, Tree};
+use lastout_proc_tree::{ProcId, Tree};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -95,53 +98,6 @@ struct Ended {
     stdout: Collected,
     stderr: Collected,
     stdin: Option<StdinReport>,
-}
-
-/// What became of the callback for every line, and of the copies.
-#[derive(Debug)]
-struct Shown {
-    hook: Option<Consumer<Result<(), SubscribeError>>>,
-    failure: Option<ConsumerError>,
-    /// Those that are still made, and those that failed.
-    copies: Vec<copy::Copy>,
-    failed: Vec<CopyFailed>,
-}
-
-impl Shown {
-    /// Waits until every byte is copied, or will not be. A process that was stopped leaves its copies a bounded time.
-    async fn copied(&mut self, was_stopped: bool) -> Vec<CopyFailed> {
-        if was_stopped {
-            let copies = &mut self.copies;
-            let failed = &mut self.failed;
-            let all = async {
-                while let Some(copy) = copies.first_mut() {
-                    failed.extend(copy.wait().await);
-                    copies.remove(0);
-                }
-            };
-            if tokio::time::timeout(REST, all).await.is_err() {
-                self.copies.iter().for_each(copy::Copy::stop);
-            }
-        }
-        while let Some(copy) = self.copies.first_mut() {
-            self.failed.extend(copy.wait().await);
-            self.copies.remove(0);
-        }
-        self.failed.clone()
-    }
-
-    /// Waits until every line was shown, or will not be.
-    async fn wait(&mut self) -> Option<ConsumerError> {
-        if let Some(hook) = &mut self.hook {
-            self.failure = match hook.wait().await {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(ConsumerError::Subscribe(error)),
-                Err(error) => Some(error),
-            };
-            self.hook = None;
-        }
-        self.failure.clone()
-    }
 }
 
 impl Process {
@@ -411,58 +367,5 @@ impl Process {
         let report = self.writer.as_mut()?.wait().await.ok();
         self.writer = None;
         report
-    }
-
-    /// Asks the tree to end as the policy says, and kills what is left. [`wait`](Self::wait) tells how the root ended.
-    ///
-    /// # Errors
-    ///
-    /// When somebody survived: it is named, with the reason.
-    ///
-    /// # Cancel safety
-    ///
-    /// The signals that were sent stay sent; nobody is left frozen.
-    pub async fn terminate(&self, policy: &EndPolicy) -> Result<Report, KillError> {
-        match self.tree.terminate(policy).await {
-            Err(KillError::Io(_)) => {
-                let policy = policy.clone();
-                self.on_a_thread(move |tree| tree.terminate_blocking(&policy)).await
-            }
-            ended => ended,
-        }
-    }
-
-    /// Kills the tree, and returns when nobody is left.
-    ///
-    /// # Errors
-    ///
-    /// When somebody survived: it is named, with the reason.
-    ///
-    /// # Cancel safety
-    ///
-    /// Who was killed is dead; the future may be made again.
-    pub async fn kill(&self, deadline: impl Into<Deadline>) -> Result<Report, KillError> {
-        let deadline = deadline.into();
-        match self.tree.kill(deadline).await {
-            Err(KillError::Io(_)) => {
-                self.on_a_thread(move |tree| tree.kill_blocking(deadline)).await
-            }
-            ended => ended,
-        }
-    }
-
-    /// The runtime that the process was started on waits for its tree. Where that was shut down, a
-    /// thread of the runtime at hand does, or the one at hand.
-    async fn on_a_thread(
-        &self,
-        end: impl Fn(&Tree) -> Result<Report, KillError> + Clone + Send + 'static,
-    ) -> Result<Report, KillError> {
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (tree, end) = (self.tree.clone(), end.clone());
-            if let Ok(ended) = runtime.spawn_blocking(move || end(&tree)).await {
-                return ended;
-            }
-        }
-        end(&self.tree)
     }
 }

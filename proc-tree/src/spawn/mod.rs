@@ -2,6 +2,7 @@
 
 mod level;
 mod marks;
+mod reserve;
 
 pub(crate) use marks::new_mark;
 
@@ -13,10 +14,11 @@ use crate::evidence::Evidence;
 use crate::guarantee::{Gap, Guarantee, Level, Skipped, SupervisorForm};
 use crate::id::{Pid, ProcId};
 use crate::program::{Ends, Program};
-use crate::sys::{Handover, Launch, MOST_DESCRIPTORS, Pidfd, Place, Supervise, ToldPage};
+use crate::sys::{Handover, Launch, Pidfd, Place, Supervise, ToldPage};
 use crate::tree::Tree;
 use level::choose;
 use marks::{process_number, variable_name, variables_of_outer_trees};
+use reserve::reserve;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -381,30 +383,4 @@ fn spawn_in_namespace(
 #[expect(clippy::disallowed_methods, reason = "this is the spawn that owns the descendants")]
 fn spawn(command: &mut Command) -> io::Result<std::process::Child> {
     command.spawn()
-}
-
-/// Occupies the numbers that the child will use, as far as they are free here.
-fn reserve(descriptors: &[(RawFd, Arc<OwnedFd>)]) -> Result<Vec<OwnedFd>, SpawnError> {
-    let mut reserved = Vec::new();
-    let refused = |number, why| {
-        let source = io::Error::new(io::ErrorKind::InvalidInput, why);
-        Err(SpawnError::Descriptor { number, source })
-    };
-    if descriptors.len() > MOST_DESCRIPTORS {
-        return refused(descriptors[MOST_DESCRIPTORS].0, "too many descriptors");
-    }
-    for (place, (number, descriptor)) in descriptors.iter().enumerate() {
-        if descriptors[..place].iter().any(|(other, _)| other == number) {
-            return refused(*number, "two descriptors for one number");
-        }
-        let taken = crate::sys::occupy(*number, descriptor);
-        match taken {
-            Ok(placeholder) => reserved.extend(placeholder),
-            Err(source) => {
-                let number = *number;
-                return Err(SpawnError::Descriptor { number, source });
-            }
-        }
-    }
-    Ok(reserved)
 }

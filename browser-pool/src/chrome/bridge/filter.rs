@@ -7,6 +7,7 @@
 mod flood;
 mod message;
 mod reset;
+mod traffic;
 
 use self::flood::{Floods, is_noise};
 use self::message::{
@@ -15,6 +16,7 @@ use self::message::{
 };
 pub(super) use self::message::{NO_ANSWER, answered};
 use self::reset::is_undone;
+pub(super) use self::traffic::{Incoming, Outgoing};
 use crate::driver::News;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -78,31 +80,6 @@ struct Attached {
 struct Allowance {
     context: Option<String>,
     until: Instant,
-}
-
-/// What to do with a call.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Outgoing {
-    Forward,
-    /// It goes to the browser later, among what an incoming message brings with it.
-    Hold,
-    /// It would never be answered: this is the answer.
-    Answer(String),
-}
-
-/// What an incoming message brings with it.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Incoming {
-    /// Messages for the client, after this one.
-    pub(super) inject: Vec<String>,
-    /// What the pool is told.
-    pub(super) news: Vec<News>,
-    /// Calls of the client that can go to the browser now.
-    pub(super) release: Vec<String>,
-    /// A session that waits until somebody lets it run.
-    pub(super) resume: Option<String>,
-    /// The client does not get the message: there are too many of the kind.
-    pub(super) shed: bool,
 }
 
 /// Events that are looked into. Chrome writes the method first.

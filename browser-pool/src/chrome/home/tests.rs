@@ -1,0 +1,88 @@
+//! Owners that live, die and come again.
+
+use super::*;
+
+fn root() -> PathBuf {
+    let root = PathBuf::from("/tmp").join(format!("lo-{}", random_name().unwrap()));
+    private_dir(&root).unwrap();
+    root
+}
+
+#[test]
+fn a_living_owner_is_left_alone_and_a_dead_one_is_swept() {
+    let root = root();
+    let living = Arc::new(Home::open(Some(root.clone())).unwrap());
+    let browser = living.browser().unwrap();
+    let dead = Arc::new(Home::open(Some(root.clone())).unwrap());
+    let mut left = dead.browser().unwrap();
+    drop(left.hand_over());
+    let path = left.path().to_owned();
+    drop(left);
+    let left = path;
+    let dead_path = dead.path().to_owned();
+    // The owner dies: its directory stays, because a browser's directory is in it.
+    drop(dead);
+    assert!(left.exists());
+    let sweeper = Home::open(Some(root.clone())).unwrap();
+    let report = sweeper.sweep();
+    assert_eq!((report.living, report.dead, report.left.len()), (1, 1, 0));
+    assert!(!dead_path.exists() && browser.path().exists());
+    let path = browser.path().to_owned();
+    drop(browser);
+    assert!(!path.exists(), "whoever hands it to nobody removes it");
+    assert_eq!(living.left_behind(), []);
+    drop((living, sweeper));
+    assert!(own_dirs(&root).next().is_none(), "owners leave nothing");
+    std::fs::remove_dir(&root).unwrap();
+}
+
+#[test]
+fn owners_that_come_go_and_sweep_at_once_never_touch_a_living_one() {
+    let root = root();
+    let owner = |number: u64| {
+        for round in 0..40_u64 {
+            let home = Arc::new(Home::open(Some(root.clone())).unwrap());
+            let mut browser = home.browser().unwrap();
+            let report = home.sweep();
+            assert!(report.left.is_empty(), "{report:?}");
+            assert!(browser.path().join("p").exists() && home.path().join("lock").exists());
+            if (number + round).is_multiple_of(3) {
+                drop(browser.hand_over());
+            }
+            // Otherwise it dies with a browser's directory: somebody else's sweep takes it.
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..3).for_each(|number| drop(scope.spawn(move || owner(number))));
+    });
+    let last = Home::open(Some(root.clone())).unwrap();
+    last.sweep();
+    drop(last);
+    assert!(own_dirs(&root).next().is_none(), "every dead owner was swept");
+    std::fs::remove_dir(&root).unwrap();
+}
+
+#[test]
+fn links_files_and_open_directories_are_not_trusted() {
+    let root = root();
+    let outside = root.with_extension("out");
+    make_dir(&outside).unwrap();
+    std::fs::write(outside.join("lock"), "").unwrap();
+    std::os::unix::fs::symlink(&outside, root.join("link")).unwrap();
+    std::fs::write(root.join("file"), "").unwrap();
+    let home = Home::open(Some(root.clone())).unwrap();
+    let report = home.sweep();
+    assert_eq!((report.living, report.dead), (0, 0));
+    assert!(outside.join("lock").exists() && root.join("file").exists());
+    let through = root.join("link");
+    assert!(matches!(Home::open(Some(through)), Err(LaunchError::Directory { .. })));
+    let shared = root.with_extension("all");
+    DirBuilder::new().mode(0o755).create(&shared).unwrap();
+    assert!(matches!(Home::open(Some(shared.clone())), Err(LaunchError::Directory { .. })));
+    let long = root.join("x".repeat(LONGEST_ROOT));
+    assert!(matches!(Home::open(Some(long)), Err(LaunchError::Refused { .. })));
+    drop(home);
+    for path in [root, outside, shared] {
+        remove(&path, None, Instant::now() + SWEEP_BOUND).unwrap();
+    }
+}

@@ -42,7 +42,7 @@ pub use event::Event;
 pub use identity::Identity;
 #[doc(inline)]
 pub use job::{
-    Attempt, AttemptOutcome, JobId, JobRecord, MAX_ATTEMPTS_KEPT, NewJob, PRIORITY_STEP,
+    Attempt, AttemptOutcome, Edit, JobId, JobRecord, MAX_ATTEMPTS_KEPT, NewJob, PRIORITY_STEP,
     PayloadError, Recovery, UniqueWhile,
 };
 #[doc(inline)]

@@ -2,7 +2,7 @@
 
 use crate::driver::WorkDriver;
 use crate::error::StoreError;
-use crate::job::JobId;
+use crate::job::{Edit, JobId};
 use crate::registry::{Order, Ordered, Query};
 use std::fmt;
 
@@ -110,6 +110,15 @@ impl WorkDriver {
     /// [`StoreError`].
     pub async fn run_now(&self, job: JobId) -> Result<Ordered, StoreError> {
         self.order(Order::RunNow, job).await
+    }
+
+    /// Changes the queue, the priority or the due time of a job that waits. One that runs or has ended is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; of the kind [`Invalid`](crate::StoreErrorKind::Invalid) for a name that no queue can have.
+    pub async fn edit(&self, job: JobId, edit: Edit) -> Result<Ordered, StoreError> {
+        self.order(Order::Edit(edit), job).await
     }
 
     /// Deletes a job that has ended. One that lives is refused: cancel it first.

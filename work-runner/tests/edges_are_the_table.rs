@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use lastout_work_runner::lifecycle::{EDGES, Event, EventName, Refused, step};
-use lastout_work_runner::{JobId, JobRecord, Lease, NewJob, Outcome, Recovery, State, WorkerId};
+use lastout_work_runner::{
+    Edit, JobId, JobRecord, Lease, NewJob, Outcome, Recovery, State, WorkerId,
+};
 use proptest::prelude::*;
 use std::collections::HashSet;
+use std::time::Duration;
 
 const WORKER: WorkerId = WorkerId(7);
 
@@ -43,6 +46,8 @@ fn events(lease: Lease) -> Vec<Event> {
         Event::Cancel,
         Event::Abandon { reason: "over".into() },
         Event::Requeue,
+        Event::Edit(Edit::new().priority(3)),
+        Event::Edit(Edit::new().delay(Duration::from_secs(1))),
     ];
     events.extend(outcomes().into_iter().map(|outcome| Event::Report(lease, outcome)));
     events
@@ -76,7 +81,7 @@ fn every_pair_of_state_and_event() {
             }
         }
     }
-    assert_eq!(names.len(), 15, "every event was tried");
+    assert_eq!(names.len(), 16, "every event was tried");
     let pairs: HashSet<_> = EDGES.iter().map(|(from, by, _)| (from, by)).collect();
     assert_eq!(pairs.len(), EDGES.len(), "no edge stands twice");
 }
@@ -120,7 +125,7 @@ fn a_foreign_lease_is_refused_in_every_state() {
 
 /// Which event comes next; leases are the current one, or one of an earlier claim.
 fn any_event() -> impl Strategy<Value = (usize, bool)> {
-    (0..15_usize, prop::bool::weighted(0.2))
+    (0..17_usize, prop::bool::weighted(0.2))
 }
 
 proptest! {
@@ -152,7 +157,8 @@ proptest! {
             }
             // I3: what is applied under a lease was shown the current one.
             let by_report = !matches!(name, EventName::Promote | EventName::Admit | EventName::Claim
-                | EventName::Crash | EventName::Cancel | EventName::Abandon | EventName::Requeue);
+                | EventName::Crash | EventName::Cancel | EventName::Abandon | EventName::Requeue
+                | EventName::Edit);
             if moved.is_ok() && by_report {
                 prop_assert_eq!((lease.fence, lease.owner), (before.fence, before.owner));
             }

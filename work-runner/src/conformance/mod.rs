@@ -21,6 +21,7 @@ mod history;
 mod leases;
 mod limits;
 mod operators;
+mod views;
 
 use crate::identity::Identity;
 use crate::job::{JobId, JobRecord, NewJob};
@@ -118,16 +119,17 @@ cases! {
     operators::orders_follow_the_table_in_every_state,
     operators::only_what_has_ended_is_deleted,
     operators::what_is_scheduled_runs_now,
+    operators::what_waits_is_edited,
     operators::an_order_over_a_query_counts_what_it_did,
     operators::a_cancel_reaches_the_holder,
     operators::a_cancelled_job_is_not_tried_again,
     operators::an_abandoned_job_refuses_its_holder,
     operators::a_requeued_job_starts_afresh_under_a_higher_fence,
     operators::a_requeue_respects_the_unique_key,
-    operators::counts_say_where_they_stopped,
-    operators::an_overview_tells_who_waits,
-    operators::lists_are_paged_and_filtered,
-    operators::lists_go_both_ways_and_find,
+    views::counts_say_where_they_stopped,
+    views::an_overview_tells_who_waits,
+    views::lists_are_paged_and_filtered,
+    views::lists_go_both_ways_and_find,
     operators::a_periodic_job_fires_once_for_each_time,
 }
 

@@ -2,6 +2,7 @@
 //! ([`JobRecord`]). No store logic lives here.
 
 mod attempt;
+mod edit;
 mod new;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod template;
@@ -17,6 +18,7 @@ pub(crate) use attempt::Ending;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) use attempt::stored;
 pub use attempt::{Attempt, AttemptOutcome, MAX_ATTEMPTS_KEPT};
+pub use edit::Edit;
 #[cfg(feature = "postgres")]
 pub(crate) use new::Due;
 pub use new::{NewJob, PayloadError};

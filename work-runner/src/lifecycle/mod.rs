@@ -11,7 +11,7 @@
 //! ```
 //!
 //! `cancel` ends what waits and flags what runs; `abandon` ends anything that lives; `requeue`
-//! brings anything that ended back. The three stores have SQL of their own for three hot edges only
+//! brings anything that ended back; `edit` moves what waits in its queue, to another one, or to a later time. The three stores have SQL of their own for three hot edges only
 //! (claim, done, promote); all others load the row, call [`step`] and save it.
 //!
 //! Invariants, which the conformance suite checks on every store:
@@ -22,6 +22,7 @@
 
 mod step;
 
+use crate::job::Edit;
 use crate::lease::{Lease, WorkerId};
 use std::fmt;
 
@@ -197,6 +198,8 @@ pub enum Event {
     },
     /// An operator wants it run again.
     Requeue,
+    /// An operator changes where, when or how urgently it is to run.
+    Edit(Edit),
 }
 
 /// The name of an event in the table of edges.
@@ -219,6 +222,7 @@ pub enum EventName {
     Cancel,
     Abandon,
     Requeue,
+    Edit,
 }
 
 impl Event {
@@ -242,6 +246,7 @@ impl Event {
             Self::Cancel => EventName::Cancel,
             Self::Abandon { .. } => EventName::Abandon,
             Self::Requeue => EventName::Requeue,
+            Self::Edit(_) => EventName::Edit,
         }
     }
 }
@@ -253,12 +258,15 @@ use State as S;
 /// the store decides by the limit key. What is not here is refused.
 pub const EDGES: &[(State, EventName, &[State])] = &[
     (S::Scheduled, N::Promote, &[S::Ready]),
+    (S::Scheduled, N::Edit, &[S::Scheduled]),
     (S::Scheduled, N::Cancel, &[S::Cancelled]),
     (S::Scheduled, N::Abandon, &[S::Abandoned]),
     (S::Held, N::Admit, &[S::Ready]),
+    (S::Held, N::Edit, &[S::Ready, S::Scheduled]),
     (S::Held, N::Cancel, &[S::Cancelled]),
     (S::Held, N::Abandon, &[S::Abandoned]),
     (S::Ready, N::Claim, &[S::Running]),
+    (S::Ready, N::Edit, &[S::Ready, S::Scheduled]),
     (S::Ready, N::Cancel, &[S::Cancelled]),
     (S::Ready, N::Abandon, &[S::Abandoned]),
     (S::Running, N::Done, &[S::Succeeded]),

@@ -85,6 +85,11 @@ pub fn step(row: &mut JobRecord, event: Event, now_ms: i64) -> Result<(), Refuse
             end(row, S::Abandoned, now_ms);
         }
         Event::Requeue => requeue(row, now_ms),
+        Event::Edit(edit) => {
+            let later = edit.change(row, now_ms);
+            // One that is scheduled is made ready by the next promotion, like any other.
+            row.state = if later || row.state == S::Scheduled { S::Scheduled } else { S::Ready };
+        }
     }
     ending.record(row);
     Ok(())

@@ -2,7 +2,7 @@
 
 use crate::error::StoreError;
 use crate::identity::Identity;
-use crate::job::{JobId, JobRecord, NewJob, check_name};
+use crate::job::{Edit, JobId, JobRecord, NewJob, check_name};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
 use std::time::Duration;
@@ -50,8 +50,20 @@ pub enum Order {
     Requeue,
     /// Make due what is scheduled for later.
     RunNow,
+    /// Change the queue, the priority or the due time of what waits.
+    Edit(Edit),
     /// Delete what has ended, one that cannot be read included; a job that lives must be cancelled first.
     Delete,
+}
+
+impl Order {
+    /// Whether every store could keep what it asks for.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Edit(edit) => edit.check(),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What became of an order for one job.

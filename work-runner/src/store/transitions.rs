@@ -340,6 +340,7 @@ pub(crate) async fn order<T: Table>(
             row.rank = rank(row.run_at, row.priority);
             Event::Promote
         }
+        Order::Edit(edit) => Event::Edit(edit.clone()),
         Order::Delete if before.is_terminal() => {
             table.delete(job).await?;
             return Ok(Ordered::Deleted);

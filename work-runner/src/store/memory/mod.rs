@@ -183,6 +183,9 @@ impl Registry for MemoryRegistry {
     }
 
     fn order(&self, order: Order, jobs: Vec<JobId>) -> StoreFuture<'_, Vec<Ordered>> {
+        if let Err(invalid) = order.check() {
+            return Box::pin(std::future::ready(Err(invalid)));
+        }
         let answer = self.with(|rows| {
             let carry = |job: &JobId| sure(transitions::order(rows, &order, *job));
             jobs.iter().map(carry).collect()

@@ -300,6 +300,9 @@ impl Registry for PostgresRegistry {
     }
 
     fn order(&self, order: Order, jobs: Vec<JobId>) -> StoreFuture<'_, Vec<Ordered>> {
+        if let Err(invalid) = order.check() {
+            return refused(invalid);
+        }
         let named = jobs.clone();
         let answer = self.call_and_poke(async move |pool: Rc<Pool>| {
             let carry = async |tx: &mut Tx<'_>| {

@@ -249,6 +249,9 @@ impl Registry for SqliteRegistry {
     }
 
     fn order(&self, order: Order, jobs: Vec<JobId>) -> StoreFuture<'_, Vec<Ordered>> {
+        if let Err(invalid) = order.check() {
+            return refused(invalid);
+        }
         let named = jobs.clone();
         let carry = move |tx: &mut Tx<'_>| {
             let each = |job: &JobId| at_once(transitions::order(tx, &order, *job));

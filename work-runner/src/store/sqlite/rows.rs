@@ -242,7 +242,7 @@ impl Table for Tx<'_> {
         self.run(
             "UPDATE lastout_jobs SET state = ?2, fence = ?3, owner = ?4, attempt = ?5, rank = ?6, \
              run_at = ?7, claimed_at = ?8, ended_at = ?9, lease_until = ?10, crashes = ?11, \
-             started = ?12, cancel = ?13, recovery = ?14, error = ?15, progress = ?16, result = ?17, history = ?18, \
+             started = ?12, cancel = ?13, recovery = ?14, error = ?15, progress = ?16, result = ?17, history = ?18, queue = ?19, priority = ?20, \
              due_at = CASE WHEN ?2 = {scheduled} THEN ?7 END, held_key = CASE WHEN ?2 = {held} THEN limit_key END, \
              open_key = CASE WHEN ?2 < {succeeded} OR unique_kept = 1 THEN unique_key END, \
              unhappy = CASE WHEN ?2 > {succeeded} THEN ?2 END WHERE id = ?1",
@@ -250,7 +250,7 @@ impl Table for Tx<'_> {
                 row.id.0, row.state.code(), row.fence.0, row.owner.0, row.attempt, row.rank,
                 row.run_at, row.claimed_at, row.ended_at, row.lease_until, row.crashes,
                 row.started.0, row.cancel, row.recovery.code(), row.error, row.progress, row.result,
-                stored::text_of(&row.history),
+                stored::text_of(&row.history), &*row.queue, row.priority,
             ],
         )?;
         Ok(())

@@ -41,7 +41,16 @@ fn start(options: &[&str], script: &str) -> (Child, String) {
     let mut child = lastout(&words).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    (child, line.trim().to_owned())
+    let pid = line.trim().to_owned();
+    // Until then it is a copy of the shell, whose trap takes the signal.
+    wait_until(|| runs_its_program(&pid), |runs| *runs);
+    (child, pid)
+}
+
+/// Whether what stays has executed its program, or has ended already.
+fn runs_its_program(pid: &str) -> bool {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+    name.map_or(true, |name| name == "sleep\n")
 }
 
 const STAYS: &str = "setsid sleep 600 & echo $!; wait";

@@ -2,7 +2,7 @@
 
 use super::queue::{KindId, Turn};
 use super::{
-    Action, LeaseId, Mode, Phase, Place, Slot, SlotId, State, Unit, UnitId, UnitPhase, WaiterId,
+    Action, LeaseId, Phase, Place, Slot, SlotId, State, Unit, UnitId, UnitPhase, WaiterId,
 };
 use crate::report::EndReason;
 use crate::request::{LaunchProfile, UnitSpec};
@@ -335,7 +335,7 @@ impl State {
     /// Makes a place for a browser that runs already; its launch takes it in.
     #[cfg(feature = "chrome")]
     pub(crate) fn adopt(&mut self, now: Instant, out: &mut Vec<Action>) -> Option<SlotId> {
-        if self.mode != Mode::Open || self.slots.len() >= self.config.max_browsers {
+        if self.mode != super::Mode::Open || self.slots.len() >= self.config.max_browsers {
             return None;
         }
         let profile = self.default_profile.clone();

@@ -1,6 +1,6 @@
 //! Type checks for systems that cannot be run here.
 
-use super::portable_features;
+use super::features_without;
 use crate::cli::{Flags, NAME};
 use crate::console::Console;
 use crate::provision::compilers::{self, Wanted};
@@ -14,6 +14,9 @@ struct Target {
     triple: &'static str,
     left_out: &'static [&'static str],
 }
+
+/// The feature that is built from C, which would take a compiler for each system.
+const NEEDS_C: &str = "sqlite";
 
 /// Everything that owns processes.
 const PROCESSES: &[&str] =
@@ -55,9 +58,12 @@ pub(crate) fn targets(console: &Console, workspace: &Workspace, flags: &Flags) -
         let together = if target.left_out.is_empty() { packages.len() } else { 1 };
         for packages in packages.chunks(together) {
             let features = packages.iter().flat_map(|package| {
-                let names = portable_features(package);
-                let there = names.filter(|name| is_there(&format!("{}/{name}", package.folder)));
-                there.map(|name| format!("{}/{name}", package.name))
+                let parts = target.left_out.iter().filter_map(|name| name.split_once('/'));
+                let of_this = parts.filter(|(folder, _)| *folder == package.folder);
+                let mut left_out = vec![NEEDS_C];
+                left_out.extend(of_this.map(|(_, name)| name));
+                let names = features_without(package, &left_out);
+                names.into_iter().map(|name| format!("{}/{name}", package.name))
             });
             compiler
                 .cargo_with_std("check", "std,panic_unwind", target.triple)

@@ -53,7 +53,7 @@ const BANNED_CALLS: &[&str] = &[
 ];
 
 /// Keys of `[package]` that every member takes from the workspace.
-const INHERITED: &[&str] = &["version", "edition", "rust-version", "license", "authors"];
+const INHERITED: &[&str] = &["version", "edition", "license", "authors"];
 
 /// Checks every manifest and `clippy.toml`.
 ///
@@ -65,10 +65,12 @@ pub fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
         std::fs::read_to_string(workspace.root.join(path)).with_context(|| format!("read {path}"))
     };
     let mut findings = Vec::new();
+    let root = read("Cargo.toml")?;
     for package in &workspace.packages {
         let path = format!("{}/Cargo.toml", package.folder);
-        findings
-            .extend(inheritance(&read(&path)?).into_iter().map(|what| format!("{path}: {what}")));
+        let manifest = read(&path)?;
+        let wrong = inheritance(&manifest).into_iter().chain(oldest_compiler(&manifest, &root));
+        findings.extend(wrong.map(|what| format!("{path}: {what}")));
         let allowed =
             ARROWS.iter().find(|(name, _)| *name == package.name).map(|(_, allowed)| *allowed);
         findings.extend(arrows(&package.name, &package.internal, allowed));
@@ -156,6 +158,19 @@ fn inheritance(manifest: &str) -> Vec<Finding> {
     findings
 }
 
+/// A package may need a newer compiler than the workspace, and never an older one.
+fn oldest_compiler(manifest: &str, root: &str) -> Option<Finding> {
+    if manifest.lines().any(|line| line == "rust-version.workspace = true") {
+        return None;
+    }
+    let minor = |text: &str| {
+        let version = text.lines().find_map(|line| line.strip_prefix("rust-version = \"1."))?;
+        version.trim_end_matches('"').parse::<u32>().ok()
+    };
+    let is_newer = minor(manifest).zip(minor(root)).is_some_and(|(own, least)| own > least);
+    (!is_newer).then(|| "`rust-version` is neither the workspace's nor a newer one".into())
+}
+
 /// The sections of a manifest with their lines, comments left out.
 fn sections(manifest: &str) -> Vec<(&str, Vec<&str>)> {
     let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
@@ -199,8 +214,20 @@ mod tests {
     }
 
     #[test]
+    fn a_package_may_need_a_newer_compiler_and_no_older_one() {
+        let root = "[workspace.package]\nrust-version = \"1.85\"\n";
+        assert_eq!(oldest_compiler("rust-version.workspace = true\n", root), None);
+        assert_eq!(oldest_compiler("rust-version = \"1.95\"\n", root), None);
+        for wrong in
+            ["", "rust-version = \"1.85\"\n", "rust-version = \"1.80\"\n", "rust-version = \"\"\n"]
+        {
+            assert!(oldest_compiler(wrong, root).is_some(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_version_or_a_lint_table_of_its_own_is_found() {
-        let good = "[package]\nversion.workspace = true\nedition.workspace = true\nrust-version.workspace = true\n\
+        let good = "[package]\nversion.workspace = true\nedition.workspace = true\n\
                     license.workspace = true\nauthors.workspace = true\n[dependencies]\nlibc.workspace = true\n\
                     [target.'cfg(lastout_loom)'.dependencies]\nloom = { workspace = true }\n[lints]\nworkspace = true\n";
         assert_eq!(inheritance(good), Vec::<String>::new());

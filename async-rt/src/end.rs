@@ -173,9 +173,9 @@ fn name_threads(owner: &Owner, last: Instant, left: &mut Vec<LeftBehind>) {
         owner.blocking.wait_until_gone(last);
     }
     #[cfg(feature = "insight")]
-    if let Some(watchdog) = owner.insight.as_ref().and_then(|probe| probe.watchdog.as_ref())
-        && !watchdog.end(last)
-    {
+    let watchdog = owner.insight.as_ref().and_then(|probe| probe.watchdog.as_ref());
+    #[cfg(feature = "insight")]
+    if watchdog.is_some_and(|watchdog| !watchdog.end(last)) {
         left.push(LeftBehind::new("stall watchdog", None, "its callback does not return"));
     }
 }

@@ -161,12 +161,12 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// Drops the task's future at its next turn; awaiting the handle then gives a [`JoinError`] that
     /// is cancelled. A task that is done keeps its output.
     pub fn abort(&self) {
-        if !self.is_finished()
-            && let Some(tasks) = self.tasks.upgrade()
-        {
-            self.outcome.aborted.set(true);
-            tasks.queue.push(self.key);
+        if self.is_finished() {
+            return;
         }
+        let Some(tasks) = self.tasks.upgrade() else { return };
+        self.outcome.aborted.set(true);
+        tasks.queue.push(self.key);
     }
 
     /// Lets the task go on without a reader of its output; the scope still waits for it.

@@ -112,10 +112,9 @@ fn guard(shared: &Shared, limit: Duration, callback: &Callback) {
     let mut told = None;
     let mut state = shared.lock();
     while !state.stop {
-        if let Some((name, location, start)) = &state.watched
-            && start.elapsed() > limit
-            && told != Some(*start)
-        {
+        let stalls = |start: &Instant| start.elapsed() > limit && told != Some(*start);
+        let stalled = state.watched.as_ref().filter(|(_, _, start)| stalls(start));
+        if let Some((name, location, start)) = stalled {
             told = Some(*start);
             let (name, elapsed) = (name.as_deref().map(String::from), start.elapsed());
             let stall = Stall { name, location, elapsed };

@@ -42,9 +42,7 @@ impl<L: AsFd> Accepting<L> {
             Sleep::new(self.owner(), self.rests_until.get()).await;
         }
         let accepted = self.io.read_io(&mut accept).await;
-        if let Err(error) = &accepted
-            && is_exhaustion(error)
-        {
+        if accepted.as_ref().is_err_and(is_exhaustion) {
             self.rests_until.set(clock.now() + whole_nanos(REST));
         }
         accepted

@@ -84,7 +84,7 @@ impl Poller {
     }
 
     fn control(&self, what: i32, fd: RawFd, events: i32, token: u64) -> io::Result<()> {
-        let events = (events | libc::EPOLLET).cast_unsigned();
+        let events = (events | libc::EPOLLET) as u32;
         let mut event = libc::epoll_event { events, u64: token };
         // SAFETY: `event` is alive during the call, which only reads it.
         checked(unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), what, fd, &raw mut event) })?;
@@ -97,16 +97,15 @@ impl Poller {
         let timeout = timeout.map(|timeout| timeout.min(LONGEST));
         let mut outcome = None;
         if let Some(timeout) = timeout.filter(|t| !t.is_zero() && self.nanoseconds.get()) {
-            outcome = Some(self.wait_exactly(events, timeout));
-            if let Some(Err(error)) = &outcome
-                && matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
-            {
-                self.nanoseconds.set(false);
-                outcome = None;
+            match self.wait_exactly(events, timeout) {
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+                    self.nanoseconds.set(false);
+                }
+                exact => outcome = Some(exact),
             }
         }
         match outcome.unwrap_or_else(|| self.wait_roughly(events, timeout)) {
-            Ok(count) => events.count = count.cast_unsigned() as usize,
+            Ok(count) => events.count = count as usize,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
@@ -116,7 +115,7 @@ impl Poller {
     fn wait_exactly(&self, events: &mut Events, timeout: Duration) -> io::Result<libc::c_int> {
         let (buffer, room) = events.room();
         let timeout = libc::timespec {
-            tv_sec: timeout.as_secs().cast_signed(),
+            tv_sec: timeout.as_secs() as libc::time_t,
             tv_nsec: timeout.subsec_nanos().into(),
         };
         let (call, no_mask) = (libc::SYS_epoll_pwait2, std::ptr::null::<libc::sigset_t>());
@@ -168,7 +167,7 @@ impl Events {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Event> {
         self.buffer[..self.count].iter().map(|event| {
-            let (token, bits) = (event.u64, event.events.cast_signed());
+            let (token, bits) = (event.u64, event.events as i32);
             let has = |mask: i32| bits & mask != 0;
             let write_closed = has(libc::EPOLLHUP | libc::EPOLLERR);
             // A read stops short at urgent data, although more follows.

@@ -82,8 +82,9 @@ impl Schedule {
     /// The memory of a task has been freed on this thread: its credit and its slot come back.
     pub(super) fn reclaim(&self, task: TaskPtr, in_slab: bool) {
         self.credits.refund();
-        if in_slab && let Some(slots) = &mut *self.slots.borrow_mut() {
-            slots.give_back(task.0.cast());
+        if in_slab {
+            let mut slots = self.slots.borrow_mut();
+            slots.as_mut().expect("a task in the slab has one").give_back(task.0.cast());
         }
     }
 }

@@ -153,13 +153,17 @@ async fn reset<B: LiveBrowser>(
     limit: Duration,
 ) -> Done<B> {
     let lost = cell.fate.borrow().is_some();
-    if let (Some(context), Some(used), false) = (&cell.context, &cell.page, lost)
-        && let Ok(page) = within("reset a page", limit, live.reset_page(context, used)).await
-    {
-        let (spec, context) = (cell.spec.clone(), cell.context.clone());
-        return Done::Reset(unit, UnitCell::new(slot, spec, context, Some(page), live.clone()));
-    }
-    Done::Disposed { unit, well: dispose(&**live, &cell, limit).await }
+    let fresh = match (&cell.context, &cell.page, lost) {
+        (Some(context), Some(used), false) => {
+            within("reset a page", limit, live.reset_page(context, used)).await.ok()
+        }
+        _ => None,
+    };
+    let Some(page) = fresh else {
+        return Done::Disposed { unit, well: dispose(&**live, &cell, limit).await };
+    };
+    let (spec, context) = (cell.spec.clone(), cell.context.clone());
+    Done::Reset(unit, UnitCell::new(slot, spec, context, Some(page), live.clone()))
 }
 
 /// Ends a unit; `false` when the browser did not manage.

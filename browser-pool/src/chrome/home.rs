@@ -19,6 +19,7 @@ use crate::driver::IN_A_DROP;
 use crate::error::LaunchError;
 use crate::report::LeftBehind;
 use lastout_proc_tree::{Deadline, Evidence, ProcId, Tree};
+use rustix::fs::FlockOperation;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -85,7 +86,7 @@ impl Home {
         let make = || {
             make_dir(&staging)?;
             let lock = lock_file(&staging, true)?;
-            lock.try_lock().map_err(io::Error::other)?;
+            try_lock(&lock)?;
             let path = root.join(&name);
             std::fs::rename(&staging, &path)?;
             Ok((path, lock))
@@ -142,7 +143,7 @@ impl Home {
                 sweep_staging(&path);
                 continue;
             }
-            match lock_file(&path, false).map(|lock| (lock.try_lock(), lock)) {
+            match lock_file(&path, false).map(|lock| (try_lock(&lock), lock)) {
                 Ok((Ok(()), _held)) => sweep_owner(&path, &mut report),
                 // Somebody removed it in between, or it never had a lock: then nothing is in it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -259,6 +260,11 @@ fn lock_file(dir: &Path, create: bool) -> io::Result<File> {
         .open(dir.join("lock"))
 }
 
+/// Locks the file for this value and its copies, which is held until the last of them is closed.
+fn try_lock(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)?)
+}
+
 /// Eight characters that cannot be guessed: 40 bits, in a directory that only we may read.
 fn random_name() -> io::Result<String> {
     let mut bytes = [0_u8; 8];
@@ -287,7 +293,7 @@ fn sweep_staging(path: &Path) {
     if age.is_none_or(|age| age < STAGING_TIME) {
         return;
     }
-    let locked = lock_file(path, false).map(|lock| (lock.try_lock().is_err(), lock));
+    let locked = lock_file(path, false).map(|lock| (try_lock(&lock).is_err(), lock));
     if !locked.is_ok_and(|(locked, _)| locked) {
         drop(std::fs::remove_file(path.join("lock")));
         drop(std::fs::remove_dir(path));

@@ -14,7 +14,6 @@ use crate::request::LaunchProfile;
 use chromiumoxide::browser::Browser;
 use chromiumoxide::handler::HandlerConfig;
 use lastout_proc_tree::{Containment, Io, Program, TokioChild, Tree};
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,12 +149,11 @@ fn spawn(chrome: &Inner, launch: &Launch, dir: &BrowserDir) -> Result<Spawned, S
     program.envs(own.map(|(name, letter)| (name, dir.part(letter))));
     program.envs(chrome.env.iter().map(|(name, value)| (name, value)));
     let failed = |error: std::io::Error| SpawnFailed::Io(Box::new(error));
-    let (its_in, our_out) = std::io::pipe().map_err(failed)?;
-    let (our_in, its_out) = std::io::pipe().map_err(failed)?;
-    let ours = (
-        pipe::Receiver::from_owned_fd(OwnedFd::from(our_in)).map_err(failed)?,
-        pipe::Sender::from_owned_fd(OwnedFd::from(our_out)).map_err(failed)?,
-    );
+    let (our_out, its_in) = pipe::pipe().map_err(failed)?;
+    let (its_out, our_in) = pipe::pipe().map_err(failed)?;
+    let ours = (our_in, our_out);
+    let its_in = its_in.into_blocking_fd().map_err(failed)?;
+    let its_out = its_out.into_blocking_fd().map_err(failed)?;
     let containment = Containment::strongest().descriptor(3, its_in).descriptor(4, its_out);
     let spawned = Tree::spawn(&mut program.on_tokio(), containment);
     let (tree, child) = spawned.map_err(|error| SpawnFailed::Io(Box::new(error)))?;

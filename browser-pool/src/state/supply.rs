@@ -67,10 +67,8 @@ impl State {
             self.queue.heads().map(Reverse).collect();
         while let Some(Reverse((turn, id))) = order.pop() {
             let next = self.queue.after(id, turn);
-            if self.serve_one(turn, id, &mut coming, now, out)
-                && let Some(next) = next
-            {
-                order.push(Reverse((next, id)));
+            if self.serve_one(turn, id, &mut coming, now, out) {
+                order.extend(next.map(|next| Reverse((next, id))));
             }
         }
         if self.queue.len() < before {

@@ -160,12 +160,11 @@ impl Filter {
         let limit = limit.unwrap_or_else(|| self.limit_of(session.as_deref(), now));
         let deadline = now + limit;
         let aim = || serde_json::from_str::<Creating>(text).ok()?.params;
-        if head.method == "Target.detachFromTarget"
-            && let Some(target) = aim().and_then(|aim| aim.session_id)
-            && self.is_resuming(&target)
-        {
+        let detaches = head.method == "Target.detachFromTarget";
+        let detached = detaches.then(|| aim()?.session_id).flatten();
+        if let Some(session) = detached.filter(|session| self.is_resuming(session)) {
             // What is let go before it runs would wait for ever.
-            self.held.push(Held { id: head.id, session: target, text: text.to_owned() });
+            self.held.push(Held { id: head.id, session, text: text.to_owned() });
             return Outgoing::Hold;
         }
         let creates = (head.method == "Target.createTarget").then(|| aim()?.browser_context_id);
@@ -217,8 +216,14 @@ impl Filter {
         if self.is_resuming(session) {
             return Vec::new();
         }
-        let held = self.held.extract_if(.., |held| held.session == session);
-        held.map(|held| held.text).collect()
+        self.take_held(session).map(|held| held.text).collect()
+    }
+
+    fn take_held(&mut self, session: &str) -> impl Iterator<Item = Held> + use<> {
+        let all = std::mem::take(&mut self.held).into_iter();
+        let (taken, rest): (Vec<_>, _) = all.partition(|held| held.session == session);
+        self.held = rest;
+        taken.into_iter()
     }
 
     /// The pages that others opened in this context.
@@ -345,8 +350,7 @@ impl Filter {
         self.crashed.remove(session);
         self.tainted.remove(session);
         self.floods.forget(session);
-        let held = self.held.extract_if(.., |held| held.session == session);
-        let held: Vec<_> = held.map(|held| error(held.id, "the page is gone", None)).collect();
+        let held = self.take_held(session).map(|held| error(held.id, "the page is gone", None));
         let calls = self.take_of(session).into_iter();
         calls.map(|(id, _)| error(id, "the page is gone", Some(session))).chain(held).collect()
     }

@@ -47,9 +47,8 @@ impl Server {
     ) -> Result<Self, ListenError> {
         let addresses = tokio::net::lookup_host(address).await.map_err(ListenError::Bind)?;
         let addresses: Vec<SocketAddr> = addresses.collect();
-        if !console.has_token()
-            && let Some(open) = addresses.iter().find(|at| !at.ip().to_canonical().is_loopback())
-        {
+        let open = addresses.iter().find(|at| !at.ip().to_canonical().is_loopback());
+        if let Some(open) = open.filter(|_| !console.has_token()) {
             return Err(ListenError::NeedsToken(*open));
         }
         let listener = TcpListener::bind(&*addresses).await.map_err(ListenError::Bind)?;

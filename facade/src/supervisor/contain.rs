@@ -135,9 +135,8 @@ pub(crate) async fn all_of<T>(futures: Vec<Boxed<'_, T>>) -> Vec<T> {
     let mut futures: Vec<_> = futures.into_iter().map(Some).collect();
     poll_fn(|cx| {
         for (future, output) in futures.iter_mut().zip(&mut outputs) {
-            if let Some(running) = future
-                && let Poll::Ready(value) = running.as_mut().poll(cx)
-            {
+            let Some(running) = future else { continue };
+            if let Poll::Ready(value) = running.as_mut().poll(cx) {
                 (*future, *output) = (None, Some(value));
             }
         }

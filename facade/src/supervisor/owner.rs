@@ -214,16 +214,16 @@ impl Drop for ForceOnDrop {
 /// Runs inside of a runtime, if there can be one.
 fn in_a_runtime<T>(work: impl FnOnce() -> T) -> T {
     #[cfg(feature = "tokio")]
-    if tokio::runtime::Handle::try_current().is_err()
-        && let Ok(runtime) =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
-    {
-        let inside = runtime.enter();
-        let output = work();
-        drop(inside);
-        // Whoever blocks it was named in the report, and is not waited for.
-        runtime.shutdown_background();
-        return output;
+    if tokio::runtime::Handle::try_current().is_err() {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        if let Ok(runtime) = builder.worker_threads(2).enable_all().build() {
+            let inside = runtime.enter();
+            let output = work();
+            drop(inside);
+            // A task that blocks it was named in the report, and is not waited for.
+            runtime.shutdown_background();
+            return output;
+        }
     }
     work()
 }

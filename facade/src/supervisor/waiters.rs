@@ -24,10 +24,8 @@ impl Waiters {
     /// Puts a waker to the place of its owner, who gets one the first time. Returns the waker that was
     /// there.
     pub(crate) fn wait(&mut self, place: &mut Option<Place>, waker: Waker) -> Option<Waker> {
-        if let Some(Place { round, index }) = *place
-            && round == self.round
-            && let Some(known) = self.places.get_mut(index)
-        {
+        let current = place.filter(|place| place.round == self.round);
+        if let Some(known) = current.and_then(|place| self.places.get_mut(place.index)) {
             return known.replace(waker);
         }
         let index = self.free.pop().unwrap_or_else(|| {

@@ -41,10 +41,10 @@ impl Member {
     /// As [`read`](Self::read), until this time is over: then nobody waits any more for a reader that
     /// does not read.
     async fn read_within(&self, process: &mut Process, time: Duration) -> Drained {
-        if self.home.is_known()
-            && let Ok(read) = tokio::time::timeout(time, self.read(process)).await
-        {
-            return Drained::new().ended("streams", read);
+        if self.home.is_known() {
+            if let Ok(read) = tokio::time::timeout(time, self.read(process)).await {
+                return Drained::new().ended("streams", read);
+            }
         }
         self.outputs.iter().for_each(Stream::close);
         Drained::new().forced("streams", self.read(process).await)

@@ -34,7 +34,7 @@ pub mod testing;
 #[doc(inline)]
 pub use chrome::{
     AdoptError, Chrome, ChromeBrowser, ChromeBuilder, ChromeContext, Engine, Executable,
-    Navigation, Sandbox, SweepReport, Transport, Until,
+    Navigation, OwnedBrowser, Owner, Sandbox, SweepReport, Transport, Until,
 };
 /// The client whose types the leases of real browsers deref to, in the version that this crate uses.
 #[cfg(feature = "chrome")]

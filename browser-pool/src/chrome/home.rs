@@ -336,5 +336,8 @@ fn kill_recorded(browser: &Path, deadline: Deadline) -> usize {
     }
 }
 
+mod owners;
 #[cfg(test)]
 mod tests;
+
+pub use owners::{OwnedBrowser, Owner};

@@ -35,7 +35,7 @@ pub use config::{Chrome, ChromeBuilder, Sandbox, Transport};
 #[doc(inline)]
 pub use find::{Engine, Executable};
 #[doc(inline)]
-pub use home::SweepReport;
+pub use home::{OwnedBrowser, Owner, SweepReport};
 #[doc(inline)]
 pub use live::{ChromeBrowser, ChromeContext};
 #[doc(inline)]

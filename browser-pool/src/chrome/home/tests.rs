@@ -1,6 +1,7 @@
 //! Owners that live, die and come again.
 
 use super::*;
+use crate::chrome::Chrome;
 
 fn root() -> PathBuf {
     let root = PathBuf::from("/tmp").join(format!("lo-{}", random_name().unwrap()));
@@ -23,8 +24,17 @@ fn a_living_owner_is_left_alone_and_a_dead_one_is_swept() {
     // The owner dies: its directory stays, because a browser's directory is in it.
     drop(dead);
     assert!(left.exists());
+    let seen = |path: &Path| {
+        let owners = Chrome::owners(Some(&root)).unwrap();
+        let owner = owners.into_iter().find(|owner| owner.path == path)?;
+        Some((owner.is_living, owner.browsers.len()))
+    };
+    assert_eq!(seen(living.path()), Some((true, 1)));
+    assert_eq!(seen(&dead_path), Some((false, 1)));
     let sweeper = Home::open(Some(root.clone())).unwrap();
     let report = sweeper.sweep();
+    assert_eq!(seen(living.path()), Some((true, 1)));
+    assert_eq!(seen(&dead_path), None);
     assert_eq!((report.living, report.dead, report.left.len()), (1, 1, 0));
     assert!(!dead_path.exists() && browser.path().exists());
     let path = browser.path().to_owned();
@@ -85,4 +95,28 @@ fn links_files_and_open_directories_are_not_trusted() {
     for path in [root, outside, shared] {
         remove(&path, None, Instant::now() + SWEEP_BOUND).unwrap();
     }
+}
+
+#[test]
+fn a_look_at_owners_makes_nothing_and_a_sweep_needs_no_browser() {
+    let root = PathBuf::from("/tmp").join(format!("lo-{}", random_name().unwrap()));
+    assert_eq!(Chrome::owners(Some(&root)).unwrap(), []);
+    assert!(!root.exists());
+    let home = Arc::new(Home::open(Some(root.clone())).unwrap());
+    let mut browser = home.browser().unwrap();
+    let me = ProcId::of(std::process::id()).unwrap();
+    browser.record(me).unwrap();
+    let owners = Chrome::owners(Some(&root)).unwrap();
+    assert_eq!(owners[0].browsers[0].pid, Some(std::process::id()));
+    std::fs::remove_file(browser.path().join("process")).unwrap();
+    drop(browser.hand_over());
+    drop((browser, home));
+    let swept = Chrome::sweep(Some(&root)).unwrap();
+    assert_eq!((swept.dead, swept.killed, swept.left.len()), (1, 0, 0));
+    assert_eq!(Chrome::owners(Some(&root)).unwrap(), []);
+    std::fs::remove_dir(&root).unwrap();
+    // A directory that others may read is no root.
+    DirBuilder::new().mode(0o755).create(&root).unwrap();
+    assert!(matches!(Chrome::owners(Some(&root)), Err(LaunchError::Directory { .. })));
+    std::fs::remove_dir(&root).unwrap();
 }

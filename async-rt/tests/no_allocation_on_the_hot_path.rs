@@ -1,38 +1,14 @@
 //! Spawning into a slab, waking, polling, and waiting for a cancellation allocate nothing.
-#![allow(clippy::unwrap_used, unsafe_code, reason = "a test with an allocator that counts")]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
+#[path = "common/heap.rs"]
+mod heap;
+
+use heap::allocations;
 use lastout_async_rt::time::yield_now;
 use lastout_async_rt::{CancellationToken, Runtime, spawn_slab};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::pin::Pin;
 use std::task::{Context, Waker};
-
-struct Counting;
-
-thread_local! { static COUNT: Cell<usize> = const { Cell::new(0) }; }
-
-// SAFETY: everything is passed on to `System`; the count is of this thread.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's contract is `System`'s.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's contract is `System`'s.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-fn allocations(work: impl FnOnce()) -> usize {
-    let before = COUNT.with(Cell::get);
-    work();
-    COUNT.with(Cell::get) - before
-}
 
 #[test]
 fn slab_tasks_and_cancellation_polls_do_not_allocate() {

@@ -100,9 +100,7 @@ impl LineParser {
             }
             let (used, found) = self.step(offset.wrapping_add(*at as u64), rest)?;
             *at += used;
-            if let Some(found) = found
-                && visit(self.borrow(&found, rest)).is_break()
-            {
+            if found.is_some_and(|found| visit(self.borrow(&found, rest)).is_break()) {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -128,11 +126,10 @@ impl LineParser {
             if len > max_len {
                 break;
             }
-            let mut line = &bytes[start..start + len];
-            let mut ending = Ending::Lf;
-            if strip_cr && let [content @ .., b'\r'] = line {
-                (line, ending) = (content, Ending::CrLf);
-            }
+            let (line, ending) = match &bytes[start..start + len] {
+                [content @ .., b'\r'] if strip_cr => (content, Ending::CrLf),
+                line => (line, Ending::Lf),
+            };
             let line_offset = offset.wrapping_add(start as u64);
             start += len + 1;
             *at = start;
@@ -202,10 +199,7 @@ impl LineParser {
             }
         }
         let end = self.find(bytes);
-        if self.stash.is_empty()
-            && let Some(end) = end
-            && end <= self.options.max_len
-        {
+        if let Some(end) = end.filter(|end| self.stash.is_empty() && *end <= self.options.max_len) {
             let (ending, len) = self.ending(bytes[end], bytes[..end].last(), end);
             let lost_before = std::mem::take(&mut self.lost_before);
             let place = Place::Slice(0..len);

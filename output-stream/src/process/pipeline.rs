@@ -10,7 +10,6 @@ use super::route::Named;
 use crate::collect::Keep;
 use crate::stream::Stream;
 use lastout_proc_tree::{Deadline, KillError, Report, SpawnError};
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -188,11 +187,9 @@ impl Pipeline {
                 stage.stdin = Some(Inlet::Descriptor(reader));
             }
             if !is_last {
-                let pipe =
-                    io::pipe().map_err(|error| named.fail("make a pipe for its output", &error));
-                let (reader, writer) = pipe?;
-                stage.stdout = Some(Outlet::Descriptor(Arc::new(writer.into())));
-                input = Some(Arc::new(reader.into()));
+                let (reader, writer) = named.pipe("output")?;
+                stage.stdout = Some(Outlet::Descriptor(Arc::new(writer)));
+                input = Some(Arc::new(reader));
             }
             stage.begin = Some(begin);
             stage.time = match (stage.time, self.time) {

@@ -63,6 +63,12 @@ impl Named<'_> {
         SpawnError::Command { program: self.0.into(), step, source }
     }
 
+    /// A pipe of the system, its reading end first.
+    pub(super) fn pipe(&self, what: &str) -> Result<(OwnedFd, OwnedFd), SpawnError> {
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(|error| self.fail(&format!("make a pipe for its {what}"), &error.into()))
+    }
+
     /// Leads all three to a terminal; where the caller reads and writes, that is the other end of it.
     #[cfg(feature = "pty")]
     pub(super) fn onto(
@@ -124,10 +130,8 @@ impl Named<'_> {
         }
         let (lead, reader) = match &out.lead {
             Lead::Piped => {
-                let (reader, writer) =
-                    io::pipe().map_err(|error| self.fail("make a pipe for its outputs", &error))?;
-                let writer = Lead::Descriptor(Arc::new(writer.into()));
-                (writer, Some(reader.into()))
+                let (reader, writer) = self.pipe("outputs")?;
+                (Lead::Descriptor(Arc::new(writer)), Some(reader))
             }
             Lead::Inherit => (Lead::Descriptor(Arc::new(self.ours(Channel::Out)?)), None),
             Lead::Kept => {

@@ -142,9 +142,7 @@ impl ProcessBuilder {
         let joined = joined.map(std::process::ChildStdout::from).map(ChildStdout::from_std);
         let joined = joined.transpose().map_err(lost)?;
         #[cfg(feature = "pty")]
-        if let Some(pty) = &pty
-            && let Some(idle) = out.idle.take()
-        {
+        if let (Some(pty), Some(idle)) = (&pty, out.idle.take_if(|_| pty.is_some())) {
             let outer = std::process::ChildStdout::from(pty.descriptor().map_err(lost)?);
             idle.start(Pipe::Terminal(ChildStdout::from_std(outer).map_err(lost)?));
         }
@@ -202,10 +200,13 @@ fn default_to_the_callers(containment: Containment) -> Containment {
 
 /// Names the process as its owner wants it shown.
 fn named(mut error: SpawnError, shown: String) -> SpawnError {
-    if let SpawnError::Command { program, .. } | SpawnError::Invalid { program, .. } = &mut error
-        && program != "\"\""
-    {
-        *program = shown;
+    match &mut error {
+        SpawnError::Command { program, .. } | SpawnError::Invalid { program, .. }
+            if program != "\"\"" =>
+        {
+            *program = shown;
+        }
+        _ => {}
     }
     error
 }

@@ -102,9 +102,8 @@ impl Watcher {
         let mut ending = pin!(end(tree.as_deref(), &self.ending));
         let mut left = None;
         let ended = poll_fn(|cx| {
-            if left.is_none()
-                && let Poll::Ready(exit) = exit.as_mut().poll(cx)
-            {
+            let exit = if left.is_none() { exit.as_mut().poll(cx) } else { Poll::Pending };
+            if let Poll::Ready(exit) = exit {
                 left = Some(exit);
                 if let (Some(tree), Ending::Ask(signal, _)) = (&tree, &self.ending) {
                     // Those whom the root has not told. Who cannot be asked is killed later.

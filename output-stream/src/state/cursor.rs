@@ -209,10 +209,8 @@ impl Held {
 
     /// Pieces leave the log in order: those of one segment follow each other.
     fn hold(&mut self, number: u64) -> Arc<Hold> {
-        if let Some((newest, hold)) = &self.newest
-            && *newest == number
-            && let Some(hold) = hold.upgrade()
-        {
+        let newest = self.newest.as_ref().filter(|(newest, _)| *newest == number);
+        if let Some(hold) = newest.and_then(|(_, hold)| hold.upgrade()) {
             return hold;
         }
         self.memory.fetch_add(self.segment, Relaxed);

@@ -48,9 +48,15 @@ pub trait Driver: Send + Sync + 'static {
         Ok(())
     }
 
-    /// What launches that came to nothing left behind, and is still there.
-    fn left_behind(&self) -> Vec<LeftBehind> {
-        Vec::new()
+    /// What browsers of this pool left behind and is still there, those included whose launches came to nothing;
+    /// `reported` is what the reports of its browsers named. A driver that can end it now tries to.
+    fn left_behind(
+        &self,
+        pool: u64,
+        reported: Vec<LeftBehind>,
+    ) -> impl Future<Output = Vec<LeftBehind>> + Send {
+        let _ = pool;
+        std::future::ready(reported)
     }
 
     /// There is no browser of this number and will be none: its launch failed, or was called off, maybe

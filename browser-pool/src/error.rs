@@ -118,6 +118,13 @@ impl Error for LaunchError {
     }
 }
 
+/// An error with all that caused it, for those who get the text alone.
+#[cfg(feature = "chrome")]
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// The end of what a browser wrote, or nothing when it wrote nothing.
 struct Tail<'a>(&'a str);
 

@@ -103,9 +103,10 @@ impl Pool<Chrome> {
         let pid = child.and_then(|child| child.as_mut_inner().id()).ok_or(AdoptError::NoProcess)?;
         let tree =
             Tree::adopt(pid).map_err(|error| AdoptError::Tree { pid, source: Box::new(error) })?;
-        let process = Arc::new(Process::adopted(tree, profile_dir, None));
-        let queue = &self.core().driver.inner.adopted;
+        let home = self.core().driver.inner.home.clone();
         let pool = self.core().id;
+        let process = Arc::new(Process::adopted(pool, tree, profile_dir, home));
+        let queue = &self.core().driver.inner.adopted;
         self.core()
             .adopt(|number| {
                 queue.put(pool, number, Adopted { browser, handler, process });

@@ -14,30 +14,31 @@
 //! An owner directory is made under a staging name and renamed when its lock is held, so whoever sees
 //! the final name can trust the lock. Names are short because browsers make sockets below `t`.
 
+mod owners;
+mod sweep;
+
+pub use self::owners::{OwnedBrowser, Owner};
+pub use self::sweep::SweepReport;
+
+use super::process::Remains;
 use super::remove::remove;
 use crate::driver::IN_A_DROP;
-use crate::error::LaunchError;
+use crate::error::{LaunchError, with_causes};
 use crate::report::LeftBehind;
-use lastout_proc_tree::{Deadline, Evidence, ProcId, Tree};
+use lastout_proc_tree::ProcId;
 use rustix::fs::FlockOperation;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// The longest root: a socket path may have 107 bytes, and browsers add 60 below the root.
 const LONGEST_ROOT: usize = 40;
 
 /// The name of an owner directory before its lock is held.
 const STAGING: &str = "new-";
-
-/// Owners that die while they stage are swept after this time.
-const STAGING_TIME: Duration = Duration::from_secs(60);
-
-/// Bound of killing and removing what one dead owner left.
-const SWEEP_BOUND: Duration = Duration::from_secs(5);
 
 /// The directory of one driver. Dropping it removes it, unless something in it could not be removed.
 #[derive(Debug)]
@@ -46,22 +47,16 @@ pub(super) struct Home {
     path: PathBuf,
     /// Locked for the life of this value.
     _lock: File,
-    /// What launches that came to nothing could not remove.
-    left: Mutex<Vec<LeftBehind>>,
+    /// What could not be ended in its time.
+    left: Mutex<Vec<Left>>,
 }
 
-/// What a sweep found and did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SweepReport {
-    /// Owners that live, in this process or another one; nothing of theirs was touched.
-    pub living: usize,
-    /// Owners that had died.
-    pub dead: usize,
-    /// Processes of theirs that were still running and were killed.
-    pub killed: usize,
-    /// Directories of theirs that could not be removed.
-    pub left: Vec<PathBuf>,
+/// What could not be ended in its time.
+#[derive(Debug)]
+enum Left {
+    Browser(Arc<Remains>),
+    /// A directory of this pool in which no process was started.
+    Directory(u64, PathBuf),
 }
 
 impl Home {
@@ -99,31 +94,38 @@ impl Home {
         &self.path
     }
 
-    /// Keeps what could not be removed when nobody is there to be told.
-    pub(super) fn note(&self, left: Vec<LeftBehind>) {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).extend(left);
+    /// Keeps what an end could not end.
+    pub(super) fn keep(&self, remains: Arc<Remains>) {
+        self.left().push(Left::Browser(remains));
     }
 
-    /// What was noted and is still there; removing is tried again.
-    pub(super) fn left_behind(&self) -> Vec<LeftBehind> {
-        let left = std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
-        let gone = |left: &LeftBehind| match left {
-            LeftBehind::Directory { path, .. } => {
-                remove(path, None, Instant::now() + IN_A_DROP).is_ok()
+    fn left(&self) -> MutexGuard<'_, Vec<Left>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What this pool left and is still there after another try to end it.
+    pub(super) fn left_behind(&self, pool: u64) -> Vec<LeftBehind> {
+        let kept = std::mem::take(&mut *self.left());
+        let (own, others): (Vec<_>, _) = kept.into_iter().partition(|left| left.pool() == pool);
+        self.left().extend(others);
+        let mut reported = Vec::new();
+        for left in own {
+            let there = left.end_again();
+            if !there.is_empty() {
+                reported.extend(there);
+                self.left().push(left);
             }
-            _ => false,
-        };
-        let left: Vec<_> = left.into_iter().filter(|left| !gone(left)).collect();
-        self.note(left.clone());
-        left
+        }
+        reported
     }
 
-    /// Makes the directory of a new browser.
-    pub(super) fn browser(self: &Arc<Self>) -> Result<BrowserDir, LaunchError> {
+    /// Makes the directory of a new browser of this pool.
+    pub(super) fn browser(self: &Arc<Self>, pool: u64) -> Result<BrowserDir, LaunchError> {
         let failed = |path: &Path, source| LaunchError::Directory { path: path.into(), source };
         let name = random_name().map_err(|source| failed(&self.path, source))?;
         let path = self.path.join(name);
-        let dir = BrowserDir { path: path.clone(), home: self.clone(), is_handed_over: false };
+        let (home, is_handed_over) = (self.clone(), false);
+        let dir = BrowserDir { pool, path: path.clone(), home, is_handed_over };
         let make = || {
             make_dir(&path)?;
             ["p", "t", "h", "c", "g", "k", "d"]
@@ -133,26 +135,29 @@ impl Home {
         make().map_err(|source| failed(&path, source))?;
         Ok(dir)
     }
+}
 
-    /// Kills and removes what dead owners have left. Owners that live are not touched, and neither is
-    /// anything that is not a real directory of this user.
-    pub(super) fn sweep(&self) -> SweepReport {
-        let mut report = SweepReport::default();
-        for path in own_dirs(&self.root).filter(|path| *path != self.path) {
-            if is_staging(&path) {
-                sweep_staging(&path);
-                continue;
-            }
-            match lock_file(&path, false).map(|lock| (try_lock(&lock), lock)) {
-                Ok((Ok(()), _held)) => sweep_owner(&path, &mut report),
-                // Somebody removed it in between, or it never had a lock: then nothing is in it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    drop(std::fs::remove_dir(&path));
-                }
-                Ok((Err(_), _)) | Err(_) => report.living += 1,
+impl Left {
+    fn pool(&self) -> u64 {
+        match self {
+            Self::Browser(remains) => remains.pool,
+            Self::Directory(pool, _) => *pool,
+        }
+    }
+
+    /// Tries once more; what is there after it.
+    fn end_again(&self) -> Vec<LeftBehind> {
+        match self {
+            Self::Browser(remains) => remains.end_again(),
+            Self::Directory(_, path) => {
+                let failed = remove(path, None, Instant::now() + IN_A_DROP).err();
+                let left = failed.map(|error| LeftBehind::Directory {
+                    path: path.clone(),
+                    reason: with_causes(&error),
+                });
+                left.into_iter().collect()
             }
         }
-        report
     }
 }
 
@@ -170,6 +175,7 @@ impl Drop for Home {
 /// The directory of one browser. Dropping it removes it, unless it was handed over.
 #[derive(Debug)]
 pub(super) struct BrowserDir {
+    pool: u64,
     path: PathBuf,
     home: Arc<Home>,
     is_handed_over: bool,
@@ -180,14 +186,18 @@ impl Drop for BrowserDir {
         if self.is_handed_over {
             return;
         }
-        if let Err(error) = remove(&self.path, None, Instant::now() + IN_A_DROP) {
-            let (path, reason) = (self.path.clone(), error.to_string());
-            self.home.note(vec![LeftBehind::Directory { path, reason }]);
+        let left = Left::Directory(self.pool, self.path.clone());
+        if !left.end_again().is_empty() {
+            self.home.left().push(left);
         }
     }
 }
 
 impl BrowserDir {
+    pub(super) fn pool(&self) -> u64 {
+        self.pool
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -282,62 +292,5 @@ fn own_dirs(path: &Path) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-fn is_staging(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(STAGING))
-}
-
-/// Removes an owner directory that was never finished, when it is old and its lock is free.
-fn sweep_staging(path: &Path) {
-    let age = path.symlink_metadata().and_then(|found| found.modified());
-    let age = age.ok().and_then(|made| SystemTime::now().duration_since(made).ok());
-    if age.is_none_or(|age| age < STAGING_TIME) {
-        return;
-    }
-    let locked = lock_file(path, false).map(|lock| (try_lock(&lock).is_err(), lock));
-    if !locked.is_ok_and(|(locked, _)| locked) {
-        drop(std::fs::remove_file(path.join("lock")));
-        drop(std::fs::remove_dir(path));
-    }
-}
-
-/// The lock of the owner is held by the caller: nobody else touches it.
-fn sweep_owner(path: &Path, report: &mut SweepReport) {
-    report.dead += 1;
-    let deadline = Deadline::after(SWEEP_BOUND);
-    for browser in own_dirs(path) {
-        report.killed += kill_recorded(&browser, deadline);
-    }
-    if remove(path, None, deadline.instant()).is_err() {
-        report.left.push(path.into());
-    }
-}
-
-/// Kills what still runs in a dead owner's browser directory: the recorded process, if it is that very
-/// one, and whoever has the directory in its command line.
-fn kill_recorded(browser: &Path, deadline: Deadline) -> usize {
-    let record = std::fs::read_to_string(browser.join("process")).ok();
-    let recorded = record.and_then(|text| text.trim().parse::<ProcId>().ok());
-    // Its helpers for crash reports leave the group and name only their directory.
-    let mut helper = std::ffi::OsString::from("--database=");
-    helper.push(browser.join("k"));
-    let mut evidence = Evidence::new()
-        .argument(BrowserDir::mark(browser))
-        .argument(helper)
-        .variable("TMPDIR", browser.join("t"));
-    if let Some(process) = recorded.filter(ProcId::is_running) {
-        evidence = evidence.process(process).group(process.pid());
-    }
-    let Ok(tree) = Tree::adopt_with(evidence) else {
-        return 0;
-    };
-    match tree.kill_blocking(deadline) {
-        Ok(report) => report.killed,
-        Err(error) => error.report().map_or(0, |report| report.killed),
-    }
-}
-
-mod owners;
 #[cfg(test)]
 mod tests;
-
-pub use owners::{OwnedBrowser, Owner};

@@ -11,6 +11,7 @@ use crate::driver::{Driver, Launch, Launched};
 use crate::error::{LaunchError, Loss};
 use crate::report::LeftBehind;
 use crate::request::LaunchProfile;
+use crate::tasks;
 use chromiumoxide::browser::Browser;
 use chromiumoxide::handler::HandlerConfig;
 use lastout_proc_tree::{Containment, Io, Program, TokioChild, Tree};
@@ -50,19 +51,21 @@ impl Driver for Chrome {
         match connected {
             Ok(Ok(launched)) => Ok(launched),
             Ok(Err(error)) => {
-                self.inner.home.note(process.end(KILL_BOUND).await.left);
+                let _kept_by_the_home = process.end(KILL_BOUND).await;
                 Err(error)
             }
             Err(_) => {
                 let (after, stderr) = (launch.timeout, process.last_words());
-                self.inner.home.note(process.end(KILL_BOUND).await.left);
+                let _kept_by_the_home = process.end(KILL_BOUND).await;
                 Err(LaunchError::TimedOut { phase, after, stderr })
             }
         }
     }
 
-    fn left_behind(&self) -> Vec<LeftBehind> {
-        self.inner.home.left_behind()
+    async fn left_behind(&self, pool: u64, reported: Vec<LeftBehind>) -> Vec<LeftBehind> {
+        let home = self.inner.home.clone();
+        let there = tasks::blocking(move || home.left_behind(pool)).await;
+        there.unwrap_or(reported)
     }
 
     fn check(&self, profile: &LaunchProfile) -> Result<(), LaunchError> {
@@ -89,7 +92,7 @@ struct Connecting {
 }
 
 fn start(chrome: &Inner, launch: &Launch) -> Result<Started, LaunchError> {
-    let mut dir = chrome.home.browser()?;
+    let mut dir = chrome.home.browser(launch.pool)?;
     // From here on whatever fails removes the directory.
     let program = chrome.executable.path();
     let spawned = spawn(chrome, launch, &dir);

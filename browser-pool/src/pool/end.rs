@@ -55,13 +55,9 @@ impl<D: Driver> Pool<D> {
             drop(timeout_at(end_by, core.tasks.join()).await);
         }
         before.sort_unstable();
-        let mut report = self.report();
+        let mut report = report(core).await;
         report.browsers.retain(|ended| before.binary_search(&ended.browser).is_ok());
         report
-    }
-
-    fn report(&self) -> PoolReport {
-        report(self.core())
     }
 }
 
@@ -78,12 +74,11 @@ async fn ended<D: Driver>(core: &Arc<Core<D>>) {
     }
 }
 
-fn report<D: Driver>(core: &Arc<Core<D>>) -> PoolReport {
-    let of_launches = core.driver.left_behind();
+async fn report<D: Driver>(core: &Arc<Core<D>>) -> PoolReport {
+    let reported = core.read(|_, tally| tally.left.clone());
+    let mut left = core.driver.left_behind(core.id, reported).await;
     core.read(|state, tally| {
         let counts = state.counts();
-        let mut left = tally.left.clone();
-        left.extend(of_launches);
         left.extend(state.slots().map(|(id, _)| LeftBehind::Browser { browser: id.0 }));
         PoolReport {
             browsers: tally.reports.iter().cloned().collect(),

@@ -1,6 +1,7 @@
 //! What stands under a root, looked at and swept without a driver.
 
-use super::{Home, SweepReport, default_root, is_staging, lock_file, own_dirs, private_dir};
+use super::sweep::{SweepReport, is_staging};
+use super::{Home, default_root, lock_file, own_dirs, private_dir};
 use crate::chrome::config::Chrome;
 use crate::error::LaunchError;
 use lastout_proc_tree::ProcId;

@@ -1,7 +1,10 @@
 //! Owners that live, die and come again.
 
+use super::sweep::{Killed, SWEEP_BOUND, sweep_owner};
 use super::*;
 use crate::chrome::Chrome;
+use lastout_proc_tree::Deadline;
+use std::time::Instant;
 
 fn root() -> PathBuf {
     let root = PathBuf::from("/tmp").join(format!("lo-{}", random_name().unwrap()));
@@ -13,9 +16,9 @@ fn root() -> PathBuf {
 fn a_living_owner_is_left_alone_and_a_dead_one_is_swept() {
     let root = root();
     let living = Arc::new(Home::open(Some(root.clone())).unwrap());
-    let browser = living.browser().unwrap();
+    let browser = living.browser(1).unwrap();
     let dead = Arc::new(Home::open(Some(root.clone())).unwrap());
-    let mut left = dead.browser().unwrap();
+    let mut left = dead.browser(1).unwrap();
     drop(left.hand_over());
     let path = left.path().to_owned();
     drop(left);
@@ -40,7 +43,7 @@ fn a_living_owner_is_left_alone_and_a_dead_one_is_swept() {
     let path = browser.path().to_owned();
     drop(browser);
     assert!(!path.exists(), "whoever hands it to nobody removes it");
-    assert_eq!(living.left_behind(), []);
+    assert_eq!(living.left_behind(1), []);
     drop((living, sweeper));
     assert!(own_dirs(&root).next().is_none(), "owners leave nothing");
     std::fs::remove_dir(&root).unwrap();
@@ -52,7 +55,7 @@ fn owners_that_come_go_and_sweep_at_once_never_touch_a_living_one() {
     let owner = |number: u64| {
         for round in 0..40_u64 {
             let home = Arc::new(Home::open(Some(root.clone())).unwrap());
-            let mut browser = home.browser().unwrap();
+            let mut browser = home.browser(1).unwrap();
             let report = home.sweep();
             assert!(report.left.is_empty(), "{report:?}");
             assert!(browser.path().join("p").exists() && home.path().join("lock").exists());
@@ -98,12 +101,30 @@ fn links_files_and_open_directories_are_not_trusted() {
 }
 
 #[test]
+fn a_directory_stays_until_no_process_may_run_in_it() {
+    let root = root();
+    let dead = Arc::new(Home::open(Some(root.clone())).unwrap());
+    let mut browser = dead.browser(1).unwrap();
+    let owner = dead.path().to_owned();
+    drop((browser.hand_over(), browser, dead));
+    let mut report = SweepReport::default();
+    let fails = |_: &Path, _| Killed { count: 0, all: false };
+    sweep_owner(&owner, Deadline::after(SWEEP_BOUND), fails, &mut report);
+    assert!(owner.exists() && report.left == [owner.clone()], "{report:?}");
+    let sweeper = Home::open(Some(root.clone())).unwrap();
+    let report = sweeper.sweep();
+    assert_eq!((report.dead, report.left.len()), (1, 0), "{report:?}");
+    drop(sweeper);
+    std::fs::remove_dir(&root).unwrap();
+}
+
+#[test]
 fn a_look_at_owners_makes_nothing_and_a_sweep_needs_no_browser() {
     let root = PathBuf::from("/tmp").join(format!("lo-{}", random_name().unwrap()));
     assert_eq!(Chrome::owners(Some(&root)).unwrap(), []);
     assert!(!root.exists());
     let home = Arc::new(Home::open(Some(root.clone())).unwrap());
-    let mut browser = home.browser().unwrap();
+    let mut browser = home.browser(1).unwrap();
     let me = ProcId::of(std::process::id()).unwrap();
     browser.record(me).unwrap();
     let owners = Chrome::owners(Some(&root)).unwrap();

@@ -32,6 +32,7 @@ pub struct PoolConfig {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_age: Option<Duration>,
     pub(crate) max_leases: Option<u64>,
+    pub(crate) max_lease: Option<Duration>,
     pub(crate) max_memory: Option<u64>,
     pub(crate) max_errors: u32,
     pub(crate) retire_limit: Option<Duration>,
@@ -61,6 +62,7 @@ impl Default for PoolConfig {
             idle_timeout: Some(Duration::from_secs(30 * 60)),
             max_age: None,
             max_leases: None,
+            max_lease: None,
             max_memory: None,
             max_errors: 3,
             retire_limit: None,
@@ -89,7 +91,12 @@ impl PoolConfig {
             &mut self.backoff_first,
             &mut self.backoff_most,
         ];
-        let perhaps = [&mut self.idle_timeout, &mut self.max_age, &mut self.retire_limit];
+        let perhaps = [
+            &mut self.idle_timeout,
+            &mut self.max_age,
+            &mut self.max_lease,
+            &mut self.retire_limit,
+        ];
         for span in always.into_iter().chain(perhaps.into_iter().flatten()) {
             *span = (*span).min(FOREVER);
         }
@@ -149,6 +156,9 @@ impl PoolConfigBuilder {
         max_age: Option<Duration>;
         /// A browser is retired after so many leases.
         max_leases: Option<u64>;
+        /// A lease that is out for so long is revoked, and what it stands on is ended: for work that may hang
+        /// and whose holder does not see it. Default: no limit.
+        max_lease: Option<Duration>;
         /// A browser whose processes together use more than this many bytes (PSS) is retired.
         max_memory: Option<u64>;
         /// A browser is retired after so many failed leases or creations. Default 3.
@@ -195,6 +205,7 @@ impl PoolConfigBuilder {
             ("backoff_most", config.backoff_most),
             ("idle_timeout", config.idle_timeout.unwrap_or(Duration::MAX)),
             ("max_age", config.max_age.unwrap_or(Duration::MAX)),
+            ("max_lease", config.max_lease.unwrap_or(Duration::MAX)),
             ("retire_limit", config.retire_limit.unwrap_or(Duration::MAX)),
         ];
         for (knob, value) in spans {
@@ -268,6 +279,7 @@ mod tests {
             (PoolConfig::builder().warm_browsers(5), "warm_browsers"),
             (PoolConfig::builder().spares(33), "spares"),
             (PoolConfig::builder().max_leases(Some(0)), "max_leases"),
+            (PoolConfig::builder().max_lease(Some(Duration::ZERO)), "max_lease"),
             (PoolConfig::builder().op_timeout(Duration::ZERO), "op_timeout"),
             (PoolConfig::builder().idle_timeout(Some(Duration::ZERO)), "idle_timeout"),
             (PoolConfig::builder().backoff_most(Duration::from_millis(1)), "backoff_most"),

@@ -158,6 +158,11 @@ pub trait LiveBrowser: fmt::Debug + Send + Sync + 'static {
     /// What a browser lease derefs to.
     fn handle(&self) -> &Self::Handle;
 
+    /// The pid of its root process, for lists.
+    fn pid(&self) -> Option<u32> {
+        None
+    }
+
     /// Names the page in [`News`].
     fn page_key(&self, page: &Self::Page) -> String;
 

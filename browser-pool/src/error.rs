@@ -251,6 +251,8 @@ pub enum Loss {
     Client(String),
     /// The renderer of this page crashed; the browser lives on.
     PageCrashed,
+    /// The lease was out for `max_lease`.
+    Expired,
     /// The pool closed the browser: at its retirement limit, or because the pool ended.
     Closed,
 }
@@ -264,6 +266,7 @@ impl fmt::Display for Loss {
             Self::Unresponsive => f.write_str("the browser does not answer"),
             Self::Client(text) => write!(f, "the protocol client failed: {text}"),
             Self::PageCrashed => f.write_str("the page crashed"),
+            Self::Expired => f.write_str("the lease was out for max_lease"),
             Self::Closed => f.write_str("the pool closed the browser"),
         }
     }

@@ -56,7 +56,7 @@ pub use report::{BrowserReport, EndReason, LeftBehind, PoolReport};
 #[doc(inline)]
 pub use request::{ContextOptions, Isolation, LaunchProfile, LeaseOptions, UnitSpec};
 #[doc(inline)]
-pub use stats::{Stats, Waits};
+pub use stats::{BrowserInfo, BrowserPhase, Stats, Waits};
 
 /// A pool of real browsers.
 #[cfg(feature = "chrome")]

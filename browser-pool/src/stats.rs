@@ -1,7 +1,53 @@
 //! What the pool is doing and has done, as plain numbers.
 
+use crate::request::LaunchProfile;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// Where a browser is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BrowserPhase {
+    /// It is being launched.
+    Launching,
+    /// It gives leases.
+    Ready,
+    /// It gives no new leases and ends after its last one.
+    Retiring,
+    /// It is being ended.
+    Closing,
+}
+
+/// One browser of the pool at one moment.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BrowserInfo {
+    /// The number that the pool gave it.
+    pub number: u64,
+    /// The pid of its root process, once it is launched and if the driver tells.
+    pub pid: Option<u32>,
+    /// Where it is in its life.
+    pub phase: BrowserPhase,
+    /// What it was started with.
+    pub profile: Arc<LaunchProfile>,
+    /// How long ago its launch began.
+    pub age: Duration,
+    /// Leases on it that are out.
+    pub leases: usize,
+    /// Units on it that wait for a caller.
+    pub spares: usize,
+    /// Units on it, whatever they are doing.
+    pub units: usize,
+    /// Pages on it that the pool knows of.
+    pub pages: usize,
+    /// Leases it has given, those that are out included.
+    pub served: u64,
+    /// Failures since the last lease that went well.
+    pub errors: u32,
+    /// Bytes that its processes used together (PSS), when that was last measured.
+    pub memory: Option<u64>,
+}
 
 /// A snapshot of the pool. `granted = returned + revoked + out` holds in each one.
 #[derive(Debug, Clone, Default)]

@@ -164,6 +164,10 @@ impl LiveBrowser for ChromeBrowser {
         &self.client
     }
 
+    fn pid(&self) -> Option<u32> {
+        self.process.pid()
+    }
+
     fn page_key(&self, page: &Page) -> String {
         page.target_id().as_ref().to_owned()
     }

@@ -91,6 +91,10 @@ impl Process {
         kept.text().trim().to_owned()
     }
 
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.remains.tree.root().map(|root| root.pid())
+    }
+
     /// Whether contexts can have directories for downloads.
     pub(super) fn keeps_downloads(&self) -> bool {
         self.remains.dir.is_some()

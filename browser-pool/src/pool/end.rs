@@ -24,7 +24,7 @@ impl<D: Driver> Pool<D> {
     /// The pool stays closed to new leases and goes on draining; the report is lost.
     pub async fn drain(&self, deadline: Duration) -> PoolReport {
         let end_by = Instant::now() + deadline.min(FOREVER);
-        let before = self.browsers();
+        let before = self.numbers();
         self.core().apply(Event::Drain);
         self.end(end_by, before).await
     }
@@ -37,7 +37,7 @@ impl<D: Driver> Pool<D> {
     /// The browsers go on ending; the report is lost.
     pub async fn destroy_all(&self, deadline: Duration) -> PoolReport {
         let end_by = Instant::now() + deadline.min(FOREVER);
-        let before = self.browsers();
+        let before = self.numbers();
         self.core().end_by(end_by);
         self.core().apply(Event::Destroy);
         self.end(end_by, before).await

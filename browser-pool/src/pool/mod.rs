@@ -10,10 +10,11 @@ use crate::lease::{BrowserLease, ContextLease, Granted, PageLease};
 use crate::report::{BrowserReport, EndReason};
 use crate::request::{Kind, LeaseOptions};
 use crate::shell::Core;
-use crate::state::{Event, Phase, SlotId, WaiterId};
-use crate::stats::Stats;
+use crate::state::{Event, Phase, Slot, SlotId, WaiterId};
+use crate::stats::{BrowserInfo, BrowserPhase, Stats};
 use crate::tasks::Tasks;
 use crate::{supervisor, ticker};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -266,6 +267,33 @@ impl<D: Driver> Pool<D> {
         })
     }
 
+    /// Every browser that the pool has at this moment, the oldest first.
+    pub fn browsers(&self) -> Vec<BrowserInfo> {
+        let now = Instant::now().into_std();
+        let pids = self.core().live().into_iter().map(|(slot, live)| (slot, live.pid()));
+        let pids: HashMap<_, _> = pids.collect();
+        let info = |(number, slot): (SlotId, &Slot)| BrowserInfo {
+            number: number.0,
+            pid: pids.get(&number).copied().flatten(),
+            phase: match slot.phase {
+                Phase::Launching => BrowserPhase::Launching,
+                Phase::Ready => BrowserPhase::Ready,
+                Phase::Retiring { .. } => BrowserPhase::Retiring,
+                Phase::Closing { .. } => BrowserPhase::Closing,
+            },
+            profile: slot.profile.clone(),
+            age: now.saturating_duration_since(slot.born),
+            leases: slot.leases(),
+            spares: slot.spares(),
+            units: slot.units.len(),
+            pages: slot.pages(),
+            served: slot.served,
+            errors: slot.errors,
+            memory: slot.memory,
+        };
+        self.core().read(|state, _| state.slots().map(info).collect())
+    }
+
     /// Measures the memory of every browser now; [`stats`](Self::stats) shows it. Costs milliseconds
     /// for each process.
     ///
@@ -287,7 +315,7 @@ impl<D: Driver> Pool<D> {
         &self.shared.core
     }
 
-    fn browsers(&self) -> Vec<u64> {
+    fn numbers(&self) -> Vec<u64> {
         self.core().read(|state, _| state.slots().map(|(id, _)| id.0).collect())
     }
 

@@ -80,6 +80,10 @@ impl<D: Driver> Inner<D> {
                     effects.push(Effect::Answer(sender, Err(refusal)));
                 }
             }
+            Action::Revoke { unit } => {
+                let cell = self.units.get(&unit).cloned();
+                effects.push(Effect::Doom(cell.into_iter().collect(), Loss::Expired));
+            }
             Action::ResetUnit { slot, unit } => {
                 if let Some(cell) = self.units.remove(&unit) {
                     self.command(slot, Command::Reset { unit, cell }, effects);

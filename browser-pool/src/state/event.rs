@@ -130,15 +130,47 @@ pub(crate) enum Event {
 /// What to do, in this order, once the lock is free.
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
-    Launch { slot: SlotId, profile: Arc<LaunchProfile> },
-    Make { slot: SlotId, unit: UnitId, spec: UnitSpec },
-    Grant { waiter: WaiterId, place: Place },
-    Refuse { waiter: WaiterId, refusal: Refusal },
-    ResetUnit { slot: SlotId, unit: UnitId },
-    Dispose { slot: SlotId, unit: UnitId },
-    ClosePopup { slot: SlotId, page: String },
-    Retired { slot: SlotId, reason: EndReason },
-    Close { slot: SlotId, reason: EndReason },
+    Launch {
+        slot: SlotId,
+        profile: Arc<LaunchProfile>,
+    },
+    Make {
+        slot: SlotId,
+        unit: UnitId,
+        spec: UnitSpec,
+    },
+    Grant {
+        waiter: WaiterId,
+        place: Place,
+    },
+    Refuse {
+        waiter: WaiterId,
+        refusal: Refusal,
+    },
+    ResetUnit {
+        slot: SlotId,
+        unit: UnitId,
+    },
+    /// Its lease is over against the will of its holder; its end is ordered next.
+    Revoke {
+        unit: UnitId,
+    },
+    Dispose {
+        slot: SlotId,
+        unit: UnitId,
+    },
+    ClosePopup {
+        slot: SlotId,
+        page: String,
+    },
+    Retired {
+        slot: SlotId,
+        reason: EndReason,
+    },
+    Close {
+        slot: SlotId,
+        reason: EndReason,
+    },
 }
 
 /// Why a waiter gets nothing.

@@ -167,6 +167,7 @@ impl State {
     /// Everything that follows from the state alone.
     fn settle(&mut self, now: Instant, out: &mut Vec<Action>) {
         self.note_successes(now);
+        self.revoke_due(now, out);
         self.retire_due(now, out);
         self.serve(now, out);
         self.keep_warm(now, out);

@@ -150,6 +150,7 @@ impl State {
         };
         self.counts.returned += 1;
         let spec = unit.spec.clone();
+        unit.until = None;
         let reusable = spec == UnitSpec::SharedPage && condition == Condition::Clean;
         unit.phase = if reusable { UnitPhase::Resetting } else { UnitPhase::Ending };
         match condition {

@@ -1,6 +1,8 @@
 //! When a browser ends: its limits, its idleness, the pool's end, or its own.
 
-use super::{Action, LaunchError, Loss, Mode, OpError, Phase, Refusal, Slot, SlotId, State};
+use super::{
+    Action, LaunchError, Loss, Mode, OpError, Phase, Refusal, Slot, SlotId, State, UnitPhase,
+};
 use crate::report::EndReason;
 use std::sync::Arc;
 use std::time::Instant;
@@ -101,6 +103,32 @@ impl State {
         }
     }
 
+    /// Revokes every lease that is out for too long, and ends what it stands on.
+    pub(super) fn revoke_due(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let mut whole = Vec::new();
+        for (slot_id, slot) in &mut self.slots {
+            for (unit_id, unit) in &mut slot.units {
+                let leased = matches!(unit.phase, UnitPhase::Leased(_));
+                if !leased || unit.until.is_none_or(|until| now < until) {
+                    continue;
+                }
+                let (slot, unit_id) = (*slot_id, *unit_id);
+                out.push(Action::Revoke { unit: unit_id });
+                if unit.spec.is_browser() {
+                    // Its lease is counted when it closes.
+                    whole.push(slot);
+                    continue;
+                }
+                self.counts.revoked += 1;
+                unit.phase = UnitPhase::Ending;
+                out.push(Action::Dispose { slot, unit: unit_id });
+            }
+        }
+        for slot in whole {
+            self.close(slot, EndReason::LeaseEnded, out);
+        }
+    }
+
     /// Retires every browser that reached a limit.
     pub(super) fn retire_due(&mut self, now: Instant, out: &mut Vec<Action>) {
         let ready = self.slots.iter().filter(|(_, slot)| slot.phase == Phase::Ready);
@@ -178,16 +206,19 @@ impl State {
                 _ => None,
             };
             let age = config.max_age.filter(|_| ready).map(|limit| slot.born + limit);
-            [idle.map(|limit| slot.last_used + limit), age, retiring].into_iter().flatten().min()
+            [idle.map(|limit| slot.last_used + limit), age, retiring].into_iter().flatten()
         };
-        let slots = self.slots.values().filter_map(of_slot).filter(|wake| *wake > now).min();
-        slots.into_iter().chain(self.circuits.next_wake(now)).min()
+        let units = self.slots.values().flat_map(|slot| slot.units.values());
+        let moments =
+            self.slots.values().flat_map(of_slot).chain(units.filter_map(|unit| unit.until));
+        // What has passed and is still there, such as the idleness of a browser that is kept warm, hides nothing.
+        moments.filter(|wake| *wake > now).chain(self.circuits.next_wake(now)).min()
     }
 
     /// Whether every lease that the state knows is on a slot, for the tests.
     #[cfg(test)]
     pub(super) fn out(&self) -> u64 {
-        let leased = |phase| matches!(phase, super::UnitPhase::Leased(_));
+        let leased = |phase| matches!(phase, UnitPhase::Leased(_));
         self.slots
             .values()
             .flat_map(|slot| slot.units.values())

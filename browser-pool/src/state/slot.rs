@@ -45,6 +45,8 @@ pub(crate) enum UnitPhase {
 pub(crate) struct Unit {
     pub(crate) spec: UnitSpec,
     pub(crate) phase: UnitPhase,
+    /// When its lease is revoked, if it is leased and there is a limit.
+    pub(crate) until: Option<Instant>,
     /// Pages that stand, or are being made, in this unit, those that pages opened included.
     pub(crate) pages: usize,
     /// Those that pages opened.

@@ -193,6 +193,7 @@ impl State {
             return;
         };
         unit.phase = UnitPhase::Leased(lease);
+        unit.until = self.config.max_lease.map(|limit| now + limit);
         self.counts.granted += 1;
         out.push(Action::Grant { waiter, place: Place { slot, unit: unit_id, lease } });
     }
@@ -297,6 +298,7 @@ impl State {
         let unit = Unit {
             spec: spec.clone(),
             phase: UnitPhase::Making,
+            until: None,
             pages: spec.pages(),
             popups: BTreeSet::new(),
         };

@@ -73,6 +73,7 @@ fn configs() -> impl Strategy<Value = PoolConfig> {
         prop::option::of(5..60_u64),
         prop::option::of(5..60_u64),
         prop::option::of(5..60_u64),
+        prop::option::of(1..60_u64),
         1..4_u32,
         0..3_u8,
     );
@@ -89,9 +90,10 @@ fn configs() -> impl Strategy<Value = PoolConfig> {
             idle_timeout: secs(l.1),
             max_age: secs(l.2),
             retire_limit: secs(l.3),
-            max_errors: l.4,
+            max_lease: secs(l.4),
+            max_errors: l.5,
             max_memory: Some(1000),
-            isolation: [Isolation::Context, Isolation::Page, Isolation::Browser][usize::from(l.5)],
+            isolation: [Isolation::Context, Isolation::Page, Isolation::Browser][usize::from(l.6)],
             ..PoolConfig::default()
         }
     })
@@ -158,7 +160,7 @@ impl Sim {
             Action::ClosePopup { slot, page } => {
                 world.popups.retain(|entry| (entry.0, &*entry.1) != (slot, &*page));
             }
-            Action::Retired { .. } => {}
+            Action::Retired { .. } | Action::Revoke { .. } => {}
             Action::Close { slot, .. } => {
                 world.contexts.retain(|(on, _)| *on != slot);
                 world.launching.retain(|id| *id != slot);
@@ -322,6 +324,12 @@ impl Sim {
                 "I1: pages"
             );
         }
+        let units = state.slots().flat_map(|(_, slot)| slot.units.values());
+        let overdue = |unit: &Unit| {
+            matches!(unit.phase, UnitPhase::Leased(_))
+                && unit.until.is_some_and(|at| at <= self.now)
+        };
+        assert!(!units.into_iter().any(overdue), "a lease is out for longer than max_lease");
         let counts = state.counts();
         assert_eq!(counts.granted, counts.returned + counts.revoked + state.out(), "I2");
         assert_eq!(

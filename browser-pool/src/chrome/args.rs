@@ -84,7 +84,7 @@ const OWNED: &[(&str, &str)] = &[
     ("--remote-allow-origins", "it lets web pages drive the browser"),
     ("--no-sandbox", "say Sandbox::Disabled in the configuration"),
     ("--disable-setuid-sandbox", "say Sandbox::Disabled in the configuration"),
-    ("--headless", "the pool is headless"),
+    ("--headless", "say headful in the configuration"),
     ("--proxy-server", "say LaunchProfile::proxy"),
     ("--user-agent", "say LaunchProfile::user_agent"),
     ("--disable-crashpad-for-testing", "pages hang with it"),
@@ -126,6 +126,8 @@ pub(super) struct Parts<'a> {
     pub(super) is_shell: bool,
     pub(super) sandbox: Sandbox,
     pub(super) transport: Transport,
+    pub(super) headful: bool,
+    pub(super) without: &'a [String],
     pub(super) gpu: bool,
     pub(super) window: (u32, u32),
     pub(super) profile_dir: &'a Path,
@@ -135,8 +137,9 @@ pub(super) struct Parts<'a> {
 
 /// The whole command line.
 pub(super) fn arguments(parts: Parts<'_>, extra: &[String]) -> Result<Vec<OsString>, LaunchError> {
-    let mut args: Vec<String> = ALWAYS.iter().map(|(switch, _)| (*switch).into()).collect();
-    if !parts.is_shell {
+    let kept = ALWAYS.iter().filter(|(switch, _)| !parts.without.iter().any(|out| out == switch));
+    let mut args: Vec<String> = kept.map(|(switch, _)| (*switch).into()).collect();
+    if !parts.is_shell && !parts.headful {
         args.push("--headless=new".into());
     }
     if !parts.gpu {
@@ -178,6 +181,17 @@ pub(super) fn arguments(parts: Parts<'_>, extra: &[String]) -> Result<Vec<OsStri
         args.push(arg);
     }
     Ok(args)
+}
+
+/// Checks the switches that a user wants left out.
+pub(super) fn check_without(without: &[String]) -> Result<(), LaunchError> {
+    match without.iter().find(|out| !ALWAYS.iter().any(|(switch, _)| switch == out)) {
+        None => Ok(()),
+        Some(out) => {
+            let what = format!("{out:?} cannot be left out: no browser gets it by default");
+            Err(LaunchError::Refused { what })
+        }
+    }
 }
 
 /// Adds a user's argument: features are merged, another switch replaces ours of the same name.

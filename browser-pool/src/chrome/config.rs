@@ -49,6 +49,8 @@ pub(super) struct Inner {
     pub(super) executable: Executable,
     pub(super) transport: Transport,
     pub(super) sandbox: Sandbox,
+    pub(super) headful: bool,
+    pub(super) without: Vec<String>,
     pub(super) gpu: bool,
     pub(super) window: (u32, u32),
     pub(super) args: Vec<String>,
@@ -68,6 +70,8 @@ impl Chrome {
             engine: Engine::Auto,
             transport: Transport::Pipe,
             sandbox: Sandbox::Required,
+            headful: false,
+            without: Vec::new(),
             gpu: false,
             window: (1280, 720),
             args: Vec::new(),
@@ -102,6 +106,8 @@ pub struct ChromeBuilder {
     engine: Engine,
     transport: Transport,
     sandbox: Sandbox,
+    headful: bool,
+    without: Vec<String>,
     gpu: bool,
     window: (u32, u32),
     args: Vec<String>,
@@ -133,6 +139,21 @@ impl ChromeBuilder {
     /// Whether its sandbox must hold. Default [`Sandbox::Required`].
     pub fn sandbox(mut self, sandbox: Sandbox) -> Self {
         self.sandbox = sandbox;
+        self
+    }
+
+    /// Shows windows, on the display that `DISPLAY` names: for looking at what a page does. Default off. A headless
+    /// shell has no windows; an executable that is searched for is then a full browser.
+    pub fn headful(mut self, headful: bool) -> Self {
+        self.headful = headful;
+        self
+    }
+
+    /// Leaves out a switch that every browser gets, such as `--disable-extensions` before an extension is loaded
+    /// by an argument. A feature that is off by default is turned on by `--enable-features=NAME` in
+    /// [`arg`](Self::arg).
+    pub fn without(mut self, switch: impl Into<String>) -> Self {
+        self.without.push(switch.into());
         self
     }
 
@@ -187,13 +208,20 @@ impl ChromeBuilder {
     ///
     /// # Errors
     ///
-    /// When no executable is found, when an argument is refused, when this is root and the sandbox is
+    /// When no executable is found, when an argument is refused, when a switch to leave out is none that browsers
+    /// get, when a headless shell is to show windows, when this is root and the sandbox is
     /// not disabled, and when the directory cannot be made private.
     pub fn build(self) -> Result<Chrome, LaunchError> {
         let executable = match self.executable {
             Some(path) => Executable::at(path),
+            None if self.headful && self.engine == Engine::Auto => Executable::find(Engine::Full)?,
             None => Executable::find(self.engine)?,
         };
+        if self.headful && executable.is_headless_shell() {
+            let what = "a headless shell has no windows; choose Engine::Full or do without headful";
+            return Err(LaunchError::Refused { what: what.into() });
+        }
+        args::check_without(&self.without)?;
         args::check(&self.args, self.sandbox, &LaunchProfile::default())?;
         if self.sandbox == Sandbox::Required && rustix::process::geteuid().is_root() {
             let what = "as root no browser starts with its sandbox: run as another user, or, if \
@@ -207,6 +235,8 @@ impl ChromeBuilder {
                 executable,
                 transport: self.transport,
                 sandbox: self.sandbox,
+                headful: self.headful,
+                without: self.without,
                 gpu: self.gpu,
                 window: self.window,
                 args: self.args,

@@ -25,6 +25,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 /// Variables of this process that a browser sees.
 const PASSED_ON: &[&str] = &["PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH"];
 
+/// Those that a browser with windows sees as well.
+const DISPLAYS: &[&str] = &["DISPLAY", "XAUTHORITY"];
+
 /// How often the file that tells the port is looked for.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -124,6 +127,8 @@ fn spawn(chrome: &Inner, launch: &Launch, dir: &BrowserDir) -> Result<Spawned, S
         is_shell: chrome.executable.is_headless_shell(),
         sandbox: chrome.sandbox,
         transport: chrome.transport,
+        headful: chrome.headful,
+        without: &chrome.without,
         gpu: chrome.gpu,
         window: chrome.window,
         profile_dir: &dir.part("p"),
@@ -135,6 +140,9 @@ fn spawn(chrome: &Inner, launch: &Launch, dir: &BrowserDir) -> Result<Spawned, S
     program.args(args).stdin(Io::Null).stdout(Io::Null).stderr(Io::Piped);
     program.current_dir(dir.path()).env_clear();
     for name in PASSED_ON {
+        program.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
+    for name in DISPLAYS.iter().filter(|_| chrome.headful) {
         program.envs(std::env::var_os(name).map(|value| (name, value)));
     }
     let fonts =

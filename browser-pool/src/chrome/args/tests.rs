@@ -8,10 +8,21 @@ fn refused(arg: &str, sandbox: Sandbox, profile: &LaunchProfile) -> bool {
 }
 
 fn line(profile: &LaunchProfile, extra: &[&str]) -> Vec<String> {
+    line_without(profile, extra, false, &[])
+}
+
+fn line_without(
+    profile: &LaunchProfile,
+    extra: &[&str],
+    headful: bool,
+    without: &[String],
+) -> Vec<String> {
     let parts = Parts {
         is_shell: false,
         sandbox: Sandbox::Required,
         transport: Transport::Pipe,
+        headful,
+        without,
         gpu: false,
         window: (800, 600),
         profile_dir: Path::new("/r/p"),
@@ -44,6 +55,20 @@ fn a_users_arguments_are_merged() {
     let off = args.iter().find(|arg| arg.starts_with("--disable-features=")).unwrap();
     assert!(off.ends_with(",Mine,Other") && !off.contains("Translate"), "{off}");
     assert!(args.contains(&"--enable-features=Translate".into()));
+}
+
+#[test]
+fn a_default_switch_is_left_out_and_windows_are_shown_when_asked_for() {
+    let without = ["--disable-extensions".to_owned()];
+    let args = line_without(&LaunchProfile::new(), &["--load-extension=/e"], true, &without);
+    assert!(!args.contains(&without[0]) && args.contains(&"--load-extension=/e".into()));
+    assert!(!args.iter().any(|arg| arg.starts_with("--headless")));
+    let plain = line(&LaunchProfile::new(), &[]);
+    assert!(plain.contains(&without[0]) && plain.contains(&"--headless=new".into()));
+    assert!(check_without(&without).is_ok());
+    for unknown in ["--user-data-dir", "--headless", "disable-extensions", "", "--lang"] {
+        assert!(check_without(&[unknown.to_owned()]).is_err(), "{unknown:?}");
+    }
 }
 
 #[test]

@@ -290,6 +290,15 @@ pub enum OpError {
         /// The limit.
         max: usize,
     },
+    /// What was asked for is larger than it may be.
+    TooLarge {
+        /// What has too many.
+        what: &'static str,
+        /// The limit.
+        most: u64,
+    },
+    /// The writer that was to take the result failed.
+    Write(io::Error),
     /// The browser, or the client that speaks to it, said no.
     Driver(Box<dyn Error + Send + Sync>),
 }
@@ -307,6 +316,8 @@ impl fmt::Display for OpError {
             Self::Lost(loss) => write!(f, "use the lease: {loss}"),
             Self::TimedOut { what, after } => write!(f, "{what}: no answer within {after:?}"),
             Self::PageLimit { max } => write!(f, "open a page: the browser has {max} already"),
+            Self::TooLarge { what, most } => write!(f, "more than {most} {what}"),
+            Self::Write(_) => f.write_str("write what the browser gave"),
             Self::Driver(_) => f.write_str("ask the browser"),
         }
     }
@@ -316,6 +327,7 @@ impl Error for OpError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Driver(error) => Some(&**error),
+            Self::Write(error) => Some(error),
             _ => None,
         }
     }

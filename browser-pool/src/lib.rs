@@ -33,8 +33,9 @@ pub mod testing;
 #[cfg(feature = "chrome")]
 #[doc(inline)]
 pub use chrome::{
-    AdoptError, Chrome, ChromeBrowser, ChromeBuilder, ChromeContext, Engine, Executable,
-    Navigation, OwnedBrowser, Owner, Sandbox, SweepReport, Transport, Until,
+    AdoptError, Chrome, ChromeBrowser, ChromeBuilder, ChromeContext, Download, Downloads, Engine,
+    Executable, Navigation, OwnedBrowser, Owner, Pdf, Sandbox, Screenshot, SweepReport, Transport,
+    Until,
 };
 /// The client whose types the leases of real browsers deref to, in the version that this crate uses.
 #[cfg(feature = "chrome")]

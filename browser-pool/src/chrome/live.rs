@@ -9,8 +9,8 @@ use crate::report::BrowserReport;
 use crate::request::ContextOptions;
 use crate::supervisor;
 use chromiumoxide::cdp::browser_protocol::browser::{
-    BrowserContextId, CloseParams, GetVersionParams, SetDownloadBehaviorBehavior,
-    SetDownloadBehaviorParams,
+    BrowserContextId, CloseParams, EventDownloadProgress, EventDownloadWillBegin, GetVersionParams,
+    SetDownloadBehaviorBehavior, SetDownloadBehaviorParams,
 };
 use chromiumoxide::cdp::browser_protocol::network::{
     ClearBrowserCacheParams, ClearBrowserCookiesParams,
@@ -21,6 +21,7 @@ use chromiumoxide::cdp::browser_protocol::target::{
     GetTargetsParams, TargetId, TargetInfo,
 };
 use chromiumoxide::error::CdpError;
+use chromiumoxide::listeners::EventStream;
 use chromiumoxide::types::Command;
 use chromiumoxide::{Browser, Handler, Page};
 use futures_util::future::join_all;
@@ -121,6 +122,23 @@ impl ChromeBrowser {
         self.router.as_ref().map_or(0, |router| router.shed_of(page.session_id().as_ref()))
     }
 
+    /// What the browser says of downloads, from now on.
+    pub(super) async fn listen_to_downloads(
+        &self,
+    ) -> Result<(EventStream<EventDownloadWillBegin>, EventStream<EventDownloadProgress>), OpError>
+    {
+        let begins = self.client.event_listener().await.map_err(driver)?;
+        let goes = self.client.event_listener().await.map_err(driver)?;
+        // The client answers what it was sent in turn: when it answers this, it listens.
+        self.client.execute(GetVersionParams::default()).await.map_err(driver)?;
+        Ok((begins, goes))
+    }
+
+    /// Whether this is the main frame of a page of the context.
+    pub(super) fn is_page_of(&self, context: &ChromeContext, frame: &str) -> bool {
+        self.router.as_ref().is_some_and(|router| router.is_page_of(context.id.as_ref(), frame))
+    }
+
     async fn close_target(&self, target: TargetId) -> Result<(), OpError> {
         self.client.execute(CloseTargetParams::new(target)).await.map(drop).map_err(driver)
     }
@@ -216,6 +234,8 @@ impl LiveBrowser for ChromeBrowser {
         let mut context = ChromeContext { id, downloads: None };
         let mut behaviour = SetDownloadBehaviorParams::new(SetDownloadBehaviorBehavior::Deny);
         behaviour.browser_context_id = Some(context.id.clone());
+        // The last call decides for all contexts.
+        behaviour.events_enabled = Some(true);
         if options.downloads {
             let folder = self.process.downloads(context.id.as_ref());
             let folder = match folder {
@@ -227,7 +247,6 @@ impl LiveBrowser for ChromeBrowser {
             };
             behaviour.behavior = SetDownloadBehaviorBehavior::AllowAndName;
             behaviour.download_path = Some(folder.to_string_lossy().into_owned());
-            behaviour.events_enabled = Some(true);
             context.downloads = Some(folder);
         }
         match self.client.execute(behaviour).await {

@@ -13,11 +13,15 @@
 //! | `adopt` | browsers that chromiumoxide launched |
 //! | `popups` | pages that pages opened |
 //! | `navigate` | navigation with limits of its own |
+//! | `capture` | pictures and PDFs |
+//! | `downloads` | downloads that a caller can wait for |
 
 mod adopt;
 mod args;
 mod bridge;
+mod capture;
 mod config;
+mod downloads;
 mod find;
 mod home;
 mod launch;
@@ -31,7 +35,11 @@ mod remove;
 #[doc(inline)]
 pub use adopt::AdoptError;
 #[doc(inline)]
+pub use capture::{Pdf, Screenshot};
+#[doc(inline)]
 pub use config::{Chrome, ChromeBuilder, Sandbox, Transport};
+#[doc(inline)]
+pub use downloads::{Download, Downloads};
 #[doc(inline)]
 pub use find::{Engine, Executable};
 #[doc(inline)]

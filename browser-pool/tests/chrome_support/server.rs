@@ -73,6 +73,17 @@ async fn answer(mut stream: TcpStream) {
              Content-Disposition: attachment; filename=file.bin\r\nContent-Length: 5\r\n\
              Connection: close\r\n\r\nhello"
             .to_owned(),
+        "/tall" => html(
+            "<title>tall</title><body style='margin:0'><div style='height:3000px;width:100px'></div>\
+             <b id=box style='position:absolute;left:40px;top:2000px;width:120px;height:80px'></b>",
+        ),
+        "/links" => html("<a id=load href=/download>load</a><a id=hold href=/held>hold</a>"),
+        "/held" => {
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\
+                 Content-Disposition: attachment; filename=\"../../h.bin\"\r\nContent-Length: 9\r\n\r\nhe";
+            drop(stream.write_all(head.as_bytes()).await);
+            std::future::pending().await
+        }
         "/set" => {
             let page = html("<title>set</title><script>localStorage.setItem('k', 'v')</script>");
             page.replacen("\r\n", "\r\nSet-Cookie: c=1\r\n", 1)

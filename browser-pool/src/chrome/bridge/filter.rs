@@ -6,13 +6,13 @@
 
 mod flood;
 mod message;
+mod pages;
 mod reset;
 mod traffic;
 
 use self::flood::{Floods, is_noise};
 use self::message::{
-    Created, Creating, Event, Head, Params, TargetInfo, empty_document, error, failed,
-    failed_navigation,
+    Created, Creating, Event, Head, Params, empty_document, error, failed, failed_navigation,
 };
 pub(super) use self::message::{NO_ANSWER, answered};
 use self::reset::is_undone;
@@ -224,48 +224,6 @@ impl Filter {
         let (taken, rest): (Vec<_>, _) = all.partition(|held| held.session == session);
         self.held = rest;
         taken.into_iter()
-    }
-
-    /// The pages that others opened in this context.
-    pub(super) fn popups(&self, context: &str) -> Vec<String> {
-        let here = self.popups.iter().filter(|(_, owner)| *owner == context);
-        here.map(|(page, _)| page.clone()).collect()
-    }
-
-    fn creates_in(&self, context: &str) -> bool {
-        self.pending.values().any(|call| call.creates.as_deref() == Some(context))
-    }
-
-    /// When nobody makes a page in this context any more, those that nobody claimed were opened by pages.
-    fn claim_rest(&mut self, context: &str, news: &mut Vec<News>) {
-        if self.creates_in(context) {
-            return;
-        }
-        let here = |(_, owner): &(&String, &String)| *owner == context;
-        let pages: Vec<_> =
-            self.unclaimed.iter().filter(here).map(|(page, _)| page.clone()).collect();
-        for page in pages {
-            self.unclaimed.remove(&page);
-            news.push(self.popup(context, page));
-        }
-    }
-
-    fn popup(&mut self, context: &str, page: String) -> News {
-        self.popups.insert(page.clone(), context.to_owned());
-        News::PopupOpened { context: context.to_owned(), page }
-    }
-
-    fn created(&mut self, info: TargetInfo) -> Vec<News> {
-        let TargetInfo { target_id: page, kind, opener_id: opener, browser_context_id: context } =
-            info;
-        let Some(context) = context.filter(|_| kind == "page") else {
-            return Vec::new();
-        };
-        if opener.is_none() && self.creates_in(&context) {
-            self.unclaimed.insert(page, context);
-            return Vec::new();
-        }
-        vec![self.popup(&context, page)]
     }
 
     fn event(&mut self, event: Event<'_>) -> Incoming {

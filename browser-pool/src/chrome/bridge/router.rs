@@ -95,6 +95,11 @@ impl Router {
         self.filter().popups(context)
     }
 
+    /// Whether this is a page of the context.
+    pub(in super::super) fn is_page_of(&self, context: &str, target: &str) -> bool {
+        self.filter().is_in(context, target)
+    }
+
     /// Lets what waits for a debugger run: the client lets some wait for ever, such as service workers.
     pub(super) fn resume(&self, session: &str) {
         let nothing = serde_json::json!({});

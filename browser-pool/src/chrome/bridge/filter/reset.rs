@@ -20,6 +20,8 @@ const OF_THE_TARGET: &[&str] = &[
 
 /// Calls of other domains that change nothing, or what a reset clears.
 pub(super) const UNDONE: &[&str] = &[
+    "IO.close",
+    "IO.read",
     "Network.clearBrowserCache",
     "Network.clearBrowserCookies",
     "Network.deleteCookies",

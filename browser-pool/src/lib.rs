@@ -16,6 +16,7 @@ mod hooks;
 mod jobs;
 mod lease;
 mod pool;
+mod proxy;
 mod report;
 mod request;
 mod shell;

@@ -1,5 +1,6 @@
 //! What a caller asks for: the launch profile, the unit, and how to wait for it.
 
+use crate::proxy::{Credentials, check_proxy};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,9 +92,11 @@ impl UnitSpec {
         }
     }
 
-    /// Whether it keeps downloads.
-    pub(crate) fn keeps_downloads(&self) -> bool {
-        self.context().is_some_and(|options| options.downloads)
+    /// Whether only a browser that the pool launched can have it.
+    pub(crate) fn needs_own_browser(&self) -> bool {
+        let needs =
+            |options: &ContextOptions| options.downloads || options.proxy_credentials.is_some();
+        self.context().is_some_and(needs)
     }
 
     /// Whether it was asked for something of its own, which may be what the browser refuses.
@@ -115,6 +118,7 @@ impl UnitSpec {
 pub struct ContextOptions {
     pub(crate) proxy: Option<String>,
     pub(crate) proxy_bypass: Option<String>,
+    pub(crate) proxy_credentials: Option<Credentials>,
     pub(crate) downloads: bool,
 }
 
@@ -129,44 +133,16 @@ impl ContextOptions {
         self.proxy_bypass.as_deref()
     }
 
+    /// The name and the password that the proxy of this context is answered.
+    pub fn proxy_credentials(&self) -> Option<(&str, &str)> {
+        let Credentials { user, password } = self.proxy_credentials.as_ref()?;
+        Some((user, password))
+    }
+
     /// Whether downloads are kept, in a directory of the lease's own.
     pub fn downloads(&self) -> bool {
         self.downloads
     }
-}
-
-/// The kinds of proxies that browsers know. Of others they say nothing and connect directly.
-const PROXIES: &[&str] = &["http", "https", "socks", "socks4", "socks5"];
-
-/// Whether a browser takes this as one proxy: `SCHEME://HOST`, with a port if need be.
-pub(crate) fn check_proxy(proxy: &str) -> Result<(), &'static str> {
-    if proxy == "direct://" {
-        return Ok(());
-    }
-    let (scheme, address) = proxy.split_once("://").unwrap_or(("http", proxy));
-    if !PROXIES.contains(&scheme) {
-        return Err("its scheme is not http, https, socks4, socks5 or direct");
-    }
-    if address.contains('@') {
-        return Err("a browser takes no user and password in the address of a proxy");
-    }
-    let (host, port) = match address.rsplit_once(':') {
-        // The colons of an IPv6 address are in brackets.
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (address, None),
-    };
-    if port.is_some_and(|port| port.parse::<u16>().is_err() || port.starts_with('+')) {
-        return Err("its port is not a number below 65536");
-    }
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let good = match bare {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            let letter = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
-            !host.is_empty() && host.chars().all(letter)
-        }
-    };
-    if good { Ok(()) } else { Err("it is not one host, such as socks5://127.0.0.1:1080") }
 }
 
 impl LaunchProfile {
@@ -188,6 +164,17 @@ impl ContextOptions {
     fn check(&self) -> Result<(), BadOption> {
         if let Some(proxy) = &self.proxy {
             check_proxy(proxy).map_err(|reason| BadOption { option: "proxy", reason })?;
+        }
+        if self.proxy_credentials.is_some() {
+            let reason = match self.proxy.as_deref() {
+                None => Some("there is no proxy to answer"),
+                Some(proxy) if proxy.starts_with("socks") || proxy.starts_with("direct") => {
+                    Some("browsers answer http and https proxies alone")
+                }
+                Some(_) => None,
+            };
+            reason
+                .map_or(Ok(()), |reason| Err(BadOption { option: "proxy_credentials", reason }))?;
         }
         match &self.proxy_bypass {
             Some(_) if self.proxy.is_none() => {
@@ -274,6 +261,19 @@ impl LeaseOptions {
         self
     }
 
+    /// Answers the context's proxy, when it asks, with this name and password; a site that asks gets neither. For
+    /// `http` and `https` proxies: browsers answer no others.
+    #[must_use]
+    pub fn proxy_credentials(
+        mut self,
+        user: impl Into<String>,
+        password: impl Into<String>,
+    ) -> Self {
+        let (user, password) = (user.into(), password.into());
+        self.context.proxy_credentials = Some(Credentials { user, password });
+        self
+    }
+
     /// Keeps downloads, in a directory that ends with the lease. Without this they are refused. A whole
     /// browser has no directory of that kind; there this option is refused.
     #[must_use]
@@ -318,49 +318,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_browser_would_not_take_as_a_proxy_is_refused() {
-        let good = [
-            "http://proxy",
-            "proxy:3128",
-            "socks5://127.0.0.1:1080",
-            "https://a.b-c.example:443",
-            "[::1]:80",
-            "socks4://[fe80::1]",
-            "direct://",
-        ];
-        for proxy in good {
-            assert_eq!(check_proxy(proxy), Ok(()), "{proxy}");
-        }
-        let bad = [
-            "",
-            " ",
-            "://",
-            "http://",
-            "ftp://a",
-            "foo://bar",
-            "http://user:word@host:1",
-            "a b",
-            "a:",
-            "a:b",
-            "a:99999",
-            "a:+1",
-            "http=a;https=b",
-            "a,b",
-            "a;b",
-            "socks5://a/path",
-            "[::1",
-            "[x]:1",
-            "direct://x",
-            "a\0",
-            "http://a:1:2",
-            "HTTP://a",
-        ];
-        for proxy in bad {
-            assert!(check_proxy(proxy).is_err(), "{proxy:?}");
-        }
-    }
-
-    #[test]
     fn each_kind_has_what_was_asked_for_or_says_which_option_it_has_not() {
         let kinds = [
             Kind::Page(Isolation::Context),
@@ -380,6 +337,8 @@ mod tests {
             for wrong in [
                 LeaseOptions::new().proxy(""),
                 LeaseOptions::new().proxy_bypass("*"),
+                LeaseOptions::new().proxy_credentials("u", "p"),
+                LeaseOptions::new().proxy("socks5://a").proxy_credentials("u", "p"),
                 LeaseOptions::new().profile(LaunchProfile::new().proxy("")),
             ] {
                 assert!(wrong.unit(kind).is_err(), "{kind:?} {wrong:?}");

@@ -230,7 +230,17 @@ impl LiveBrowser for ChromeBrowser {
             proxy_bypass_list: options.proxy_bypass.clone(),
             ..CreateBrowserContextParams::default()
         };
+        let answers = match (&options.proxy_credentials, &self.router) {
+            (Some(_), None) => {
+                return Err(OpError::driver("an adopted browser answers no proxy's question"));
+            }
+            (Some(credentials), Some(router)) => Some((credentials, router)),
+            (None, _) => None,
+        };
         let id = self.client.create_browser_context(params).await.map_err(driver)?;
+        if let Some((credentials, router)) = answers {
+            router.authenticate(id.as_ref(), credentials);
+        }
         let mut context = ChromeContext { id, downloads: None };
         let mut behaviour = SetDownloadBehaviorParams::new(SetDownloadBehaviorBehavior::Deny);
         behaviour.browser_context_id = Some(context.id.clone());
@@ -261,6 +271,9 @@ impl LiveBrowser for ChromeBrowser {
     async fn dispose_context(&self, context: &ChromeContext) -> Result<(), OpError> {
         let params = DisposeBrowserContextParams::new(context.id.clone());
         self.client.execute(params).await.map_err(driver)?;
+        if let Some(router) = &self.router {
+            router.forget_context(context.id.as_ref());
+        }
         if let Some(folder) = &context.downloads {
             let folder = folder.clone();
             let limit = std::time::Instant::now() + KILL_BOUND;

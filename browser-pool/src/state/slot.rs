@@ -64,7 +64,7 @@ pub(crate) struct Slot {
     pub(crate) born: Instant,
     /// When it had been launched.
     pub(crate) ready: Option<Instant>,
-    /// Whether it was launched by somebody else, and has no directory for downloads.
+    /// Whether it was launched by somebody else, and has neither a directory for downloads nor a bridge.
     pub(crate) adopted: bool,
     /// When the last lease ended, or the launch did.
     pub(crate) last_used: Instant,
@@ -121,7 +121,7 @@ impl Slot {
 
     /// Whether such a unit can be made on it at all.
     pub(super) fn can(&self, spec: &UnitSpec) -> bool {
-        !(self.adopted && spec.keeps_downloads())
+        !(self.adopted && spec.needs_own_browser())
     }
 
     fn in_phase(&self, which: impl Fn(UnitPhase) -> bool) -> usize {

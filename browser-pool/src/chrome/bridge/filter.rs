@@ -4,19 +4,21 @@
 //! head of what goes out, and of what comes in only the number of an answer and a handful of rare
 //! events, recognised by their first bytes.
 
+mod auth;
 mod flood;
 mod message;
 mod pages;
 mod reset;
 mod traffic;
 
+use self::auth::Auth;
 use self::flood::{Floods, is_noise};
 use self::message::{
     Created, Creating, Event, Head, Params, empty_document, error, failed, failed_navigation,
 };
 pub(super) use self::message::{NO_ANSWER, answered};
 use self::reset::is_undone;
-pub(super) use self::traffic::{Incoming, Outgoing};
+pub(super) use self::traffic::{Incoming, Order, Outgoing};
 use crate::driver::News;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -37,6 +39,7 @@ pub(super) struct Filter {
     popups: BTreeMap<String, String>,
     /// New pages of contexts in which the client just makes one: the answer to it says which is whose.
     unclaimed: BTreeMap<String, String>,
+    auth: Auth,
     /// What each session may still send.
     floods: Floods,
     held: Vec<Held>,
@@ -89,6 +92,8 @@ const WATCHED: &[&str] = &[
     r#"{"method":"Target.targetCrashed""#,
     r#"{"method":"Target.targetCreated""#,
     r#"{"method":"Target.targetDestroyed""#,
+    r#"{"method":"Fetch.authRequired""#,
+    r#"{"method":"Fetch.requestPaused""#,
     r#"{"method":"Inspector.targetCrashed""#,
     r#"{"method":"Inspector.targetReloadedAfterCrash""#,
 ];
@@ -107,6 +112,7 @@ impl Filter {
             next_allowance: 0,
             popups: BTreeMap::new(),
             unclaimed: BTreeMap::new(),
+            auth: Auth::default(),
             floods: Floods::default(),
             held: Vec::new(),
             crashed: HashSet::new(),
@@ -151,6 +157,10 @@ impl Filter {
         if let Some(session) = &session {
             if self.crashed.contains(session) && !REVIVING.contains(&&*head.method) {
                 return Outgoing::Answer(error(head.id, "the page crashed", Some(session)));
+            }
+            // Only the client's own calls have no limit of their own.
+            if head.method == "Fetch.enable" && limit.is_none() {
+                self.auth.leave_to_client(session);
             }
             if !is_undone(&head.method) && !self.tainted.contains(session) {
                 self.tainted.insert(session.clone());
@@ -233,8 +243,10 @@ impl Filter {
                 let Params { waiting_for_debugger: waits, session_id, target_info, .. } = params;
                 if let (Some(session), Some(info)) = (session_id, target_info) {
                     let (target, context) = (info.target_id, info.browser_context_id);
+                    let order = self.ask_for_auth(&session, context.as_deref());
                     self.targets.insert(session.clone(), Attached { target, context });
-                    return Incoming { resume: waits.then_some(session), ..Incoming::default() };
+                    let resume = waits.then_some(session);
+                    return Incoming { order, resume, ..Incoming::default() };
                 }
             }
             "Target.targetCreated" => {
@@ -261,6 +273,14 @@ impl Filter {
                     let sessions: Vec<_> = sessions.map(|(session, _)| session.clone()).collect();
                     return self.crash(&sessions, &target);
                 }
+            }
+            "Fetch.authRequired" => {
+                let order = session.and_then(|session| self.answer_auth(&session, params));
+                return Incoming { shed: order.is_some(), order, ..Incoming::default() };
+            }
+            "Fetch.requestPaused" => {
+                let order = session.and_then(|session| self.go_on(&session, params));
+                return Incoming { shed: order.is_some(), order, ..Incoming::default() };
             }
             "Inspector.targetCrashed" => {
                 let session = session.map(Cow::into_owned);
@@ -308,6 +328,7 @@ impl Filter {
         self.crashed.remove(session);
         self.tainted.remove(session);
         self.floods.forget(session);
+        self.auth.forget_session(session);
         let held = self.take_held(session).map(|held| error(held.id, "the page is gone", None));
         let calls = self.take_of(session).into_iter();
         calls.map(|(id, _)| error(id, "the page is gone", Some(session))).chain(held).collect()

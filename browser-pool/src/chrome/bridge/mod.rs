@@ -284,9 +284,8 @@ async fn pass_on(
         }
         incoming.news.into_iter().for_each(|told| drop(news.send(told)));
         router.release(incoming.release);
-        if let Some(session) = incoming.resume {
-            router.resume(&session);
-        }
+        incoming.order.into_iter().for_each(|order| router.order(order));
+        incoming.resume.into_iter().for_each(|session| router.resume(session));
         feed(client, incoming.inject, router).await?;
         let next = if room > 0 { from.message_at_hand() } else { None };
         let Some(next) = next else { break };

@@ -1,8 +1,9 @@
 //! What the rest of the driver may ask of a connection, past the client: calls of its own, more time for the
 //! client's, and what the filter knows.
 
-use super::filter::{Filter, NO_ANSWER, RESUMING, answered};
+use super::filter::{Filter, NO_ANSWER, Order, RESUMING, answered};
 use crate::error::{Loss, OpError};
+use crate::proxy::Credentials;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -101,11 +102,25 @@ impl Router {
     }
 
     /// Lets what waits for a debugger run: the client lets some wait for ever, such as service workers.
-    pub(super) fn resume(&self, session: &str) {
-        let nothing = serde_json::json!({});
-        let (_, text) = self.write(Some(session), RESUMING, &nothing);
+    pub(super) fn resume(&self, session: String) {
+        self.order(Order { session, method: RESUMING, params: serde_json::json!({}) });
+    }
+
+    /// Sends a call whose answer nobody waits for.
+    pub(super) fn order(&self, Order { session, method, params }: Order) {
+        let (_, text) = self.write(Some(&session), method, &params);
         // When the bridge ends, nobody waits any more.
         drop(self.0.calls.send(OwnCall { text, limit: RESUME }));
+    }
+
+    /// Answers the proxy of this context with a name and a password.
+    pub(in super::super) fn authenticate(&self, context: &str, credentials: &Credentials) {
+        self.filter().authenticate(context.into(), credentials.clone());
+    }
+
+    /// The context is gone.
+    pub(in super::super) fn forget_context(&self, context: &str) {
+        self.filter().forget_context(context);
     }
 
     /// Sends what the client had sent before, and what could not go to the browser then.

@@ -51,6 +51,13 @@ pub(super) struct Params {
     pub(super) session_id: Option<String>,
     pub(super) target_id: Option<String>,
     pub(super) target_info: Option<TargetInfo>,
+    pub(super) request_id: Option<String>,
+    pub(super) auth_challenge: Option<AuthChallenge>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct AuthChallenge {
+    pub(super) source: Option<String>,
 }
 
 #[derive(Deserialize)]

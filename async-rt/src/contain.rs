@@ -27,7 +27,7 @@ pub(crate) fn drop_value<T>(value: T) -> Result<(), Payload> {
 /// Drops a foreign value, a payload among them, whatever its destructor does.
 ///
 /// The payload of a destructor that panics is dropped. The payload of a payload that panics is kept
-/// for ever instead: each could throw another one.
+/// for ever instead, unless it is a message: each could throw another one.
 #[inline]
 pub(crate) fn discard<T>(value: T) {
     if let Err(payload) = drop_value(value) {
@@ -37,7 +37,9 @@ pub(crate) fn discard<T>(value: T) {
 
 #[cold]
 fn discard_payload(payload: Payload) {
-    if let Err(another) = drop_value(payload) {
+    let Err(another) = drop_value(payload) else { return };
+    let is_message = another.is::<&str>() || another.is::<String>();
+    if !is_message {
         let _kept = ManuallyDrop::new(another);
     }
 }

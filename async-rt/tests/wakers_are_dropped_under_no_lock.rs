@@ -12,6 +12,7 @@ use lastout_async_rt::lock::{Mutex, RwLock};
 use lastout_async_rt::time::{sleep, yield_now};
 use lastout_async_rt::{AsyncFd, CancellationToken, JoinSet, Notify, Runtime, Semaphore};
 use std::cell::{Cell, RefCell};
+use std::future::pending;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::mpsc as std_mpsc;
@@ -57,6 +58,14 @@ fn waker(number: usize) -> std::mem::ManuallyDrop<Waker> {
 /// Takes the lock under which others wait: the future waits, and is dropped.
 fn queue_up(future: impl Future) {
     let _ = pin!(future).poll(&mut Context::from_waker(Waker::noop()));
+}
+
+/// Drops what `future` took in its first poll.
+fn hold(future: impl Future<Output = ()> + 'static) -> impl Fn() {
+    let mut future = Box::pin(future);
+    queue_up(future.as_mut());
+    let held = Cell::new(Some(future));
+    move || drop(held.take())
 }
 
 /// `future` becomes ready by what the clone of a waker does: of the first, or, if `registered`, of the
@@ -273,15 +282,21 @@ fn of_notify_semaphore_and_locks() {
     });
     ends(|registered| {
         let lock = Rc::new(Mutex::new(1));
-        let (other, leaked) = (Rc::clone(&lock), &*Box::leak(Box::new(Rc::clone(&lock))));
-        let guard = Cell::new(leaked.try_lock());
-        check(registered, lock.lock(), move || drop(guard.take()), move || drop(other.try_lock()));
+        let (owned, other) = (Rc::clone(&lock), Rc::clone(&lock));
+        let release = hold(async move {
+            let _guard = owned.lock().await;
+            pending().await
+        });
+        check(registered, lock.lock(), release, move || drop(other.try_lock()));
     });
     ends(|registered| {
         let lock = Rc::new(RwLock::new(1));
-        let (other, leaked) = (Rc::clone(&lock), &*Box::leak(Box::new(Rc::clone(&lock))));
-        let guard = Cell::new(leaked.try_write());
-        check(registered, lock.read(), move || drop(guard.take()), move || drop(other.try_read()));
+        let (owned, other) = (Rc::clone(&lock), Rc::clone(&lock));
+        let release = hold(async move {
+            let _guard = owned.write().await;
+            pending().await
+        });
+        check(registered, lock.read(), release, move || drop(other.try_read()));
     });
 }
 

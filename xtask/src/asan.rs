@@ -9,6 +9,9 @@ use crate::tally::Runner;
 use crate::workspace::Workspace;
 use anyhow::{Context as _, Result, bail};
 
+/// In a crate: what its tests leak on purpose, each named by a function of the test.
+const ON_PURPOSE: &str = "tests/leaks_on_purpose.supp";
+
 /// `cargo xtask asan [CRATE]`.
 ///
 /// # Errors
@@ -37,11 +40,17 @@ pub(crate) fn asan(console: &Console, workspace: &Workspace, flags: &Flags) -> R
         }
     }
     for package in &packages {
-        Cmd::nightly_cargo()
+        let mut cargo = Cmd::nightly_cargo();
+        let on_purpose = package.dir.join(ON_PURPOSE);
+        if on_purpose.exists() {
+            cargo = cargo.env("LSAN_OPTIONS", format!("suppressions={}", on_purpose.display()));
+        }
+        cargo
             .args(["test", "--no-fail-fast", "--all-features", "--lib", "--tests"])
             .args(["--package", &package.name, "--target", &host])
             .rustflags("-Zsanitizer=address")
-            .env("ASAN_OPTIONS", "detect_leaks=1")
+            // A request for more memory than there is fails as it does without the sanitizer.
+            .env("ASAN_OPTIONS", "detect_leaks=1:allocator_may_return_null=1")
             .count(Runner::Libtest)
             .env("CARGO_TARGET_DIR", workspace.target_dir.join("asan"))
             .dir(&workspace.root)

@@ -285,7 +285,7 @@ fn of_notify_semaphore_and_locks() {
         let (owned, other) = (Rc::clone(&lock), Rc::clone(&lock));
         let release = hold(async move {
             let _guard = owned.lock().await;
-            pending().await
+            pending::<()>().await;
         });
         check(registered, lock.lock(), release, move || drop(other.try_lock()));
     });
@@ -294,7 +294,7 @@ fn of_notify_semaphore_and_locks() {
         let (owned, other) = (Rc::clone(&lock), Rc::clone(&lock));
         let release = hold(async move {
             let _guard = owned.write().await;
-            pending().await
+            pending::<()>().await;
         });
         check(registered, lock.read(), release, move || drop(other.try_read()));
     });

@@ -3,16 +3,15 @@
 use super::bounded::{Bounded, Tail};
 use super::error::{CapacityError, SendError, TryRecvError, TrySendError};
 use super::permits::{Refused, Wakes, Woken};
+use super::receiving::awaits_values;
 use super::store::{Acquire, Store};
 use crate::contain;
 use crate::coop;
 use crate::task::raw::WakerSlot;
-use futures_core::Stream;
 use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -169,21 +168,12 @@ impl<T> fmt::Debug for Permit<'_, T> {
     }
 }
 
-/// The receiving end, and a [`Stream`] of the values.
+/// The receiving end, and a [`Stream`](futures_core::Stream) of the values.
 pub struct Receiver<T> {
     tail: Tail<T, WakerSlot, Shared<T>>,
 }
 
 impl<T> Receiver<T> {
-    /// The next value; `None` when every sender is gone, or after [`close`](Self::close),
-    /// and nothing is left.
-    ///
-    /// # Cancel safety
-    /// Cancel safe: no value is lost.
-    pub async fn recv(&mut self) -> Option<T> {
-        poll_fn(|cx| self.poll_recv(cx)).await
-    }
-
     /// As [`recv`](Self::recv), for hand-written futures.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let value = ready!(self.tail.poll_pop(cx));
@@ -244,13 +234,9 @@ impl<T> Drop for Receiver<T> {
     }
 }
 
-impl<T> Stream for Receiver<T> {
-    type Item = T;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        self.get_mut().poll_recv(cx)
-    }
-}
+awaits_values!(
+    "`None` when every sender is gone, or after [`close`](Self::close), and nothing is left."
+);
 
 impl<T> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

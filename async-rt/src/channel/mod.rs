@@ -24,6 +24,7 @@ pub mod mpsc;
 pub mod oneshot;
 pub(crate) mod permits;
 mod queue;
+mod receiving;
 mod records;
 mod room;
 mod seat;

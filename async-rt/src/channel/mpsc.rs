@@ -8,12 +8,11 @@ use super::error::{
 };
 use super::permits::Refused;
 use super::queue::{Queue, Tail};
+use super::receiving::{awaits_values, blocks_for_values};
 use crate::coop;
 use crate::sync::Arc;
-use futures_core::Stream;
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -221,21 +220,12 @@ impl<T> fmt::Debug for Permit<'_, T> {
     }
 }
 
-/// The receiving end, and a [`Stream`] of the values.
+/// The receiving end, and a [`Stream`](futures_core::Stream) of the values.
 pub struct Receiver<T> {
     tail: Tail<T>,
 }
 
 impl<T> Receiver<T> {
-    /// The next value; `None` when every sender is gone, or after [`close`](Self::close), and nothing
-    /// is left.
-    ///
-    /// # Cancel safety
-    /// Cancel safe: no value is lost.
-    pub async fn recv(&mut self) -> Option<T> {
-        poll_fn(|cx| self.poll_recv(cx)).await
-    }
-
     /// As [`recv`](Self::recv), for hand-written futures.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         self.tail.poll_pop(cx)
@@ -248,29 +238,6 @@ impl<T> Receiver<T> {
     #[inline]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         self.tail.try_pop()
-    }
-
-    /// The next value, for a plain thread, which sleeps until there is one; `None` as in
-    /// [`recv`](Self::recv).
-    ///
-    /// # Panics
-    /// Inside a runtime.
-    pub fn recv_blocking(&mut self) -> Option<T> {
-        blocking::wait(None, |cx| self.tail.poll_pop(cx)).flatten()
-    }
-
-    /// As [`recv_blocking`](Self::recv_blocking), for `timeout` at most.
-    ///
-    /// # Errors
-    /// When the time passed, or no value will come.
-    ///
-    /// # Panics
-    /// Inside a runtime.
-    pub fn recv_timeout_blocking(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        match blocking::wait(Some(timeout), |cx| self.tail.poll_pop(cx)) {
-            Some(value) => value.ok_or(RecvTimeoutError::Closed),
-            None => Err(RecvTimeoutError::TimedOut),
-        }
     }
 
     /// Takes no more values; those sent before, and those of a [`Permit`] that is out, can still be
@@ -290,13 +257,10 @@ impl<T> Receiver<T> {
     }
 }
 
-impl<T> Stream for Receiver<T> {
-    type Item = T;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        self.get_mut().poll_recv(cx)
-    }
-}
+awaits_values!(
+    "`None` when every sender is gone, or after [`close`](Self::close), and nothing is left."
+);
+blocks_for_values!();
 
 impl<T> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -17,15 +17,14 @@ use super::blocking;
 use super::error::{
     CapacityError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
+use super::receiving::{awaits_values, blocks_for_values};
 use super::seat::Seat;
 use super::slots::{Published, Slots};
 use crate::contain;
 use crate::coop;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering, on, ord};
-use futures_core::Stream;
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -249,7 +248,7 @@ impl<T> fmt::Debug for Sender<T> {
     }
 }
 
-/// The receiving end, and a [`Stream`] of the values.
+/// The receiving end, and a [`Stream`](futures_core::Stream) of the values.
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
     next: usize,
@@ -258,15 +257,6 @@ pub struct Receiver<T> {
 }
 
 impl<T> Receiver<T> {
-    /// The next value; `None` when the sender is gone, or after [`close`](Self::close), and nothing is
-    /// left.
-    ///
-    /// # Cancel safety
-    /// Cancel safe: no value is lost.
-    pub async fn recv(&mut self) -> Option<T> {
-        poll_fn(|cx| self.poll_recv(cx)).await
-    }
-
     /// As [`recv`](Self::recv), for hand-written futures.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let progress = ready!(coop::poll_proceed(cx));
@@ -298,29 +288,6 @@ impl<T> Receiver<T> {
         };
         coop::made_progress();
         Ok(value)
-    }
-
-    /// The next value, for a plain thread, which sleeps until there is one; `None` as in
-    /// [`recv`](Self::recv).
-    ///
-    /// # Panics
-    /// Inside a runtime.
-    pub fn recv_blocking(&mut self) -> Option<T> {
-        blocking::wait(None, |cx| self.poll_recv(cx)).flatten()
-    }
-
-    /// As [`recv_blocking`](Self::recv_blocking), for `timeout` at most.
-    ///
-    /// # Errors
-    /// When the time passed, or no value will come.
-    ///
-    /// # Panics
-    /// Inside a runtime.
-    pub fn recv_timeout_blocking(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        match blocking::wait(Some(timeout), |cx| self.poll_recv(cx)) {
-            Some(value) => value.ok_or(RecvTimeoutError::Closed),
-            None => Err(RecvTimeoutError::TimedOut),
-        }
     }
 
     #[inline]
@@ -384,13 +351,10 @@ impl<T> Drop for Receiver<T> {
     }
 }
 
-impl<T> Stream for Receiver<T> {
-    type Item = T;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        self.get_mut().poll_recv(cx)
-    }
-}
+awaits_values!(
+    "`None` when the sender is gone, or after [`close`](Self::close), and nothing is left."
+);
+blocks_for_values!();
 
 impl<T> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,18 +8,15 @@
 
 use super::blocking;
 use super::error::{RecvTimeoutError, SendError, TryRecvError};
+use super::receiving::{awaits_values, blocks_for_values};
 use super::seat::Seat;
 use crate::contain;
 use crate::coop;
 use crate::inbox::{Batch, Inbox, Node, Pushed};
 use crate::sync::{Arc, AtomicPtr, AtomicUsize, Ordering, on};
-use futures_core::Stream;
 use std::fmt;
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 struct Letter<T> {
     next: AtomicPtr<Self>,
@@ -115,7 +112,7 @@ unsafe impl<T: Send> Send for Taken<T> {}
 // SAFETY: nothing of a batch can be reached through a shared reference.
 unsafe impl<T: Send> Sync for Taken<T> {}
 
-/// The receiving end, and a [`Stream`] of the values.
+/// The receiving end, and a [`Stream`](futures_core::Stream) of the values.
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
     taken: Taken<T>,
@@ -124,15 +121,6 @@ pub struct Receiver<T> {
 }
 
 impl<T> Receiver<T> {
-    /// The next value; `None` when every sender is gone, or after [`close`](Self::close), and nothing
-    /// is left.
-    ///
-    /// # Cancel safety
-    /// Cancel safe: no value is lost.
-    pub async fn recv(&mut self) -> Option<T> {
-        poll_fn(|cx| self.poll_recv(cx)).await
-    }
-
     /// As [`recv`](Self::recv), for hand-written futures.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let progress = ready!(coop::poll_proceed(cx));
@@ -162,29 +150,6 @@ impl<T> Receiver<T> {
         };
         coop::made_progress();
         Ok(value)
-    }
-
-    /// The next value, for a plain thread, which sleeps until there is one; `None` as in
-    /// [`recv`](Self::recv).
-    ///
-    /// # Panics
-    /// Inside a runtime.
-    pub fn recv_blocking(&mut self) -> Option<T> {
-        blocking::wait(None, |cx| self.poll_recv(cx)).flatten()
-    }
-
-    /// As [`recv_blocking`](Self::recv_blocking), for `timeout` at most.
-    ///
-    /// # Errors
-    /// When the time passed, or no value will come.
-    ///
-    /// # Panics
-    /// Inside a runtime.
-    pub fn recv_timeout_blocking(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        match blocking::wait(Some(timeout), |cx| self.poll_recv(cx)) {
-            Some(value) => value.ok_or(RecvTimeoutError::Closed),
-            None => Err(RecvTimeoutError::TimedOut),
-        }
     }
 
     fn pop(&mut self) -> Option<T> {
@@ -221,13 +186,10 @@ impl<T> Drop for Receiver<T> {
     }
 }
 
-impl<T> Stream for Receiver<T> {
-    type Item = T;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        self.get_mut().poll_recv(cx)
-    }
-}
+awaits_values!(
+    "`None` when every sender is gone, or after [`close`](Self::close), and nothing is left."
+);
+blocks_for_values!();
 
 impl<T> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

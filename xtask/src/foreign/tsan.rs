@@ -60,8 +60,9 @@ pub(crate) fn tsan(console: &Console, workspace: &Workspace, flags: &Flags) -> R
             .args(["--no-fail-fast", "--all-features", "--package", &package.name, "--lib"])
             .args(targets)
             .rustflags("-Zsanitizer=thread")
-            // Threads that a test leaves blocked on purpose are no race.
-            .env("TSAN_OPTIONS", "report_thread_leaks=0")
+            // Threads that a test leaves blocked on purpose are no race. A request for more memory than
+            // there is fails as it does without the sanitizer.
+            .env("TSAN_OPTIONS", "report_thread_leaks=0:allocator_may_return_null=1")
             .env("CARGO_TARGET_DIR", workspace.target_dir.join("tsan"))
             .count(Runner::Libtest)
             .dir(&workspace.root)

@@ -17,7 +17,8 @@
 //!   [`made_progress`] when it has succeeded. It is never refused; the next future of the task is.
 //!
 //! The bound: between two turns of a ready task, every other task that was ready before it has one
-//! turn, and one turn completes at most [`BUDGET`] operations that can be refused.
+//! turn, and one turn completes at most [`BUDGET`] operations that can be refused, and as many again for each
+//! [`REFUSALS`] that were.
 //!
 //! [`poll_proceed`] wakes the task when it refuses: call it under no lock and no borrow.
 
@@ -28,7 +29,8 @@ use std::task::{Context, Poll};
 pub(crate) const BUDGET: i64 = 128;
 
 /// Refusals of one turn before it gets another budget. A blocking executor inside of a task polls
-/// again and again and never ends the turn: it must not hang.
+/// again and again and never ends the turn: it must not hang. A task that polls so many futures in
+/// one turn takes long anyway.
 const REFUSALS: i64 = 4096;
 
 /// Outside the turns of a runtime nothing is refused: a foreign executor begins no turns here.

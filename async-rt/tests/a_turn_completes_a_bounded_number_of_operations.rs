@@ -35,6 +35,26 @@ on_both_cores! {
         });
     }
 
+    fn a_turn_that_polls_thousands_of_ready_channels_completes_few(core) {
+        const REFUSALS: usize = 4096;
+        core.runtime().block_on(async {
+            let mut receivers: Vec<_> = (0..10_000).map(|n| {
+                let (send, recv) = mpsc::channel(1);
+                send.try_send(n).unwrap();
+                recv
+            }).collect();
+            let most = BUDGET * (1 + receivers.len() / REFUSALS);
+            let turns = spawn_boxed(poll_fn(move |cx| {
+                let before = receivers.len();
+                receivers.retain_mut(|recv| recv.poll_recv(cx).is_pending());
+                let served = before - receivers.len();
+                assert!((1..=most).contains(&served), "{served} of at most {most}");
+                if receivers.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+            }));
+            within("every channel", turns).await.unwrap();
+        });
+    }
+
     fn idle_channels_do_not_keep_a_task_awake(core) {
         core.runtime().block_on(async {
             let (senders, mut receivers): (Vec<_>, Vec<_>) = (0..200).map(|_| local::channel::<u8>(1)).unzip();

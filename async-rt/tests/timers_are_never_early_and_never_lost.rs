@@ -63,6 +63,18 @@ on_both_cores! {
         });
     }
 
+    fn a_deadline_is_shown_as_it_is(core) {
+        const YEAR: u64 = 365 * 24 * 3600;
+        core.runtime().block_on(async {
+            for years in [0, 1, 36, 300, 540] {
+                let deadline = Instant::now() + Duration::from_secs(years * YEAR);
+                assert_eq!(sleep_until(deadline).deadline(), deadline, "{years} years");
+            }
+            assert!(sleep(Duration::MAX).deadline() > Instant::now() + Duration::from_secs(547 * YEAR));
+            assert!(sleep(Duration::MAX).deadline() < Instant::now() + Duration::from_secs(585 * YEAR));
+        });
+    }
+
     fn a_virtual_clock_advances_by_itself(core) {
         let runtime = core.builder().virtual_clock().build().unwrap();
         let real = Instant::now();

@@ -1,6 +1,6 @@
 //! `Sleep`, and the small functions around it.
 
-use super::clock::{NEVER, Nanos};
+use super::clock::Nanos;
 use super::wheel::TimerKey;
 use crate::coop;
 use crate::handle::Handle;
@@ -34,9 +34,10 @@ impl Sleep {
         Self { owner, deadline, timer: None, elapsed: false }
     }
 
-    /// When it ends. A deadline beyond 584 years is shown as one of 584 years.
+    /// When it ends. A deadline beyond the range of the clock, 548 years after the runtime's start, is
+    /// shown as the end of that range.
     pub fn deadline(&self) -> Instant {
-        self.owner.clock.instant(self.deadline.min(NEVER / 2))
+        self.owner.clock.instant(self.deadline)
     }
 
     /// Whether the deadline has passed and a poll would be ready.

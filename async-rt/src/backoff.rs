@@ -77,10 +77,11 @@ impl Backoff {
     }
 
     /// Shortens each delay by a random share of itself, `share` (0 to 1) at most, so that clients
-    /// that failed together do not retry together. Give each its own `seed`.
+    /// that failed together do not retry together. Give each its own `seed`. A share that is not a
+    /// number is none.
     #[must_use]
     pub fn jitter(mut self, share: f64, seed: u64) -> Self {
-        self.jitter = share.clamp(0.0, 1.0);
+        self.jitter = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
         self.seed = seed;
         self
     }
@@ -101,7 +102,7 @@ impl Backoff {
         if self.deadline.is_some_and(past) {
             return None;
         }
-        self.retries += 1;
+        self.retries = self.retries.saturating_add(1);
         Some(delay)
     }
 
@@ -195,6 +196,16 @@ mod tests {
         }
         let mut late = Backoff::new(Duration::from_secs(2)).deadline(now + Duration::from_secs(1));
         assert_eq!(late.advance(now), None);
+    }
+
+    #[test]
+    fn any_share_of_jitter_shortens_by_no_more() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let delay = |share| Backoff::new(second).jitter(share, 7).advance(now).unwrap();
+        assert_eq!([f64::NAN, -0.0, -1.0, f64::NEG_INFINITY].map(delay), [second; 4]);
+        assert_eq!(delay(f64::INFINITY), delay(1.0));
+        assert!(delay(f64::MIN_POSITIVE) <= second && delay(1.0) < second);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! `RemoteHandle`: work sent to a runtime from other threads.
 
-use crate::channel::{mpsc, oneshot};
+use crate::channel::{RecvTimeoutError, SendTimeoutError, mpsc, oneshot};
 use crate::handle::{Handle, spawn_boxed};
 use crate::runtime::Runtime;
 use crate::task::Origin;
 use std::error::Error;
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 /// Jobs that may wait for the runtime at once, for each handle made by `remote_handle`.
@@ -38,18 +40,49 @@ pub struct RemoteHandle {
     jobs: mpsc::Sender<Job>,
 }
 
-/// The job has no output: the runtime ended first, the job panicked, or a time passed.
+/// Why a job has no output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct RemoteError;
+pub enum RemoteError {
+    /// The runtime ended before the job did.
+    Ended,
+    /// The job panicked.
+    Panicked,
+    /// The time passed. If the job had room among those that wait, it still runs.
+    TimedOut,
+}
 
 impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the runtime ended before the job, the job panicked, or its time passed")
+        f.write_str(match self {
+            Self::Ended => "the runtime ended before the job did",
+            Self::Panicked => "the job panicked on the runtime",
+            Self::TimedOut => "the time passed before the job had ended on the runtime",
+        })
     }
 }
 
 impl Error for RemoteError {}
+
+/// Sends the output of a job, or says why there is none.
+struct Tell<R> {
+    give: Option<oneshot::Sender<Result<R, RemoteError>>>,
+    /// During each poll of the job. It is still set when a panic leaves that poll.
+    runs: bool,
+}
+
+impl<R> Tell<R> {
+    fn tell(&mut self, outcome: Result<R, RemoteError>) {
+        // The caller may have stopped waiting.
+        let _ = self.give.take().map(|give| give.send(outcome));
+    }
+}
+
+impl<R> Drop for Tell<R> {
+    fn drop(&mut self) {
+        self.tell(Err(if self.runs { RemoteError::Panicked } else { RemoteError::Ended }));
+    }
+}
 
 impl RemoteHandle {
     /// Runs `work` on the runtime's thread.
@@ -82,8 +115,8 @@ impl RemoteHandle {
         M: FnOnce() -> F + Send + 'static,
     {
         let (job, output) = Self::job(make);
-        self.jobs.send(job).await.map_err(|_| RemoteError)?;
-        output.await.map_err(|_| RemoteError)
+        self.jobs.send(job).await.map_err(|_| RemoteError::Ended)?;
+        output.await.unwrap_or(Err(RemoteError::Ended))
     }
 
     /// Runs `work` on the runtime's thread, for a plain thread, which sleeps until the output is there,
@@ -105,26 +138,44 @@ impl RemoteHandle {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let left = || deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let (job, mut output) = Self::job(move || async move { work() });
-        let sent = match left() {
-            Some(left) => self.jobs.send_timeout_blocking(job, left).is_ok(),
-            None => self.jobs.send_blocking(job).is_ok(),
-        };
-        if sent { output.recv_blocking(left()).map_err(|_| RemoteError) } else { Err(RemoteError) }
+        match left() {
+            Some(left) => {
+                self.jobs.send_timeout_blocking(job, left).map_err(|error| match error {
+                    SendTimeoutError::TimedOut(_) => RemoteError::TimedOut,
+                    SendTimeoutError::Closed(_) => RemoteError::Ended,
+                })?;
+            }
+            None => self.jobs.send_blocking(job).map_err(|_| RemoteError::Ended)?,
+        }
+        output.recv_blocking(left()).unwrap_or_else(|error| {
+            Err(match error {
+                RecvTimeoutError::TimedOut => RemoteError::TimedOut,
+                RecvTimeoutError::Closed => RemoteError::Ended,
+            })
+        })
     }
 
     /// The job that runs what `make` returns, and where its output arrives.
-    fn job<F, M>(make: M) -> (Job, oneshot::Receiver<F::Output>)
+    fn job<F, M>(make: M) -> (Job, oneshot::Receiver<Result<F::Output, RemoteError>>)
     where
         F: Future,
         F::Output: Send + 'static,
         M: FnOnce() -> F + Send + 'static,
     {
         let (give, output) = oneshot::channel();
+        let mut tell = Tell { give: Some(give), runs: false };
         let job: Job = Box::new(move || {
-            // The future is made inside the task, which catches its panic too.
             spawn_boxed(async move {
-                // The caller may have stopped waiting.
-                let _ = give.send(make().await);
+                // The future is made inside the task, which catches its panic too.
+                let mut future = pin!(async move { make().await });
+                let polled = poll_fn(|cx| {
+                    tell.runs = true;
+                    let polled = future.as_mut().poll(cx);
+                    tell.runs = false;
+                    polled
+                });
+                let output = polled.await;
+                tell.tell(Ok(output));
             })
             .detach();
         });

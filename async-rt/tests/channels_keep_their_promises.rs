@@ -12,7 +12,7 @@ use lastout_async_rt::channel::{
     spsc, spsc_bytes, unbounded, watch,
 };
 use lastout_async_rt::time::yield_now;
-use lastout_async_rt::{Runtime, spawn_boxed};
+use lastout_async_rt::{RemoteError, Runtime, spawn_boxed};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -453,19 +453,22 @@ fn many_futures_over_one_channel_all_end() {
 fn a_plain_thread_runs_jobs_on_a_runtime_and_gets_their_output() {
     let runtime = Runtime::new().unwrap();
     let remote = runtime.remote_handle();
-    assert!(remote.run_blocking(|| 1, Some(Duration::from_millis(1))).is_err(), "it does not run");
+    let late = remote.run_blocking(|| 1, Some(Duration::from_millis(1)));
+    assert_eq!(late, Err(RemoteError::TimedOut), "the runtime does not run");
     let (done, mut wait) = oneshot::channel();
     let thread = thread::spawn(move || {
         let here = thread::current().id();
         let there = remote.run_blocking(|| thread::current().id(), None).unwrap();
-        assert!(remote.run_blocking(|| panic!("on purpose"), None).is_err());
+        let panicked = remote.run_blocking(|| panic!("on purpose"), None);
+        assert_eq!(panicked, Err::<(), _>(RemoteError::Panicked));
         done.send(here != there).unwrap();
         remote
     });
     assert_eq!(wait.recv_blocking(Some(Duration::ZERO)), Err(RecvTimeoutError::TimedOut));
     assert_eq!(runtime.block_on(wait), Ok(true));
     drop(runtime);
-    assert!(thread.join().unwrap().run_blocking(|| 1, None).is_err());
+    let late = thread.join().unwrap().run_blocking(|| 1, None);
+    assert_eq!(late, Err(RemoteError::Ended));
 }
 
 /// The bound of a turn holds for channels that are always ready: `BUDGET` of `src/coop.rs`.

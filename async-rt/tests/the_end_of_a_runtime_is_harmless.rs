@@ -6,11 +6,13 @@ mod common;
 
 use common::{Drops, on_both_cores, within};
 use lastout_async_rt::time::{Sleep, sleep, yield_now};
-use lastout_async_rt::{Handle, JoinHandle, Runtime, spawn_boxed};
+use lastout_async_rt::{Handle, JoinHandle, RemoteError, Runtime, spawn_boxed};
 use std::cell::RefCell;
 use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// Does something with the runtime when it is dropped.
@@ -30,7 +32,7 @@ on_both_cores! {
         let (mut sleeping, mut pending_task, mut done, claim): (Sleep, JoinHandle<()>, JoinHandle<_>, _) =
             runtime.block_on(async {
                 let mut nap = sleep(Duration::from_secs(3600));
-                assert!(std::pin::Pin::new(&mut nap).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+                assert!(Pin::new(&mut nap).poll(&mut Context::from_waker(Waker::noop())).is_pending());
                 let task = spawn_boxed(async move { let _guard = guard; pending::<()>().await });
                 let done = spawn_boxed(async { vec![1, 2] });
                 yield_now().await;
@@ -135,15 +137,41 @@ on_both_cores! {
             let elsewhere = Runtime::new().unwrap();
             let sum = elsewhere.block_on(theirs.spawn(|| async { let rc = Rc::new(20); yield_now().await; *rc + 1 }));
             let panicked = elsewhere.block_on(theirs.run(|| if true { panic!("remote") }));
-            (sum, panicked.is_err())
+            (sum, panicked)
         });
         let (done, wait) = lastout_async_rt::channel::oneshot::channel();
         let joiner = std::thread::spawn(move || { let out = thread.join().unwrap(); done.send(()).unwrap(); out });
         runtime.block_on(async { within("remote work", wait).await.unwrap() });
-        assert_eq!(joiner.join().unwrap(), (Ok(21), true));
+        assert_eq!(joiner.join().unwrap(), (Ok(21), Err(RemoteError::Panicked)));
         runtime.shutdown_quiesce(common::DEADLINE).unwrap();
         drop(runtime);
         assert!(remote.is_ended());
-        assert!(Runtime::new().unwrap().block_on(remote.run(|| 1)).is_err());
+        assert_eq!(Runtime::new().unwrap().block_on(remote.run(|| 1)), Err(RemoteError::Ended));
+    }
+
+    fn a_remote_caller_hears_why_there_is_no_output(core) {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) { panic!("a destructor") }
+        }
+        let runtime = core.runtime();
+        let remote = runtime.remote_handle();
+        let mut calls = [
+            Box::pin(remote.spawn(|| async { if true { panic!("a poll") } })) as Pin<Box<dyn Future<Output = _>>>,
+            Box::pin(remote.spawn(|| { if true { panic!("a maker") } async {} })),
+            Box::pin(remote.spawn(|| async { let _bomb = Bomb; })),
+            Box::pin(remote.spawn(pending)),
+        ];
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut poll_all = || calls.each_mut().map(|call| call.as_mut().poll(&mut cx));
+        assert!(poll_all().iter().all(Poll::is_pending), "the runtime does not run");
+        runtime.run_until_stalled();
+        let panicked = Poll::Ready(Err(RemoteError::Panicked));
+        assert_eq!(poll_all(), [panicked, panicked, panicked, Poll::Pending]);
+        let mut waits = calls.into_iter().next_back().unwrap();
+        // The end of a runtime in an unwinding thread is no panic of its jobs.
+        let unwound = catch_unwind(AssertUnwindSafe(move || { let _runtime = runtime; panic!("a caller") }));
+        assert!(unwound.is_err());
+        assert_eq!(waits.as_mut().poll(&mut cx), Poll::Ready(Err(RemoteError::Ended)));
     }
 }

@@ -7,13 +7,16 @@ use crate::find;
 use crate::provision::compilers::{self, Wanted};
 use crate::steps::Outcome;
 use crate::tally::Runner;
-use crate::workspace::Workspace;
+use crate::workspace::{Package, Workspace};
 use anyhow::{Context as _, Result, bail};
 use std::path::PathBuf;
 
 /// The crates, with the test targets that it cannot run: it has no threads after a fork, and it changes what allocates.
 const CRATES: &[(&str, &[&str])] =
     &[("cleanup-worker", &["a_fork_makes_two_workers", "allocation"]), ("async-rt", &[])];
+
+/// In a crate: what the sanitizer cannot see in the code of others, each with the reason.
+const OF_OTHERS: &str = "tests/races_of_others.supp";
 
 /// `cargo xtask tsan [CRATE]`.
 ///
@@ -60,9 +63,7 @@ pub(crate) fn tsan(console: &Console, workspace: &Workspace, flags: &Flags) -> R
             .args(["--no-fail-fast", "--all-features", "--package", &package.name, "--lib"])
             .args(targets)
             .rustflags("-Zsanitizer=thread")
-            // Threads that a test leaves blocked on purpose are no race. A request for more memory than
-            // there is fails as it does without the sanitizer.
-            .env("TSAN_OPTIONS", "report_thread_leaks=0:allocator_may_return_null=1")
+            .env("TSAN_OPTIONS", options(package))
             .env("CARGO_TARGET_DIR", workspace.target_dir.join("tsan"))
             .count(Runner::Libtest)
             .dir(&workspace.root)
@@ -81,6 +82,17 @@ pub(crate) fn tsan(console: &Console, workspace: &Workspace, flags: &Flags) -> R
         );
     }
     Ok(Outcome::passed(done.join(", ")))
+}
+
+/// Threads that a test leaves blocked on purpose are no race. A request for more memory than there is fails
+/// as it does without the sanitizer. What the code of others does is named in a list of the crate.
+fn options(package: &Package) -> String {
+    let mut options = "report_thread_leaks=0:allocator_may_return_null=1".to_owned();
+    let of_others = package.dir.join(OF_OTHERS);
+    if of_others.exists() {
+        options.push_str(&format!(":suppressions={}", of_others.display()));
+    }
+    options
 }
 
 /// The runtime of the installed nightly: Debian's compiler has none, and uses the same LLVM.

@@ -471,6 +471,25 @@ fn a_plain_thread_runs_jobs_on_a_runtime_and_gets_their_output() {
     assert_eq!(late, Err(RemoteError::Ended));
 }
 
+#[test]
+fn a_oneshot_that_its_receiver_closes_is_not_waited_for() {
+    let (give, mut output) = oneshot::channel();
+    assert!(poll(Pin::new(&mut output)).is_pending());
+    output.close();
+    assert_eq!(
+        poll(Pin::new(&mut output)),
+        Poll::Ready(Err(RecvError)),
+        "the sender is still there"
+    );
+    assert_eq!(output.try_recv(), Err(TryRecvError::Closed));
+    assert_eq!(output.recv_blocking(None), Err(RecvTimeoutError::Closed));
+    assert_eq!(give.send(1), Err(1));
+    let (give, mut output) = oneshot::channel();
+    give.send(2).unwrap();
+    output.close();
+    assert_eq!(output.recv_blocking(None), Ok(2), "it was sent before");
+}
+
 /// The bound of a turn holds for channels that are always ready: `BUDGET` of `src/coop.rs`.
 #[test]
 fn a_turn_sends_and_receives_a_bounded_number_of_values() {

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-/// The receiver is gone; the value comes back.
+/// The receiver is gone or closed; the value comes back.
 #[derive(PartialEq, Eq, Clone, Copy)]
 #[expect(clippy::exhaustive_structs, reason = "the value is all it can hold")]
 pub struct SendError<T>(pub T);
@@ -14,7 +14,7 @@ pub struct SendError<T>(pub T);
 pub enum TrySendError<T> {
     /// There is no room, or others wait for it.
     Full(T),
-    /// The receiver is gone.
+    /// The receiver is gone or closed.
     Closed(T),
 }
 
@@ -28,7 +28,7 @@ pub enum TryRecvError {
     Closed,
 }
 
-/// The sender is gone, and nothing more will come.
+/// Nothing more will come: the sender is gone, or the receiver has closed the channel.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 #[non_exhaustive]
 pub struct RecvError;
@@ -39,7 +39,7 @@ pub struct RecvError;
 pub enum SendTimeoutError<T> {
     /// The time passed before there was room.
     TimedOut(T),
-    /// The receiver is gone.
+    /// The receiver is gone or closed.
     Closed(T),
 }
 
@@ -72,8 +72,8 @@ impl fmt::Display for CapacityError {
 
 impl Error for CapacityError {}
 
-const NO_RECEIVER: &str = "the receiver of the channel is gone";
-const NO_SENDER: &str = "the senders of the channel are gone";
+const NO_RECEIVER: &str = "the receiver of the channel is gone or takes no more values";
+const NO_MORE: &str = "no more values will come through the channel";
 
 impl<T> fmt::Debug for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -151,7 +151,7 @@ impl fmt::Display for RecvTimeoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TimedOut => "the time passed before a value came",
-            Self::Closed => NO_SENDER,
+            Self::Closed => NO_MORE,
         })
     }
 }
@@ -162,7 +162,7 @@ impl fmt::Display for TryRecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Empty => "the channel is empty",
-            Self::Closed => NO_SENDER,
+            Self::Closed => NO_MORE,
         })
     }
 }
@@ -171,7 +171,7 @@ impl Error for TryRecvError {}
 
 impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the sender of the channel is gone")
+        f.write_str(NO_MORE)
     }
 }
 

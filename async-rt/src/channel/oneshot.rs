@@ -25,6 +25,13 @@ struct State<T> {
     sender: Option<Waker>,
 }
 
+impl<T> State<T> {
+    /// Whether no value will come beside the one that may be here.
+    fn is_over(&self) -> bool {
+        self.sent || self.closed
+    }
+}
+
 type Shared<T> = Arc<Mutex<State<T>>>;
 
 /// A channel for one value.
@@ -68,7 +75,34 @@ impl<T> Sender<T> {
         poll_fn(|cx| self.poll_closed(cx)).await;
     }
 
-    /// As [`closed`](Self::closed), for hand-written futures.
+    /// As [`closed`](Self::closed), for hand-written futures: work that ends when its result is not
+    /// wanted any more.
+    ///
+    /// ```
+    /// use lastout_async_rt::{Runtime, channel::oneshot, spawn_boxed};
+    /// use std::{future::{pending, poll_fn}, pin::pin, task::Poll};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (mut give, take) = oneshot::channel::<u32>();
+    /// let finished = Runtime::new()?.block_on(async {
+    ///     let job = spawn_boxed(async move {
+    ///         let mut work = pin!(pending::<u32>()); // it would take for ever
+    ///         let output = poll_fn(|cx| match give.poll_closed(cx) {
+    ///             Poll::Ready(()) => Poll::Ready(None),
+    ///             Poll::Pending => work.as_mut().poll(cx).map(Some),
+    ///         });
+    ///         match output.await {
+    ///             Some(output) => give.send(output).is_ok(),
+    ///             None => false,
+    ///         }
+    ///     });
+    ///     drop(take);
+    ///     job.await
+    /// })?;
+    /// assert!(!finished);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let progress = ready!(coop::poll_proceed(cx));
         let mut fresh = Fresh::none();
@@ -121,20 +155,20 @@ impl<T> Receiver<T> {
     /// When it is not there now, or will never be, or was taken before.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         let mut state = lock(&self.shared);
-        let sent = state.sent;
+        let over = state.is_over();
         let value = state.value.take();
         drop(state);
         if value.is_some() {
             coop::made_progress();
         }
-        value.ok_or(if sent { TryRecvError::Closed } else { TryRecvError::Empty })
+        value.ok_or(if over { TryRecvError::Closed } else { TryRecvError::Empty })
     }
 
     /// The value, for a plain thread, which sleeps until it is there, for `timeout` at most if there
     /// is one.
     ///
     /// # Errors
-    /// When the time passed, or the sender is gone without having sent.
+    /// When the time passed, or no value will come: the sender is gone, or the channel closed.
     ///
     /// # Panics
     /// Inside a runtime.
@@ -145,7 +179,8 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Refuses the value from now on; one that was sent before can still be received.
+    /// Refuses the value from now on, and waits for it no longer; one that was sent before can still be
+    /// received.
     pub fn close(&mut self) {
         let mut state = lock(&self.shared);
         state.closed = true;
@@ -163,7 +198,7 @@ impl<T> Future for Receiver<T> {
         let mut fresh = Fresh::none();
         let value = loop {
             let mut state = lock(&self.shared);
-            if state.sent && (fresh.is_none() || on("i13.recheck")) {
+            if state.is_over() && (fresh.is_none() || on("i13.recheck")) {
                 break state.value.take();
             }
             if fresh.settle(&mut state.receiver, cx.waker()) {

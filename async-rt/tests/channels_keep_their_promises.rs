@@ -476,11 +476,7 @@ fn a_oneshot_that_its_receiver_closes_is_not_waited_for() {
     let (give, mut output) = oneshot::channel();
     assert!(poll(Pin::new(&mut output)).is_pending());
     output.close();
-    assert_eq!(
-        poll(Pin::new(&mut output)),
-        Poll::Ready(Err(RecvError)),
-        "the sender is still there"
-    );
+    assert!(matches!(poll(Pin::new(&mut output)), Poll::Ready(Err(_))), "the sender is there");
     assert_eq!(output.try_recv(), Err(TryRecvError::Closed));
     assert_eq!(output.recv_blocking(None), Err(RecvTimeoutError::Closed));
     assert_eq!(give.send(1), Err(1));

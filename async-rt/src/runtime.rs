@@ -39,7 +39,7 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    fn new(owner: &Owner) -> Self {
+    fn new(owner: &Rc<Owner>) -> Self {
         let due = Rc::new(Cell::new(false));
         let taken = Rc::new(Cell::new(None));
         let (set, give) = (Rc::clone(&due), Rc::clone(&taken));
@@ -51,7 +51,7 @@ impl Root {
             Poll::<()>::Pending
         });
         let task = owner.spawn_hidden(stand_in, Origin::here(Some("block_on")));
-        owner.engine.enter(|| owner.engine.run(1, &Cell::new(false)));
+        owner.enter(|| owner.engine.run(1, &Cell::new(false)));
         let waker = taken.take().expect("the stand-in was polled");
         Self { due, waker, task: Some(task) }
     }

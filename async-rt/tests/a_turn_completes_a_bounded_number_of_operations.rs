@@ -11,12 +11,13 @@ use lastout_async_rt::channel::{
     broadcast, local, mpsc, mpsc_bytes, oneshot, spsc, unbounded, watch,
 };
 use lastout_async_rt::time::yield_now;
-use lastout_async_rt::{JoinSet, spawn_boxed};
+use lastout_async_rt::{JoinSet, PanicPolicy, spawn_boxed};
 use std::cell::Cell;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 /// What one turn may complete.
 const BUDGET: usize = 128;
@@ -52,6 +53,50 @@ on_both_cores! {
                 if receivers.is_empty() { Poll::Ready(()) } else { Poll::Pending }
             }));
             within("every channel", turns).await.unwrap();
+        });
+    }
+
+    fn outside_of_a_runtime_nothing_is_refused(core) {
+        let (send, mut recv) = mpsc::channel(1);
+        let mut passes = |when: &str| {
+            for n in 0..1000 {
+                send.try_send(n).unwrap();
+                let mut cx = Context::from_waker(Waker::noop());
+                assert_eq!(recv.poll_recv(&mut cx), Poll::Ready(Some(n)), "{when}");
+            }
+        };
+        let runtime = core.builder().panic_policy(PanicPolicy::Propagate).build().unwrap();
+        passes("after a runtime was built");
+        runtime.block_on(async { yield_now().await });
+        passes("after a call");
+        runtime.run_until_stalled();
+        runtime.scope(|scope| async move { scope.spawn(async {}).await }).unwrap();
+        passes("after a scope");
+        runtime.handle().spawn_boxed(async { if true { panic!("on purpose") } }).detach();
+        catch_unwind(AssertUnwindSafe(|| runtime.block_on(pending::<()>()))).unwrap_err();
+        passes("after a panic");
+        runtime.block_on(async {
+            for _ in 0..BUDGET { spawn_boxed(async {}).await.unwrap(); }
+            drop(core.runtime());
+        });
+        drop(runtime);
+        passes("after the end");
+    }
+
+    fn a_runtime_that_is_built_in_a_task_renews_no_budget(core) {
+        core.runtime().block_on(async {
+            let (send, mut recv) = mpsc::channel(10 * BUDGET);
+            (0..10 * BUDGET).for_each(|n| send.try_send(n).unwrap());
+            yield_now().await;
+            let most = poll_fn(|cx| {
+                let mut received = 0;
+                while received < 10 * BUDGET && recv.poll_recv(cx).is_ready() {
+                    received += 1;
+                    drop(core.runtime());
+                }
+                Poll::Ready(received)
+            });
+            assert!(most.await <= BUDGET);
         });
     }
 

@@ -225,7 +225,8 @@ pub fn event_time() -> Instant {
     owner.clock.instant(owner.event_time())
 }
 
-/// Lets every task that is ready run before this one goes on.
+/// Lets the tasks that are ready run before this one goes on. A task that was woken before it asked
+/// keeps its place: those that became ready after that wake-up run later.
 ///
 /// # Cancel safety
 /// Cancel safe.

@@ -3,9 +3,12 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test of processes")]
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 struct Store(PathBuf);
 
@@ -17,7 +20,7 @@ impl Store {
 
     fn command(&self, words: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lastout"));
-        command.args(words).env("LASTOUT_STORE", &self.0).output().unwrap()
+        command.args(words).env("LASTOUT_STORE", &self.0).stdin(Stdio::null()).output().unwrap()
     }
 
     /// What it says, and its exit status.
@@ -69,6 +72,7 @@ fn jobs_are_added_listed_shown_and_ordered() {
     assert_eq!(store.says(&["jobs", "cancel", "2", "99"]).1, 4);
     assert_eq!(store.says(&["jobs", "retry", "1"]).1, 0);
     assert_eq!(store.json(&["jobs", "show", "1"])["state"], "ready");
+    assert_eq!(store.json(&["jobs", "show", "1"])["attempts"], serde_json::json!([]));
     let counts = store.json(&["jobs", "stats"]);
     let jobs = |count: &Value| count["jobs"].as_u64().unwrap();
     assert_eq!(counts.as_array().unwrap().iter().map(jobs).sum::<u64>(), 3);
@@ -81,9 +85,17 @@ fn queues_are_paused_and_resumed_once() {
     assert_eq!(store.says(&["queues", "pause", "q", "--by", "me"]), ("done".into(), 0));
     assert_eq!(store.says(&["queues", "pause", "q"]), ("nothing to do".into(), 3));
     assert_eq!(store.says(&["queues", "limit", "q", "4"]).1, 0);
-    assert_eq!(store.says(&["queues"]), ("q\t4\tme".into(), 0));
+    assert_eq!(
+        store.says(&["queues"]).0.lines().last().unwrap(),
+        "q\tpaused by me\t0\t0\t4\t0\t0\t-"
+    );
+    assert_eq!(store.says(&["queues", "list"]).0.lines().count(), 2);
+    assert_eq!(store.says(&["jobs", "pause", "q"]), ("nothing to do".into(), 3));
     assert_eq!(store.says(&["queues", "resume", "q"]).1, 0);
-    assert_eq!(store.json(&["queues"])[0]["paused_by"], Value::Null);
+    assert_eq!(store.json(&["queues"])[1]["paused_by"], Value::Null);
+    assert_eq!(store.json(&["queues"])[0]["ready"], 1);
+    let top = store.says(&["jobs", "top", "--times", "2", "--every", "100ms"]);
+    assert_eq!((top.0.lines().count(), top.1), (6, 0), "{}", top.0);
     assert_eq!(store.says(&["workers"]), (String::new(), 0));
     assert_eq!(store.json(&["cron"]), serde_json::json!([]));
     assert_eq!(store.says(&["cron", "drop", "none"]).1, 3);
@@ -100,6 +112,18 @@ fn what_is_not_understood_is_2_and_a_look_makes_no_store() {
         &["jobs", "list", "--queue", "a", "--queue", "b"],
         &["jobs", "cancel"],
         &["jobs", "cancel", "all"],
+        &["jobs", "cancel", "1", "--all"],
+        &["jobs", "cancel", "--kind", "a", "--all", "--yes"],
+        &["jobs", "cancel", "1", "--dry-run"],
+        &["jobs", "retry", "--kind", "a", "--yes"],
+        &["jobs", "show", "1", "--queue", "q"],
+        &["jobs", "prune"],
+        &["jobs", "list", "--worker", "xyz"],
+        &["jobs"],
+        &["queues", "lst"],
+        &["queues", "pause"],
+        &["cron", "drop"],
+        &["workers", "all"],
         &["jobs", "abandon", "1"],
         &["jobs", "enqueue", "a", "{"],
         &["queues", "limit", "q", "many"],
@@ -119,10 +143,108 @@ fn what_is_not_understood_is_2_and_a_look_makes_no_store() {
 }
 
 #[test]
+fn an_order_over_a_filter_counts_first_and_needs_a_yes() {
+    let store = Store::new("many");
+    for n in 0..3 {
+        assert_eq!(store.says(&["jobs", "enqueue", "double", &n.to_string()]).1, 0);
+    }
+    assert_eq!(store.says(&["jobs", "enqueue", "mail"]).1, 0);
+    let states =
+        |state: &str| store.json(&["jobs", "list", "--state", state]).as_array().unwrap().len();
+    // stdin is no terminal: nothing can be asked.
+    let output = store.command(&["jobs", "cancel", "--kind", "double"]);
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(words.contains("3 jobs match: say --yes to cancel them"), "{words}");
+    assert!(words.starts_with(&format!("lastout: store {}", store.0.display())), "{words}");
+    let dry = ["jobs", "cancel", "--kind", "double", "--dry-run"];
+    assert_eq!(store.says(&dry), ("3 jobs match".into(), 0));
+    assert_eq!(states("ready"), 4);
+    let two = ["jobs", "cancel", "--kind", "double", "--limit", "2", "--yes"];
+    assert_eq!(store.says(&two), ("done 2, refused 0".into(), 0));
+    assert_eq!(states("cancelled"), 2);
+    let retried = store.json(&["jobs", "retry", "--state", "cancelled", "--yes"]);
+    assert_eq!(retried, serde_json::json!({ "matched": 2, "done": 2, "refused": 0 }));
+    assert_eq!(store.says(&["jobs", "delete", "--all", "--yes"]), ("done 0, refused 4".into(), 3));
+    assert_eq!(
+        store.says(&["jobs", "cancel", "--kind", "none", "--yes"]),
+        ("0 jobs match".into(), 3)
+    );
+}
+
+#[test]
+fn a_payload_comes_from_stdin_and_a_wait_ends_with_the_job_or_the_time() {
+    let store = Store::new("wait");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lastout"));
+    command.args(["jobs", "enqueue", "double", "-"]).env("LASTOUT_STORE", &store.0);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"{\"n\": 21}").unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(store.json(&["jobs", "show", "1"])["payload"]["n"], 21);
+    assert_eq!(store.says(&["jobs", "wait", "1", "--timeout", "100ms"]), ("ready".into(), 3));
+    assert_eq!(store.says(&["jobs", "cancel", "1"]).1, 0);
+    assert_eq!(store.says(&["jobs", "wait", "1"]), ("cancelled".into(), 1));
+    assert_eq!(store.says(&["jobs", "wait", "9"]).1, 4);
+}
+
+#[test]
+fn a_store_is_made_looked_over_and_pruned() {
+    let store = Store::new("upkeep");
+    assert_eq!(store.says(&["jobs", "migrate"]).1, 0);
+    assert!(store.0.exists());
+    let findings = store.json(&["jobs", "doctor"]);
+    let says = |word: &str| {
+        let rows = findings.as_array().unwrap().iter();
+        rows.filter(|row| row["what"].as_str().unwrap().contains(word)).count()
+    };
+    assert!(says("clock") == 1 && says("trees") == 1 && says("workers: 0") == 1, "{findings}");
+    assert_eq!(store.says(&["jobs", "enqueue", "a"]).1, 0);
+    assert_eq!(store.says(&["jobs", "cancel", "1"]).1, 0);
+    assert_eq!(store.says(&["jobs", "prune", "--older", "1d"]), ("pruned 0".into(), 3));
+    assert_eq!(store.says(&["jobs", "prune", "--older", "0"]), ("pruned 1".into(), 0));
+    assert_eq!(store.json(&["jobs", "list"]), serde_json::json!([]));
+}
+
+#[test]
+fn the_console_is_served_until_a_signal_and_is_read_only_unless_it_is_asked() {
+    let store = Store::new("console");
+    assert_eq!(store.says(&["jobs", "enqueue", "a"]).1, 0);
+    assert_eq!(store.says(&["console", "--listen", "0.0.0.0:0"]).1, 1);
+    assert_eq!(store.says(&["console", "--listen", "nowhere"]).1, 1);
+    assert_eq!(store.says(&["console", "--host", "a b"]).1, 2);
+    for (options, may_order) in [(&[][..], false), (&["--allow-orders", "--payloads"], true)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lastout"));
+        command.args(["console", "--listen", "127.0.0.1:0", "--name", "shop"]).args(options);
+        command.env("LASTOUT_STORE", &store.0).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("http://").unwrap().trim_end_matches('/');
+        let page = |path: &str| {
+            let mut socket = TcpStream::connect(address).unwrap();
+            write!(socket, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
+                .unwrap();
+            let mut text = String::new();
+            socket.read_to_string(&mut text).unwrap();
+            text
+        };
+        assert!(page("/").contains("shop") && page("/jobs").contains("/jobs/1"));
+        assert_eq!(page("/jobs/1").contains("order=cancel"), may_order);
+        assert_eq!(page("/jobs/1").contains("<h2>Payload</h2>"), may_order);
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
 fn no_password_is_printed() {
     let store = Store::new("password");
-    let address = "postgres://me:secret@127.0.0.1:1/none";
-    let output = store.command(&["jobs", "list", "--store", address]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(!String::from_utf8_lossy(&output.stderr).contains("secret"));
+    let address = "postgres://me:secret@127.0.0.1:1/none?password=secret";
+    for words in
+        [&["jobs", "list"][..], &["jobs", "cancel", "--all", "--yes"], &["jobs", "migrate"]]
+    {
+        let output = store.command(&[words, &["--store", address]].concat());
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("secret"), "{words:?}");
+    }
 }

@@ -100,19 +100,27 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     line
 }
 
-/// Prints the answer. A reader that has gone, such as `head`, is no failure.
+/// Prints a text, on a terminal after `before`. False when the reader has gone, such as `head`.
+pub(crate) fn print(text: &str, before: &str) -> io::Result<bool> {
+    let before = if io::stdout().is_terminal() { before } else { "" };
+    let end = if text.is_empty() { "" } else { "\n" };
+    match write!(io::stdout(), "{before}{text}{end}").and_then(|()| io::stdout().flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Prints the answer. A reader that has gone is no failure.
 pub(crate) fn give(answer: Result<Answer, Failed>) -> ExitCode {
     match answer {
-        Ok(Answer { text, code }) => {
-            let end = if text.is_empty() { "" } else { "\n" };
-            match write!(io::stdout(), "{text}{end}").and_then(|()| io::stdout().flush()) {
-                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                    eprintln!("lastout: write the answer: {error}");
-                    ExitCode::from(FAILED)
-                }
-                _ => ExitCode::from(code),
+        Ok(Answer { text, code }) => match print(&text, "") {
+            Ok(_) => ExitCode::from(code),
+            Err(error) => {
+                eprintln!("lastout: write the answer: {error}");
+                ExitCode::from(FAILED)
             }
-        }
+        },
         Err(failed) => {
             eprintln!("{failed}");
             ExitCode::from(failed.code)

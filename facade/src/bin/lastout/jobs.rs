@@ -1,69 +1,71 @@
-//! `lastout jobs`: adds jobs to a store, looks at them, and gives them orders.
+//! `lastout jobs`: adds jobs to a store, looks at them, waits for them, and prunes them.
 
-use crate::answer::{Answer, Failed, NO_JOB, REFUSED};
-use crate::measure;
-use crate::store::{Words, on_store};
-use lastout::work_runner::{JobId, JobRecord, NewJob, Order, Ordered, Query, State, WorkDriver};
+use crate::answer::{Answer, FAILED, Failed, NO_JOB, REFUSED};
+use crate::orders::{self, Filter, job_id};
+use crate::store::{Missing, on_store, shown};
+use crate::words::Words;
+use crate::{doctor, queues};
+use lastout::work_runner::{Attempt, JobRecord, Keep, NewJob, State};
 use serde_json::{Value, json};
-use std::ffi::OsString;
+use std::io::Read;
+use std::time::Duration;
 
 /// How many jobs a list has unless it is told.
 const ROWS: usize = 20;
+/// How long a job is waited for unless it is told.
+const PATIENCE: Duration = Duration::from_secs(3_600);
+/// Jobs that are deleted in one transaction.
+const CHUNK: usize = 1_000;
 
-const OPTIONS: [&str; 12] = [
-    "queue", "priority", "delay", "unique", "timeout", "state", "kind", "error", "limit", "after",
-    "reason", "attempts",
-];
-
-pub(crate) fn main(words: Vec<OsString>) -> Result<Answer, Failed> {
-    let words = Words::parse(words, &OPTIONS)?;
-    let values: Vec<&str> = words.values.iter().map(String::as_str).collect();
-    match values[..] {
-        ["enqueue", kind] => enqueue(&words, kind, "null"),
-        ["enqueue", kind, payload] => enqueue(&words, kind, payload),
-        ["list"] => list(&words),
-        ["show", id] => show(&words, id),
-        ["stats"] => stats(&words),
-        ["cancel", ref ids @ ..] => order(&words, Order::Cancel, ids),
-        ["retry", ref ids @ ..] => order(&words, Order::Requeue, ids),
-        ["run-now", ref ids @ ..] => order(&words, Order::RunNow, ids),
-        ["delete", ref ids @ ..] => order(&words, Order::Delete, ids),
-        ["abandon", ref ids @ ..] => match words.option("reason") {
-            Some(reason) => order(&words, Order::Abandon { reason: reason.to_owned() }, ids),
-            None => Err(Failed::usage("jobs abandon: why? Say so by --reason")),
-        },
-        _ => Err(Failed::usage(format!("jobs: {:?} is not understood", words.values.join(" ")))),
+pub(crate) fn main(verb: &str, words: &Words) -> Result<Answer, Failed> {
+    match verb {
+        "enqueue" => enqueue(words),
+        "list" => list(words),
+        "show" => show(words),
+        "wait" => wait(words),
+        "stats" => stats(words),
+        "top" => queues::top(words),
+        "prune" => prune(words),
+        "migrate" => migrate(words),
+        "doctor" => doctor::main(words),
+        verb => orders::main(verb, words),
     }
 }
 
-fn enqueue(words: &Words, kind: &str, payload: &str) -> Result<Answer, Failed> {
+fn enqueue(words: &Words) -> Result<Answer, Failed> {
+    let (kind, payload) = match words.list()?[..] {
+        [kind] => (kind, "null".to_owned()),
+        [kind, "-"] => (kind, read_stdin()?),
+        [kind, payload] => (kind, payload.to_owned()),
+        _ => return Err(Failed::usage("jobs enqueue: it takes a kind, and a payload")),
+    };
     // Checked here, where the person is who can correct it.
-    let payload: Value = serde_json::from_str(payload)
+    let payload: Value = serde_json::from_str(&payload)
         .map_err(|error| Failed::usage(format!("the payload is no JSON: {error}")))?;
     let made = NewJob::new(kind, &payload);
     let mut job = made.map_err(|error| Failed::new("make the job", &error))?;
-    if let Some(queue) = words.option("queue") {
+    if let Some(queue) = words.option("queue")? {
         job = job.queue(queue);
     }
-    if let Some(key) = words.option("unique") {
+    if let Some(key) = words.option("unique")? {
         job = job.unique(key);
     }
-    if let Some(priority) = words.parsed("priority", |text| text.parse().ok())? {
+    if let Some(priority) = words.number("priority")? {
         job = job.priority(priority);
     }
-    if let Some(attempts) = words.parsed("attempts", |text| text.parse().ok())? {
+    if let Some(attempts) = words.number("attempts")? {
         job = job.max_attempts(attempts);
     }
-    if let Some(delay) = words.parsed("delay", |text| measure::time(text).ok())? {
+    if let Some(delay) = words.time("delay")? {
         job = job.delay(delay);
     }
-    if let Some(timeout) = words.parsed("timeout", |text| measure::time(text).ok())? {
+    if let Some(timeout) = words.time("timeout")? {
         job = job.timeout(timeout);
     }
-    on_store(words, true, async |driver| {
+    on_store(words, Missing::Make, async |driver| {
         let enqueued = driver.enqueue(job).await?;
         let code = if enqueued.is_new() { 0 } else { REFUSED };
-        let text = match words.json {
+        let text = match words.json() {
             true => json!({ "id": enqueued.id().0, "is_new": enqueued.is_new() }).to_string(),
             false => enqueued.id().to_string(),
         };
@@ -71,25 +73,20 @@ fn enqueue(words: &Words, kind: &str, payload: &str) -> Result<Answer, Failed> {
     })
 }
 
+fn read_stdin() -> Result<String, Failed> {
+    let mut text = String::new();
+    let read = std::io::stdin().read_to_string(&mut text);
+    read.map_err(|error| Failed::new("read the payload", &error))?;
+    Ok(text)
+}
+
 fn list(words: &Words) -> Result<Answer, Failed> {
-    let mut query = Query::all().newest_first();
-    let limit = words.parsed("limit", |text| text.parse::<usize>().ok())?.unwrap_or(ROWS);
-    if let Some(queue) = words.option("queue") {
-        query = query.queue(queue);
-    }
-    if let Some(kind) = words.option("kind") {
-        query = query.kind(kind);
-    }
-    if let Some(text) = words.option("error") {
-        query = query.error(text);
-    }
-    if let Some(state) = words.parsed("state", State::from_name)? {
-        query = query.state(state);
-    }
-    if let Some(after) = words.parsed("after", |text| text.parse().ok())? {
-        query = query.after(JobId(after));
-    }
-    on_store(words, false, async |driver| {
+    let filter = Filter::of(words)?;
+    let limit = words.number::<usize>("limit")?.unwrap_or(ROWS);
+    let after = words.option("after")?.map(job_id).transpose()?;
+    on_store(words, Missing::Refuse, async |driver| {
+        let mut query = filter.query(driver).await?;
+        query.after = after;
         let mut jobs = Vec::new();
         // A page may be short, or empty, when few jobs match.
         while jobs.len() < limit {
@@ -100,7 +97,7 @@ fn list(words: &Words) -> Result<Answer, Failed> {
                 None => break,
             }
         }
-        if words.json {
+        if words.json() {
             return Answer::json(&jobs.iter().map(value).collect());
         }
         let titles = ["id", "state", "queue", "kind", "attempt", "error"];
@@ -108,29 +105,58 @@ fn list(words: &Words) -> Result<Answer, Failed> {
     })
 }
 
-fn show(words: &Words, id: &str) -> Result<Answer, Failed> {
+fn show(words: &Words) -> Result<Answer, Failed> {
+    let [id] = words.texts("jobs show")?;
     let id = job_id(id)?;
-    on_store(words, false, async |driver| {
-        let Some(job) = driver.get(id).await? else {
-            return Err(Failed { text: format!("there is no job {id}"), code: NO_JOB });
+    on_store(words, Missing::Refuse, async |driver| match driver.get(id).await? {
+        Some(job) => details(words, &job),
+        None => Err(no_job(id)),
+    })
+}
+
+fn no_job(id: impl std::fmt::Display) -> Failed {
+    Failed { text: format!("there is no job {id}"), code: NO_JOB }
+}
+
+fn details(words: &Words, job: &JobRecord) -> Result<Answer, Failed> {
+    let value = value(job);
+    if words.json() {
+        return Answer::json(&value);
+    }
+    let rows = value.as_object().into_iter().flatten();
+    let rows = rows.filter(|(_, value)| !value.is_null()).map(|(name, value)| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        vec![name.clone(), text]
+    });
+    Answer::table(&["field", "value"], rows.collect())
+}
+
+/// 0 when it succeeded, 1 when it ended otherwise, 3 when the time is over first.
+fn wait(words: &Words) -> Result<Answer, Failed> {
+    let [id] = words.texts("jobs wait")?;
+    let id = job_id(id)?;
+    let patience = words.time("timeout")?.unwrap_or(PATIENCE);
+    on_store(words, Missing::Refuse, async |driver| {
+        let Some(job) = driver.wait(id, patience).await? else {
+            return Err(no_job(id));
         };
-        let value = value(&job);
-        if words.json {
-            return Answer::json(&value);
-        }
-        let rows = value.as_object().into_iter().flatten();
-        let rows = rows.filter(|(_, value)| !value.is_null()).map(|(name, value)| {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            vec![name.clone(), text]
-        });
-        Answer::table(&["field", "value"], rows.collect())
+        let code = match job.state {
+            State::Succeeded => 0,
+            state if state.is_terminal() => FAILED,
+            _ => REFUSED,
+        };
+        let text = match words.json() {
+            true => value(&job).to_string(),
+            false => job.state.name().to_owned(),
+        };
+        Ok(Answer { text, code })
     })
 }
 
 fn stats(words: &Words) -> Result<Answer, Failed> {
-    on_store(words, false, async |driver| {
+    on_store(words, Missing::Refuse, async |driver| {
         let counts = driver.counts().await?;
-        if words.json {
+        if words.json() {
             let counts = counts.iter().map(|count| {
                 json!({
                     "queue": count.queue, "state": count.state.name(),
@@ -148,52 +174,37 @@ fn stats(words: &Words) -> Result<Answer, Failed> {
     })
 }
 
-/// Gives an order to each of these jobs; what became of it for each. The worst is the exit status.
-fn order(words: &Words, order: Order, ids: &[&str]) -> Result<Answer, Failed> {
-    let ids = ids.iter().map(|id| job_id(id)).collect::<Result<Vec<_>, _>>()?;
-    if ids.is_empty() {
-        return Err(Failed::usage("which jobs? Their numbers are missing"));
+fn prune(words: &Words) -> Result<Answer, Failed> {
+    let (older, unhappy) = (words.time("older")?, words.time("unhappy")?);
+    let mut keep = Keep::default();
+    (keep.done, keep.unhappy) = (older, unhappy.or(older));
+    if keep == Keep::default() {
+        return Err(Failed::usage("jobs prune: how old? Say so by --older or --unhappy"));
     }
-    on_store(words, false, async |driver: &WorkDriver| {
-        let ordered = driver.registry().order(order, ids.clone()).await?;
-        let code = ordered.iter().map(|it| status(*it)).max().unwrap_or(0);
-        let rows = ids.iter().zip(&ordered).map(|(id, ordered)| (id, said(*ordered)));
-        let text = match words.json {
-            true => {
-                let rows = rows.map(|(id, said)| json!({ "id": id.0, "order": said }));
-                Value::from_iter(rows).to_string()
+    eprintln!("lastout: store {}", shown(words)?);
+    on_store(words, Missing::Refuse, async |driver| {
+        let mut pruned = 0_usize;
+        loop {
+            match driver.registry().prune(keep, CHUNK).await? {
+                0 => break,
+                more => pruned += more,
             }
-            false => {
-                let rows = rows.map(|(id, said)| vec![id.to_string(), said]);
-                Answer::table(&["id", "order"], rows.collect())?.text
-            }
+        }
+        let text = match words.json() {
+            true => json!({ "pruned": pruned }).to_string(),
+            false => format!("pruned {pruned}"),
         };
-        Ok(Answer { text, code })
+        Ok(Answer { text, code: if pruned == 0 { REFUSED } else { 0 } })
     })
 }
 
-fn status(ordered: Ordered) -> u8 {
-    match ordered {
-        Ordered::Now(_) | Ordered::Deleted => 0,
-        Ordered::NotFound => NO_JOB,
-        _ => REFUSED,
-    }
-}
-
-/// What became of the job, in words.
-fn said(ordered: Ordered) -> String {
-    match ordered {
-        Ordered::Now(state) => format!("{} now", state.name()),
-        Ordered::Refused(state) => format!("refused: it is {}", state.name()),
-        Ordered::Deleted => "deleted".to_owned(),
-        Ordered::KeyTaken => "refused: another job holds its unique key".to_owned(),
-        Ordered::NotFound => "there is no such job".to_owned(),
-        _ => "unknown".to_owned(),
-    }
-}
-
-fn job_id(text: &str) -> Result<JobId, Failed> {
-    text.parse().map(JobId).map_err(|_| Failed::usage(format!("{text:?} is no number of a job")))
+/// Opening a store brings its tables up to date.
+fn migrate(words: &Words) -> Result<Answer, Failed> {
+    eprintln!("lastout: store {}", shown(words)?);
+    on_store(words, Missing::Make, async |_| match words.json() {
+        true => Answer::json(&json!({ "is_current": true })),
+        false => Answer::say("the tables are up to date"),
+    })
 }
 
 fn row(job: &JobRecord) -> Vec<String> {
@@ -203,7 +214,7 @@ fn row(job: &JobRecord) -> Vec<String> {
         job.state.name().to_owned(),
         job.queue.to_string(),
         job.kind.to_string(),
-        job.attempt.to_string(),
+        format!("{}/{}", job.attempt, job.max_attempts),
         error.to_owned(),
     ]
 }
@@ -218,8 +229,17 @@ fn value(job: &JobRecord) -> Value {
         "run_at_ms": time(job.run_at), "created_at_ms": time(job.created_at),
         "claimed_at_ms": time(job.claimed_at), "ended_at_ms": time(job.ended_at),
         "cancel": job.cancel, "error": job.error,
+        "attempts": job.attempts().iter().map(attempt).collect::<Value>(),
         "payload": bytes(&job.payload), "progress": job.progress.as_deref().map(bytes),
         "result": job.result.as_deref().map(bytes),
+    })
+}
+
+fn attempt(attempt: &Attempt) -> Value {
+    json!({
+        "worker": attempt.worker.to_string(), "outcome": attempt.outcome.to_string(),
+        "started_at_ms": attempt.started_at, "ended_at_ms": attempt.ended_at,
+        "error": attempt.error,
     })
 }
 

@@ -34,6 +34,17 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| format!("{text:?} is no size: write 4096, 64K, 512M or 2G"))
 }
 
+/// An age in milliseconds, with its largest unit.
+pub(crate) fn age(ms: i64) -> String {
+    match ms {
+        ..1_000 => format!("{ms}ms"),
+        1_000..60_000 => format!("{}.{}s", ms / 1_000, ms % 1_000 / 100),
+        60_000..3_600_000 => format!("{}m", ms / 60_000),
+        3_600_000..86_400_000 => format!("{}h", ms / 3_600_000),
+        _ => format!("{}d", ms / 86_400_000),
+    }
+}
+
 fn split(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     text.split_at(end)
@@ -51,6 +62,10 @@ mod tests {
         for bad in ["", "s", "-1s", "1y", "1e9", "1 s", "1.2.3", &"9".repeat(400)] {
             assert!(time(bad).is_err(), "{bad}");
         }
+        assert_eq!(
+            (age(-3), age(3_250), age(i64::MAX)),
+            ("-3ms".into(), "3.2s".into(), format!("{}d", i64::MAX / 86_400_000))
+        );
         assert_eq!(size("2G"), Ok(2 << 30));
         for bad in ["", "G", "1.5G", "-1", "1k", "99999999999999999999", "18446744073709551615K"] {
             assert!(size(bad).is_err(), "{bad}");

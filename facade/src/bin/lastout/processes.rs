@@ -1,39 +1,27 @@
 //! `lastout ps`: processes with everything that descends from them.
 
 use crate::answer::{Answer, Failed};
+use crate::words::Words;
 use lastout::proc_tree::{Process, Snapshot, snapshot};
 use serde_json::json;
-use std::ffi::OsString;
 
-pub(crate) fn main(words: Vec<OsString>) -> Result<Answer, Failed> {
-    let (pids, as_json) = parse(words).map_err(|error| Failed::usage(error.to_string()))?;
+pub(crate) fn main(words: &Words) -> Result<Answer, Failed> {
+    let pids = words.list()?;
     if pids.is_empty() {
         return Err(Failed::usage("ps: which process? Its number is missing"));
     }
     let mut found: Vec<Process> = Vec::new();
     for pid in pids {
-        let tree = snapshot(pid)
+        let number =
+            pid.parse().map_err(|_| Failed::usage(format!("{pid:?} is no number of a process")))?;
+        let tree = snapshot(number)
             .map_err(|error| Failed::new(format_args!("look at process {pid}"), &error))?;
         found.extend_from_slice(Snapshot::processes(&tree));
     }
-    if as_json {
+    if words.json() {
         return Answer::json(&found.iter().map(value).collect());
     }
     Answer::table(&["pid", "parent", "group", "state", "name"], found.iter().map(row).collect())
-}
-
-fn parse(words: Vec<OsString>) -> Result<(Vec<u32>, bool), lexopt::Error> {
-    use lexopt::prelude::*;
-    let (mut pids, mut as_json) = (Vec::new(), false);
-    let mut parser = lexopt::Parser::from_args(words);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("json") => as_json = true,
-            Value(pid) => pids.push(pid.parse()?),
-            other => return Err(other.unexpected()),
-        }
-    }
-    Ok((pids, as_json))
 }
 
 fn row(process: &Process) -> Vec<String> {

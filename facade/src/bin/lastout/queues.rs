@@ -1,107 +1,227 @@
-//! `lastout queues`, `workers` and `cron`: who works on a store, and what they may take.
+//! `lastout queues`, `workers`, `cron` and `jobs top`: who works on a store, and what they may take.
 
-use crate::answer::{Answer, Failed, REFUSED};
-use crate::store::{Words, on_store};
-use serde_json::json;
-use std::ffi::OsString;
+use crate::answer::{self, Answer, Failed, REFUSED};
+use crate::measure;
+use crate::store::{Missing, on_store, shown};
+use crate::words::Words;
+use lastout::work_runner::{State, StoreError, WorkDriver};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-pub(crate) fn queues(words: Vec<OsString>) -> Result<Answer, Failed> {
-    let words = Words::parse(words, &["by"])?;
-    let values: Vec<&str> = words.values.iter().map(String::as_str).collect();
-    match values[..] {
-        [] | ["list"] => list(&words),
-        ["pause", queue] => {
-            let by = words.option("by").unwrap_or("lastout");
-            on_store(&words, false, async |driver| changed(driver.pause(queue, by).await?))
-        }
-        ["resume", queue] => {
-            on_store(&words, false, async |driver| changed(driver.resume(queue).await?))
-        }
-        ["limit", queue, max] => {
-            let max = match max {
-                "none" => None,
-                number => Some(number.parse().map_err(|_| {
-                    Failed::usage(format!("{number:?} is no limit: write a number or none"))
-                })?),
-            };
-            on_store(&words, false, async |driver| {
-                driver.limit(queue, max).await?;
-                changed(true)
-            })
-        }
-        _ => Err(Failed::usage(format!("queues: {:?} is not understood", words.values.join(" ")))),
+/// How often `top` looks unless it is told.
+const EVERY: Duration = Duration::from_secs(2);
+/// Clears a terminal, and goes to its first line.
+const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
+const TITLES: [&str; 8] =
+    ["queue", "state", "ready", "running", "limit", "scheduled", "unhappy", "oldest"];
+
+/// One queue in all its aspects.
+#[derive(Debug, Default)]
+struct Queue {
+    counts: BTreeMap<State, (u64, bool)>,
+    limit: Option<u32>,
+    paused: Option<(String, i64)>,
+    oldest_ms: Option<i64>,
+}
+
+/// Pauses, resumes or limits a queue.
+pub(crate) fn change(verb: &str, words: &Words) -> Result<Answer, Failed> {
+    if verb == "limit" {
+        return limit(words);
     }
+    let [queue] = words.texts(verb)?;
+    let by = words.option("by")?.unwrap_or("lastout");
+    eprintln!("lastout: store {}", shown(words)?);
+    on_store(words, Missing::Refuse, async |driver| {
+        changed(
+            words,
+            match verb {
+                "pause" => driver.pause(queue, by).await?,
+                _ => driver.resume(queue).await?,
+            },
+        )
+    })
+}
+
+fn limit(words: &Words) -> Result<Answer, Failed> {
+    let [queue, max] = words.texts("queues limit")?;
+    let max = match max {
+        "none" => None,
+        number => Some(number.parse().map_err(|_| {
+            Failed::usage(format!("{number:?} is no limit: write a number or none"))
+        })?),
+    };
+    eprintln!("lastout: store {}", shown(words)?);
+    on_store(words, Missing::Refuse, async |driver| {
+        driver.limit(queue, max).await?;
+        changed(words, true)
+    })
 }
 
 /// 3 when it was so before.
-fn changed(changed: bool) -> Result<Answer, Failed> {
-    Ok(match changed {
-        true => Answer { text: "done".to_owned(), code: 0 },
-        false => Answer { text: "nothing to do".to_owned(), code: REFUSED },
-    })
+fn changed(words: &Words, changed: bool) -> Result<Answer, Failed> {
+    let text = match (words.json(), changed) {
+        (true, changed) => json!({ "changed": changed }).to_string(),
+        (false, true) => "done".to_owned(),
+        (false, false) => "nothing to do".to_owned(),
+    };
+    Ok(Answer { text, code: if changed { 0 } else { REFUSED } })
 }
 
-fn list(words: &Words) -> Result<Answer, Failed> {
-    on_store(words, false, async |driver| {
-        let queues = driver.queues().await?;
-        if words.json {
-            let queues = queues.iter().map(|it| {
-                json!({
-                    "queue": it.queue, "max_running": it.max_running,
-                    "paused_by": it.paused.as_ref().map(|pause| &pause.by),
-                    "paused_at_ms": it.paused.as_ref().map(|pause| pause.at_ms),
-                })
-            });
-            return Answer::json(&queues.collect());
+pub(crate) fn list(words: &Words) -> Result<Answer, Failed> {
+    only_list(words)?;
+    on_store(words, Missing::Refuse, async |driver| {
+        let queues = look(driver).await?;
+        match words.json() {
+            true => Answer::json(&queues.iter().map(value).collect()),
+            false => Answer::table(&TITLES, queues.iter().map(row).collect()),
         }
-        let rows = queues.into_iter().map(|it| {
-            let limit = it.max_running.map_or_else(|| "-".to_owned(), |max| max.to_string());
-            vec![it.queue, limit, it.paused.map_or_else(|| "-".to_owned(), |pause| pause.by)]
-        });
-        Answer::table(&["queue", "limit", "paused-by"], rows.collect())
     })
 }
 
-pub(crate) fn workers(words: Vec<OsString>) -> Result<Answer, Failed> {
-    let words = Words::parse(words, &[])?;
-    if !words.values.is_empty() {
-        return Err(Failed::usage("workers takes no words"));
+/// The word `list` may stand there or not.
+fn only_list(words: &Words) -> Result<(), Failed> {
+    match words.list()?[..] {
+        [] | ["list"] => Ok(()),
+        ref others => Err(Failed::usage(format!("{:?} is not understood", others.join(" ")))),
     }
-    on_store(&words, false, async |driver| {
+}
+
+/// Shows the queues again and again: on a terminal in the same place, elsewhere one after the other.
+pub(crate) fn top(words: &Words) -> Result<Answer, Failed> {
+    let every = words.time("every")?.unwrap_or(EVERY).max(Duration::from_millis(100));
+    let times = words.number::<u64>("times")?.unwrap_or(u64::MAX);
+    let name = shown(words)?;
+    on_store(words, Missing::Refuse, async |driver| {
+        for round in 1..=times {
+            let overview = driver.overview().await?;
+            let queues = look(driver).await?;
+            let answer = match words.json() {
+                true => Answer::json(&queues.iter().map(value).collect())?,
+                false => {
+                    let table = Answer::table(&TITLES, queues.iter().map(row).collect())?;
+                    let workers = overview.workers;
+                    Answer { text: format!("{name}, workers {workers}\n{}", table.text), ..table }
+                }
+            };
+            if !answer::print(&answer.text, CLEAR).map_err(|it| Failed::new("print", &it))? {
+                break;
+            }
+            if round < times {
+                tokio::time::sleep(every).await;
+            }
+        }
+        Answer::say("")
+    })
+}
+
+async fn look(driver: &WorkDriver) -> Result<Vec<(String, Queue)>, StoreError> {
+    let mut queues = BTreeMap::<String, Queue>::new();
+    for count in driver.counts().await? {
+        let queue = queues.entry(count.queue).or_default();
+        queue.counts.insert(count.state, (count.jobs, count.capped));
+    }
+    for record in driver.queues().await? {
+        let queue = queues.entry(record.queue).or_default();
+        queue.limit = record.max_running;
+        queue.paused = record.paused.map(|pause| (pause.by, pause.at_ms));
+    }
+    for age in driver.overview().await?.queues {
+        queues.entry(age.queue).or_default().oldest_ms = age.oldest_ready_ms;
+    }
+    Ok(queues.into_iter().collect())
+}
+
+impl Queue {
+    /// Jobs in these states, and whether there may be more.
+    fn count(&self, states: &[State]) -> (u64, bool) {
+        let counts = states.iter().filter_map(|state| self.counts.get(state));
+        counts.fold((0, false), |sum, it| (sum.0 + it.0, sum.1 | it.1))
+    }
+}
+
+const UNHAPPY: [State; 4] = [State::Failed, State::Dead, State::Abandoned, State::Unreadable];
+
+fn row((name, queue): &(String, Queue)) -> Vec<String> {
+    let count = |states: &[State]| {
+        let (jobs, is_capped) = queue.count(states);
+        format!("{jobs}{}", if is_capped { "+" } else { "" })
+    };
+    let paused = queue.paused.as_ref().map(|(by, _)| format!("paused by {by}"));
+    vec![
+        name.clone(),
+        paused.unwrap_or_else(|| "on".to_owned()),
+        count(&[State::Ready]),
+        count(&[State::Running]),
+        queue.limit.map_or_else(|| "-".to_owned(), |max| max.to_string()),
+        count(&[State::Scheduled]),
+        count(&UNHAPPY),
+        queue.oldest_ms.map_or_else(|| "-".to_owned(), measure::age),
+    ]
+}
+
+fn value((name, queue): &(String, Queue)) -> Value {
+    json!({
+        "queue": name, "max_running": queue.limit,
+        "paused_by": queue.paused.as_ref().map(|(by, _)| by),
+        "paused_at_ms": queue.paused.as_ref().map(|(_, at)| at),
+        "ready": queue.count(&[State::Ready]).0, "running": queue.count(&[State::Running]).0,
+        "scheduled": queue.count(&[State::Scheduled]).0, "unhappy": queue.count(&UNHAPPY).0,
+        "oldest_ready_ms": queue.oldest_ms,
+    })
+}
+
+pub(crate) fn workers(words: &Words) -> Result<Answer, Failed> {
+    on_store(words, Missing::Refuse, async |driver| {
         let workers = driver.registry().workers().await?;
-        if words.json {
+        if words.json() {
             let workers = workers.iter().map(|it| {
-                json!({ "id": it.id.to_string(), "pid": it.identity.pid, "lease_ms": it.lease_ms })
+                json!({
+                    "id": it.id.to_string(), "host": it.identity.host, "pid": it.identity.pid,
+                    "lease_ms": it.lease_ms,
+                })
             });
             return Answer::json(&workers.collect());
         }
         let rows = workers.iter().map(|it| {
-            vec![it.id.to_string(), it.identity.pid.to_string(), it.lease_ms.to_string()]
+            let lease = match it.lease_ms {
+                left if left > 0 => format!("{} left", measure::age(left)),
+                over => format!("ran out {} ago", measure::age(over.saturating_neg())),
+            };
+            let host = it.identity.host.clone();
+            vec![it.id.to_string(), host, it.identity.pid.to_string(), lease]
         });
-        Answer::table(&["worker", "pid", "lease-ms"], rows.collect())
+        Answer::table(&["worker", "host", "pid", "lease"], rows.collect())
     })
 }
 
-pub(crate) fn cron(words: Vec<OsString>) -> Result<Answer, Failed> {
-    let words = Words::parse(words, &[])?;
-    let values: Vec<&str> = words.values.iter().map(String::as_str).collect();
-    match values[..] {
-        [] | ["list"] => on_store(&words, false, async |driver| {
-            let jobs = driver.periodic().await?;
-            if words.json {
-                let jobs = jobs.iter().map(|it| {
-                    json!({ "name": it.name, "cron": it.cron, "at_ms": it.at_ms, "error": it.error })
-                });
-                return Answer::json(&jobs.collect());
-            }
-            let rows = jobs.into_iter().map(|it| {
-                vec![it.name, it.cron, it.at_ms.to_string(), it.error.unwrap_or_default()]
+pub(crate) fn cron(words: &Words) -> Result<Answer, Failed> {
+    only_list(words)?;
+    on_store(words, Missing::Refuse, async |driver| {
+        let jobs = driver.periodic().await?;
+        if words.json() {
+            let jobs = jobs.iter().map(|it| {
+                json!({ "name": it.name, "cron": it.cron, "at_ms": it.at_ms, "error": it.error })
             });
-            Answer::table(&["name", "cron", "at-ms", "error"], rows.collect())
-        }),
-        ["drop", name] => {
-            on_store(&words, false, async |driver| changed(driver.drop_periodic(name).await?))
+            return Answer::json(&jobs.collect());
         }
-        _ => Err(Failed::usage(format!("cron: {:?} is not understood", words.values.join(" ")))),
-    }
+        let now = driver.registry().now_ms().await?;
+        let rows = jobs.into_iter().map(|it| {
+            let next = match it.at_ms.saturating_sub(now) {
+                left if left > 0 => format!("in {}", measure::age(left)),
+                _ => "due".to_owned(),
+            };
+            vec![it.name, it.cron, next, it.error.unwrap_or_default()]
+        });
+        Answer::table(&["name", "cron", "next", "error"], rows.collect())
+    })
+}
+
+pub(crate) fn drop_cron(words: &Words) -> Result<Answer, Failed> {
+    let [name] = words.texts("cron drop")?;
+    eprintln!("lastout: store {}", shown(words)?);
+    on_store(words, Missing::Refuse, async |driver| {
+        changed(words, driver.drop_periodic(name).await?)
+    })
 }

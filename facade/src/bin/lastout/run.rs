@@ -3,8 +3,9 @@
 //! The command gets the three streams of `lastout`. A supervisor above it ends its tree even if `lastout` is
 //! killed with SIGKILL.
 
-use crate::answer::{chain, clean};
-use crate::measure;
+use crate::answer::{Failed, chain, clean};
+use crate::words::Words;
+use crate::{commands, help, measure};
 use lastout::proc_tree::{
     Child, Containment, KillError, Limits, Report, Signal, SpawnError, Survivor, Tree, Usage,
     snapshot,
@@ -14,7 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, IsTerminal};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
@@ -28,11 +29,13 @@ const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
 const KILLED: u8 = 137;
 
+/// How long the tree may take to end when it is asked to, unless it is told.
+const GRACE: Duration = Duration::from_secs(2);
 /// How long a kill may take before what is left is named.
 const KILL_WITHIN: Duration = Duration::from_secs(10);
 
 struct Options {
-    words: Vec<OsString>,
+    program: Vec<OsString>,
     timeout: Option<Duration>,
     grace: Duration,
     limits: Limits,
@@ -43,48 +46,49 @@ struct Options {
 
 /// The exit status.
 pub(crate) fn main(words: Vec<OsString>) -> u8 {
-    let run = parse(words).map_err(Into::into).and_then(|options| run(&options));
-    run.unwrap_or_else(|error| {
+    if words.get(1).is_some_and(|word| word == "--help" || word == "-h") {
+        // A reader that has gone is no failure.
+        let _ = writeln!(io::stdout(), "{}", help::help(&["run"]).unwrap_or_default());
+        return 0;
+    }
+    let options = match parse(words) {
+        Ok(options) => options,
+        Err(failed) => {
+            eprintln!("{failed}");
+            return FAILED;
+        }
+    };
+    run(&options).unwrap_or_else(|error| {
         eprintln!("lastout: {}", chain(&*error));
         FAILED
     })
 }
 
-fn parse(words: Vec<OsString>) -> Result<Options, lexopt::Error> {
-    use lexopt::prelude::*;
-    let mut options = Options {
-        words: Vec::new(),
-        timeout: None,
-        grace: Duration::from_secs(2),
-        limits: Limits::new(),
-        keep_output: None,
-        usage: false,
-        json: false,
+fn parse(words: Vec<OsString>) -> Result<Options, Failed> {
+    let Some((command, taken)) = commands::find("run", None) else {
+        return Err(Failed::usage("there is no command run"));
     };
-    let mut parser = lexopt::Parser::from_args(words);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("timeout") => options.timeout = Some(parser.value()?.parse_with(measure::time)?),
-            Long("grace") => options.grace = parser.value()?.parse_with(measure::time)?,
-            Long("memory") => {
-                options.limits = options.limits.memory(parser.value()?.parse_with(measure::size)?);
-            }
-            Long("processes") => options.limits = options.limits.tasks(parser.value()?.parse()?),
-            Long("keep-output") => options.keep_output = Some(parser.value()?.into()),
-            Long("usage") => options.usage = true,
-            Long("json") => options.json = true,
-            Value(program) => {
-                // What follows belongs to the command.
-                options.words.push(program);
-                options.words.extend(parser.raw_args()?);
-            }
-            other => return Err(other.unexpected()),
-        }
+    let words = Words::parse(command, words.into_iter().skip(taken), true)?;
+    let mut limits = Limits::new();
+    if let Some(memory) = words.option("memory")? {
+        let refused = |why| Failed::usage(format!("--memory: {why}"));
+        limits = limits.memory(measure::size(memory).map_err(refused)?);
     }
-    match options.words.is_empty() {
-        true => Err("run: which command? `lastout help` says more".into()),
-        false => Ok(options),
+    if let Some(processes) = words.number("processes")? {
+        limits = limits.tasks(processes);
     }
+    if words.values.is_empty() {
+        return Err(Failed::usage("run: which program?"));
+    }
+    Ok(Options {
+        timeout: words.time("timeout")?,
+        grace: words.time("grace")?.unwrap_or(GRACE),
+        limits,
+        keep_output: words.raw("keep-output").map(PathBuf::from),
+        usage: words.has("usage"),
+        json: words.json(),
+        program: words.values,
+    })
 }
 
 /// Why the run is over.
@@ -96,8 +100,8 @@ enum News {
 }
 
 fn run(options: &Options) -> Result<u8, Box<dyn Error>> {
-    let mut command = Command::new(&options.words[0]);
-    command.args(&options.words[1..]);
+    let mut command = Command::new(&options.program[0]);
+    command.args(&options.program[1..]);
     if let Some(path) = &options.keep_output {
         let file = new_file(path)?;
         command.stdout(file.try_clone()?).stderr(file);

@@ -264,10 +264,8 @@ pub(crate) fn after(pushed: Pushed<Arc<Shared>>, shared: Option<&Arc<Shared>>) {
         // Wakers of other runtimes are not ours to trust.
         Pushed::Wake(waker) => drop(contain(move || waker.wake())),
         Pushed::Late(kept) => {
-            if let Some(shared) = kept.as_ref().or(shared)
-                && on("i2.late")
-                && sweep_late(shared)
-            {
+            let Some(shared) = kept.as_ref().or(shared) else { return };
+            if on("i2.late") && sweep_late(shared) {
                 ensure_running(shared);
             }
         }

@@ -29,7 +29,10 @@ pub(crate) fn sweep(shared: &Arc<Shared>, most: usize) {
     };
     let outermost = LATE.try_with(begin).unwrap_or_default();
     sweep_one(shared, most);
-    while outermost && let Some(next) = next_late() {
+    if !outermost {
+        return;
+    }
+    while let Some(next) = next_late() {
         sweep_one(&next, usize::MAX);
         // It may be the last of that worker.
         drop_quietly(next);

@@ -127,9 +127,8 @@ enum Found {
 
 #[expect(clippy::disallowed_methods, reason = "here is where it is repeated until it stays gone")]
 fn remove_tree(path: &Path) -> io::Result<Found> {
-    if let Err(error) = std::fs::symlink_metadata(path)
-        && error.kind() == ErrorKind::NotFound
-    {
+    let looked = std::fs::symlink_metadata(path);
+    if looked.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
         return Ok(Found::Nothing);
     }
     match std::fs::remove_dir_all(path) {

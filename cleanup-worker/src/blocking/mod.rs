@@ -88,10 +88,8 @@ impl<R> Meeting<R> {
 
     /// The closure waits no longer. The first call counts, later ones do nothing.
     fn go_on(&self) {
-        if let Some(task) = self.task
-            && self.stands.swap(false, Relaxed)
-            && self.shared.state().go_on(task, self.shared.config.clock.now())
-        {
+        let Some(task) = self.task.filter(|_| self.stands.swap(false, Relaxed)) else { return };
+        if self.shared.state().go_on(task, self.shared.config.clock.now()) {
             self.shared.side().ready.kick.wake();
         }
     }

@@ -1,6 +1,8 @@
 //! Where a driver gets its turns: a thread of its own, or a task on a tokio runtime.
 
 use super::{Driver, NAP, Turn};
+#[cfg(feature = "tokio")]
+use crate::config::Placement;
 use crate::ready::Parker;
 use crate::shared::{Placed, Shared};
 use crate::sweep::sweep;
@@ -11,6 +13,8 @@ use std::sync::mpsc::sync_channel;
 use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::Instant;
+#[cfg(feature = "tokio")]
+use tokio::runtime::RuntimeFlavor;
 
 /// Starts a driver if there is none and one is needed, and lets the next call try again if that fails.
 #[cold]
@@ -43,10 +47,7 @@ fn leave(shared: &Arc<Shared>) {
 /// In a forked child on a thread, as the runtimes of the parent have no threads there.
 fn launch(shared: &Arc<Shared>) -> io::Result<()> {
     #[cfg(feature = "tokio")]
-    if let crate::config::Placement::Tokio(runtime) = &shared.config.placement
-        && shared.is_first_process()
-        && !shared.state().outlived
-    {
+    if let Some(runtime) = runtime(shared) {
         on_tokio(shared, runtime);
         return Ok(());
     }
@@ -55,6 +56,16 @@ fn launch(shared: &Arc<Shared>) -> io::Result<()> {
         return Err(io::ErrorKind::Unsupported.into());
     }
     on_thread(shared)
+}
+
+/// The runtime to start on, if it is there still.
+#[cfg(feature = "tokio")]
+fn runtime(shared: &Shared) -> Option<&tokio::runtime::Handle> {
+    let is_there = shared.is_first_process() && !shared.state().outlived;
+    match &shared.config.placement {
+        Placement::Tokio(runtime) if is_there => Some(runtime),
+        _ => None,
+    }
 }
 
 /// Goes on after a runtime took its driver with it.
@@ -193,13 +204,14 @@ pub(crate) fn is_needed(shared: &Shared) -> bool {
 
 fn here(shared: &Shared) -> Here {
     #[cfg(feature = "tokio")]
-    if let Some(Placed::Tokio(_, own)) = &*lock(&shared.side().placed)
-        && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        && runtime.id() == *own
-    {
-        return match runtime.runtime_flavor() {
-            tokio::runtime::RuntimeFlavor::CurrentThread => Here::Needed,
-            _ => Here::Shared,
+    if let Some(Placed::Tokio(_, own)) = &*lock(&shared.side().placed) {
+        let current = tokio::runtime::Handle::try_current().ok();
+        return match current.filter(|runtime| runtime.id() == *own) {
+            None => Here::Free,
+            Some(runtime) if runtime.runtime_flavor() == RuntimeFlavor::CurrentThread => {
+                Here::Needed
+            }
+            Some(_) => Here::Shared,
         };
     }
     let _ = shared;

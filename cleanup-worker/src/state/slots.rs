@@ -288,16 +288,16 @@ impl<K: Keep> Slots<K> {
 }
 
 impl<K: Keep> Busy<K> {
-    /// Something inside the task begins to wait; `true` for the first.
-    pub(super) fn begin_wait(&mut self) -> bool {
+    /// Something inside the task begins to wait; gives the task for the first.
+    pub(super) fn begin_wait(&mut self) -> Option<Info> {
         self.waiting += 1;
-        self.waiting == 1
+        (self.waiting == 1).then_some(self.info)
     }
 
-    /// It waits no longer; `true` for the last.
-    pub(super) fn end_wait(&mut self) -> bool {
+    /// It waits no longer; gives the task for the last.
+    pub(super) fn end_wait(&mut self) -> Option<Info> {
         self.waiting = self.waiting.saturating_sub(1);
-        self.waiting == 0
+        (self.waiting == 0).then_some(self.info)
     }
 
     pub(super) fn is_waiting(&self) -> bool {

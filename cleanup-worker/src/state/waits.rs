@@ -1,5 +1,6 @@
 //! The waits of callers and the time of each task, under the lock.
 
+use super::slots::Busy;
 use super::{Due, Intake, Seat, State};
 use crate::clock::Key;
 use crate::gate::Gate;
@@ -29,11 +30,10 @@ impl<K: Keep> State<K> {
             goal => goal,
         };
         let inside = inside.filter(|task| self.slots.busy(*task).is_some());
-        if let Some(busy) = inside.and_then(|task| self.slots.busy(task))
-            && busy.begin_wait()
-        {
-            self.ledger.hold(busy.info.epoch);
-            self.held_weight += u64::from(busy.info.weight);
+        let busy = inside.and_then(|task| self.slots.busy(task));
+        if let Some(task) = busy.and_then(Busy::begin_wait) {
+            self.ledger.hold(task.epoch);
+            self.held_weight += u64::from(task.weight);
         }
         let id = self.waiters.add(goal, inside);
         // A task that waits is not waited for by others that do.
@@ -43,11 +43,10 @@ impl<K: Keep> State<K> {
     /// Waits no longer; gives the waker, to be dropped after the lock.
     pub(crate) fn stop_waiting(&mut self, id: u64) -> Option<Waker> {
         let waiter = self.waiters.remove(id)?;
-        if let Some(busy) = waiter.inside.and_then(|task| self.slots.busy(task))
-            && busy.end_wait()
-        {
-            self.ledger.let_go(busy.info.epoch);
-            self.held_weight -= u64::from(busy.info.weight);
+        let busy = waiter.inside.and_then(|task| self.slots.busy(task));
+        if let Some(task) = busy.and_then(Busy::end_wait) {
+            self.ledger.let_go(task.epoch);
+            self.held_weight -= u64::from(task.weight);
         }
         waiter.into_waker()
     }

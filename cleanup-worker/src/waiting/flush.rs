@@ -290,9 +290,8 @@ impl FlushGuard {
 
 impl Drop for FlushGuard {
     fn drop(&mut self) {
-        if let Some(timeout) = self.timeout
-            && let Err(error) = Flush::new(&self.shared, Goal::Unlined, timeout).block()
-        {
+        let Some(timeout) = self.timeout else { return };
+        if let Err(error) = Flush::new(&self.shared, Goal::Unlined, timeout).block() {
             self.shared.report(&Event::Unflushed { error });
         }
     }

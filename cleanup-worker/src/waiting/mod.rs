@@ -187,9 +187,7 @@ impl Waiters {
             View::Outside => &mut self.outside,
             View::Inside => &mut self.inside,
         };
-        while let Some((line, id)) = lines.first().copied()
-            && line <= reached
-        {
+        while let Some((_, id)) = lines.first().copied().filter(|(line, _)| *line <= reached) {
             lines.pop_first();
             if let Some(waiter) = self.entries.get_mut(&id) {
                 waiter.reached = true;
@@ -201,10 +199,8 @@ impl Waiters {
     /// Marks the waiters whose end has come, and takes their wakers.
     pub(crate) fn reach_ends(&mut self, is_so: impl Fn(&Waiter) -> bool, wakers: &mut Vec<Waker>) {
         for id in &self.ends {
-            if let Some(waiter) = self.entries.get_mut(id)
-                && !waiter.reached
-                && is_so(waiter)
-            {
+            let waiter = self.entries.get_mut(id);
+            if let Some(waiter) = waiter.filter(|waiter| !waiter.reached && is_so(waiter)) {
                 waiter.reached = true;
                 wakers.extend(waiter.waker.take());
             }

@@ -167,7 +167,7 @@ impl Gate {
 #[cfg(all(test, not(lastout_loom)))]
 mod tests {
     use super::*;
-    use crate::options::MAX_WEIGHT;
+    use crate::config::MAX_WEIGHT;
 
     #[test]
     fn room_is_exact_and_comes_back() {

@@ -10,6 +10,7 @@
 //! only if the worker has ended or is to be started, and the event hook only if the task is refused.
 
 use crate::armed::Armed;
+use crate::config::Options;
 use crate::contain::contain;
 use crate::context::CleanupContext;
 use crate::driver::ensure_running;
@@ -17,13 +18,12 @@ use crate::error::{FlushError, RejectReason, Rejected};
 use crate::event::Event;
 use crate::gate::{Drained, NoRoom};
 use crate::inbox::Pushed;
-use crate::node::{Keep, Meta, Node, Origin, TypedNode};
-use crate::options::Options;
+use crate::node::{Meta, Node, Origin, TypedNode};
 use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::sweep::{self, sweep_late};
 use crate::sync::{Arc, on};
-use crate::task::{Cleanup, Outcome};
+use crate::task::Cleanup;
 use crate::waiting::{Flush, FlushGuard, Goal};
 use std::fmt;
 use std::time::Duration;
@@ -162,9 +162,11 @@ impl fmt::Debug for CleanupHandle {
     }
 }
 
-impl Keep for Arc<Shared> {
-    type Context = CleanupContext;
-    type Outcome = Outcome;
+impl CleanupContext {
+    /// A handle of this worker, to submit more.
+    pub fn handle(&self) -> CleanupHandle {
+        CleanupHandle::of(Arc::clone(self.shared()))
+    }
 }
 
 pub(crate) type Task = Node<Arc<Shared>>;

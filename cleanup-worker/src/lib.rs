@@ -2,7 +2,6 @@
 #![cfg_attr(lastout_docsrs, feature(doc_cfg))]
 
 mod armed;
-mod blocking;
 mod clock;
 mod config;
 mod contain;
@@ -15,8 +14,7 @@ mod gate;
 mod handle;
 mod inbox;
 mod node;
-mod options;
-mod queue;
+mod pool;
 mod ready;
 mod report;
 mod shared;
@@ -36,14 +34,12 @@ mod model;
 #[doc(inline)]
 pub use {
     armed::Armed,
-    blocking::Blocking,
     clock::ManualClock,
-    config::Builder,
-    context::CleanupContext,
+    config::{Builder, Options},
+    context::{Blocking, CleanupContext},
     error::{BlockingError, BuildError, FlushError, RejectReason, Rejected},
     event::Event,
     handle::CleanupHandle,
-    options::Options,
     report::{LeftBehind, LeftReason, Report},
     stats::Stats,
     task::{Cleanup, Finish, Outcome},

@@ -8,7 +8,7 @@
 //! - A future, once in the body, is not moved until it is dropped there.
 #![expect(unsafe_code, reason = "type erasure behind a thin pointer, and pinning in place")]
 
-use crate::options::Options;
+use crate::config::Options;
 use crate::sync::{AtomicPtr, UnsafeCell};
 use std::alloc::{Layout, alloc, dealloc};
 use std::future::Future;

@@ -3,31 +3,32 @@
 //! Each slot of the worker has one waker for its whole life, so polling allocates nothing. A waker
 //! that a former task kept wakes the slot's present task once in vain, which every future allows.
 
-use crate::queue::Queue;
 use crate::sync::process::AtomicBool;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering::{AcqRel, Release};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 
 /// The slots that are ready, and the driver's waker.
 pub(crate) struct Ready {
-    queue: Mutex<Queue<usize>>,
+    /// Each slot once at most, so it never grows beyond the number of slots.
+    queue: Mutex<VecDeque<usize>>,
     pub(crate) kick: Kick,
 }
 
 impl Ready {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { queue: Mutex::new(Queue::new()), kick: Kick(Mutex::new(None)) })
+        Arc::new(Self { queue: Mutex::new(VecDeque::new()), kick: Kick(Mutex::new(None)) })
     }
 
     pub(crate) fn pop(&self) -> Option<usize> {
         let queue = self.queue.lock();
-        queue.unwrap_or_else(PoisonError::into_inner).pop()
+        queue.unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
     fn push(&self, slot: usize) {
         let queue = self.queue.lock();
-        queue.unwrap_or_else(PoisonError::into_inner).push(slot);
+        queue.unwrap_or_else(PoisonError::into_inner).push_back(slot);
         self.kick.wake();
     }
 }

@@ -6,13 +6,14 @@
 //! side is neither used nor dropped, and no number that the parent gave (to a task, a wait, a timer) is given
 //! there again: what comes over the fork finds nothing.
 
-use crate::blocking::pool::Pool;
 use crate::clock::Alarm;
 use crate::config::Config;
+use crate::contain::Identity;
 use crate::event::Event;
 use crate::fork::{self, PerProcess};
 use crate::gate::{Drained, Gate};
 use crate::inbox::Inbox;
+use crate::pool::Pool;
 use crate::ready::Ready;
 use crate::state::{Intake, State};
 use crate::stats::Stats;
@@ -54,17 +55,6 @@ pub(crate) struct Shared {
 // leaves behind is never half done.
 impl std::panic::UnwindSafe for Shared {}
 impl std::panic::RefUnwindSafe for Shared {}
-
-/// One worker in one process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Identity(usize, u32);
-
-impl Identity {
-    /// Whether that process is this one, and not the parent of a fork.
-    pub(crate) fn is_of_this_process(self) -> bool {
-        fork::is_generation(self.1)
-    }
-}
 
 /// What a worker runs on, to be joined when it has finished.
 pub(crate) enum Placed {
@@ -161,7 +151,7 @@ impl Shared {
 
     /// What a thread is told apart by that runs a task of this worker in this process.
     pub(crate) fn identity(this: &Arc<Self>) -> Identity {
-        Identity(Arc::as_ptr(this).addr(), this.generation())
+        Identity::new(Arc::as_ptr(this).addr(), this.generation())
     }
 
     /// Takes `since` by the clock of the worker.

@@ -1,13 +1,14 @@
 //! The end of a worker as its owner sees it: close, wait, give up the rest, say what was left behind.
 //! What happens inside meanwhile is in [`state::ending`](crate::state).
 
+use crate::contain::{Inside, inside};
 use crate::driver::{self, ensure_running};
 use crate::report::{LeftBehind, LeftReason, Report};
 use crate::shared::Shared;
 use crate::state::Sweeper;
 use crate::sweep;
 use crate::sync::Arc;
-use crate::waiting::{Goal, Inside, Wait, inside};
+use crate::waiting::{Goal, Wait};
 use std::time::{Duration, Instant};
 
 /// How long past the deadline the worker gets to drop what was given up, and to see that all is over.

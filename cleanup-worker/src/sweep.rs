@@ -3,14 +3,13 @@
 //! A destructor may drop a late guard, of this worker or of another one that has ended. Neither adds to the
 //! stack: a task of this worker goes to the end of its queue, and another worker to the end of `LATE`.
 
-use crate::contain::drop_quietly;
+use crate::contain::{Inside, drop_quietly, run_inside};
 use crate::event::Event;
 use crate::fork;
 use crate::shared::Shared;
 use crate::state::Doomed;
 use crate::stats::Stats;
 use crate::sync::{Arc, on};
-use crate::waiting::{Inside, run_inside};
 use std::cell::RefCell;
 
 crate::sync::thread_local! {

@@ -1,8 +1,8 @@
 //! What a cleanup is: the trait that the set of tasks is open through, and how it ends.
 #![expect(unsafe_code, reason = "pins a field with its wrapper")]
 
+use crate::config::Options;
 use crate::context::CleanupContext;
-use crate::options::Options;
 use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;

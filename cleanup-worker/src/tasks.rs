@@ -1,8 +1,8 @@
 //! Ready-made tasks: what guards most often have to do.
 #![cfg_attr(unix, expect(unsafe_code, reason = "std closes without telling how it went"))]
 
+use crate::config::Options;
 use crate::context::CleanupContext;
-use crate::options::Options;
 use crate::task::{Cleanup, Outcome};
 use std::error::Error;
 use std::fmt;

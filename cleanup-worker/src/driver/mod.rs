@@ -10,7 +10,9 @@ mod stalled;
 
 pub(crate) use launch::{block, ensure_running, is_needed, join, sweep_elsewhere};
 
-use crate::contain::{Panicked, contain, drop_contained, drop_quietly};
+use crate::contain::{
+    Inside, Panicked, TaskRef, contain, drop_contained, drop_quietly, run_inside,
+};
 use crate::context::CleanupContext;
 use crate::event::Event;
 use crate::fork;
@@ -20,7 +22,7 @@ use crate::state::{Info, Work};
 use crate::sweep::sweep;
 use crate::sync::Arc;
 use crate::task::Outcome;
-use crate::waiting::{Ended, Inside, TaskRef, run_inside};
+use crate::waiting::Ended;
 use std::mem::ManuallyDrop;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -259,8 +261,8 @@ impl Drop for Driver {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::config::Options;
     use crate::handle::submit;
-    use crate::options::Options;
 
     /// With an interval of 0 the driver would never sleep.
     #[test]

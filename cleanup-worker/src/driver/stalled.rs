@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::config::Config;
+use crate::config::Options;
 use crate::driver::ensure_running;
 use crate::error::FlushError;
 use crate::handle::{Task, after, arm, submit};
 use crate::inbox::Half;
 use crate::node::{Meta, Origin, TypedNode};
-use crate::options::Options;
 use crate::report::LeftReason;
 use crate::shared::Shared;
 use crate::shutdown::{Patience, Shutdown};

@@ -1,8 +1,8 @@
 //! I2 and I5: submits and guards against the end of the worker.
 
 use super::{Count, close, counts, drive, stay, worker};
+use crate::config::Options;
 use crate::handle::{arm, submit};
-use crate::options::Options;
 use crate::sync::Arc;
 use loom::thread;
 

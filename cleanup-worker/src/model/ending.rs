@@ -2,9 +2,9 @@
 
 use super::{Bell, Count, Held, counts, drive, model_seeing, stay, worker};
 use crate::armed::push;
+use crate::config::Options;
 use crate::driver::Driver;
 use crate::handle::{arm, submit};
-use crate::options::Options;
 use crate::state::Sweeper;
 use crate::sweep::sweep;
 use crate::sync::Arc;

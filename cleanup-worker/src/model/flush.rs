@@ -3,14 +3,15 @@
 use super::{Bell, Count, Held, counts, drive, model_seeing, worker};
 use crate::clock::{Clock, ManualClock};
 use crate::config::Config;
+use crate::config::Options;
+use crate::contain::{Inside, TaskRef, run_inside};
 use crate::driver::{Driver, Turn};
 use crate::handle::submit;
-use crate::options::Options;
 use crate::shared::Shared;
 use crate::state::{Sweeper, Work};
 use crate::sweep::sweep;
 use crate::sync::Arc;
-use crate::waiting::{Goal, Inside, TaskRef, Wait, run_inside};
+use crate::waiting::{Goal, Wait};
 use loom::thread;
 use std::pin::Pin;
 use std::task::{Context, Poll};

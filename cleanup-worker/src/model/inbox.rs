@@ -1,10 +1,10 @@
 //! I1 and I4: the inbox alone.
 
 use super::{Bell, model_seeing};
+use crate::config::Options;
 use crate::handle::Task;
 use crate::inbox::{Inbox, Pushed, Taken, Taker};
 use crate::node::{Meta, Origin, TypedNode};
-use crate::options::Options;
 use crate::shared::Shared;
 use crate::sync::{Arc, Mutex, lock};
 use crate::task::Cleanup;

@@ -1,8 +1,8 @@
 //! I3: the edge on which the worker is woken.
 
 use super::{Count, drive, model_seeing, worker};
+use crate::config::Options;
 use crate::handle::submit;
-use crate::options::Options;
 use crate::sync::Arc;
 use loom::thread;
 

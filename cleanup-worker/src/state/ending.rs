@@ -12,10 +12,11 @@
 
 use super::slots::Queued;
 use super::{Info, Intake, Seat, State};
+use crate::contain::TaskRef;
 use crate::node::{Keep, Node};
 use crate::report::LeftReason;
 use crate::sync::on;
-use crate::waiting::{Ended, Nudge, TaskRef};
+use crate::waiting::{Ended, Nudge};
 use std::time::Instant;
 
 /// A task that was given up.

@@ -17,15 +17,15 @@ pub(crate) use ending::{Doomed, Sweeper};
 pub(crate) use slots::Info;
 
 use crate::clock::Timers;
+use crate::contain::TaskRef;
 use crate::gate::Gate;
 use crate::inbox::{Inbox, Taken, Taker};
 use crate::node::{Keep, Node};
-use crate::queue::Queue;
 use crate::ready::{Ready, SlotWaker};
 use crate::sync::process::AtomicU64 as ProcessU64;
 use crate::sync::{AtomicU64, on};
-use crate::waiting::{Ended, Ledger, Line, Nudge, TaskRef, View, Waiters};
-use slots::{Look, Queued, Slots, Vacated};
+use crate::waiting::{Ended, Ledger, Line, Nudge, View, Waiters};
+use slots::{Look, Queue, Queued, Slots, Vacated};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;

@@ -8,11 +8,13 @@
 //! ```
 
 use crate::clock::Key;
+use crate::config::Timeout;
+use crate::contain::TaskRef;
 use crate::node::{Keep, Node};
-use crate::options::Timeout;
 use crate::ready::{Ready, SlotWaker};
 use crate::report::LeftReason;
-use crate::waiting::{Epoch, TaskRef};
+use crate::waiting::Epoch;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -325,5 +327,64 @@ impl Time {
         }
         self.due = crate::clock::after(now, self.left);
         self.key.is_none()
+    }
+}
+
+/// Up to here the memory is kept, so that usual traffic allocates nothing.
+const ROOM_KEPT: usize = 1024;
+
+/// First in, first out. Its memory follows its length: what a burst grew shrinks again.
+#[derive(Debug)]
+pub(super) struct Queue<T>(VecDeque<T>);
+
+impl<T> Queue<T> {
+    pub(super) const fn new() -> Self {
+        Self(VecDeque::new())
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, item: T) {
+        self.0.push_back(item);
+    }
+
+    /// Takes the oldest. Halves the memory once three quarters of it are empty, so each item pays for a
+    /// bounded number of moves.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<T> {
+        let item = self.0.pop_front();
+        let capacity = self.0.capacity();
+        if capacity > ROOM_KEPT && self.0.len() < capacity / 4 {
+            self.0.shrink_to(capacity / 2);
+        }
+        item
+    }
+
+    pub(super) fn front(&self) -> Option<&T> {
+        self.0.front()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(all(test, not(lastout_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_burst_grew_shrinks_again_and_keeps_its_order() {
+        let mut queue = Queue::new();
+        (0..100_000).for_each(|item| queue.push(item));
+        let popped: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+        assert!(popped.iter().copied().eq(0..100_000));
+        assert!(queue.0.capacity() <= 2 * ROOM_KEPT, "{}", queue.0.capacity());
+        queue.push(1);
+        let kept = queue.0.capacity();
+        assert_eq!((queue.pop(), queue.0.capacity()), (Some(1), kept), "small ones keep theirs");
     }
 }

@@ -3,11 +3,12 @@
 use super::slots::Busy;
 use super::{Due, Intake, Seat, State};
 use crate::clock::Key;
+use crate::contain::TaskRef;
 use crate::gate::Gate;
 use crate::node::Keep;
 use crate::ready::SlotWaker;
 use crate::sync::on;
-use crate::waiting::{Goal, Nudge, TaskRef, View, Waiter};
+use crate::waiting::{Goal, Nudge, View, Waiter};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;

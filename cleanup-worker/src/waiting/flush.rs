@@ -1,9 +1,9 @@
 //! Waiting for a worker: flush and quiesce, as futures and blocking, and the guard for the end of
 //! `main`.
 
-use super::{Goal, inside};
+use super::Goal;
 use crate::clock::{Key, RETRY};
-use crate::contain::drop_quietly;
+use crate::contain::{drop_quietly, inside};
 use crate::driver::{self, ensure_running};
 use crate::error::FlushError;
 use crate::event::Event;

@@ -15,9 +15,7 @@ pub(crate) use flush::Wait;
 pub use flush::{Flush, FlushGuard};
 pub(crate) use ledger::{Ended, Epoch, Ledger, Line, View};
 
-use crate::contain::contain;
-use crate::shared::Identity;
-use std::cell::RefCell;
+use crate::contain::{TaskRef, contain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 
@@ -35,13 +33,6 @@ pub(crate) enum Goal {
     Swept,
     /// The driver has gone.
     Finished,
-}
-
-/// A task in flight, by its slot. The slot says whether it is still there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TaskRef {
-    pub(crate) slot: usize,
-    pub(crate) id: u64,
 }
 
 /// Wakers to be woken after the lock.
@@ -214,43 +205,4 @@ fn set<T: Ord>(items: &mut BTreeSet<T>, item: T, enter: bool) {
     } else {
         items.remove(&item);
     }
-}
-
-/// Where code of a user runs just now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Inside {
-    /// Which worker, and in which process: a child that a task forks is not inside of that task.
-    pub(crate) worker: Identity,
-    /// Whether this is the thread that polls, rather than one of the pool.
-    pub(crate) on_driver: bool,
-    /// The task, unless it is code around tasks: a hook, a waker.
-    pub(crate) task: Option<TaskRef>,
-}
-
-crate::sync::thread_local! {
-    /// Where this thread is just now, the innermost last: a task of one worker may drop what another one gave
-    /// up. Never touched by a submit.
-    static CURRENT: RefCell<Vec<Inside>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Where the calling code runs in that worker.
-pub(crate) fn inside(worker: Identity) -> Option<Inside> {
-    let find = |current: &RefCell<Vec<Inside>>| {
-        current.borrow().iter().rev().find(|inside| inside.worker == worker).copied()
-    };
-    CURRENT.try_with(find).ok().flatten()
-}
-
-/// Runs code of a user, so that what it calls knows where it is.
-pub(crate) fn run_inside<R>(inside: Inside, work: impl FnOnce() -> R) -> R {
-    struct Leave(bool);
-    impl Drop for Leave {
-        fn drop(&mut self) {
-            if self.0 {
-                let _ = CURRENT.try_with(|current| current.borrow_mut().pop());
-            }
-        }
-    }
-    let _leave = Leave(CURRENT.try_with(|current| current.borrow_mut().push(inside)).is_ok());
-    work()
 }

@@ -3,8 +3,8 @@
 //! A closure that outlives its task keeps its thread, and is replaced: it must not starve the others.
 
 use crate::contain::contain;
-use crate::queue::Queue;
 use crate::sync::process::AtomicU64;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -15,6 +15,9 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// How many closures that are stuck are replaced at most: a bound on threads.
 const REPLACED: u64 = 64;
+
+/// How much memory for waiting closures an idle pool keeps.
+const KEPT: usize = 64;
 
 /// A closure with everything around it. It is told whether it runs on the thread of the driver.
 pub(crate) type Job = Box<dyn FnOnce(bool) + Send>;
@@ -31,7 +34,7 @@ pub(crate) struct Pool {
 }
 
 struct State {
-    jobs: Queue<Job>,
+    jobs: VecDeque<Job>,
     threads: Vec<JoinHandle<()>>,
     alive: usize,
     idle: usize,
@@ -58,7 +61,7 @@ impl Pool {
             limit,
             name: format!("{name}-io"),
             state: Mutex::new(State {
-                jobs: Queue::new(),
+                jobs: VecDeque::new(),
                 threads: Vec::new(),
                 alive: 0,
                 idle: 0,
@@ -86,7 +89,7 @@ impl Pool {
                 return Handed::Back(job);
             }
         }
-        state.jobs.push(job);
+        state.jobs.push_back(job);
         let hopeless = state.is_hopeless(self.stuck());
         drop(state);
         self.changed.notify_one();
@@ -134,7 +137,7 @@ impl Pool {
             let busy = state.alive - state.idle;
             // Joining would wait for a closure that has no bound.
             let threads = if busy == 0 { std::mem::take(&mut state.threads) } else { Vec::new() };
-            (threads, std::mem::replace(&mut state.jobs, Queue::new()))
+            (threads, std::mem::take(&mut state.jobs))
         };
         drop(jobs);
         self.changed.notify_all();
@@ -154,7 +157,7 @@ impl Pool {
     fn run(self: Arc<Self>) {
         let mut state = self.lock();
         loop {
-            if let Some(job) = state.jobs.pop() {
+            if let Some(job) = state.jobs.pop_front() {
                 if state.idle < state.jobs.len() {
                     // A thread that the system refused before is asked for again.
                     self.grow(&mut state);
@@ -168,6 +171,8 @@ impl Pool {
             if state.stopped {
                 break;
             }
+            // What a burst grew shrinks again.
+            state.jobs.shrink_to(KEPT);
             state.idle += 1;
             let waited = self.changed.wait_timeout(state, LINGER);
             let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);

@@ -121,9 +121,11 @@ impl Builder {
 
     /// Calls the hook for each task that was refused, failed, panicked, timed out or was abandoned.
     ///
-    /// The hook runs outside all locks, before a flush that waits for the task returns: on the worker, or on
-    /// the thread that submitted a refused task or dropped a late guard. A panic in the hook is contained. A hook
-    /// that owns a handle of its own worker keeps the memory of that worker for ever.
+    /// The hook runs outside all locks, before a flush that waits for the task returns: on the worker, on the
+    /// thread that submitted a refused task, or on the one that drops what was given up. It also hears of each
+    /// [`FlushGuard`](crate::FlushGuard) that could not wait for all tasks. A panic in the hook is contained. A
+    /// hook that owns a handle of its own worker keeps the memory of that worker for ever. [`Event`] says what
+    /// a hook is not told of.
     pub fn on_event(mut self, hook: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.config.on_event = Some(Arc::new(hook));
         self

@@ -18,7 +18,7 @@ pub struct Rejected<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RejectReason {
-    /// The worker holds as much as its capacity allows.
+    /// The weight of the task does not fit into what is left of the capacity.
     Full,
     /// The worker is closed.
     Closed,

@@ -124,7 +124,8 @@ impl CleanupHandle {
         sweep::stats(&self.shared)
     }
 
-    /// Whether the worker has a thread, or a runtime, to run on. It gets one with the first submit.
+    /// Whether the worker has a thread, or a runtime, to run on. It gets one when it is built, the process-wide
+    /// worker with the first submit.
     pub fn is_running(&self) -> bool {
         self.shared.check_process();
         self.shared.is_running()

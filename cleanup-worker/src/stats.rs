@@ -15,13 +15,14 @@ pub struct Stats {
     pub completed: u64,
     /// Tasks that ended with an error.
     pub failed: u64,
-    /// Tasks that panicked, or whose destructor did.
+    /// Tasks that panicked, or whose destructor did when they were complete.
     pub panicked: u64,
     /// Tasks that ran out of their time and were dropped.
     pub timed_out: u64,
     /// Tasks that a shutdown gave up.
     pub abandoned: u64,
-    /// Tasks that were handed back, because the worker was full or closed; not part of `accepted`.
+    /// Tasks that were handed back, because the worker was full or closed or there was no memory; not part of
+    /// `accepted`.
     pub refused: u64,
     /// Tasks waiting to start.
     pub queued: u64,
@@ -37,11 +38,12 @@ pub struct Stats {
     pub capacity: u64,
     /// How often a submit had to wake the worker.
     pub wakes: u64,
-    /// How often a worker was started: 1, plus one for each runtime that it outlived.
+    /// How often the worker was given a thread or a runtime to run on: usually 1, and 1 more for each runtime that
+    /// it outlived, or when a submit that stopped in the middle went on after the end.
     pub starts: u64,
-    /// How often the system refused a thread, or a runtime a task.
+    /// How often the system refused the worker a thread.
     pub start_failures: u64,
-    /// Blocking closures that go on although their task ended in a timeout or was abandoned.
+    /// Blocking closures that go on although their task has ended, or has dropped the call.
     pub stuck_blocking: u64,
 }
 

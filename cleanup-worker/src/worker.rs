@@ -20,8 +20,8 @@ use std::time::Duration;
 ///
 /// Dropping it without a [`shutdown`](Self::shutdown) is a blocking one with the
 /// [`drop_deadline`](Builder::drop_deadline), 1 s unless built otherwise. Where blocking would be a
-/// deadlock (in a task of its own, or on the runtime it runs on), the drop closes the worker and
-/// leaves it to finish what it accepted.
+/// deadlock (in a task of its own, or where it keeps the runtime of the worker from running), the drop
+/// closes the worker and leaves it to finish what it accepted.
 #[must_use = "dropping it shuts the worker down"]
 pub struct CleanupWorker {
     handle: CleanupHandle,
@@ -74,8 +74,8 @@ impl CleanupWorker {
     /// Closes the worker, waits until all that it accepted has ended, gives up what has not at the
     /// deadline, and says so.
     ///
-    /// What was given up is dropped on a thread of the worker, and gets at least 200 ms for it: a destructor that
-    /// takes longer is named and goes on.
+    /// What was given up is dropped on a thread of the worker, or on this one where the system gives none, and gets
+    /// at least 200 ms for it: a destructor on another thread that takes longer is named and goes on.
     ///
     /// Awaited inside a task of this very worker, it waits for the other tasks, and leaves the worker to end
     /// by itself after that task: [`LeftReason::Unattended`](crate::LeftReason::Unattended). So does the

@@ -85,6 +85,7 @@ impl Clock {
 }
 
 /// The system's boot clock, in milliseconds.
+#[cfg(unix)]
 pub(crate) fn boot_ms() -> i64 {
     // Where it exists, the clock that counts the time asleep: a lease lapses while a machine sleeps.
     #[cfg(target_os = "linux")]
@@ -93,6 +94,16 @@ pub(crate) fn boot_ms() -> i64 {
     let id = rustix::time::ClockId::Monotonic;
     let now = rustix::time::clock_gettime(id);
     now.tv_sec * 1000 + now.tv_nsec / 1_000_000
+}
+
+/// A clock that only goes forward in this process. The standard library has none that processes share, so it
+/// begins at the wall clock's time.
+#[cfg(not(unix))]
+pub(crate) fn boot_ms() -> i64 {
+    static BEGIN: std::sync::OnceLock<(std::time::Instant, i64)> = std::sync::OnceLock::new();
+    let begin = || (std::time::Instant::now(), crate::job::wall_millis(SystemTime::now()));
+    let (instant, wall) = BEGIN.get_or_init(begin);
+    wall.saturating_add(crate::job::millis(instant.elapsed()))
 }
 
 #[cfg(test)]

@@ -154,10 +154,8 @@ pub(crate) struct Ending(Option<Attempt>);
 impl Ending {
     pub(crate) fn before(row: &JobRecord, event: &Event, now_ms: i64) -> Self {
         let mut last = row.last_attempt();
-        if let Some(attempt) = &mut last
-            && attempt.ended_at.is_none()
-            && let Some((outcome, error)) = AttemptOutcome::of(event)
-        {
+        let open = last.as_mut().filter(|attempt| attempt.ended_at.is_none());
+        if let (Some(attempt), Some((outcome, error))) = (open, AttemptOutcome::of(event)) {
             attempt.ended_at = Some(now_ms);
             attempt.outcome = outcome;
             attempt.error = error.map(|error| bounded(error.to_owned(), MAX_ERROR_BYTES));

@@ -176,10 +176,8 @@ impl Engine {
 
     /// The guard fences by itself when it cannot renew.
     fn notice_lease(&mut self) {
-        if let Some(worker) = self.worker
-            && self.shared.guard.worker() != Some(worker)
-        {
-            let Shared { guard, flight, counters, hook, .. } = &*self.shared;
+        let Shared { guard, flight, counters, hook, .. } = &*self.shared;
+        if let Some(worker) = self.worker.filter(|worker| guard.worker() != Some(*worker)) {
             // The guard may not have noticed yet that time has run out.
             guard.fence(worker, flight, counters);
             counters.lost.add(flight.lose_all(worker));
@@ -272,9 +270,7 @@ impl Engine {
         let dead = peek.peers.iter().filter(|peer| peer.identity.is_provably_dead());
         let dead = dead.map(|peer| peer.id).collect();
         self.plan.looked(peek, dead, now, random());
-        if !peek.live
-            && let Some(worker) = self.worker
-        {
+        if let Some(worker) = self.worker.filter(|_| !peek.live) {
             let Shared { guard, flight, counters, .. } = &*self.shared;
             guard.fence(worker, flight, counters);
             self.notice_lease();

@@ -120,11 +120,11 @@ impl Plan {
             self.busy = true;
             return Some(Action::Reconcile);
         }
-        if !self.busy
-            && let Some(chore) = self.chores.pop_front()
-        {
-            self.busy = true;
-            return Some(Action::Chore(chore));
+        if !self.busy {
+            if let Some(chore) = self.chores.pop_front() {
+                self.busy = true;
+                return Some(Action::Chore(chore));
+            }
         }
         // A claim that is answered beside a reconciliation would be given back by it.
         if self.reconcile { None } else { self.turn(now, load).map(Action::Turn) }

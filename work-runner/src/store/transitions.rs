@@ -28,7 +28,7 @@ pub(crate) async fn enqueue<T: Table>(
     let took = row.holds_slot();
     if let Some(holder) = table.insert(row).await? {
         // Another transaction was first between the look and the insert.
-        if took && let Some(key) = row.limit_key.clone() {
+        if let Some(key) = row.limit_key.clone().filter(|_| took) {
             release_slot(table, &key).await?;
         }
         return Ok(Enqueued::Duplicate(holder));
@@ -58,11 +58,10 @@ pub(crate) async fn apply<T: Table>(
     if was_flagged && row.state != State::Running {
         table.unsignal(row.id).await?;
     }
-    if held_slot
-        && !row.holds_slot()
-        && let Some(key) = row.limit_key.clone()
-    {
-        release_slot(table, &key).await?;
+    if held_slot && !row.holds_slot() {
+        if let Some(key) = row.limit_key.clone() {
+            release_slot(table, &key).await?;
+        }
     }
     Ok(Ok(row.state))
 }
@@ -73,10 +72,10 @@ pub(crate) async fn set_aside<T: Table>(
     mut row: JobRecord,
 ) -> Result<(), StoreError> {
     row.error.get_or_insert_with(|| "it cannot be read".to_owned());
-    if table.set_aside(&row).await?
-        && let Some(key) = row.limit_key.clone()
-    {
-        table.give_slot(&key).await?;
+    if table.set_aside(&row).await? {
+        if let Some(key) = row.limit_key.clone() {
+            table.give_slot(&key).await?;
+        }
     }
     Ok(())
 }

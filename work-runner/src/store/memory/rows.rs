@@ -95,9 +95,7 @@ impl Rows {
             State::Running => drop(self.running.remove(&(row.owner, id))),
             _ => drop(self.ended.remove(&(row.ended_at, id))),
         }
-        if row.holds_key()
-            && let Some(key) = &row.unique_key
-        {
+        if let Some(key) = row.unique_key.as_ref().filter(|_| row.holds_key()) {
             self.keys.remove(key);
         }
         Some(row)

@@ -181,7 +181,7 @@ fn refused<T: Send + 'static>(error: StoreError) -> StoreFuture<'static, T> {
 
 fn received<T>(answer: Result<Sql<T>, oneshot::error::RecvError>) -> Sql<T> {
     let closed = |_| StoreError::new(StoreErrorKind::Closed, "call the job store");
-    answer.map_err(closed).flatten()
+    answer.map_err(closed)?
 }
 
 impl Registry for PostgresRegistry {

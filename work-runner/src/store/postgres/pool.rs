@@ -248,14 +248,13 @@ impl Pool {
     ) -> Result<T, StoreError> {
         let mut place = self.beat.lock().await;
         let limit = limit.min(self.limit);
-        let connection = match place.take().filter(|kept| !kept.client.is_closed()) {
-            Some(connection) => Ok(connection),
+        let mut connection = match place.take().filter(|kept| !kept.client.is_closed()) {
+            Some(connection) => connection,
             None => {
                 let silent = |_| StoreError::new(StoreErrorKind::Unavailable, "renew a lease");
-                tokio::time::timeout(limit, self.connect()).await.map_err(silent).flatten()
+                tokio::time::timeout(limit, self.connect()).await.map_err(silent)??
             }
         };
-        let mut connection = connection?;
         let Ok(result) = tokio::time::timeout(limit, work(&mut connection)).await else {
             return Err(self.give_up(connection, limit).await);
         };

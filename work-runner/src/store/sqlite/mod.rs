@@ -152,7 +152,7 @@ fn received<T>(
     answer: Result<Result<T, StoreError>, oneshot::error::RecvError>,
 ) -> Result<T, StoreError> {
     let closed = |_| StoreError::new(StoreErrorKind::Closed, "call the job store");
-    answer.map_err(closed).flatten()
+    answer.map_err(closed)?
 }
 
 impl Registry for SqliteRegistry {

@@ -186,11 +186,8 @@ fn serve(served: &Served<'_>, calls: &Receiver<Box<dyn Call>>) {
     let mut last_gap = Instant::now();
     while let Some(first) = next(calls, &mut last_gap) {
         let mut group = vec![first];
-        while role == Role::Write
-            && group.len() < GROUP
-            && let Ok(call) = calls.try_recv()
-        {
-            group.push(call);
+        if role == Role::Write {
+            group.extend(calls.try_iter().take(GROUP - 1));
         }
         let start = Instant::now();
         serve_group(&mut tx, served, group);

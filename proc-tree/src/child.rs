@@ -136,9 +136,8 @@ impl Root {
 
     /// The kernel tells as long as nobody has waited for the root.
     fn note_account(&self) {
-        if let (Way::Own(pidfd, _), None) = (&self.way, self.account.get())
-            && let Some(account) = account_of_ended(pidfd.as_fd())
-        {
+        let (Way::Own(pidfd, _), None) = (&self.way, self.account.get()) else { return };
+        if let Some(account) = account_of_ended(pidfd.as_fd()) {
             let _ = self.account.set(account);
         }
     }
@@ -156,10 +155,10 @@ impl Root {
 impl Drop for Root {
     /// Leaves no zombie: what still runs was let live, and is waited for in the background.
     fn drop(&mut self) {
-        if matches!(self.try_wait(), Ok(None))
-            && let Way::Own(pidfd, _) = &self.way
-        {
-            reap_later(pidfd.clone());
+        let runs = matches!(self.try_wait(), Ok(None));
+        match &self.way {
+            Way::Own(pidfd, _) if runs => reap_later(pidfd.clone()),
+            _ => {}
         }
     }
 }

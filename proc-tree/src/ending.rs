@@ -310,9 +310,8 @@ impl<'a> Ending<'a> {
         if !kills && outcome.is_open && outcome.survivors.is_empty() {
             outcome.is_open = !inner.member_pids().is_ok_and(|members| members.is_empty());
         }
-        if is_counted && let Some(link) = &inner.means.link {
-            outcome.killed += link.killed();
-        }
+        let link = inner.means.link.as_ref().filter(|_| is_counted);
+        outcome.killed += link.map_or(0, |link| link.killed());
         outcome.killed += sum.killed;
         outcome.rounds = (outcome.rounds + sum.rounds).max(1);
         // A member that shed everything it carried is still in the leaf, unless it left that, too.

@@ -222,9 +222,8 @@ impl Inner {
     /// started and waits for itself, so of those none is touched.
     pub(crate) fn reap_orphans(&self) {
         let has_siblings = self.process.is_some() && self.means.link.is_none();
-        if (has_siblings || self.guarantee.level() == Level::Subreaper)
-            && let Some(mark) = self.evidence.mark
-        {
+        let may_reap = has_siblings || self.guarantee.level() == Level::Subreaper;
+        if let Some(mark) = self.evidence.mark.filter(|_| may_reap) {
             crate::sys::reap_marked_children(mark, self.root.map(|root| root.pid()));
         }
     }

@@ -2,10 +2,11 @@
 
 use crate::error::SpawnError;
 use crate::sys::{Executable, Recipe, Strings, User};
+use rustix::pipe::{PipeFlags, pipe_with};
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
-use std::io::{self, PipeReader, PipeWriter};
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -76,7 +77,7 @@ macro_rules! descriptors {
     )*};
 }
 
-descriptors!(OwnedFd, File, PipeReader, PipeWriter, ChildStdin, ChildStdout, ChildStderr);
+descriptors!(OwnedFd, File, ChildStdin, ChildStdout, ChildStderr);
 
 impl Program {
     /// A program: a path, or a name that is looked for in the `PATH` that the program will have.
@@ -280,8 +281,7 @@ impl<'a> Ends<'a> {
                     (None, Some(file.into()))
                 }
                 Io::Piped => {
-                    let (reader, writer) = io::pipe()?;
-                    let (reader, writer) = (OwnedFd::from(reader), OwnedFd::from(writer));
+                    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
                     match number {
                         0 => (Some(writer), Some(reader)),
                         _ => (Some(reader), Some(writer)),

@@ -8,6 +8,7 @@ use crate::id::ProcId;
 use crate::program::{Io, Program};
 use crate::tree::Tree;
 use crate::wait::ready;
+use rustix::pipe::{PipeFlags, pipe_with};
 use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -146,7 +147,8 @@ fn has_runtime() -> bool {
     };
     let asks = std::panic::AssertUnwindSafe(|| {
         let _entered = runtime.enter();
-        let asked = io::pipe().and_then(|(reader, _)| pipe::Receiver::from_owned_fd(reader.into()));
+        let asked = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from);
+        let asked = asked.and_then(|(reader, _)| pipe::Receiver::from_owned_fd(reader));
         // What the system refuses is no answer of the runtime, and the start will say it.
         asked.map_or_else(|error| error.raw_os_error().is_some(), |_| true)
     });

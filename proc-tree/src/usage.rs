@@ -269,9 +269,9 @@ impl Inner {
         });
         // Who cannot be asked is missing from the account, which its source says.
         let mut account = self.account_of(members.unwrap_or_default(), Some(until));
-        if let Some(root) = self.root.filter(|_| self.means.link.is_none())
-            && let Some(own) = account_of(root.pid()).filter(|_| root.is_running())
-        {
+        let root = self.root.filter(|_| self.means.link.is_none());
+        let own = root.and_then(|root| account_of(root.pid()).filter(|_| root.is_running()));
+        if let Some(own) = own {
             // The root tells at its end.
             account.user = account.user.saturating_sub(own.user);
             account.system = account.system.saturating_sub(own.system);

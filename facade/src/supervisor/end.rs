@@ -154,9 +154,8 @@ impl End<'_> {
     /// Asked first, then forced, then left behind.
     async fn instance(&self) -> Ending {
         let mut stuck = None;
-        if let Some(until) = self.terms.gentle
-            && self.shared.stop.level() < Level::Force
-        {
+        let is_gentle = self.shared.stop.level() < Level::Force;
+        if let Some(until) = self.terms.gentle.filter(|_| is_gentle) {
             match self.asked(until).await {
                 Ok(ending) => return ending,
                 Err(drain) => stuck = drain,

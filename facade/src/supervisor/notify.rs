@@ -131,9 +131,7 @@ pub(crate) async fn attend(shared: &Shared, clock: &Clock) -> Infallible {
             }
             next = Some(next.map_or(ping, |next| next.min(ping)));
         }
-        if let Some(next) = next
-            && Pin::new(&mut clock.at(next)).poll(cx).is_ready()
-        {
+        if next.is_some_and(|next| Pin::new(&mut clock.at(next)).poll(cx).is_ready()) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending

@@ -86,7 +86,7 @@ impl Means {
         let mut turn = 0u32;
         while let Some(names) = waiting.last_mut() {
             turn = turn.wrapping_add(1);
-            if turn.is_multiple_of(64) && Instant::now() >= self.until {
+            if turn % 64 == 0 && Instant::now() >= self.until {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             if let Some(name) = names.pop() {

@@ -248,7 +248,7 @@ impl<T: Table> Engine<T> {
         let mut found = self.walk();
         let moving = self.settle();
         found += self.walk();
-        if !late && looks.is_multiple_of(CATCH_EVERY) {
+        if !late && looks % CATCH_EVERY == 0 {
             found += self.catch_marked();
         }
         let since = if found > 0 { now } else { since };

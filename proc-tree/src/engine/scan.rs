@@ -33,7 +33,7 @@ impl<T: Table> Engine<T> {
         let mut is_first = true;
         loop {
             let mut fresh = self.strangers();
-            if thorough && let Some(mark) = self.evidence.mark {
+            if let Some(mark) = self.evidence.mark.filter(|_| thorough) {
                 let whole = self.table.hidden(mark, self.limit, &mut fresh);
                 self.is_cut_short |= !whole;
                 fresh.retain(|pid| !self.refusal.of_pid(*pid) && !self.is_known_alive(*pid));

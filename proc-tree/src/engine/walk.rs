@@ -82,7 +82,7 @@ impl<T: Table> Engine<T> {
 
     /// Whether so much is left to walk from `place` on that a scan is cheaper.
     fn is_large_share(&mut self, place: usize) -> bool {
-        if !place.is_multiple_of(MANY) {
+        if place % MANY != 0 {
             return false;
         }
         let waiting = self.members[place..].iter();

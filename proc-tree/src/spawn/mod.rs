@@ -205,9 +205,10 @@ impl Plan {
     /// Has the process hand itself over that std is about to fork, if it may be gone when std returns. Without
     /// descriptors for that it is looked for by its number.
     fn expect_handover(&mut self) {
-        if crate::sys::kernel_waits_for_children()
-            && let Some(launch) = Arc::get_mut(&mut self.launch)
-        {
+        if !crate::sys::kernel_waits_for_children() {
+            return;
+        }
+        if let Some(launch) = Arc::get_mut(&mut self.launch) {
             launch.handover = Handover::new().ok();
         }
     }

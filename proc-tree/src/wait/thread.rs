@@ -117,9 +117,7 @@ impl Shared {
     fn call(&'static self, state: &mut State) -> io::Result<()> {
         // A process that was forked has a copy of the list and not of the thread.
         let process = std::process::id();
-        if let Some((of, bell)) = &state.bell
-            && *of == process
-        {
+        if let Some((_, bell)) = state.bell.as_ref().filter(|(of, _)| *of == process) {
             bell.ring();
             return Ok(());
         }
@@ -174,9 +172,10 @@ impl Shared {
             // The first of the descriptors was the bell; the orphans come last.
             let readable = readable.iter().skip(1).copied().chain(std::iter::repeat(false));
             for ((number, _, until), readable) in watched.iter().zip(readable) {
-                if (readable || now >= *until)
-                    && let Some(entry) = state.watches.get_mut(number)
-                {
+                if !readable && now < *until {
+                    continue;
+                }
+                if let Some(entry) = state.watches.get_mut(number) {
                     entry.outcome = Some(readable);
                     wakers.extend(entry.waker.take());
                 }

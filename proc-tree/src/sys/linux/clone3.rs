@@ -34,7 +34,7 @@ const INTO_CGROUP: u64 = 1 << 33;
 impl Arguments {
     /// Flags as `clone` takes them, with the signal of the end in the low byte.
     pub(super) fn new(flags: libc::c_int, stack: (usize, usize), pidfd: *mut RawFd) -> Self {
-        let flags = u64::from(flags.cast_unsigned());
+        let flags = u64::from(flags as u32);
         Self {
             flags: (flags & !0xff) | CLEAR_SIGHAND,
             exit_signal: flags & 0xff,
@@ -56,7 +56,7 @@ impl Arguments {
     /// Starts the process in the cgroup of this directory.
     pub(super) fn into_cgroup(mut self, directory: RawFd) -> Self {
         self.flags |= INTO_CGROUP;
-        self.cgroup = u64::from(directory.cast_unsigned());
+        self.cgroup = u64::from(directory as u32);
         self
     }
 }

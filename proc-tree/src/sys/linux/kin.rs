@@ -166,9 +166,8 @@ impl Path {
     fn push(&mut self, part: &[u8]) -> &mut Self {
         for byte in part {
             // The last byte stays a NUL.
-            if self.length < 63
-                && let Some(slot) = self.bytes.get_mut(self.length)
-            {
+            let free = self.bytes.get_mut(..63).and_then(|free| free.get_mut(self.length));
+            if let Some(slot) = free {
                 *slot = *byte;
                 self.length = self.length.wrapping_add(1);
             }

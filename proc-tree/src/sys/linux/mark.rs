@@ -98,11 +98,10 @@ pub(crate) fn can_mark_child() -> bool {
 
 /// Takes the mark off the process that has `pid` now, if it carries it in a soft limit.
 pub(crate) fn remove(pid: Pid, mark: u64) {
+    let Ok(pid) = number(pid) else { return };
     for resource in RESOURCES {
-        if let Ok(pid) = number(pid)
-            && let Ok(limit) = limit_of(pid, resource, None)
-            && limit.soft == mark
-        {
+        let limit = limit_of(pid, resource, None);
+        if let Some(limit) = limit.ok().filter(|limit| limit.soft == mark) {
             let plain = Limit { soft: limit.hard, ..limit };
             // It fails when the process is gone.
             let _ = limit_of(pid, resource, Some(&plain));
@@ -120,10 +119,11 @@ fn put_on(pid: libc::pid_t, mark: u64, places: Places) -> bool {
             if holds(&limit, mark) {
                 return true;
             }
-            if let Some(marked) = place_in(&limit, mark, places)
-                && limit_of(pid, resource, Some(&marked)).is_ok()
-                && limit_of(pid, resource, None).is_ok_and(|limit| holds(&limit, mark))
-            {
+            let takes = |marked: Limit| {
+                limit_of(pid, resource, Some(&marked)).is_ok()
+                    && limit_of(pid, resource, None).is_ok_and(|limit| holds(&limit, mark))
+            };
+            if place_in(&limit, mark, places).is_some_and(takes) {
                 return true;
             }
         }

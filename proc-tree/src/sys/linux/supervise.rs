@@ -77,7 +77,7 @@ impl Supervise {
             let length = read_file(c"/proc/self/stat", &mut text);
             let stat = text.get(..length).and_then(|text| Some(parse(text)?.0));
             if let Some(stat) = stat {
-                told.set_root(stat.pid.cast_signed(), stat.start);
+                told.set_root(stat.pid as i32, stat.start);
             }
         }
         if self.namespace {

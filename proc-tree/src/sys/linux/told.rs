@@ -90,7 +90,7 @@ impl Told {
     /// can say by which number the caller knows it.
     pub(super) fn pid_of_root(&self, in_namespace: bool, root: &Pidfd) -> i32 {
         match (self.root().0, in_namespace) {
-            (0, true) => root.pid().map_or(0, u32::cast_signed),
+            (0, true) => root.pid().map_or(0, |pid| pid as i32),
             (0, false) => self.root_is_made.load(Ordering::Relaxed),
             (said, _) => said,
         }

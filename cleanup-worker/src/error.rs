@@ -18,7 +18,8 @@ pub struct Rejected<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RejectReason {
-    /// The weight of the task does not fit into what is left of the capacity.
+    /// The weight of the task does not fit into what is left of the capacity. For a moment that is less, while
+    /// another thread is refused a task.
     Full,
     /// The worker is closed.
     Closed,

@@ -58,6 +58,30 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 /// let mut guard: Armed<Say<'_>> = worker.handle().arm(Say("for ever")).unwrap();
 /// *guard = Say(&text);
 /// ```
+///
+/// A guard is used up by [`disarm`](Self::disarm), and its task leaves it in no other way:
+///
+/// ```compile_fail,E0382
+/// # use lastout_cleanup_worker::{Armed, RemoveFile};
+/// fn twice(guard: Armed<RemoveFile>) -> (RemoveFile, RemoveFile) {
+///     (guard.disarm(), guard.disarm())
+/// }
+/// ```
+///
+/// ```compile_fail,E0507
+/// # use lastout_cleanup_worker::{Armed, RemoveFile};
+/// fn take(guard: Armed<RemoveFile>) -> RemoveFile {
+///     *guard
+/// }
+/// ```
+///
+/// Threads share a guard only if they may share its task:
+///
+/// ```compile_fail,E0277
+/// # use lastout_cleanup_worker::Armed;
+/// fn shared<T: Sync>() {}
+/// shared::<Armed<std::cell::Cell<u8>>>();
+/// ```
 #[must_use = "dropping the guard hands the task over"]
 pub struct Armed<T: 'static> {
     /// Present until `disarm` or the drop takes it.

@@ -36,6 +36,36 @@ pub type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 ///     }
 /// }
 /// ```
+///
+/// A task moves to the thread of the worker, and outlives the call that hands it over. So a task that must stay on
+/// its thread is refused by the compiler, and one that borrows:
+///
+/// ```compile_fail,E0277
+/// let here = std::rc::Rc::new(1);
+/// lastout_cleanup_worker::submit(lastout_cleanup_worker::Blocking(move || drop(here)));
+/// ```
+///
+/// ```compile_fail,E0597
+/// let text = String::from("gone before the task runs");
+/// let borrowed = &text;
+/// lastout_cleanup_worker::submit(async move { println!("{borrowed}") });
+/// ```
+///
+/// ```compile_fail,E0597
+/// let text = String::from("gone before the closure runs");
+/// let borrowed = &text;
+/// lastout_cleanup_worker::submit(lastout_cleanup_worker::Blocking(move || println!("{borrowed}")));
+/// ```
+///
+/// So is a closure without [`Blocking`](crate::Blocking) around it, and a future whose value would be lost:
+///
+/// ```compile_fail,E0277
+/// lastout_cleanup_worker::submit(|| println!("which thread may this block?"));
+/// ```
+///
+/// ```compile_fail,E0277
+/// lastout_cleanup_worker::submit(async { 7 });
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a cleanup",
     label = "neither a future nor a `Cleanup`",
@@ -65,7 +95,18 @@ where
     }
 }
 
-/// What a future may give so that it is a [`Cleanup`]: `()`, or a `Result`.
+/// What a future may give so that it is a [`Cleanup`]: `()`, or a `Result`. The set is closed:
+///
+/// ```compile_fail,E0119
+/// use lastout_cleanup_worker::{Finish, Outcome};
+///
+/// struct Mine;
+/// impl Finish for Mine {
+///     fn finish(self) -> Outcome {
+///         Ok(())
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a cleanup cannot give `{Self}`",
     label = "gives neither `()` nor a `Result`",

@@ -22,6 +22,15 @@ use std::time::Duration;
 /// [`drop_deadline`](Builder::drop_deadline), 1 s unless built otherwise. Where blocking would be a
 /// deadlock (in a task of its own, or where it keeps the runtime of the worker from running), the drop
 /// closes the worker and leaves it to finish what it accepted.
+///
+/// A worker ends once:
+///
+/// ```compile_fail,E0382
+/// # use std::time::Duration;
+/// # let worker = lastout_cleanup_worker::CleanupWorker::builder().build().unwrap();
+/// let first = worker.drain_blocking(Duration::ZERO);
+/// let second = worker.kill_blocking(Duration::ZERO);
+/// ```
 #[must_use = "dropping it shuts the worker down"]
 pub struct CleanupWorker {
     handle: CleanupHandle,

@@ -164,7 +164,9 @@ on_both_cores! {
     fn the_peer_of_a_unix_socket_is_told(core) {
         core.runtime().block_on(async {
             let path = SocketPath::new("peer", core);
-            let listener = UnixListener::bind(&path.0).unwrap();
+            let listener = std::os::unix::net::UnixListener::bind(&path.0).unwrap();
+            let listener = UnixListener::from_std(listener).unwrap();
+            assert_eq!(listener.local_addr().unwrap().as_pathname(), Some(path.0.as_path()));
             let client = UnixStream::connect(&path.0).await.unwrap();
             let (server, _) = within("accept", listener.accept()).await.unwrap();
             let own = std::fs::metadata("/proc/self").unwrap();

@@ -112,6 +112,24 @@ impl Iterator for Addresses {
     }
 }
 
+impl Addresses {
+    /// What `attempt` gives for the first address with which it succeeds; otherwise the last error.
+    pub(super) async fn first_with<T>(
+        self,
+        attempt: impl AsyncFn(SocketAddr) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut failed = None;
+        for address in self {
+            match attempt(address).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(error) => failed = Some(error),
+            }
+        }
+        let none = || io::Error::new(io::ErrorKind::InvalidInput, "target resolved to no address");
+        Err(failed.unwrap_or_else(none))
+    }
+}
+
 /// A lookup that still waits for a thread is not needed once its caller is gone.
 struct AbortOnDrop<R>(BlockingTask<R>);
 
@@ -143,11 +161,6 @@ pub(super) async fn resolve(target: impl ToSocketAddrs) -> io::Result<Addresses>
     Ok(Addresses::Several(addresses.into_iter()))
 }
 
-/// The error of a target that resolved to nothing.
-pub(super) fn no_address() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "target resolved to no address")
-}
-
 /// The addresses of `target`, in the order in which the system prefers them.
 ///
 /// The system is asked on the runtime's [blocking pool](crate::spawn_blocking), so that a slow name
@@ -164,4 +177,36 @@ pub(super) fn no_address() -> io::Error {
 /// Outside a runtime, when `target` is a name.
 pub async fn lookup_host(target: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
     Ok(resolve(target).await?.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    /// As on a machine without IPv6, where the socket itself cannot be made.
+    async fn only_v4(address: SocketAddr) -> io::Result<SocketAddr> {
+        match address {
+            SocketAddr::V4(_) => Ok(address),
+            SocketAddr::V6(_) => Err(io::Error::from_raw_os_error(libc::EAFNOSUPPORT)),
+        }
+    }
+
+    #[test]
+    fn an_address_of_a_family_that_is_not_there_is_passed_over() {
+        let v6: SocketAddr = (Ipv6Addr::LOCALHOST, 80).into();
+        let v4: SocketAddr = (Ipv4Addr::LOCALHOST, 80).into();
+        let first = |addresses: &[SocketAddr]| {
+            let addresses = Addresses::Several(Vec::from(addresses).into_iter());
+            let first = pin!(addresses.first_with(only_v4));
+            match first.poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(outcome) => outcome,
+                Poll::Pending => panic!("nothing is waited for"),
+            }
+        };
+        assert_eq!(first(&[v6, v4]).unwrap(), v4);
+        assert_eq!(first(&[v6]).unwrap_err().raw_os_error(), Some(libc::EAFNOSUPPORT));
+        assert_eq!(first(&[]).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
 }

@@ -1,6 +1,6 @@
 //! TCP streams.
 
-use super::resolve::{ToSocketAddrs, no_address, resolve};
+use super::resolve::{ToSocketAddrs, resolve};
 use super::{TcpSocket, current, duplex};
 use crate::async_fd::AsyncFd;
 use crate::owner::Owner;
@@ -18,7 +18,8 @@ duplex!(TcpStream, short_read_is_empty: true);
 
 impl TcpStream {
     /// Connects to `target`, and waits until the connection stands. The addresses of a name are tried
-    /// one after the other, in the order of the system.
+    /// one after the other, in the order of the system; one of a family that this machine does not have
+    /// is passed over.
     ///
     /// # Errors
     /// When no address could be connected to, the error of the last one; the errors of
@@ -30,14 +31,8 @@ impl TcpStream {
     /// # Panics
     /// Outside a runtime.
     pub async fn connect(target: impl ToSocketAddrs) -> io::Result<Self> {
-        let mut failed = None;
-        for address in resolve(target).await? {
-            match TcpSocket::for_address(address)?.connect(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failed = Some(error),
-            }
-        }
-        Err(failed.unwrap_or_else(no_address))
+        let connect = async |address| TcpSocket::for_address(address)?.connect(address).await;
+        resolve(target).await?.first_with(connect).await
     }
 
     /// Takes over a connected stream of std.

@@ -143,9 +143,28 @@ impl UnixListener {
     /// Outside a runtime.
     #[track_caller]
     pub fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
-        let listener = net::UnixListener::bind(path)?;
+        Self::from_std(net::UnixListener::bind(path)?)
+    }
+
+    /// Takes over a listener of std.
+    ///
+    /// # Errors
+    /// When it cannot be made non-blocking or watched.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn from_std(listener: net::UnixListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         Ok(Self { accepting: Accepting::new(listener)? })
+    }
+
+    /// The address that it listens at.
+    ///
+    /// # Errors
+    /// When the system call fails.
+    pub fn local_addr(&self) -> io::Result<net::SocketAddr> {
+        self.accepting.io.get_ref().local_addr()
     }
 
     /// Waits for a connection. Any number of tasks may wait.

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
 
 use lastout_async_rt::Runtime;
-use lastout_async_rt::channel::{TryRecvError, TrySendError, local, mpsc, spsc, unbounded};
+use lastout_async_rt::channel::{
+    TryRecvError, TrySendError, local, mpsc, mpsc_bytes, spsc, unbounded,
+};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -224,4 +226,57 @@ fn a_receiver_that_ended_keeps_no_task() {
     let stats = runtime.shutdown_stats();
     drop(runtime);
     assert!(stats.snapshot().is_clean(), "{:?}", stats.snapshot());
+}
+
+/// Senders hear of the end of their receiver, whichever way it ends.
+#[test]
+fn a_sender_waits_for_the_end_of_its_receiver() {
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut cx = Context::from_waker(&waker);
+    macro_rules! ends_by {
+        ($channel:expr, $count:literal, |$recv:ident| $end:expr) => {{
+            let (mut senders, $recv) = $channel;
+            let before = wakes.0.load(Ordering::Relaxed);
+            let mut waits: Vec<_> =
+                senders.iter_mut().map(|send| Box::pin(send.closed())).collect();
+            for wait in &mut waits {
+                assert!(wait.as_mut().poll(&mut cx).is_pending());
+            }
+            // One that is dropped is not woken.
+            drop(waits.pop());
+            $end;
+            assert_eq!(wakes.0.load(Ordering::Relaxed) - before, $count);
+            assert!(waits.iter_mut().all(|wait| wait.as_mut().poll(&mut cx).is_ready()));
+            drop(waits);
+            assert!(senders.iter_mut().all(|send| poll(pin!(send.closed())).is_ready()));
+        }};
+    }
+    let many = || {
+        let (send, recv) = mpsc::channel::<u8>(1);
+        (vec![send.clone(), send.clone(), send], recv)
+    };
+    ends_by!(many(), 2, |recv| drop(recv));
+    ends_by!(many(), 2, |recv| {
+        let mut recv = recv;
+        recv.close();
+    });
+    let many = || {
+        let (send, recv) = unbounded::channel::<u8>();
+        (vec![send.clone(), send.clone(), send], recv)
+    };
+    ends_by!(many(), 2, |recv| drop(recv));
+    ends_by!(many(), 2, |recv| {
+        let mut recv = recv;
+        recv.close();
+    });
+    let (send, recv) = mpsc_bytes::channel(1);
+    ends_by!((vec![send.clone(), send.clone(), send], recv), 2, |recv| drop(recv));
+    let (mut send, mut recv) = spsc::channel::<u8>(1);
+    let mut wait = Box::pin(send.closed());
+    assert!(wait.as_mut().poll(&mut cx).is_pending());
+    let before = wakes.0.load(Ordering::Relaxed);
+    recv.close();
+    assert_eq!(wakes.0.load(Ordering::Relaxed) - before, 1);
+    assert!(wait.as_mut().poll(&mut cx).is_ready());
 }

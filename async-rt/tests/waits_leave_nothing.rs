@@ -4,7 +4,7 @@
 #[path = "common/heap.rs"]
 mod heap;
 
-use lastout_async_rt::channel::{local, mpsc, mpsc_bytes};
+use lastout_async_rt::channel::{local, mpsc, mpsc_bytes, unbounded};
 use lastout_async_rt::lock::{Mutex, RwLock};
 use lastout_async_rt::{CancellationToken, Notify, Semaphore};
 use std::pin::{Pin, pin};
@@ -46,6 +46,9 @@ fn cancelled_waits_behind_a_waiting_one_take_no_memory() {
     send.try_send(0).unwrap();
     keeps_nothing("mpsc::Sender::send", || send.send(1));
     keeps_nothing("mpsc::Sender::reserve", || send.reserve());
+    keeps_nothing("mpsc::Sender::closed", || send.closed());
+    let (send, _recv) = unbounded::channel::<u8>();
+    keeps_nothing("unbounded::Sender::closed", || send.closed());
     let (send, _recv) = local::channel(1);
     send.try_send(0).unwrap();
     keeps_nothing("local::Sender::send", || send.send(1));

@@ -130,6 +130,31 @@ fn of_mpsc() {
 }
 
 #[test]
+fn of_senders_that_wait_for_the_close() {
+    ends(|registered| {
+        let (send, recv) = mpsc::channel::<u8>(1);
+        let (recv, other) = (RefCell::new(recv), send.clone());
+        check(
+            registered,
+            send.closed(),
+            move || recv.borrow_mut().close(),
+            move || queue_up(other.closed()),
+        );
+    });
+    ends(|registered| {
+        let (mut send, recv) = spsc::channel::<u8>(1);
+        let recv = Rc::new(RefCell::new(recv));
+        let other = Rc::clone(&recv);
+        let close = move || recv.borrow_mut().close();
+        check(registered, send.closed(), close, move || {
+            if let Ok(mut recv) = other.try_borrow_mut() {
+                recv.close();
+            }
+        });
+    });
+}
+
+#[test]
 fn of_spsc() {
     ends(|registered| {
         let (send, mut recv) = spsc::channel(64);

@@ -106,6 +106,14 @@ macro_rules! byte_channel {
                     blocking::output(timeout, self.send(record)).unwrap_or(Err(ClaimError::Full))
                 }
 
+                /// Waits until the receiver is gone: work that nobody will receive need not be done.
+                ///
+                /// # Cancel safety
+                /// Cancel safe.
+                pub async fn closed(&self) {
+                    self.records.room().closed().await;
+                }
+
                 /// Whether the receiver is gone.
                 pub fn is_closed(&self) -> bool {
                     self.records.room().is_closed()

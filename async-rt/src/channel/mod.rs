@@ -18,6 +18,7 @@ mod blocking;
 mod bounded;
 pub mod broadcast;
 mod bytes;
+mod closers;
 mod error;
 pub mod local;
 pub mod mpsc;

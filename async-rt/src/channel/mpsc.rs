@@ -151,6 +151,42 @@ impl<T> Sender<T> {
         }
     }
 
+    /// Waits until the receiver is gone or closed: work that nobody will receive need not be done. Any
+    /// number of senders may wait.
+    ///
+    /// ```
+    /// use lastout_async_rt::{Runtime, channel::mpsc, spawn_boxed, time::sleep};
+    /// use futures_util::future::{Either, select};
+    /// use std::{pin::pin, time::Duration};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (send, mut recv) = mpsc::channel(1);
+    /// let sent = Runtime::new()?.block_on(async {
+    ///     let producer = spawn_boxed(async move {
+    ///         let mut sent = 0;
+    ///         loop {
+    ///             let work = pin!(sleep(Duration::from_micros(10))); // for each value
+    ///             if let Either::Left(_) = select(pin!(send.closed()), work).await {
+    ///                 return sent;
+    ///             }
+    ///             sent += u32::from(send.send(sent).await.is_ok());
+    ///         }
+    ///     });
+    ///     assert_eq!((recv.recv().await, recv.recv().await), (Some(0), Some(1)));
+    ///     drop(recv);
+    ///     producer.await
+    /// })?;
+    /// assert!((2..=3).contains(&sent));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn closed(&self) {
+        self.queue.room().closed().await;
+    }
+
     /// Whether the receiver is gone or closed.
     pub fn is_closed(&self) -> bool {
         self.queue.room().is_closed()

@@ -11,6 +11,7 @@
 //! - **I10** Room is in the word or under the lock, never in both, and no room that is given slips
 //!   past a waiter; what was granted to a waiter that leaves goes to the next.
 
+use super::closers::Closers;
 use super::permits::{Claimed, Fresh, Permits, Place, Refused, Woken};
 use super::seat::Seat;
 use crate::contain;
@@ -32,12 +33,14 @@ pub(super) const MOST: usize = usize::MAX / UNIT;
 pub(super) struct Room {
     word: AtomicUsize,
     slow: Mutex<Permits<Waker>>,
+    closers: Closers,
 }
 
 impl Room {
     /// `size` is at most [`MOST`].
     pub(super) fn new(size: usize) -> Self {
-        Self { word: AtomicUsize::new(size * UNIT), slow: Mutex::new(Permits::new(0)) }
+        let (word, slow) = (AtomicUsize::new(size * UNIT), Mutex::new(Permits::new(0)));
+        Self { word, slow, closers: Closers::new() }
     }
 
     /// Takes `needs`, if it is free and no sender waits.
@@ -127,6 +130,12 @@ impl Room {
         self.word.fetch_or(CLOSED, Ordering::Relaxed);
         self.settle(permits);
         woken.wake();
+        self.closers.wake();
+    }
+
+    /// Waits until it is closed.
+    pub(super) async fn closed(&self) {
+        self.closers.wait(|| self.is_closed()).await;
     }
 
     pub(super) fn is_closed(&self) -> bool {

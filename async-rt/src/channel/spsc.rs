@@ -218,6 +218,29 @@ impl<T> Sender<T> {
         Ok(())
     }
 
+    /// Waits until the receiver is gone or closed: work that nobody will receive need not be done.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn closed(&mut self) {
+        poll_fn(|cx| self.poll_closed(cx)).await;
+    }
+
+    /// As [`closed`](Self::closed), for hand-written futures.
+    pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let progress = ready!(coop::poll_proceed(cx));
+        if !self.is_closed() {
+            self.shared.sender.register(cx.waker());
+            // The lock of the seat orders this look against the close, which takes it afterwards.
+            if !self.is_closed() {
+                return Poll::Pending;
+            }
+            self.shared.sender.clear();
+        }
+        progress.made();
+        Poll::Ready(())
+    }
+
     /// Whether the receiver is gone or closed.
     #[inline]
     pub fn is_closed(&self) -> bool {

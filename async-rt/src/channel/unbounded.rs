@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "gives boxes to the inbox and takes them back")]
 
 use super::blocking;
+use super::closers::Closers;
 use super::error::{RecvTimeoutError, SendError, TryRecvError};
 use super::receiving::{awaits_values, blocks_for_values};
 use super::seat::Seat;
@@ -41,12 +42,14 @@ struct Shared<T> {
     inbox: Inbox<Letter<T>>,
     receiver: Seat,
     senders: AtomicUsize,
+    closers: Closers,
 }
 
 /// A channel without a bound.
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let (inbox, receiver) = (Inbox::new(), Seat::new());
-    let shared = Arc::new(Shared { inbox, receiver, senders: AtomicUsize::new(1) });
+    let (senders, closers) = (AtomicUsize::new(1), Closers::new());
+    let shared = Arc::new(Shared { inbox, receiver, senders, closers });
     let sender = Sender { shared: Arc::clone(&shared) };
     (sender, Receiver { shared, taken: Taken(Batch::EMPTY), last: None })
 }
@@ -73,6 +76,15 @@ impl<T> Sender<T> {
         }
         coop::made_progress();
         Ok(())
+    }
+
+    /// Waits until the receiver is gone or closed: work that nobody will receive need not be done. Any
+    /// number of senders may wait.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn closed(&self) {
+        self.shared.closers.wait(|| self.is_closed()).await;
     }
 
     /// Whether the receiver is gone or closed.
@@ -172,6 +184,7 @@ impl<T> Receiver<T> {
     pub fn close(&mut self) {
         if self.last.is_none() {
             self.last = Some(Taken(self.shared.inbox.close()));
+            self.shared.closers.wake();
         }
     }
 }

@@ -264,6 +264,22 @@ fn i16_a_closed_channel_ends_when_a_granted_send_is_dropped() {
 }
 
 #[test]
+fn i16_a_sender_that_waits_for_the_close_hears_it() {
+    model(3, || {
+        let (send, recv) = mpsc::channel::<u8>(1);
+        let thread = thread::spawn(move || block_on(send.closed()));
+        drop(recv);
+        thread.join().unwrap();
+    });
+    model(3, || {
+        let (send, recv) = unbounded::channel::<u8>();
+        let thread = thread::spawn(move || block_on(send.closed()));
+        drop(recv);
+        thread.join().unwrap();
+    });
+}
+
+#[test]
 fn i16_the_end_of_the_receiver_is_heard_by_a_full_sender() {
     model(3, || {
         let (send, recv) = mpsc::channel(1);
@@ -308,6 +324,16 @@ fn i17_a_closed_channel_waits_for_its_reserved_room() {
             drop(send);
         });
     }
+}
+
+#[test]
+fn i17_a_sender_that_waits_for_the_close_hears_it() {
+    model(3, || {
+        let (mut send, recv) = spsc::channel::<u8>(1);
+        let thread = thread::spawn(move || block_on(send.closed()));
+        drop(recv);
+        thread.join().unwrap();
+    });
 }
 
 #[test]

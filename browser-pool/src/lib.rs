@@ -35,8 +35,8 @@ pub mod testing;
 #[doc(inline)]
 pub use chrome::{
     AdoptError, Chrome, ChromeBrowser, ChromeBuilder, ChromeContext, Download, Downloads, Engine,
-    Executable, Navigation, OwnedBrowser, Owner, Pdf, Sandbox, Screenshot, SweepReport, Transport,
-    Until,
+    Executable, Navigation, OwnedBrowser, Owner, Pdf, Sandbox, Screenshot, StorageState,
+    SweepReport, Transport, Until,
 };
 /// The client whose types the leases of real browsers deref to, in the version that this crate uses.
 #[cfg(feature = "chrome")]

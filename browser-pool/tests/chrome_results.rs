@@ -1,4 +1,4 @@
-//! What pages give: pictures, PDFs, downloads.
+//! What pages give: pictures, PDFs, downloads, and what keeps a user signed in.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -9,7 +9,7 @@
 mod chrome_support;
 
 use chrome_support::{LONG, Oracle, Server, assert_clean_end, engines, patient, pool, soon};
-use lastout_browser_pool::{LeaseOptions, Loss, OpError, Pdf, Screenshot};
+use lastout_browser_pool::{Isolation, LeaseOptions, Loss, OpError, Pdf, Screenshot, StorageState};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -172,5 +172,48 @@ async fn a_download_is_awaited_by_its_own_lease_with_its_real_name() {
         drop(downloads);
         drop((page, pool));
         oracle.assert_nothing();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_lease_saved_another_has_and_no_third() {
+    for engine in engines() {
+        let (oracle, server) = (Oracle::new(), Server::start().await);
+        for isolation in [Isolation::Context, Isolation::Page] {
+            let config = patient().max_browsers(1).isolation(isolation).build().unwrap();
+            let pool = pool(&engine, &oracle, config);
+            let seen = "document.cookie + '|' + localStorage.getItem('k') + '|' + localStorage.getItem('other')";
+            let first = soon("a page", pool.page()).await.unwrap();
+            let nothing = first.save_storage(LONG).await.unwrap();
+            assert_eq!(nothing, StorageState::default());
+            first.navigate(server.url("/set"), LONG).await.unwrap();
+            first.evaluate("document.cookie = 'stays=2; max-age=3600'; localStorage.setItem('other', '\"</script>')").await.unwrap();
+            let state = first.save_storage(LONG).await.unwrap();
+            first.release();
+            // Through a file, as JSON.
+            let json = serde_json::to_string(&state).unwrap();
+            assert!(json.contains("\"localStorage\":[{\"name\":"), "{json}");
+            let read: StorageState = serde_json::from_str(&json).unwrap();
+            assert_eq!(format!("{read:?}"), "StorageState { cookies: 2, origins: 1 }");
+            let second = soon("a page", pool.page()).await.unwrap();
+            second.restore_storage(&read, LONG).await.unwrap();
+            let shown: String =
+                second.evaluate("location.href").await.unwrap().into_value().unwrap();
+            assert_eq!(shown, "about:blank");
+            let third = soon("a page", pool.page()).await.unwrap();
+            for (page, has) in [(&second, "c=1; stays=2|v|\"</script>"), (&third, "|null|null")] {
+                // The server is asked again after the restoration.
+                let went = page.navigate(server.url("/plain"), LONG).await.unwrap();
+                assert_eq!(went.status(), Some(200));
+                let found: String = page.evaluate(seen).await.unwrap().into_value().unwrap();
+                assert_eq!(found, has, "{isolation:?}");
+            }
+            let wrong = r#"{"origins": [{"origin": "file://", "localStorage": []}]}"#;
+            let wrong = third.restore_storage(&serde_json::from_str(wrong).unwrap(), LONG).await;
+            assert!(matches!(wrong, Err(OpError::Driver(_))), "{wrong:?}");
+            second.release();
+            third.release();
+            assert_clean_end(pool, &oracle).await;
+        }
     }
 }

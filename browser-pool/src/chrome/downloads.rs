@@ -1,11 +1,11 @@
 //! Downloads that a caller can wait for, with the names that sites gave them.
 
 use super::config::Chrome;
-use super::live::{ChromeBrowser, ChromeContext};
+use super::live::{ChromeBrowser, ChromeContext, driver};
 use crate::error::OpError;
 use crate::lease::{ContextLease, PageLease};
 use chromiumoxide::cdp::browser_protocol::browser::{
-    DownloadProgressState, EventDownloadProgress, EventDownloadWillBegin,
+    DownloadProgressState, EventDownloadProgress, EventDownloadWillBegin, GetVersionParams,
 };
 use chromiumoxide::listeners::EventStream;
 use futures_util::StreamExt;
@@ -130,6 +130,25 @@ impl ContextLease<Chrome> {
     /// Nothing is lost by dropping the future.
     pub async fn watch_downloads(&self) -> Result<Downloads<'_>, OpError> {
         watch(Lease::Context(self), self.downloads()).await
+    }
+}
+
+impl ChromeBrowser {
+    /// What the browser says of downloads, from now on.
+    async fn listen_to_downloads(
+        &self,
+    ) -> Result<(EventStream<EventDownloadWillBegin>, EventStream<EventDownloadProgress>), OpError>
+    {
+        let begins = self.client.event_listener().await.map_err(driver)?;
+        let goes = self.client.event_listener().await.map_err(driver)?;
+        // The client answers what it was sent in turn: when it answers this, it listens.
+        self.client.execute(GetVersionParams::default()).await.map_err(driver)?;
+        Ok((begins, goes))
+    }
+
+    /// Whether this is the main frame of a page of the context.
+    fn is_page_of(&self, context: &ChromeContext, frame: &str) -> bool {
+        self.router.as_ref().is_some_and(|router| router.is_page_of(context.id().as_ref(), frame))
     }
 }
 

@@ -9,8 +9,8 @@ use crate::report::BrowserReport;
 use crate::request::ContextOptions;
 use crate::supervisor;
 use chromiumoxide::cdp::browser_protocol::browser::{
-    BrowserContextId, CloseParams, EventDownloadProgress, EventDownloadWillBegin, GetVersionParams,
-    SetDownloadBehaviorBehavior, SetDownloadBehaviorParams,
+    BrowserContextId, CloseParams, GetVersionParams, SetDownloadBehaviorBehavior,
+    SetDownloadBehaviorParams,
 };
 use chromiumoxide::cdp::browser_protocol::network::{
     ClearBrowserCacheParams, ClearBrowserCookiesParams,
@@ -21,7 +21,6 @@ use chromiumoxide::cdp::browser_protocol::target::{
     GetTargetsParams, TargetId, TargetInfo,
 };
 use chromiumoxide::error::CdpError;
-use chromiumoxide::listeners::EventStream;
 use chromiumoxide::types::Command;
 use chromiumoxide::{Browser, Handler, Page};
 use futures_util::future::join_all;
@@ -46,9 +45,9 @@ const LOOK: Duration = Duration::from_millis(2);
 /// A running browser.
 #[derive(Debug)]
 pub struct ChromeBrowser {
-    client: Browser,
+    pub(super) client: Browser,
     /// `None` for an adopted browser, whose connection is not bridged.
-    router: Option<Router>,
+    pub(super) router: Option<Router>,
     process: Arc<Process>,
 }
 
@@ -66,7 +65,7 @@ impl ChromeContext {
     }
 }
 
-fn driver(error: CdpError) -> OpError {
+pub(super) fn driver(error: CdpError) -> OpError {
     match error {
         CdpError::Timeout => OpError::TimedOut { what: "ask the browser", after: CLIENT },
         error => OpError::driver(error),
@@ -120,23 +119,6 @@ impl ChromeBrowser {
     /// Messages of the page that the client did not get.
     pub(super) fn shed_of(&self, page: &Page) -> u64 {
         self.router.as_ref().map_or(0, |router| router.shed_of(page.session_id().as_ref()))
-    }
-
-    /// What the browser says of downloads, from now on.
-    pub(super) async fn listen_to_downloads(
-        &self,
-    ) -> Result<(EventStream<EventDownloadWillBegin>, EventStream<EventDownloadProgress>), OpError>
-    {
-        let begins = self.client.event_listener().await.map_err(driver)?;
-        let goes = self.client.event_listener().await.map_err(driver)?;
-        // The client answers what it was sent in turn: when it answers this, it listens.
-        self.client.execute(GetVersionParams::default()).await.map_err(driver)?;
-        Ok((begins, goes))
-    }
-
-    /// Whether this is the main frame of a page of the context.
-    pub(super) fn is_page_of(&self, context: &ChromeContext, frame: &str) -> bool {
-        self.router.as_ref().is_some_and(|router| router.is_page_of(context.id.as_ref(), frame))
     }
 
     async fn close_target(&self, target: TargetId) -> Result<(), OpError> {

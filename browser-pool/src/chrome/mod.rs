@@ -15,6 +15,7 @@
 //! | `navigate` | navigation with limits of its own |
 //! | `capture` | pictures and PDFs |
 //! | `downloads` | downloads that a caller can wait for |
+//! | `storage` | cookies and local storage, saved and restored |
 
 mod adopt;
 mod args;
@@ -31,6 +32,7 @@ mod navigate;
 mod popups;
 mod process;
 mod remove;
+mod storage;
 
 #[doc(inline)]
 pub use adopt::AdoptError;
@@ -48,3 +50,5 @@ pub use home::{OwnedBrowser, Owner, SweepReport};
 pub use live::{ChromeBrowser, ChromeContext};
 #[doc(inline)]
 pub use navigate::{Navigation, Until};
+#[doc(inline)]
+pub use storage::StorageState;

@@ -141,7 +141,7 @@ impl BrowserLease<Chrome> {
     }
 }
 
-async fn navigate(
+pub(super) async fn navigate(
     live: &ChromeBrowser,
     page: &Page,
     url: String,

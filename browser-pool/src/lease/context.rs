@@ -151,6 +151,11 @@ impl<D: Driver> ContextPage<'_, D> {
         &self.granted.cell().live
     }
 
+    #[cfg(feature = "chrome")]
+    pub(crate) fn context(&self) -> &<D::Browser as LiveBrowser>::Context {
+        self.granted.cell().context.as_ref().expect("a context lease is granted on a context")
+    }
+
     /// Runs any future against this page, as [`PageLease::run`](crate::PageLease::run) does.
     ///
     /// # Errors

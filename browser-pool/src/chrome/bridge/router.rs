@@ -118,6 +118,17 @@ impl Router {
         self.filter().authenticate(context.into(), credentials.clone());
     }
 
+    /// Leaves paused requests of this session to the client.
+    pub(in super::super) fn take_requests(&self, session: &str) {
+        self.filter().leave_to_client(session);
+    }
+
+    /// Ends that: no request is paused, but for those of a context whose proxy is answered.
+    pub(in super::super) fn give_requests_back(&self, session: &str) {
+        let order = self.filter().take_from_client(session);
+        self.order(order);
+    }
+
     /// The context is gone.
     pub(in super::super) fn forget_context(&self, context: &str) {
         self.filter().forget_context(context);

@@ -56,6 +56,23 @@ impl Filter {
         Some(Order { session: session.to_owned(), method: "Fetch.enable", params })
     }
 
+    /// The client handles the requests of this session.
+    pub(in crate::chrome::bridge) fn leave_to_client(&mut self, session: &str) {
+        self.auth.leave_to_client(session);
+    }
+
+    /// The client is done with the requests of this session: what sets them as they were.
+    pub(in crate::chrome::bridge) fn take_from_client(&mut self, session: &str) -> Order {
+        self.auth.forget_session(session);
+        let attached = self.targets.get(session);
+        let context = attached.and_then(|attached| attached.context.as_deref());
+        self.ask_for_auth(session, context).unwrap_or_else(|| Order {
+            session: session.to_owned(),
+            method: "Fetch.disable",
+            params: json!({}),
+        })
+    }
+
     /// Lets a request go on that was paused because the browser asks, unless the client has paused it.
     pub(super) fn go_on(&self, session: &str, params: Params) -> Option<Order> {
         let context = self.targets.get(session)?.context.as_deref()?;

@@ -9,6 +9,7 @@
 mod chrome_support;
 
 use chrome_support::{Oracle, assert_clean_end, engines, losses, patient, pool, soon};
+use lastout_browser_pool::OpError;
 use std::time::Duration;
 
 /// The soak runs twenty.
@@ -64,6 +65,9 @@ async fn a_call_beyond_the_limit_of_the_pool() {
     let started = std::time::Instant::now();
     let never = soon("the call to fail", page.evaluate(losses::NEVER)).await;
     assert!(never.is_err() && started.elapsed() >= Duration::from_secs(2), "{never:?}");
+    let meant = page.explain(never.unwrap_err()).await;
+    let limit = Duration::from_secs(2);
+    assert!(matches!(meant, OpError::TimedOut { after, .. } if after == limit), "{meant:?}");
     assert_eq!(page.loss(), None, "the page is still good");
     page.release();
     assert_clean_end(pool, &oracle).await;

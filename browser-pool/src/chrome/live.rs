@@ -1,6 +1,6 @@
-//! What the pool asks of a running browser: the one file that speaks to chromiumoxide.
+//! What the pool asks of a running browser.
 
-use super::bridge::Router;
+use super::bridge::{Router, limit_of_unanswered};
 use super::process::{KILL_BOUND, Process};
 use crate::config::FOREVER;
 use crate::driver::{Allowed, Ending, LiveBrowser};
@@ -66,6 +66,13 @@ impl ChromeContext {
 }
 
 pub(super) fn driver(error: CdpError) -> OpError {
+    let limit = match &error {
+        CdpError::Chrome(error) => limit_of_unanswered(error.code, &error.message),
+        _ => None,
+    };
+    if let Some(after) = limit {
+        return OpError::TimedOut { what: "ask the browser", after };
+    }
     match error {
         CdpError::Timeout => OpError::TimedOut { what: "ask the browser", after: CLIENT },
         error => OpError::driver(error),

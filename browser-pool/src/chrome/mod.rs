@@ -9,10 +9,11 @@
 //! | `process` | one process tree with its directory, to its end |
 //! | `bridge` | the protocol between the pipe and chromiumoxide |
 //! | `launch` | one launch, from the directory to the first answer |
-//! | `live` | what the pool asks of a running browser; the one file that knows chromiumoxide |
+//! | `live` | what the pool asks of a running browser |
 //! | `adopt` | browsers that chromiumoxide launched |
 //! | `popups` | pages that pages opened |
 //! | `navigate` | navigation with limits of its own |
+//! | `explain` | what errors of the client mean |
 //! | `capture` | pictures and PDFs |
 //! | `downloads` | downloads that a caller can wait for |
 //! | `storage` | cookies and local storage, saved and restored |
@@ -23,6 +24,7 @@ mod bridge;
 mod capture;
 mod config;
 mod downloads;
+mod explain;
 mod find;
 mod home;
 mod launch;

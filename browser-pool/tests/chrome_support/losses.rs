@@ -36,7 +36,8 @@ pub(crate) async fn killed_browser(engine: &Path, rounds: u64) {
             send(oracle.main_process(), Signal::KILL);
         };
         let (call, ()) = soon("the call to fail", async { tokio::join!(call, kill) }).await;
-        assert!(call.is_err(), "round {round}");
+        let loss = soon("the reason", page.explain(call.unwrap_err())).await;
+        assert!(matches!(loss, OpError::Lost(Loss::Exited { .. })), "round {round}: {loss:?}");
         let loss = soon("the loss", page.lost()).await;
         assert!(matches!(loss, Loss::Exited { .. }), "round {round}: {loss:?}");
         assert!(page.evaluate("1").await.is_err(), "later calls fail too");
@@ -67,7 +68,9 @@ async fn stopped(engine: &Path, config: PoolConfigBuilder, rounds: u64) {
         let page = soon("a page", pool.page()).await.unwrap();
         send(oracle.main_process(), Signal::STOP);
         let call = soon("the call to fail", page.evaluate("1")).await;
-        assert!(call.is_err(), "round {round}");
+        let meant = soon("the reason", page.explain(call.unwrap_err())).await;
+        let known = matches!(meant, OpError::Lost(Loss::Unresponsive) | OpError::TimedOut { .. });
+        assert!(known, "round {round}: {meant:?}");
         assert_eq!(soon("the loss", page.lost()).await, Loss::Unresponsive);
     }
     assert_clean_end(pool, &oracle).await;
@@ -120,7 +123,8 @@ pub(crate) async fn killed_renderer(engine: &Path, rounds: u64) {
             }
         };
         let (call, ()) = soon("the call to fail", async { tokio::join!(call, kill) }).await;
-        assert!(call.is_err(), "round {round}");
+        let loss = soon("the reason", page.explain(call.unwrap_err())).await;
+        assert!(matches!(loss, OpError::Lost(Loss::PageCrashed)), "round {round}: {loss:?}");
         assert_eq!(soon("the loss", page.lost()).await, Loss::PageCrashed);
         let late = soon("a later call to fail", page.evaluate("1")).await;
         assert!(late.is_err(), "round {round}");

@@ -13,8 +13,9 @@ mod traffic;
 
 use self::auth::Auth;
 use self::flood::{Floods, is_noise};
+pub(in crate::chrome) use self::message::limit_of_unanswered;
 use self::message::{
-    Created, Creating, Event, Head, Params, empty_document, error, failed, failed_navigation,
+    Created, Creating, Event, Head, Params, empty_document, error, failed_navigation, unanswered,
 };
 pub(super) use self::message::{NO_ANSWER, answered};
 use self::reset::is_undone;
@@ -354,8 +355,7 @@ impl Filter {
             if let Some(session) = session.as_deref().filter(|_| resumes) {
                 incoming.release.extend(self.release(session));
             }
-            let text = format!("no answer within {limit:?}");
-            incoming.inject.push(failed(id, NO_ANSWER, &text, session.as_deref()));
+            incoming.inject.push(unanswered(id, limit, session.as_deref()));
             if let Some(context) = creates {
                 self.claim_rest(&context, &mut incoming.news);
             }

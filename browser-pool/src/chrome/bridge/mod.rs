@@ -9,6 +9,7 @@ mod filter;
 mod router;
 
 use self::filter::Outgoing;
+pub(super) use self::filter::limit_of_unanswered;
 pub(super) use self::router::Router;
 use self::router::{Ends, OwnCall};
 use crate::driver::News;

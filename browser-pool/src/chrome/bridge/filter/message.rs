@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// The head of a call, as the client writes it.
 #[derive(Deserialize)]
@@ -88,6 +89,20 @@ const CODE: i64 = -32000;
 
 /// The code of an answer that the browser did not give: the time of the call was over.
 pub(in super::super) const NO_ANSWER: i64 = -32098;
+
+/// The answer to a call whose time is over.
+pub(super) fn unanswered(id: u64, limit: Duration, session: Option<&str>) -> String {
+    let text = format!("{UNANSWERED}{} ms", limit.as_millis());
+    failed(id, NO_ANSWER, &text, session)
+}
+
+const UNANSWERED: &str = "no answer within ";
+
+/// The limit of the call that has this answer, if its time was over.
+pub(in crate::chrome) fn limit_of_unanswered(code: i64, message: &str) -> Option<Duration> {
+    let limit = message.strip_prefix(UNANSWERED)?.strip_suffix(" ms")?;
+    (code == NO_ANSWER).then(|| limit.parse().ok().map(Duration::from_millis)).flatten()
+}
 
 pub(super) fn error(id: u64, message: &str, session: Option<&str>) -> String {
     failed(id, CODE, message, session)

@@ -85,6 +85,8 @@ pub(crate) struct Waiters {
     unlined: BTreeSet<u64>,
     /// Those that wait for an end.
     ends: BTreeSet<u64>,
+    /// Those inside a task, behind the number of that task.
+    within: BTreeSet<(u64, u64)>,
 }
 
 impl Waiters {
@@ -96,6 +98,7 @@ impl Waiters {
             inside: BTreeSet::new(),
             unlined: BTreeSet::new(),
             ends: BTreeSet::new(),
+            within: BTreeSet::new(),
         }
     }
 
@@ -128,6 +131,9 @@ impl Waiters {
     /// Enters the waiter where its goal is looked for, or takes it out there.
     fn index(&mut self, id: u64, enter: bool) {
         let Some(waiter) = self.entries.get(&id) else { return };
+        if let Some(task) = waiter.inside {
+            set(&mut self.within, (task.id, id), enter);
+        }
         match waiter.goal {
             Goal::Unlined => set(&mut self.unlined, id, enter),
             Goal::Line(line) => {
@@ -162,8 +168,8 @@ impl Waiters {
 
     /// The task has ended, though something that it started may still wait: from outside, from here on.
     pub(crate) fn ended(&mut self, task: TaskRef) {
-        let own = self.entries.iter().filter(|(_, waiter)| waiter.inside == Some(task));
-        for id in own.map(|(id, _)| *id).collect::<Vec<_>>() {
+        let own = self.within.range((task.id, 0)..=(task.id, u64::MAX));
+        for (_, id) in own.copied().collect::<Vec<_>>() {
             self.reindex(id, |waiter| waiter.inside = None);
         }
     }
@@ -204,5 +210,31 @@ fn set<T: Ord>(items: &mut BTreeSet<T>, item: T, enter: bool) {
         items.insert(item);
     } else {
         items.remove(&item);
+    }
+}
+
+#[cfg(all(test, not(lastout_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_task_moves_its_own_waiters_alone() {
+        let mut waiters = Waiters::new(0);
+        let task = |id| Some(TaskRef { slot: 0, id });
+        let line = Goal::Line(Line::ALL);
+        let own = [waiters.add(line, task(1)), waiters.add(Goal::Unlined, task(1))];
+        let other = waiters.add(line, task(2));
+        waiters.ended(TaskRef { slot: 0, id: 1 });
+        let view = |waiters: &Waiters, id| waiters.find(id).map(Waiter::view);
+        for id in own {
+            assert_eq!(view(&waiters, id), Some(View::Outside));
+        }
+        assert_eq!(view(&waiters, other), Some(View::Inside));
+        assert_eq!(waiters.within.iter().copied().collect::<Vec<_>>(), [(2, other)]);
+        waiters.remove(other);
+        for id in own {
+            waiters.remove(id);
+        }
+        assert!(waiters.is_empty() && waiters.within.is_empty());
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 /// What happened to a task, or to a flush.
 ///
-/// The hook runs where that happened, in the middle of it. What the hook does itself it knows from the results
-/// of its calls: while it runs, no task that this thread is refused and no flush guard that fails on this
-/// thread is told to any hook, so hooks never call themselves. [`Stats::refused`](crate::Stats::refused)
-/// counts such tasks all the same.
+/// The hook runs on the thread where that happened, in the middle of it. A hook sees the results of its own
+/// calls: while it runs, a task that is refused to its thread, and a flush guard that fails on its thread, are
+/// told to no hook, so hooks never call themselves. [`Stats::refused`](crate::Stats::refused) counts such tasks
+/// all the same.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {

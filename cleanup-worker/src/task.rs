@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// How a cleanup ended, in its own words. An error is counted as failed and goes to the event hook.
+/// How a cleanup ended. An error is counted as failed and goes to the event hook.
 pub type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// Work that can be handed over.
@@ -78,8 +78,8 @@ pub trait Cleanup: Send + Sized + 'static {
     /// It must not block the thread that polls it: that is what [`CleanupContext::blocking`] is for.
     fn run(self, cx: CleanupContext) -> impl Future<Output = Outcome> + Send + 'static;
 
-    /// What the task says about itself; asked once, when it is submitted or armed, by the caller of
-    /// that: a panic here is the caller's.
+    /// The options of the task. `submit` and `arm` ask for them once, on the thread of their caller, which a panic
+    /// here reaches.
     fn options(&self) -> Options {
         Options::new()
     }

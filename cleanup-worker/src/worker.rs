@@ -54,7 +54,7 @@ impl Builder {
 }
 
 impl CleanupWorker {
-    /// Starts with the defaults.
+    /// A builder with the defaults.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -63,7 +63,7 @@ impl CleanupWorker {
         Self { handle: CleanupHandle::of(shared), ended: false }
     }
 
-    /// The way to submit; clone it to wherever tasks come from.
+    /// The handle that submits and arms tasks. Clone it for every place that tasks come from.
     pub fn handle(&self) -> &CleanupHandle {
         &self.handle
     }
@@ -73,7 +73,7 @@ impl CleanupWorker {
         self.handle.stats()
     }
 
-    /// Takes nothing new from here on. What was accepted goes on, and armed guards can still be dropped.
+    /// Refuses new tasks from here on. What was accepted goes on, and armed guards can still be dropped.
     pub fn close(&self) {
         let shared = self.handle.shared();
         shared.check_process();
@@ -96,12 +96,12 @@ impl CleanupWorker {
         self.end(Patience::Drain, deadline).await
     }
 
-    /// [`drain`](Self::drain), blocking this thread.
+    /// Does what [`drain`](Self::drain) does, and blocks this thread meanwhile.
     pub fn drain_blocking(self, deadline: Duration) -> Report {
         self.end_blocking(Patience::Drain, deadline)
     }
 
-    /// [`drain`](Self::drain): a cleanup cannot be asked to end sooner than it does.
+    /// Ends the worker as [`drain`](Self::drain) does: a cleanup cannot be asked to end sooner.
     ///
     /// # Cancel safety
     /// As [`drain`](Self::drain).
@@ -109,7 +109,7 @@ impl CleanupWorker {
         self.end(Patience::Drain, deadline).await
     }
 
-    /// [`shutdown`](Self::shutdown), blocking this thread.
+    /// Does what [`shutdown`](Self::shutdown) does, and blocks this thread meanwhile.
     pub fn shutdown_blocking(self, deadline: Duration) -> Report {
         self.end_blocking(Patience::Drain, deadline)
     }
@@ -122,7 +122,7 @@ impl CleanupWorker {
         self.end(Patience::Kill, deadline).await
     }
 
-    /// [`kill`](Self::kill), blocking this thread.
+    /// Does what [`kill`](Self::kill) does, and blocks this thread meanwhile.
     pub fn kill_blocking(self, deadline: Duration) -> Report {
         self.end_blocking(Patience::Kill, deadline)
     }
@@ -154,7 +154,7 @@ impl CleanupWorker {
         Flush::new(self.handle.shared(), Goal::Line(Line::ALL), timeout)
     }
 
-    /// [`quiesce`](Self::quiesce), blocking this thread.
+    /// Does what [`quiesce`](Self::quiesce) does, and blocks this thread meanwhile.
     ///
     /// # Errors
     /// As [`flush_blocking`](CleanupHandle::flush_blocking).

@@ -317,6 +317,8 @@ impl Filter {
                     error(id, "the page crashed", Some(session))
                 });
             }
+            // The call that was to let it run is among them.
+            incoming.release.extend(self.release(session));
             // The client ends a navigation when it has the answer and has seen a loaded document.
             incoming.inject.extend(empty_document(session, target));
         }
@@ -374,5 +376,7 @@ impl Filter {
     }
 }
 
+#[cfg(test)]
+mod storm;
 #[cfg(test)]
 mod tests;

@@ -228,3 +228,13 @@ fn what_waits_for_a_debugger_is_resumed() {
     let other = r#"{"id":3,"method":"Target.detachFromTarget","params":{"sessionId":"x"}}"#;
     assert_eq!(filter.outgoing(other, None, now), Outgoing::Forward);
 }
+
+#[test]
+fn a_session_that_is_let_go_before_it_runs_is_let_go_when_it_crashes() {
+    let (mut filter, now) = filter();
+    filter.outgoing(&call(1, RESUMING, "s1"), None, now);
+    let detach = r#"{"id":2,"method":"Target.detachFromTarget","params":{"sessionId":"s1"}}"#;
+    assert_eq!(filter.outgoing(detach, None, now), Outgoing::Hold);
+    let crash = r#"{"method":"Target.targetCrashed","params":{"targetId":"t1","status":"crashed","errorCode":5}}"#;
+    assert_eq!(filter.incoming(crash, now).release, [detach]);
+}

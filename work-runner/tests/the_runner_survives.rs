@@ -98,6 +98,48 @@ async fn a_handler_that_never_yields_is_written_off() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_that_a_stuck_handler_holds_takes_no_job_from_other_workers() {
+    let registry = memory();
+    let release = Arc::new(AtomicBool::new(false));
+    let released = Arc::clone(&release);
+    let worker = DurableWorker::builder(Arc::clone(&registry))
+        .queue("default", 1)
+        .grace(Duration::from_millis(50))
+        .handle("spin", move |_: Job<()>| {
+            let released = Arc::clone(&released);
+            async move {
+                while !released.load(Ordering::SeqCst) {
+                    // SLEEP: a handler that never yields is what is tested.
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok(())
+            }
+        })
+        .handle("fine", |_: Job<()>| async { Ok(()) })
+        .build()
+        .unwrap();
+    let runner = WorkRunner::inline(worker.clone()).poll(Duration::from_millis(50));
+    let driver = runner.driver(Arc::clone(&registry));
+    let running = runner.spawn();
+    let spin = job("spin").timeout(Duration::from_millis(50)).max_attempts(1);
+    let spin = driver.enqueue(spin).await.unwrap().id();
+    driver.wait(spin, PATIENCE).await.unwrap().unwrap();
+    let fine = driver.enqueue(job("fine")).await.unwrap().id();
+    worker.claim_and_run_pending().await.unwrap();
+    let other = DurableWorker::builder(registry)
+        .handle("fine", |_: Job<()>| async { Ok(()) })
+        .build()
+        .unwrap();
+    other.run_until_idle().await.unwrap();
+    let row = driver.get(fine).await.unwrap().unwrap();
+    assert_eq!(row.state, State::Succeeded, "the other worker has a place: {row:?}");
+    assert!(other.stop(PATIENCE).await.is_clean());
+    release.store(true, Ordering::SeqCst);
+    // Whether the handler has returned by now is not what is tested.
+    let _ = running.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_runner_asks_once_for_each_poll_whatever_waits() {
     let registry = memory();
     let driver = WorkDriver::producer(Arc::clone(&registry));

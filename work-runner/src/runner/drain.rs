@@ -133,7 +133,7 @@ impl Engine {
         for job in shared.flight.jobs() {
             report.leave(LeftBehind::Job(job));
         }
-        for control in &self.stuck {
+        for control in self.stuck.iter().filter(|control| shared.flight.is_boarded(control)) {
             report.leave(LeftBehind::Handler(control.lease.job));
         }
         if let Some(worker) = self.worker {

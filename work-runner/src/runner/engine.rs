@@ -129,7 +129,8 @@ impl Engine {
             return;
         }
         let load = Load { taken: &taken, reports: self.shared.flight.reports() };
-        let busy = self.shared.flight.is_loaded().then_some(self.stuck_at);
+        let busy = self.shared.flight.is_loaded() || !self.stuck.is_empty();
+        let busy = busy.then_some(self.stuck_at);
         let times = [self.plan.wake_at(load), busy, until];
         let asleep = async {
             match times.into_iter().flatten().min() {
@@ -187,8 +188,16 @@ impl Engine {
         }
     }
 
+    /// The places of each queue that are taken: a stuck handler keeps its own after its job is written off,
+    /// and what is claimed for it would only wait where no other worker finds it.
     fn taken(&self) -> Vec<usize> {
-        (0..self.shared.queues.len()).map(|queue| self.shared.flight.load(queue)).collect()
+        let flight = &self.shared.flight;
+        let mut taken: Vec<usize> =
+            (0..self.shared.queues.len()).map(|queue| flight.load(queue)).collect();
+        for control in self.stuck.iter().filter(|control| flight.is_boarded(control)) {
+            taken[control.line] += 1;
+        }
+        taken
     }
 
     fn act(&mut self, now: Instant, taken: &[usize]) {

@@ -6,6 +6,7 @@ use crate::error::{AdoptError, Refused};
 use crate::evidence::Evidence;
 use crate::guarantee::{Gap, Guarantee, Level};
 use crate::id::{Pid, ProcId};
+use crate::marks::new_mark;
 use crate::sys::{self, Identified, Pidfd, SystemTable};
 use crate::tree::Tree;
 use rustix::io::Errno;
@@ -57,7 +58,7 @@ pub(crate) fn adopt_pid(pid: Pid) -> Result<Tree, AdoptError> {
 fn adopt_held(mut evidence: Evidence, pidfd: Option<Pidfd>) -> Result<Tree, AdoptError> {
     evidence.adopted_at = sys::now();
     if !evidence.unmarked {
-        evidence.mark = Some(crate::spawn::new_mark());
+        evidence.mark = Some(new_mark());
     }
     let level = if evidence.sees_orphans() { Level::Evidence } else { Level::Walk };
     let guarantee = Guarantee::new(level, false, Vec::new());

@@ -20,6 +20,7 @@ mod id;
 mod identity;
 mod inner;
 mod limits;
+mod marks;
 mod policy;
 mod program;
 mod report;

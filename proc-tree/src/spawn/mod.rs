@@ -1,10 +1,7 @@
 //! From a [`Containment`] to a running tree: which level is available, what is made for it, and the start.
 
 mod level;
-mod marks;
 mod reserve;
-
-pub(crate) use marks::new_mark;
 
 use crate::child::{Child, Root};
 use crate::contain::{Controls, Leaf, Link, Means};
@@ -13,11 +10,11 @@ use crate::error::{AdoptError, SpawnError, SpawnStep};
 use crate::evidence::Evidence;
 use crate::guarantee::{Gap, Guarantee, Level, Skipped, SupervisorForm};
 use crate::id::{Pid, ProcId};
+use crate::marks::{new_mark, process_number, variable_name, variables_of_outer_trees};
 use crate::program::{Ends, Program};
 use crate::sys::{Handover, Launch, Pidfd, Place, Supervise, ToldPage};
 use crate::tree::Tree;
 use level::choose;
-use marks::{process_number, variable_name, variables_of_outer_trees};
 use reserve::reserve;
 use std::ffi::CString;
 use std::io;

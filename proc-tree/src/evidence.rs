@@ -78,8 +78,8 @@ impl Evidence {
     /// Does not mark the members that are found at the adoption.
     ///
     /// Otherwise each gets a mark that its future children inherit, and by which they are found when
-    /// they become orphans: an unused resource limit (`RLIMIT_LOCKS`, ignored by every kernel since
-    /// 2.4.25) with a value of this tree alone.
+    /// they become orphans: a value of this tree alone as the soft limit of `RLIMIT_LOCKS` or `RLIMIT_RSS`,
+    /// which kernels ignore since 2.4.25 and 2.4.30.
     #[must_use]
     pub fn unmarked(mut self) -> Self {
         self.unmarked = true;

@@ -5,6 +5,8 @@
 mod support;
 
 use lastout_proc_tree::{Containment, Limits, Tree};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use support::audited;
@@ -38,6 +40,22 @@ fn the_exit_status_is_that_of_the_command_or_that_of_timeout() {
             let (code, said) = treekill(words);
             assert_eq!(code, expected, "{words:?}: {said}");
         }
+    });
+}
+
+#[test]
+fn a_word_that_is_no_text_reaches_the_command_and_is_refused_as_an_option() {
+    audited(|| {
+        let word = OsStr::from_bytes(b"\xff");
+        let run = |words: &[&OsStr]| Command::new(program()).args(words).output().unwrap();
+        let shell = ["--usage", "--", "sh", "-c", "printf %s \"$0\""].map(OsStr::new);
+        let Output { status, stdout, stderr } = run(&[&shell[..], &[word]].concat());
+        let said = String::from_utf8_lossy(&stderr);
+        assert_eq!((status.code(), &stdout[..]), (Some(0), word.as_bytes()), "{said}");
+        let Output { status, stderr, .. } = run(&[OsStr::new("--timeout"), word]);
+        let said = String::from_utf8(stderr).unwrap();
+        assert_eq!(status.code(), Some(125), "{said}");
+        assert!(said.contains("is no text"), "{said}");
     });
 }
 

@@ -23,6 +23,7 @@ use lastout_proc_tree::{
 };
 use options::{Job, Options};
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
@@ -36,7 +37,7 @@ const NOT_FOUND: u8 = 127;
 const KILLED: u8 = 137;
 
 fn main() -> ExitCode {
-    let options = match Options::parse(std::env::args().skip(1)) {
+    let options = match Options::parse(std::env::args_os().skip(1)) {
         Ok(options) => options,
         Err(sentence) => {
             eprintln!("treekill: {sentence}\n{}", options::USAGE);
@@ -98,7 +99,7 @@ enum News {
 }
 
 /// Runs a command; ends what it leaves behind, whether it ends itself, or its time does, or a signal comes.
-fn run(words: &[String], options: &Options) -> Result<u8, Box<dyn Error>> {
+fn run(words: &[OsString], options: &Options) -> Result<u8, Box<dyn Error>> {
     let mut program = Program::new(&words[0]);
     program.args(&words[1..]);
     let mut containment = Containment::strongest().die_with_parent().limits(options.limits);

@@ -1,6 +1,7 @@
 //! What the command line says.
 
 use lastout_proc_tree::{Limits, Pid, Signal};
+use std::ffi::OsString;
 use std::time::Duration;
 
 pub(crate) const USAGE: &str = "\
@@ -23,7 +24,7 @@ TIME is in seconds, or ends with s, m, h or d. SIZE is in bytes, or ends with K,
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Job {
     Help,
-    Run(Vec<String>),
+    Run(Vec<OsString>),
     End(Vec<Pid>),
 }
 
@@ -40,7 +41,7 @@ pub(crate) struct Options {
 
 impl Options {
     /// The error is a sentence for the terminal.
-    pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Self, String> {
+    pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Self, String> {
         let mut options = Self {
             job: Job::Help,
             timeout: None,
@@ -51,7 +52,8 @@ impl Options {
             usage: false,
         };
         let mut words = words.peekable();
-        while let Some(word) = words.next_if(|word| word.starts_with("--")) {
+        while let Some(word) = words.next_if(|word| word.as_encoded_bytes().starts_with(b"--")) {
+            let word = text(word)?;
             if word == "--" {
                 let command: Vec<_> = words.collect();
                 if command.is_empty() {
@@ -71,14 +73,16 @@ impl Options {
                         Some((name, value)) => (name, Some(value.to_owned())),
                         None => (word.as_str(), None),
                     };
-                    let value = value.or_else(|| words.next());
-                    let value = value.ok_or_else(|| format!("{name} needs a value"))?;
+                    let value = match value {
+                        Some(value) => value,
+                        None => text(words.next().ok_or_else(|| format!("{name} needs a value"))?)?,
+                    };
                     options.set(name, &value)?;
                 }
             }
         }
         let rest: Vec<_> = words.collect();
-        let pids: Option<Vec<Pid>> = rest.iter().map(|word| word.parse().ok()).collect();
+        let pids: Option<Vec<Pid>> = rest.iter().map(|word| word.to_str()?.parse().ok()).collect();
         options.job = match pids {
             _ if rest.is_empty() => return Err("neither a command nor a pid is given".into()),
             Some(pids) => Job::End(pids),
@@ -103,6 +107,11 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// An option or its value. Only the words of a command may be what is no text.
+fn text(word: OsString) -> Result<String, String> {
+    word.into_string().map_err(|word| format!("{word:?} is no text"))
 }
 
 fn time(text: &str) -> Option<Duration> {

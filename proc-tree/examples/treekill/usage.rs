@@ -1,11 +1,12 @@
 //! What a tree has used, in the lines that `/usr/bin/time -v` prints, for the whole tree.
 
 use lastout_proc_tree::{Reading, RootEnd, Usage};
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::time::Duration;
 
-pub(crate) fn print(words: &[String], elapsed: Duration, usage: &Usage, root: Option<&RootEnd>) {
-    line("Command being timed", format!("{:?}", words.join(" ")));
+pub(crate) fn print(words: &[OsString], elapsed: Duration, usage: &Usage, root: Option<&RootEnd>) {
+    line("Command being timed", format!("{:?}", words.join(OsStr::new(" "))));
     line("User time (seconds)", shown(usage.user, seconds));
     line("System time (seconds)", shown(usage.system, seconds));
     let percent = usage.cpu().map(|cpu| {

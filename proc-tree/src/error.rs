@@ -191,7 +191,7 @@ pub enum Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::System => "it is a process of the system",
+            Self::System => "it is pid 0, pid 1 or no pid at all",
             Self::Caller => "it is the caller or an ancestor of the caller",
             Self::Kernel => "it is a thread of the kernel",
             Self::Thread => "it is the number of a thread, not of a process",

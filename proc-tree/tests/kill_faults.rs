@@ -48,6 +48,8 @@ fn the_system_the_caller_and_its_ancestors_are_refused() {
         match kill_descendant_tree(pid, LONG) {
             Err(KillTreeError::Adopt(AdoptError::Refused { pid: refused, why: given })) => {
                 assert_eq!((refused, given), (pid, why));
+                let says_system = given.to_string().contains("pid 0, pid 1 or no pid");
+                assert_eq!(says_system, why == Refused::System, "{pid}: {given}");
             }
             // In a container pid 2 may be anybody, or the parent may be pid 1.
             Err(KillTreeError::Adopt(_)) if pid == 2 || parent <= 1 => {}

@@ -60,6 +60,15 @@ fn a_word_that_is_no_text_reaches_the_command_and_is_refused_as_an_option() {
 }
 
 #[test]
+fn what_is_no_option_is_named_as_that_with_and_without_a_value() {
+    for words in [&["--memroy"][..], &["--memroy", "1G", "--", "true"], &["--memroy=1G", "true"]] {
+        let (code, said) = treekill(words);
+        assert_eq!(code, 125, "{words:?}: {said}");
+        assert!(said.contains("treekill: --memroy is no option"), "{words:?}: {said}");
+    }
+}
+
+#[test]
 fn the_usage_of_the_whole_tree_is_printed_as_time_does() {
     audited(|| {
         let burn = "sh -c 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done'; exit 3";

@@ -20,6 +20,9 @@ usage: treekill [OPTION…] [--] COMMAND [ARGUMENT…]
 
 TIME is in seconds, or ends with s, m, h or d. SIZE is in bytes, or ends with K, M, G or T.";
 
+/// The options that are followed by a value.
+const WITH_VALUE: [&str; 6] = ["--timeout", "--grace", "--signal", "--memory", "--tasks", "--cpus"];
+
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Job {
@@ -73,6 +76,9 @@ impl Options {
                         Some((name, value)) => (name, Some(value.to_owned())),
                         None => (word.as_str(), None),
                     };
+                    if !WITH_VALUE.contains(&name) {
+                        return Err(format!("{name} is no option"));
+                    }
                     let value = match value {
                         Some(value) => value,
                         None => text(words.next().ok_or_else(|| format!("{name} needs a value"))?)?,
@@ -103,7 +109,7 @@ impl Options {
             "--memory" => self.limits = self.limits.memory(size(value).ok_or_else(wrong)?),
             "--tasks" => self.limits = self.limits.tasks(value.parse().map_err(|_| wrong())?),
             "--cpus" => self.limits = self.limits.milli_cpus(thousandths(value).ok_or_else(wrong)?),
-            _ => return Err(format!("{name} is no option")),
+            _ => return Err(wrong()),
         }
         Ok(())
     }

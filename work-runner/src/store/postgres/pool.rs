@@ -285,7 +285,7 @@ impl Pool {
     async fn try_connect(&self) -> Result<Connection, StoreError> {
         let doing = "connect to the job store";
         let (client, driver) =
-            self.config.connect(NoTls).await.map_err(|error| failed(doing, error))?;
+            self.config.connect(NoTls).await.map_err(|error| not_connected(doing, error))?;
         let driver = tokio::task::spawn_local(async move {
             // Its error reaches whoever waits on the client.
             let _ = driver.await;
@@ -298,23 +298,35 @@ impl Pool {
     }
 }
 
+/// What an error of connecting means: nothing was asked, so nothing is unknown.
+fn not_connected(doing: &'static str, error: tokio_postgres::Error) -> StoreError {
+    let kind = match kind_of(&error) {
+        StoreErrorKind::Unknown => StoreErrorKind::Unavailable,
+        kind => kind,
+    };
+    StoreError::new(kind, doing).with_source(error)
+}
+
 /// What an error of PostgreSQL means to a caller.
 pub(super) fn failed(doing: &'static str, error: tokio_postgres::Error) -> StoreError {
-    let kind = match error.code() {
-        Some(code) => kind_of(code),
+    StoreError::new(kind_of(&error), doing).with_source(error)
+}
+
+fn kind_of(error: &tokio_postgres::Error) -> StoreErrorKind {
+    match error.code() {
+        Some(code) => kind_of_code(code),
         // No answer: the connection broke, or was never made.
         None if error.is_closed() => StoreErrorKind::Unknown,
-        None if std::error::Error::source(&error)
+        None if std::error::Error::source(error)
             .is_some_and(|source| source.is::<std::io::Error>()) =>
         {
             StoreErrorKind::Unknown
         }
         None => StoreErrorKind::Other,
-    };
-    StoreError::new(kind, doing).with_source(error)
+    }
 }
 
-fn kind_of(code: &SqlState) -> StoreErrorKind {
+fn kind_of_code(code: &SqlState) -> StoreErrorKind {
     match code.code().get(..2) {
         // Deadlocks, serialization, a key that was taken meanwhile, locks: the same call can succeed.
         Some("40" | "55" | "53") if *code != SqlState::DISK_FULL => StoreErrorKind::Unavailable,

@@ -68,8 +68,8 @@ pub use report::{LeftBehind, StopReport};
 pub use retry::Backoff;
 #[doc(inline)]
 pub use runner::{
-    Drive, DurableWorker, InlineRunHandle, Job, JobError, RunFuture, RunHandle, Running, StopCause,
-    WorkRunner, WorkerBuilder,
+    Drive, DurableWorker, Ended, InlineRunHandle, Job, JobError, Next, RunFuture, RunHandle,
+    Running, StopCause, Task, WorkRunner, WorkerBuilder,
 };
 #[doc(inline)]
 pub use stats::Stats;

@@ -22,10 +22,12 @@ fn public_types_are_send_sync_and_debug() {
     shared::<Box<dyn Registry>>();
     shared::<Job<String>>();
     shared::<JobError>();
+    shared::<lastout_work_runner::Ended>();
     shared::<(JobRecord, NewJob, Claimed, Clock, Stats, StopReport)>();
     shared::<(StoreError, WriteError, DriveError, BuildError)>();
     fn debug<T: Send + Debug>() {}
     debug::<WorkerBuilder>();
+    debug::<lastout_work_runner::Next>();
     #[cfg(feature = "sqlite")]
     shared::<lastout_work_runner::sqlite::SqliteRegistry>();
     #[cfg(feature = "postgres")]

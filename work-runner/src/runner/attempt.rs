@@ -2,16 +2,16 @@
 
 use super::calls::within;
 use super::flight::{Control, Flight, Waiting};
-use super::handler::{Answer, Handler, JobError, StopCause};
+use super::handler::{Answer, Handler, JobError, StopCause, Work};
 use super::shared::{Shared, from_now};
+use super::task::around;
 use crate::contain::{Panicked, contain, drop_contained};
 use crate::error::WriteError;
 use crate::job::Recovery;
 use crate::lifecycle::{LeaseLost, Outcome};
 use crate::registry::{Claimed, Registry};
 use crate::stats::Counters;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -55,8 +55,6 @@ impl Attempt {
 /// How long a job waits that a store gave out although its kind was not asked for.
 const UNKNOWN_KIND_MS: i64 = 10_000;
 
-type Work = Pin<Box<dyn Future<Output = Answer> + Send>>;
-
 /// How the future of a handler ended.
 enum End {
     Answer(Answer),
@@ -89,9 +87,14 @@ pub(super) async fn run(shared: &Shared, (mut claimed, control): Waiting) {
         counters: Arc::clone(&shared.counters),
     });
     control.start();
-    let started = contain(|| handler.run.start(&payload, attempt));
+    let started = contain(|| {
+        let work = handler.run.start(&payload, Arc::clone(&attempt))?;
+        Ok::<_, serde_json::Error>(around(&shared.layers, work, &attempt))
+    });
+    drop(attempt);
+    let droppable = !handler.run.blocks();
     let end = match started {
-        Ok(Ok(work)) => watch(work, &control, shared.config.grace).await,
+        Ok(Ok(work)) => watch(work, &control, shared.config.grace, droppable).await,
         Ok(Err(undecodable)) => {
             let error = format!("the payload does not decode: {undecodable}");
             flight.report(&control, Outcome::Reject { error });
@@ -121,8 +124,9 @@ async fn record_start(shared: &Shared, control: &Control) -> bool {
     }
 }
 
-/// Polls the handler until it ends, or until its grace after a stop is over.
-async fn watch(mut work: Work, control: &Control, grace: Duration) -> End {
+/// Polls the handler until it ends, or until its grace after a stop is over. One that is not `droppable` is
+/// waited for, and counts as stuck meanwhile.
+async fn watch(mut work: Work, control: &Control, grace: Duration, droppable: bool) -> End {
     // Most handlers of short work end at the first poll: they need no timer and no stop signal.
     let first = poll_fn(|cx| Poll::Ready(poll_contained(&mut work, cx))).await;
     if let Poll::Ready(end) = first {
@@ -139,8 +143,8 @@ async fn watch(mut work: Work, control: &Control, grace: Duration) -> End {
         let drop_at = control.drop_at(grace).map(Instant::from);
         let asleep = async {
             match drop_at.or(limit) {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
+                Some(at) if droppable || drop_at.is_none() => sleep_until(at).await,
+                _ => std::future::pending().await,
             }
         };
         tokio::select! {

@@ -4,6 +4,7 @@ use super::flight::Flight;
 use super::guard::Guard;
 use super::handler::{Handler, Job, JobError, Typed};
 use super::shared::{Mail, QueueConfig, Shared};
+use super::task::Layer;
 use super::worker::DurableWorker;
 use crate::config::{Config, MOST_PLACES};
 use crate::error::BuildError;
@@ -26,6 +27,7 @@ use std::time::Duration;
 pub struct WorkerBuilder {
     registry: Arc<dyn Registry>,
     handlers: HashMap<String, Handler>,
+    pub(super) layers: Vec<Layer>,
     queues: Vec<QueueConfig>,
     config: Config,
     hook: Hook,
@@ -41,6 +43,7 @@ impl DurableWorker {
         WorkerBuilder {
             registry,
             handlers: HashMap::new(),
+            layers: Vec::new(),
             queues: Vec::new(),
             config: Config::default(),
             hook: Hook::default(),
@@ -62,12 +65,7 @@ impl WorkerBuilder {
     }
 
     /// Runs jobs of `kind` by `handler`, with `backoff` between attempts.
-    pub fn handle_with_backoff<P, F, U, R>(
-        mut self,
-        kind: &str,
-        backoff: Backoff,
-        handler: F,
-    ) -> Self
+    pub fn handle_with_backoff<P, F, U, R>(self, kind: &str, backoff: Backoff, handler: F) -> Self
     where
         P: DeserializeOwned + Send + 'static,
         F: Fn(Job<P>) -> U + Send + Sync + 'static,
@@ -75,7 +73,11 @@ impl WorkerBuilder {
         R: Serialize + 'static,
     {
         let run = Box::new(Typed::new(handler));
-        let old = self.handlers.insert(kind.to_owned(), Handler { run, backoff });
+        self.add(kind, Handler { run, backoff })
+    }
+
+    pub(super) fn add(mut self, kind: &str, handler: Handler) -> Self {
+        let old = self.handlers.insert(kind.to_owned(), handler);
         if old.is_some() {
             self.error.get_or_insert(BuildError::DuplicateKind(kind.to_owned()));
         }
@@ -183,6 +185,7 @@ impl WorkerBuilder {
             max_bytes: self.registry.max_bytes(),
             registry: self.registry,
             handlers: self.handlers,
+            layers: self.layers,
             kinds,
             queues: self.queues,
             config: self.config,

@@ -227,13 +227,23 @@ impl<P: fmt::Debug> fmt::Debug for Job<P> {
 /// What a handler's future ends with: the result as JSON, or why not.
 pub(super) type Answer = Result<Option<Vec<u8>>, JobError>;
 
+/// A handler at work on one job.
+pub(super) type Work = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
 /// A handler without its types. `Err` from `start` means that the payload does not decode.
 pub(super) trait Run: Send + Sync {
-    fn start(
-        &self,
-        payload: &[u8],
-        attempt: Arc<Attempt>,
-    ) -> Result<Pin<Box<dyn Future<Output = Answer> + Send>>, serde_json::Error>;
+    fn start(&self, payload: &[u8], attempt: Arc<Attempt>) -> Result<Work, serde_json::Error>;
+
+    /// Whether it goes on when its future is dropped.
+    fn blocks(&self) -> bool {
+        false
+    }
+}
+
+/// A result as it is stored. Unit results are not: a result is there to be read.
+pub(super) fn bytes_of<R: Serialize>(result: &R) -> Answer {
+    let bytes = serde_json::to_vec(result).map_err(JobError::discard)?;
+    Ok((bytes != b"null").then_some(bytes))
 }
 
 pub(super) struct Typed<P, F> {
@@ -254,19 +264,10 @@ where
     U: Future<Output = Result<R, JobError>> + Send + 'static,
     R: Serialize,
 {
-    fn start(
-        &self,
-        payload: &[u8],
-        attempt: Arc<Attempt>,
-    ) -> Result<Pin<Box<dyn Future<Output = Answer> + Send>>, serde_json::Error> {
+    fn start(&self, payload: &[u8], attempt: Arc<Attempt>) -> Result<Work, serde_json::Error> {
         let payload = serde_json::from_slice(payload)?;
         let work = (self.function)(Job { payload, attempt });
-        Ok(Box::pin(async move {
-            let result = work.await?;
-            // Of a unit nothing is kept: a result is there to be read.
-            let bytes = serde_json::to_vec(&result).map_err(JobError::discard)?;
-            Ok((bytes != b"null").then_some(bytes))
-        }))
+        Ok(Box::pin(async move { bytes_of(&work.await?) }))
     }
 }
 

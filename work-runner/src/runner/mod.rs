@@ -26,6 +26,7 @@ mod plan_test;
 mod shared;
 #[cfg(all(test, not(lastout_loom)))]
 mod simulation;
+mod task;
 mod turns;
 mod worker;
 
@@ -50,6 +51,7 @@ use tokio::task::JoinHandle;
 
 pub use builder::WorkerBuilder;
 pub use handler::{Job, JobError, StopCause};
+pub use task::{Ended, Next, Task};
 pub use worker::{DurableWorker, InlineRunHandle};
 
 /// The futures of a [`RunHandle`].

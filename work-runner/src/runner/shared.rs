@@ -4,6 +4,7 @@ use super::Drive;
 use super::flight::{Flight, lock};
 use super::guard::Guard;
 use super::handler::Handler;
+use super::task::Layer;
 use crate::config::Config;
 use crate::error::DriveError;
 use crate::event::Hook;
@@ -30,6 +31,8 @@ pub(super) struct QueueConfig {
 pub(super) struct Shared {
     pub(super) registry: Arc<dyn Registry>,
     pub(super) handlers: HashMap<String, Handler>,
+    /// What runs around each of them, the outermost first.
+    pub(super) layers: Vec<Layer>,
     /// The kinds of the handlers: nothing else is claimed.
     pub(super) kinds: Arc<[Arc<str>]>,
     pub(super) queues: Vec<QueueConfig>,

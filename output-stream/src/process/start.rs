@@ -142,9 +142,12 @@ impl ProcessBuilder {
         let joined = joined.map(std::process::ChildStdout::from).map(ChildStdout::from_std);
         let joined = joined.transpose().map_err(lost)?;
         #[cfg(feature = "pty")]
-        if let (Some(pty), Some(idle)) = (&pty, out.idle.take_if(|_| pty.is_some())) {
+        if let Some(pty) = &pty {
             let outer = std::process::ChildStdout::from(pty.descriptor().map_err(lost)?);
-            idle.start(Pipe::Terminal(ChildStdout::from_std(outer).map_err(lost)?));
+            let outer = ChildStdout::from_std(outer).map_err(lost)?;
+            if let Some(idle) = out.idle.take() {
+                idle.start(Pipe::Terminal(outer));
+            }
         }
         if let (Some(idle), Some(pipe)) = (out.idle, joined.or(child.stdout.take())) {
             idle.start(Pipe::Stdout(pipe));

@@ -129,14 +129,16 @@ impl Pool {
         self.stuck.load(Relaxed)
     }
 
-    /// Ends the idle threads, and gives them to be joined. A thread that still runs a closure ends after it.
+    /// Ends the threads, and gives them to be joined. With closures that outlived their tasks it gives none: those
+    /// are named for themselves, and each thread ends after what it is at.
     pub(crate) fn stop(&self) -> Vec<JoinHandle<()>> {
         let (threads, jobs) = {
             let mut state = self.lock();
             state.stopped = true;
-            let busy = state.alive - state.idle;
-            // Joining would wait for a closure that has no bound.
-            let threads = if busy == 0 { std::mem::take(&mut state.threads) } else { Vec::new() };
+            // Without any, a thread that is not idle yet drops what a closure left, or is on its way to its end.
+            let none_goes_on = self.stuck() == 0;
+            let threads =
+                if none_goes_on { std::mem::take(&mut state.threads) } else { Vec::new() };
             (threads, std::mem::take(&mut state.jobs))
         };
         drop(jobs);

@@ -361,3 +361,48 @@ fn what_is_given_up_is_dropped_on_a_thread_of_the_worker() {
     assert!(on.name() == Some("given-up") && on.id() != own, "{on:?}");
     drop(open);
 }
+
+/// Calls a closure and leaves it to the pool before a thread has taken it.
+struct CallAndLeave(Blocker);
+
+/// Says that it is being dropped, and waits for leave to go on.
+struct Blocker(mpsc::Sender<()>, mpsc::Receiver<()>);
+
+impl Drop for Blocker {
+    fn drop(&mut self) {
+        self.0.send(()).unwrap();
+        let _ = self.1.recv_timeout(LONG);
+    }
+}
+
+impl Cleanup for CallAndLeave {
+    async fn run(self, cx: CleanupContext) -> Outcome {
+        let mut call = Box::pin(cx.blocking(move || drop(self.0)));
+        std::future::poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_ready())).await;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_thread_that_drops_a_closure_whose_call_has_left_is_named() {
+    let worker = CleanupWorker::builder().blocking_threads(1).build().unwrap();
+    let handle = worker.handle();
+    let (runs, running) = mpsc::channel();
+    let (open, closed) = mpsc::channel::<()>();
+    let first = Blocking(move || {
+        runs.send(()).unwrap();
+        let _ = closed.recv_timeout(LONG);
+    });
+    handle.submit(first).unwrap();
+    running.recv_timeout(LONG).unwrap();
+    let (drops, dropping) = mpsc::channel();
+    let (go_on, goes_on) = mpsc::channel();
+    handle.submit(CallAndLeave(Blocker(drops, goes_on))).unwrap();
+    until("the call has left", || handle.stats().completed == 1);
+    open.send(()).unwrap();
+    dropping.recv_timeout(LONG).unwrap();
+    handle.flush_blocking(LONG).unwrap();
+    let report = worker.drain_blocking(Duration::ZERO);
+    go_on.send(()).unwrap();
+    assert_eq!(reasons(&report), [("", LeftReason::Thread)]);
+}

@@ -5,12 +5,15 @@ use super::live::ChromeBrowser;
 use crate::error::OpError;
 use crate::lease::{BrowserLease, ContextPage, PageLease};
 use chromiumoxide::Page;
-use chromiumoxide::cdp::browser_protocol::network::{EventResponseReceived, ResourceType};
+use chromiumoxide::cdp::browser_protocol::network::{
+    EventResponseReceived, LoaderId, ResourceType,
+};
 use chromiumoxide::cdp::browser_protocol::page::{
     EventLifecycleEvent, NavigateParams, NavigateReturns,
 };
 use futures_util::StreamExt;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// How far a page must be for a navigation to be over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -43,7 +46,19 @@ pub struct Navigation {
     url: Option<String>,
 }
 
+/// How long after the page is there its answer is waited for, at most.
+const MOMENT: Duration = Duration::from_secs(1);
+
 impl Navigation {
+    /// Takes in an answer, if it is that of the document which this loader loads.
+    fn note(&mut self, answer: &EventResponseReceived, loader: &LoaderId) {
+        if answer.r#type == ResourceType::Document && answer.loader_id == *loader {
+            let response = &answer.response;
+            self.status = u16::try_from(response.status).ok().filter(|code| *code > 0);
+            self.url = Some(response.url.clone());
+        }
+    }
+
     /// The status that the server answered for the document, after redirections; `None` when there was no
     /// answer to see, as for a `data:` URL, or for another place in the same document.
     pub fn status(&self) -> Option<u16> {
@@ -152,6 +167,7 @@ pub(super) async fn navigate(
     let answers = page.event_listener::<EventResponseReceived>().await.map_err(OpError::driver)?;
     // The client answers what it was sent in turn: when it answers this, it listens.
     page.mainframe().await.map_err(OpError::driver)?;
+    let has_answer = url.starts_with("http:") || url.starts_with("https:");
     let going = live.call_page(page, NavigateParams::new(url), limit).await?;
     let NavigateReturns { frame_id, loader_id, error_text, .. } = going;
     if let Some(text) = error_text {
@@ -167,17 +183,11 @@ pub(super) async fn navigate(
     loop {
         tokio::select! {
             biased;
-            Some(answer) = answers.next() => {
-                if answer.r#type == ResourceType::Document && answer.loader_id == loader {
-                    let response = &answer.response;
-                    navigation.status = u16::try_from(response.status).ok().filter(|code| *code > 0);
-                    navigation.url = Some(response.url.clone());
-                }
-            }
+            Some(answer) = answers.next() => navigation.note(&answer, &loader),
             stage = stages.next() => match stage {
                 Some(stage) if stage.frame_id == frame_id && stage.loader_id == loader => {
                     if stage.name == until.event() {
-                        return Ok(navigation);
+                        break;
                     }
                 }
                 Some(_) => {}
@@ -185,4 +195,15 @@ pub(super) async fn navigate(
             },
         }
     }
+    // The client hands on each kind of event by itself, so the answer may come after the stage.
+    let late = async {
+        while navigation.url.is_none() {
+            let Some(answer) = answers.next().await else { return };
+            navigation.note(&answer, &loader);
+        }
+    };
+    if has_answer {
+        drop(timeout(MOMENT, late).await);
+    }
+    Ok(navigation)
 }

@@ -10,7 +10,9 @@ use super::store::{NAME, Store};
 use crate::supervisor::contain::call;
 use crate::supervisor::error::chain;
 use hyper::{Response, StatusCode};
-use lastout_work_runner::{JobId, JobRecord, Page, Query, State, StoreError, WorkerId};
+use lastout_work_runner::{
+    AttemptOutcome, JobId, JobRecord, Page, Query, State, StoreError, WorkerId,
+};
 use std::fmt::Write;
 
 /// Jobs of one page.
@@ -28,7 +30,7 @@ pub(super) struct Filter {
     pub(super) state: Option<State>,
     /// The last so many minutes.
     minutes: Option<i64>,
-    worker: Option<i64>,
+    worker: Option<WorkerId>,
     after: Option<i64>,
 }
 
@@ -44,7 +46,7 @@ impl Filter {
             error: text("error"),
             state: state.transpose().ok()?,
             minutes: number("minutes")?,
-            worker: number("worker")?,
+            worker: worker(form)?,
             after: number("after")?,
         })
     }
@@ -53,7 +55,7 @@ impl Filter {
         let mut query = Query::all().newest_first().limit(PAGE);
         (query.queue, query.kind) = (self.queue.clone(), self.kind.clone());
         (query.error, query.state) = (self.error.clone(), self.state);
-        query.worker = self.worker.map(WorkerId);
+        query.worker = self.worker;
         query.after = self.after.map(JobId);
         let since = |minutes: i64| now_ms.saturating_sub(minutes.saturating_mul(60_000));
         query.since_ms = self.minutes.map(since);
@@ -72,10 +74,11 @@ impl Filter {
         if let Some(state) = self.state {
             let _ = write!(text, "&state={state}");
         }
-        for (name, value) in [("minutes", self.minutes), ("worker", self.worker)] {
-            if let Some(value) = value {
-                let _ = write!(text, "&{name}={value}");
-            }
+        if let Some(minutes) = self.minutes {
+            let _ = write!(text, "&minutes={minutes}");
+        }
+        if let Some(worker) = self.worker {
+            let _ = write!(text, "&worker={worker}");
         }
         text
     }
@@ -104,6 +107,12 @@ impl Filter {
         html.raw("<button>Show</button></form>");
         html
     }
+}
+
+/// The worker as it is shown: in hexadecimal digits. `None` when it is none.
+fn worker(form: &Form) -> Option<Option<WorkerId>> {
+    let Some(text) = form.value("worker") else { return Some(None) };
+    i64::from_str_radix(text, 16).ok().map(|id| Some(WorkerId(id)))
 }
 
 impl Shared {
@@ -212,6 +221,7 @@ impl Shared {
                 .raw("</dd></div>");
         }
         html.raw("</dl>");
+        html.add(&attempts(job));
         if let Some(error) = &job.error {
             html.raw("<h2>Error</h2><pre>").text(cut(error, LONG)).raw("</pre>");
         }
@@ -280,6 +290,30 @@ impl Store {
     fn payload(&self, job: &JobRecord) -> Option<Result<String, String>> {
         self.payloads.as_ref().map(|show| call(|| show(job)))
     }
+}
+
+/// Every run that the store still knows, the last one first.
+fn attempts(job: &JobRecord) -> Html {
+    let mut html = Html::new();
+    html.raw("<h2>Attempts</h2>");
+    let mut table = Table::new(&["began", "took", "worker", "end", "error"]);
+    for attempt in job.attempts().iter().rev() {
+        let took = attempt.ended_at.map(|ended| ended.saturating_sub(attempt.started_at).max(0));
+        let class = match attempt.outcome {
+            AttemptOutcome::Running | AttemptOutcome::Succeeded => "good",
+            AttemptOutcome::Failed | AttemptOutcome::Crashed | AttemptOutcome::Abandoned => "bad",
+            _ => "quiet",
+        };
+        table.row([
+            Html::of(instant(attempt.started_at)),
+            Html::of(took.map_or_else(|| "still running".to_owned(), span)),
+            Html::of(attempt.worker),
+            Html::mark(class, attempt.outcome),
+            Html::of(cut(attempt.error.as_deref().unwrap_or_default(), SHORT)),
+        ]);
+    }
+    html.add(&table.or("It has not run yet."));
+    html
 }
 
 /// The sentence after an order, by a word in the address: no text of others is shown from there.

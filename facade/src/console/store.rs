@@ -87,7 +87,7 @@ impl Store {
         });
         workers.raw("<h2>Workers</h2>");
         shown(&mut workers, &seen, |html, view| {
-            html.add(&view.workers());
+            html.add(&view.workers(base));
         });
         [("queues", queues), ("plots", self.plots.draw()), ("workers", workers)]
     }
@@ -163,7 +163,7 @@ impl View {
         queues
     }
 
-    fn workers(&self) -> Html {
+    fn workers(&self, base: &str) -> Html {
         let mut table = Table::new(&["worker", "host", "process", "lease"]);
         for worker in &self.workers {
             let lease = match worker.lease_ms {
@@ -175,7 +175,7 @@ impl View {
             };
             let who = &worker.identity;
             table.row([
-                Html::of(worker.id),
+                Html::link(format_args!("{base}/jobs?worker={}", worker.id), worker.id),
                 Html::of(cut(&who.host, NAME)),
                 Html::of(who.pid),
                 lease,

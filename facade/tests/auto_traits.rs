@@ -38,3 +38,16 @@ fn the_futures_of_a_supervisor_can_be_spawned() {
     shared::<lastout::supervisor::Stopping>();
     shared::<lastout::supervisor::SignalError>();
 }
+
+#[cfg(feature = "console")]
+#[test]
+fn the_console_is_shared_and_its_answers_can_be_sent() {
+    use lastout::console::{Body, BuildError, Builder, Console, ListenError, Panel, Server};
+    fn future<F: Future + Send>(_: impl Fn(Console) -> F) {}
+    shared::<(Console, Server, Panel, ListenError, BuildError)>();
+    send::<(Builder, Body)>();
+    future(|console| async move { console.listen("127.0.0.1:0").await });
+    future(|console| async move {
+        console.handle(axum::http::Request::new(String::new())).await;
+    });
+}

@@ -74,7 +74,8 @@ impl Clock {
         }
     }
 
-    /// Milliseconds since the machine was started, sleep included.
+    /// Milliseconds on the boot clock: on Linux since the machine was started, sleep included; on another
+    /// Unix by its monotonic clock; elsewhere from the wall clock's time at the first look of this process.
     pub fn boot_ms(&self) -> i64 {
         match &self.manual {
             None => boot_ms(),

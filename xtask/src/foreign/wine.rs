@@ -30,9 +30,12 @@ const ROWS: &[Row] = &[Row {
     skipped: &["after_the_first_runtime_is_gone"],
 }];
 
-/// Crates that are type-checked only, with their features: their tests start processes of Linux.
-const CHECKED: &[(&str, &str)] =
-    &[("output-stream", "blocking,stream,tokio,tracing"), ("browser-pool", "test-util,tracing")];
+/// Crates that are type-checked only, with their features: their tests start processes of Linux, or need SQLite.
+const CHECKED: &[(&str, &str)] = &[
+    ("output-stream", "blocking,stream,tokio,tracing"),
+    ("browser-pool", "test-util,tracing"),
+    ("work-runner", "postgres,test-util,tracing"),
+];
 
 /// A function of Windows that Wine 8 lacks, and that std imports.
 const RANDOM: &str = "\

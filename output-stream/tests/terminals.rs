@@ -50,6 +50,16 @@ async fn keys_become_signals_and_the_end_of_the_input() {
 }
 
 #[tokio::test]
+async fn of_a_line_that_is_typed_4095_bytes_and_the_lf_arrive() {
+    for (typed, arrives) in [(4094, "4095"), (4095, "4096"), (4096, "4096"), (5000, "4096")] {
+        let line = format!("{}\n", "x".repeat(typed));
+        let count = Process::shell("head -n 1 | wc -c").terminal(Terminal::default().echo(false));
+        let output = count.stdin(line).timeout(LONG).output().await.unwrap().check().unwrap();
+        assert_eq!(output.stdout.text().trim(), arrives, "{typed} bytes and LF");
+    }
+}
+
+#[tokio::test]
 async fn what_is_typed_comes_out_again_unless_the_echo_is_off() {
     for echo in [true, false] {
         let terminal = Terminal::default().echo(echo);

@@ -150,6 +150,19 @@ async fn what_a_stage_leaves_is_read_to_its_end_as_in_a_shell() {
 }
 
 #[tokio::test]
+async fn what_a_spawned_pipeline_leaves_is_ended_with_its_drop() {
+    let audit = Audit::begin_in([]);
+    let mut running = sh("sleep 600 & echo x").pipe(sh("head -n 1")).spawn().unwrap();
+    let exits = running.wait().await.unwrap();
+    assert!(exits.iter().all(|exit| exit.status.success()), "{exits:?}");
+    let left: Vec<_> =
+        running.stages().iter().map(|stage| stage.tree().members().unwrap().len()).collect();
+    assert_eq!(left, [1, 0], "the sleep of the first stage");
+    drop(running);
+    audit.assert_clean(LONG);
+}
+
+#[tokio::test]
 async fn a_clone_of_a_pipeline_runs_it_again_unless_only_one_can_have_its_input() {
     let again = sh("echo x").pipe(sh("cat"));
     assert_eq!(text(again.clone()).await, text(again).await);

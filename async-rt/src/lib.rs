@@ -1,9 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(lastout_docsrs, feature(doc_cfg))]
 
-#[cfg(not(unix))]
-compile_error!("lastout-async-rt runs on Unix: it waits with epoll or kqueue");
-
 mod async_fd;
 mod backoff;
 mod blocking;

@@ -34,11 +34,11 @@ pub(crate) fn msrv(console: &Console, workspace: &Workspace) -> Result<Outcome> 
     // The lock file of an earlier run would keep versions that another minimum asked for.
     cargo.clone().arg("update").run(console)?;
     for features in ["--no-default-features", "--all-features"] {
-        cargo.clone().args(["check", "--workspace", "--lib", features]).run(console)?;
+        cargo.clone().args(["check", "--workspace", "--lib", "--bins", features]).run(console)?;
     }
     let count = workspace.libraries().count();
     Ok(Outcome::passed(format!(
-        "{count} crates, without features and with all, by rustc {version}"
+        "{count} crates and the command, without features and with all, by rustc {version}"
     )))
 }
 

@@ -319,6 +319,39 @@ fn a_broadcast_reaches_every_receiver_or_counts_what_was_lost() {
     assert_eq!(send.subscribe().try_recv(), Err(broadcast::RecvError::Empty));
 }
 
+/// A receiver whose clone could not be made has not received the value.
+#[test]
+fn a_value_whose_clone_panics_is_still_the_next_one() {
+    struct Fragile(u8, Arc<AtomicUsize>);
+    impl Clone for Fragile {
+        fn clone(&self) -> Self {
+            let left =
+                self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+            assert!(left.is_err(), "it cannot be cloned now");
+            Self(self.0, Arc::clone(&self.1))
+        }
+    }
+    let panics = Arc::new(AtomicUsize::new(2));
+    let (send, mut first) = broadcast::channel(2);
+    let mut second = first.resubscribe();
+    let send_one = |n| send.send(Fragile(n, Arc::clone(&panics))).map_err(|_| ()).unwrap();
+    send_one(1);
+    let failed = catch_unwind(AssertUnwindSafe(|| first.try_recv().map(|value| value.0)));
+    assert!(failed.is_err());
+    let failed = catch_unwind(AssertUnwindSafe(|| poll(pin!(first.recv())).map(|_| ())));
+    assert!(failed.is_err());
+    assert_eq!((first.len(), second.len(), send.len()), (1, 1, 1));
+    assert_eq!(first.try_recv().map(|value| value.0), Ok(1));
+    assert_eq!(second.try_recv().map(|value| value.0), Ok(1));
+    // One that is lost before it could be cloned is counted as lost.
+    send_one(2);
+    panics.store(1, Ordering::Relaxed);
+    assert!(catch_unwind(AssertUnwindSafe(|| first.try_recv().map(|value| value.0))).is_err());
+    (3..5).for_each(|n| assert_eq!(send_one(n), 2));
+    assert_eq!(first.try_recv().map(|value| value.0), Err(broadcast::RecvError::Lagged(1)));
+    assert_eq!(first.try_recv().map(|value| value.0), Ok(3));
+}
+
 #[test]
 fn a_broadcast_wakes_each_receiver_and_ends_them() {
     let (send, first) = broadcast::channel(64);

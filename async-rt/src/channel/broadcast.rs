@@ -5,7 +5,7 @@
 //! and each receiver that had not received that one is told how many it lost. A value that every
 //! receiver has received is dropped at once.
 //!
-//! A send and a receive take a short lock. Values are cloned and dropped outside of it.
+//! Sends and receives take short locks. Values are cloned and dropped outside of it.
 
 use super::blocking;
 use super::error::{CapacityError, SendError};
@@ -218,7 +218,7 @@ impl<T> Receiver<T> {
     }
 
     /// What is next; nothing is registered.
-    fn look(&mut self, state: &mut State<T>) -> Result<(Arc<T>, Vec<Arc<T>>), RecvError> {
+    fn look(&mut self, state: &mut State<T>) -> Result<Next<T>, RecvError> {
         if self.next < state.first {
             let lost = state.first - self.next;
             self.next = state.first;
@@ -226,16 +226,25 @@ impl<T> Receiver<T> {
         }
         let index = usize::try_from(self.next - state.first).unwrap_or(usize::MAX);
         match state.entries.get(index) {
-            Some(entry) => {
-                let value = Arc::clone(&entry.value);
-                let seen = state.see(self.next, self.next + 1);
+            Some(entry) if entry.unseen > 1 => Ok(Next::Shared(Arc::clone(&entry.value))),
+            // The receivers that lack an entry lack every later one, too: where only this receiver
+            // lacks it, it is the oldest.
+            Some(_) => {
                 self.next += 1;
-                Ok((value, seen))
+                Ok(Next::Own(state.pop().expect("the oldest entry")))
             }
             None if state.senders == 0 => Err(RecvError::Closed),
             None => Err(RecvError::Empty),
         }
     }
+}
+
+/// The value that is next for a receiver.
+enum Next<T> {
+    /// The other receivers have received it, and let go of it before they said so.
+    Own(Arc<T>),
+    /// The receiver has not received it before it has a clone.
+    Shared(Arc<T>),
 }
 
 impl<T: Clone> Receiver<T> {
@@ -244,6 +253,9 @@ impl<T: Clone> Receiver<T> {
     /// # Errors
     /// [`RecvError::Lagged`] when values were lost, [`RecvError::Closed`] when every sender is gone and
     /// nothing is left.
+    ///
+    /// # Panics
+    /// When the value's `clone` panics. The value stays the next one.
     ///
     /// # Cancel safety
     /// Cancel safe: no value is lost.
@@ -272,7 +284,7 @@ impl<T: Clone> Receiver<T> {
             fresh.make(cx.waker());
         };
         progress.made();
-        Poll::Ready(looked.map(Self::own))
+        Poll::Ready(looked.map(|next| self.receive(next)))
     }
 
     /// The next value, if it is there.
@@ -283,7 +295,7 @@ impl<T: Clone> Receiver<T> {
         let shared = Arc::clone(&self.shared);
         let looked = self.look(&mut lock(&shared.state))?;
         coop::made_progress();
-        Ok(Self::own(looked))
+        Ok(self.receive(looked))
     }
 
     /// The next value, for a plain thread, which sleeps until there is one, for `timeout` at most if
@@ -299,9 +311,21 @@ impl<T: Clone> Receiver<T> {
     }
 
     /// The value itself for the last receiver of it, a clone for the others.
-    fn own((value, seen): (Arc<T>, Vec<Arc<T>>)) -> T {
-        seen.into_iter().for_each(contain::discard);
-        Arc::try_unwrap(value).unwrap_or_else(|value| T::clone(&value))
+    fn receive(&mut self, next: Next<T>) -> T {
+        let shared = match next {
+            Next::Own(value) => {
+                return Arc::try_unwrap(value).ok().expect("every other receiver let go of it");
+            }
+            Next::Shared(value) => value,
+        };
+        let value = T::clone(&shared);
+        contain::discard(shared);
+        let mut state = lock(&self.shared.state);
+        let seen = state.see(self.next, self.next + 1);
+        self.next += 1;
+        drop(state);
+        contain::discard_all(seen);
+        value
     }
 }
 

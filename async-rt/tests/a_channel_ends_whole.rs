@@ -4,7 +4,7 @@
 
 use lastout_async_rt::Runtime;
 use lastout_async_rt::channel::{
-    TryRecvError, TrySendError, local, mpsc, mpsc_bytes, spsc, unbounded,
+    TryRecvError, TrySendError, broadcast, local, mpsc, mpsc_bytes, spsc, unbounded, watch,
 };
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -270,6 +270,15 @@ fn a_sender_waits_for_the_end_of_its_receiver() {
         let mut recv = recv;
         recv.close();
     });
+    let many = || {
+        let (send, recv) = local::channel::<u8>(1);
+        (vec![send.clone(), send.clone(), send], recv)
+    };
+    ends_by!(many(), 2, |recv| drop(recv));
+    ends_by!(many(), 2, |recv| {
+        let mut recv = recv;
+        recv.close();
+    });
     let (send, recv) = mpsc_bytes::channel(1);
     ends_by!((vec![send.clone(), send.clone(), send], recv), 2, |recv| drop(recv));
     let (mut send, mut recv) = spsc::channel::<u8>(1);
@@ -279,4 +288,38 @@ fn a_sender_waits_for_the_end_of_its_receiver() {
     recv.close();
     assert_eq!(wakes.0.load(Ordering::Relaxed) - before, 1);
     assert!(wait.as_mut().poll(&mut cx).is_ready());
+}
+
+/// Senders to many receivers hear of the end of the last one, and wait on if another one begins.
+#[test]
+fn a_sender_waits_for_the_end_of_its_last_receiver() {
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut cx = Context::from_waker(&waker);
+    macro_rules! ends {
+        ($channel:expr) => {{
+            let (send, first) = $channel;
+            let (other, second) = (send.clone(), send.subscribe());
+            let before = wakes.0.load(Ordering::Relaxed);
+            let mut waits = [Box::pin(send.closed()), Box::pin(other.closed())];
+            let mut over = || {
+                let polled = waits.iter_mut().map(|wait| wait.as_mut().poll(&mut cx));
+                polled.filter(Poll::is_ready).count()
+            };
+            assert_eq!(over(), 0);
+            drop(first);
+            assert!(!send.is_closed());
+            assert_eq!(wakes.0.load(Ordering::Relaxed) - before, 0, "one receiver is left");
+            drop(second);
+            assert!(send.is_closed());
+            assert_eq!(wakes.0.load(Ordering::Relaxed) - before, 2);
+            let third = send.subscribe();
+            assert_eq!(over(), 0, "another one has begun");
+            drop(third);
+            assert_eq!(wakes.0.load(Ordering::Relaxed) - before, 4);
+            assert_eq!(over(), 2);
+        }};
+    }
+    ends!(broadcast::channel::<u8>(1));
+    ends!(watch::channel(0));
 }

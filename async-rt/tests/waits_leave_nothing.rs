@@ -4,7 +4,7 @@
 #[path = "common/heap.rs"]
 mod heap;
 
-use lastout_async_rt::channel::{local, mpsc, mpsc_bytes, unbounded};
+use lastout_async_rt::channel::{broadcast, local, mpsc, mpsc_bytes, unbounded, watch};
 use lastout_async_rt::lock::{Mutex, RwLock};
 use lastout_async_rt::{CancellationToken, Notify, Semaphore};
 use std::pin::{Pin, pin};
@@ -53,6 +53,11 @@ fn cancelled_waits_behind_a_waiting_one_take_no_memory() {
     send.try_send(0).unwrap();
     keeps_nothing("local::Sender::send", || send.send(1));
     keeps_nothing("local::Sender::reserve", || send.reserve());
+    keeps_nothing("local::Sender::closed", || send.closed());
+    let (send, _recv) = broadcast::channel::<u8>(1);
+    keeps_nothing("broadcast::Sender::closed", || send.closed());
+    let (send, _recv) = watch::channel(0);
+    keeps_nothing("watch::Sender::closed", || send.closed());
     let (send, _recv) = mpsc_bytes::channel(1);
     send.try_send(b"a").unwrap();
     keeps_nothing("mpsc_bytes::Sender::send", || send.send(b"b"));

@@ -8,6 +8,7 @@
 //! Sends and receives take short locks. Values are cloned and dropped outside of it.
 
 use super::blocking;
+use super::closers::Closers;
 use super::error::{CapacityError, SendError};
 use super::permits::Fresh;
 use super::sleepers::{Key, Sleepers};
@@ -91,6 +92,8 @@ impl<T> State<T> {
 struct Shared<T> {
     state: Mutex<State<T>>,
     capacity: usize,
+    /// Senders that wait for the last receiver to end.
+    closers: Closers,
 }
 
 /// A channel that keeps `capacity` values for receivers that are slow.
@@ -113,7 +116,8 @@ pub fn try_channel<T>(capacity: usize) -> Result<(Sender<T>, Receiver<T>), Capac
     }
     let (entries, receivers) = (VecDeque::new(), Sleepers::default());
     let state = Mutex::new(State { entries, first: 0, receivers, senders: 1 });
-    let sender = Sender { shared: Arc::new(Shared { state, capacity }) };
+    let shared = Shared { state, capacity, closers: Closers::new() };
+    let sender = Sender { shared: Arc::new(shared) };
     let receiver = sender.subscribe();
     Ok((sender, receiver))
 }
@@ -155,6 +159,19 @@ impl<T> Sender<T> {
     /// Receivers there are.
     pub fn receiver_count(&self) -> usize {
         lock(&self.shared.state).receivers.count()
+    }
+
+    /// Whether there is no receiver. It may change: see [`subscribe`](Self::subscribe).
+    pub fn is_closed(&self) -> bool {
+        self.receiver_count() == 0
+    }
+
+    /// Waits until there is no receiver.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn closed(&self) {
+        self.shared.closers.wait(|| self.is_closed()).await;
     }
 
     /// Values that some receiver has not received.
@@ -335,9 +352,13 @@ impl<T> Drop for Receiver<T> {
         let own = state.receivers.remove(self.key);
         let end = state.end();
         let seen = state.see(self.next, end);
+        let is_last = state.receivers.count() == 0;
         drop(state);
         contain::discard(own);
-        seen.into_iter().for_each(contain::discard);
+        contain::discard_all(seen);
+        if is_last {
+            self.shared.closers.wake();
+        }
     }
 }
 

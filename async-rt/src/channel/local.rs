@@ -1,6 +1,7 @@
 //! Many senders, one receiver, all on one thread; values need not be `Send`.
 
 use super::bounded::{Bounded, Tail};
+use super::closers::Closers;
 use super::error::{CapacityError, SendError, TryRecvError, TrySendError};
 use super::permits::{Refused, Wakes, Woken};
 use super::receiving::awaits_values;
@@ -16,7 +17,23 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 type State<T> = Bounded<T, WakerSlot>;
-type Shared<T> = Rc<RefCell<State<T>>>;
+type Shared<T> = Rc<Channel<T>>;
+
+/// What the ends share.
+struct Channel<T> {
+    state: RefCell<State<T>>,
+    /// Senders that wait for the close.
+    closers: Closers,
+}
+
+impl<T> Store<State<T>> for Shared<T> {
+    fn new(state: State<T>) -> Self {
+        Self::new(Channel { state: RefCell::new(state), closers: Closers::new() })
+    }
+    fn with<R>(&self, work: impl FnOnce(&mut State<T>) -> R) -> R {
+        work(&mut self.state.borrow_mut())
+    }
+}
 
 /// A channel with room for `capacity` values.
 ///
@@ -100,6 +117,14 @@ impl<T> Sender<T> {
             Ok(()) => Ok(Permit { sender: Some(self) }),
             Err(_) => Err(SendError(())),
         }
+    }
+
+    /// Waits until the receiver is gone or closed.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn closed(&self) {
+        self.shared.closers.wait(|| self.is_closed()).await;
     }
 
     /// Whether the receiver is gone or closed.
@@ -211,6 +236,7 @@ impl<T> Receiver<T> {
         let mut woken = Woken::default();
         self.tail.0.with(|state| state.close(&mut woken));
         woken.wake();
+        self.tail.0.closers.wake();
     }
 
     /// Values that wait to be received.
@@ -231,6 +257,7 @@ impl<T> Drop for Receiver<T> {
         values.into_iter().for_each(contain::discard);
         drop(own);
         woken.wake();
+        self.tail.0.closers.wake();
     }
 }
 

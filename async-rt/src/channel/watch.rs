@@ -5,6 +5,7 @@
 //! it does not wait either. A receiver that is slow sees the latest value, not each.
 
 use super::blocking;
+use super::closers::Closers;
 use super::error::{RecvError, SendError};
 use super::permits::Fresh;
 use super::sleepers::{Key, Sleepers};
@@ -23,20 +24,24 @@ struct State<T> {
     senders: usize,
 }
 
-type Shared<T> = Arc<Mutex<State<T>>>;
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    /// Senders that wait for the last receiver to end.
+    closers: Closers,
+}
 
 /// A channel with its first value, which counts as seen.
 pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
     let (value, receivers) = (Arc::new(value), Sleepers::default());
-    let state = State { value, version: 0, receivers, senders: 1 };
-    let sender = Sender { shared: Arc::new(Mutex::new(state)) };
+    let state = Mutex::new(State { value, version: 0, receivers, senders: 1 });
+    let sender = Sender { shared: Arc::new(Shared { state, closers: Closers::new() }) };
     let receiver = sender.subscribe();
     (sender, receiver)
 }
 
 /// The sending end. Each clone is one.
 pub struct Sender<T> {
-    shared: Shared<T>,
+    shared: Arc<Shared<T>>,
 }
 
 impl<T> Sender<T> {
@@ -45,7 +50,7 @@ impl<T> Sender<T> {
     /// # Errors
     /// When there is no receiver; the value comes back, and the old one stays.
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
-        if lock(&self.shared).receivers.count() == 0 {
+        if lock(&self.shared.state).receivers.count() == 0 {
             return Err(SendError(value));
         }
         contain::discard(self.send_replace(value));
@@ -55,7 +60,7 @@ impl<T> Sender<T> {
     /// Replaces the value, whether there is a receiver or not; the one before.
     pub fn send_replace(&self, value: T) -> Arc<T> {
         let value = Arc::new(value);
-        let mut state = lock(&self.shared);
+        let mut state = lock(&self.shared.state);
         state.version += 1;
         let before = std::mem::replace(&mut state.value, value);
         let woken = state.receivers.take_all();
@@ -70,11 +75,11 @@ impl<T> Sender<T> {
     pub fn update(&self, mut next: impl FnMut(&T) -> T) -> Arc<T> {
         loop {
             let (seen, version) = {
-                let state = lock(&self.shared);
+                let state = lock(&self.shared.state);
                 (Arc::clone(&state.value), state.version)
             };
             let value = Arc::new(next(&seen));
-            let mut state = lock(&self.shared);
+            let mut state = lock(&self.shared.state);
             if state.version != version {
                 drop(state);
                 contain::discard(value);
@@ -93,37 +98,45 @@ impl<T> Sender<T> {
 
     /// The latest value.
     pub fn borrow(&self) -> Arc<T> {
-        Arc::clone(&lock(&self.shared).value)
+        Arc::clone(&lock(&self.shared.state).value)
     }
 
     /// A receiver, for which the latest value counts as seen.
     pub fn subscribe(&self) -> Receiver<T> {
-        let mut state = lock(&self.shared);
+        let mut state = lock(&self.shared.state);
         let (key, seen) = (state.receivers.add(), state.version);
         Receiver { shared: Arc::clone(&self.shared), key, seen }
     }
 
     /// Receivers there are.
     pub fn receiver_count(&self) -> usize {
-        lock(&self.shared).receivers.count()
+        lock(&self.shared.state).receivers.count()
     }
 
-    /// Whether there is no receiver.
+    /// Whether there is no receiver. It may change: see [`subscribe`](Self::subscribe).
     pub fn is_closed(&self) -> bool {
         self.receiver_count() == 0
+    }
+
+    /// Waits until there is no receiver.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn closed(&self) {
+        self.shared.closers.wait(|| self.is_closed()).await;
     }
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        lock(&self.shared).senders += 1;
+        lock(&self.shared.state).senders += 1;
         Self { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        let mut state = lock(&self.shared);
+        let mut state = lock(&self.shared.state);
         state.senders -= 1;
         let woken = if state.senders == 0 { state.receivers.take_all() } else { Vec::new() };
         drop(state);
@@ -139,7 +152,7 @@ impl<T> fmt::Debug for Sender<T> {
 
 /// The receiving end. A clone has seen what the original has seen.
 pub struct Receiver<T> {
-    shared: Shared<T>,
+    shared: Arc<Shared<T>>,
     key: Key,
     /// The version that was seen last.
     seen: u64,
@@ -148,12 +161,12 @@ pub struct Receiver<T> {
 impl<T> Receiver<T> {
     /// The latest value, which stays unseen if it was.
     pub fn borrow(&self) -> Arc<T> {
-        Arc::clone(&lock(&self.shared).value)
+        Arc::clone(&lock(&self.shared.state).value)
     }
 
     /// The latest value, which is seen from here on.
     pub fn borrow_and_update(&mut self) -> Arc<T> {
-        let state = lock(&self.shared);
+        let state = lock(&self.shared.state);
         self.seen = state.version;
         Arc::clone(&state.value)
     }
@@ -163,7 +176,7 @@ impl<T> Receiver<T> {
     /// # Errors
     /// When there is none, and every sender is gone.
     pub fn has_changed(&self) -> Result<bool, RecvError> {
-        let state = lock(&self.shared);
+        let state = lock(&self.shared.state);
         match state.version != self.seen {
             false if state.senders == 0 => Err(RecvError),
             changed => Ok(changed),
@@ -190,7 +203,7 @@ impl<T> Receiver<T> {
         let shared = Arc::clone(&self.shared);
         let mut fresh = Fresh::none();
         let changed = loop {
-            let mut state = lock(&shared);
+            let mut state = lock(&shared.state);
             if state.version != self.seen || state.senders == 0 {
                 break std::mem::replace(&mut self.seen, state.version) != state.version;
             }
@@ -242,15 +255,21 @@ impl<T> Receiver<T> {
 
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
-        let key = lock(&self.shared).receivers.add();
+        let key = lock(&self.shared.state).receivers.add();
         Self { shared: Arc::clone(&self.shared), key, seen: self.seen }
     }
 }
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let own = lock(&self.shared).receivers.remove(self.key);
+        let mut state = lock(&self.shared.state);
+        let own = state.receivers.remove(self.key);
+        let is_last = state.receivers.count() == 0;
+        drop(state);
         contain::discard(own);
+        if is_last {
+            self.shared.closers.wake();
+        }
     }
 }
 

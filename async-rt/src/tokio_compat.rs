@@ -9,12 +9,11 @@
 use crate::handle::Handle as OwnHandle;
 use crate::owner::Owner;
 use futures_io as futures;
-use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use tokio::io as tio;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, TryCurrentError};
 use tokio::task::{JoinError, JoinHandle};
 
 fn handle(owner: &Owner) -> io::Result<Handle> {
@@ -29,7 +28,11 @@ fn handle(owner: &Owner) -> io::Result<Handle> {
     Ok(own.as_ref().expect("it was set above").handle().clone())
 }
 
-/// Polls a future of tokio's here: its wakers work across runtimes, its context is put in place.
+/// Polls a future of tokio's here: its wakers work across runtimes, its context is put in place. Once
+/// polled, it is dropped in that context, too, also when it is cancelled.
+///
+/// Make timers and sockets of tokio's inside of `future`, as in
+/// `with_tokio(async { tokio::time::sleep(nap).await })`: they look for the context at once.
 ///
 /// # Errors
 /// When a tokio runtime was needed and could not be started.
@@ -41,12 +44,35 @@ fn handle(owner: &Owner) -> io::Result<Handle> {
 /// Outside a runtime.
 pub async fn with_tokio<F: Future>(future: F) -> io::Result<F::Output> {
     let handle = handle(&OwnHandle::current().owner)?;
-    let mut future = pin!(future);
-    let output = poll_fn(|cx| {
+    let future = pin!(Some(future));
+    Ok(Within { handle, future }.await)
+}
+
+/// A future in tokio's context, in which its destructors may spawn on tokio, too.
+struct Within<'a, F> {
+    handle: Handle,
+    /// `None` once it is dropped.
+    future: Pin<&'a mut Option<F>>,
+}
+
+impl<F: Future> Future for Within<'_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let Self { handle, future } = self.get_mut();
         let _entered = handle.enter();
-        future.as_mut().poll(cx)
-    });
-    Ok(output.await)
+        future.as_mut().as_pin_mut().expect("it is polled before it is dropped").poll(cx)
+    }
+}
+
+impl<F> Drop for Within<'_, F> {
+    fn drop(&mut self) {
+        // A thread that ends may have lost the place for the context before its runtimes.
+        let has_ended = |error: TryCurrentError| error.is_thread_local_destroyed();
+        let is_ending = Handle::try_current().is_err_and(has_ended);
+        let _entered = (!is_ending).then(|| self.handle.enter());
+        self.future.set(None);
+    }
 }
 
 /// Spawns a task on tokio.

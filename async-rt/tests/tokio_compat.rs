@@ -8,6 +8,7 @@ use futures_util::io::AsyncWriteExt;
 use lastout_async_rt::channel::oneshot;
 use lastout_async_rt::net::{TcpListener, TcpStream};
 use lastout_async_rt::spawn_boxed;
+use lastout_async_rt::time::yield_now;
 use lastout_async_rt::tokio_compat::{Compat, spawn_on_tokio, with_tokio};
 use std::net::Ipv4Addr;
 use std::rc::Rc;
@@ -24,6 +25,28 @@ on_both_cores! {
             let stuck = spawn_on_tokio(std::future::pending::<()>()).unwrap();
             stuck.abort();
             assert!(within("an aborted tokio task", stuck).await.unwrap_err().is_cancelled());
+        });
+    }
+
+    fn what_is_cancelled_inside_tokio_is_dropped_inside_tokio(core) {
+        struct Spawns(Option<oneshot::Sender<bool>>);
+        impl Drop for Spawns {
+            fn drop(&mut self) {
+                let entered = tokio::runtime::Handle::try_current().is_ok();
+                self.0.take().unwrap().send(entered).unwrap();
+            }
+        }
+        core.runtime().block_on(async {
+            let (tell, told) = oneshot::channel();
+            let guard = Spawns(Some(tell));
+            let task = spawn_boxed(with_tokio(async move {
+                let _guard = guard;
+                std::future::pending::<()>().await;
+            }));
+            yield_now().await;
+            task.abort();
+            assert!(within("the abort", task).await.unwrap_err().is_cancelled());
+            assert!(told.await.unwrap(), "tokio's context is there");
         });
     }
 
@@ -52,7 +75,7 @@ on_both_cores! {
             let tokio = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let ran = tokio.block_on(remote.spawn(|| async {
                 let local = Rc::new(std::thread::current().id());
-                lastout_async_rt::time::yield_now().await;
+                yield_now().await;
                 *local
             }));
             done.send(ran).unwrap();

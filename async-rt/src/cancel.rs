@@ -285,7 +285,7 @@ impl Cancelled {
             }
         };
         drop(tree);
-        drop(before);
+        contain::discard(before);
         Poll::Pending
     }
 }

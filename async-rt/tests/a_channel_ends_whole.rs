@@ -323,3 +323,43 @@ fn a_sender_waits_for_the_end_of_its_last_receiver() {
     ends!(broadcast::channel::<u8>(1));
     ends!(watch::channel(0));
 }
+
+/// A value that is replaced while a receiver waits for another one is dropped at once, and a
+/// destructor that panics there keeps no value from being looked at.
+#[test]
+fn a_receiver_that_waits_for_a_value_keeps_none() {
+    let drops = Arc::new(AtomicUsize::new(0));
+    let (send, mut recv) = watch::channel((0, Counts(Arc::clone(&drops))));
+    let mut wait = Box::pin(recv.wait_for(|(number, _)| *number == 2));
+    assert!(poll(wait.as_mut()).is_pending());
+    for number in 1..=2 {
+        send.send((number, Counts(Arc::clone(&drops)))).unwrap();
+        assert_eq!(drops.load(Ordering::Relaxed), number);
+    }
+    assert!(matches!(poll(wait.as_mut()), Poll::Ready(Ok(value)) if value.0 == 2));
+}
+
+/// Panics when dropped, where it is told to.
+struct Fails(bool);
+
+impl Drop for Fails {
+    fn drop(&mut self) {
+        assert!(!self.0, "a destructor");
+    }
+}
+
+/// Two senders update at once; the value that the slower one looked at is dropped by it.
+#[test]
+fn an_update_is_made_whatever_a_destructor_does() {
+    let (send, recv) = watch::channel((0, Fails(true)));
+    let mut calls = 0;
+    let before = send.update(|(number, _)| {
+        calls += 1;
+        if calls == 1 {
+            let replaced = send.send_replace((10, Fails(false)));
+            drop(replaced);
+        }
+        (number + 1, Fails(false))
+    });
+    assert_eq!((before.0, calls, recv.borrow().0), (10, 2, 11));
+}

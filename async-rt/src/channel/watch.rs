@@ -83,6 +83,7 @@ impl<T> Sender<T> {
             if state.version != version {
                 drop(state);
                 contain::discard(value);
+                contain::discard(seen);
                 continue;
             }
             state.version += 1;
@@ -233,6 +234,8 @@ impl<T> Receiver<T> {
             if wanted(&value) {
                 return Ok(value);
             }
+            // A sender may have replaced it; kept, it would live as long as the wait.
+            contain::discard(value);
             self.changed().await?;
         }
     }

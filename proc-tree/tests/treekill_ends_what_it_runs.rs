@@ -7,14 +7,44 @@ mod support;
 use lastout_proc_tree::{Containment, Limits, Tree};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Once;
+use std::time::SystemTime;
 use support::audited;
 
-/// The program, which cargo builds beside the tests.
+/// The program. Cargo builds examples when it builds all tests, but not with this one alone: then it is built
+/// here, unless it is younger than every source of the package.
 fn program() -> PathBuf {
+    static BUILT: Once = Once::new();
     let test = std::env::current_exe().unwrap();
-    test.parent().unwrap().parent().unwrap().join("examples/treekill")
+    let profile = test.parent().unwrap().parent().unwrap();
+    let program = profile.join("examples/treekill");
+    BUILT.call_once(|| {
+        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let newest = newest(&package.join("src")).max(newest(&package.join("examples")));
+        let built = program.metadata().and_then(|file| file.modified());
+        if built.is_ok_and(|built| built > newest) {
+            return;
+        }
+        let name = profile.file_name().unwrap().to_str().unwrap();
+        let name = if name == "debug" { "dev" } else { name };
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--example", "treekill", "--profile", name]);
+        build.arg("--target-dir").arg(profile.parent().unwrap()).current_dir(package);
+        assert!(build.status().unwrap().success(), "the example does not build");
+    });
+    program
+}
+
+/// When a file of a folder was changed last.
+fn newest(folder: &Path) -> SystemTime {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let times = entries.map(|path| match path.is_dir() {
+        true => newest(&path),
+        false => path.metadata().unwrap().modified().unwrap(),
+    });
+    times.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 fn treekill(words: &[&str]) -> (i32, String) {

@@ -217,7 +217,10 @@ impl Program {
                 .map_err(|_| invalid(format!("{what} {text:?} holds a NUL")))
         };
         if self.name.is_empty() {
-            return Err(invalid("the program has no name".into()));
+            return Err(SpawnError::Invalid {
+                program: "a program without a name".into(),
+                why: "the name is empty".into(),
+            });
         }
         let mut variables = BTreeMap::new();
         if !self.clears {

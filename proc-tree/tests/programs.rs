@@ -366,3 +366,9 @@ fn the_guarantee_says_which_form_a_supervisor_has() {
         assert_eq!(tree.guarantee().supervisor(), None);
     });
 }
+
+#[test]
+fn an_empty_name_is_refused_in_words_that_name_it() {
+    let error = Tree::spawn(&mut Program::new(""), Containment::strongest()).unwrap_err();
+    assert_eq!(error.to_string(), "start a program without a name: the name is empty");
+}

@@ -26,8 +26,9 @@ use std::time::{Duration, Instant};
 /// members, and one that a member has stopped never answers.
 const LINK_PATIENCE: Duration = Duration::from_millis(250);
 
-/// How long the members of a PID namespace are counted before they are killed. A kill waits for no number.
-const COUNTING: Duration = Duration::from_millis(250);
+/// How many members of a PID namespace are counted one by one before they are killed; more are counted by
+/// their mark. In a storm of forks each step of a longer look waits for its turn at the processor.
+const COUNTED: usize = 32;
 
 /// How long a supervisor that has nobody left may take to end.
 const RELEASE: Duration = Duration::from_millis(50);
@@ -112,9 +113,15 @@ impl<'a> Ending<'a> {
         // The first process of a namespace ends at once, and the kernel does not count.
         match self.inner.guarantee.level() {
             Level::PidNamespace => {
-                let now = Instant::now();
-                let until = now + COUNTING.min(self.deadline.saturating_duration_since(now) / 8);
-                self.sum.killed += crate::sys::count_descendants(link.id(), until);
+                self.sum.killed += match crate::sys::count_descendants(link.id(), COUNTED) {
+                    Some(count) => count,
+                    None => {
+                        let marked = self.inner.marked().into_iter();
+                        marked.filter(|pid| *pid != link.id().pid()).count()
+                    }
+                };
+                // It needs no turn at the processor to read an order first.
+                let _ = link.end().signal(Signal::KILL);
             }
             Level::Cgroup => {}
             _ => self.is_counted = !link.end().is_dead(),
@@ -176,6 +183,10 @@ impl<'a> Ending<'a> {
     }
 
     fn link_until(&self) -> Instant {
+        // A member may have stopped a supervisor; the first process of a namespace was killed itself.
+        if self.inner.guarantee.level() == Level::PidNamespace {
+            return self.leaf_until();
+        }
         let all = self.deadline.saturating_duration_since(self.begin);
         self.begin + LINK_PATIENCE.min(all / 4)
     }
@@ -216,7 +227,9 @@ impl<'a> Ending<'a> {
         };
         self.sum.killed += counted;
         self.is_counted = false;
-        self.way = match self.kills && ended_well {
+        // However the first process of a namespace ends, the kernel ends all others with it.
+        let is_first = self.inner.guarantee.level() == Level::PidNamespace;
+        self.way = match self.kills && (ended_well || is_first) {
             true => Way::Engine(Box::new(self.inner.engine(self.deadline)?.confirming())),
             false => by_evidence(self.inner, self.deadline, self.kills)?,
         };
@@ -312,7 +325,11 @@ impl<'a> Ending<'a> {
         }
         let link = inner.means.link.as_ref().filter(|_| is_counted);
         outcome.killed += link.map_or(0, |link| link.killed());
-        outcome.killed += sum.killed;
+        outcome.killed = match inner.guarantee.level() {
+            // The members were counted before they were killed.
+            Level::PidNamespace => outcome.killed.max(sum.killed),
+            _ => outcome.killed + sum.killed,
+        };
         outcome.rounds = (outcome.rounds + sum.rounds).max(1);
         // A member that shed everything it carried is still in the leaf, unless it left that, too.
         if inner.is_in_leaf() {

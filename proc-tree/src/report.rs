@@ -13,9 +13,9 @@ use std::time::Duration;
 pub struct Report {
     /// Members that the kill has ended.
     ///
-    /// Those that were born and died during the kill may be missing from the count, and so may members of a
-    /// PID namespace that could not be counted within 250 ms: a kill waits for no number. A supervisor counts
-    /// for itself and tells at its end: a report from before that has 0 here.
+    /// Those that were born and died during the kill may be missing from the count. The kernel does not count
+    /// the members of a PID namespace: more than 32 are counted before the kill by the mark they carry, with
+    /// zombies. A supervisor counts for itself and tells at its end: a report from before that has 0 here.
     pub killed: usize,
     /// Members that were found dead already, as zombies nobody waited for.
     pub already_gone: usize,

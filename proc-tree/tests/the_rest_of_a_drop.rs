@@ -9,7 +9,7 @@
 
 mod support;
 
-use lastout_proc_tree::{Containment, Limits, ProcId, SpawnError, Tree};
+use lastout_proc_tree::{Containment, Level, Limits, ProcId, Program, SpawnError, Tree};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::Stdio;
 use std::time::Duration;
@@ -73,6 +73,46 @@ fn a_dropped_fork_bomb_at_its_limit_ends() {
             drop(lifeline);
             assert!(is_over, "{level}: members of a dropped tree fork on");
         }
+    });
+}
+
+#[test]
+fn a_kill_counts_a_fork_bomb_in_a_namespace_without_a_walk_through_it() {
+    audited(|| {
+        let containment = Containment::demand(Level::PidNamespace).limits(Limits::new().tasks(300));
+        let mut command = support::caller("bomb");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let (tree, mut child) = match Tree::spawn(&mut command, containment) {
+            // It needs privileges, and a controller.
+            Err(SpawnError::Limit(_) | SpawnError::Unavailable { .. }) => return,
+            spawned => spawned.unwrap(),
+        };
+        let (lifeline, mut stdout) = (child.stdin.take(), child.stdout.take().unwrap());
+        while read_line(&mut stdout) != "no room" {}
+        let report = tree.kill_blocking(LONG);
+        let is_over = is_over(stdout.as_fd(), LONG);
+        drop(lifeline);
+        let report = report.unwrap();
+        assert!(is_over, "members fork on: {report}");
+        // A walk through it loses the processor, and ends with what it has.
+        assert!(report.killed > 250, "{report}");
+    });
+}
+
+#[test]
+fn a_member_of_a_namespace_is_counted_once_however_little_time_there_is() {
+    audited(|| {
+        let containment = Containment::demand(Level::PidNamespace);
+        let (tree, _child) = match Tree::spawn(Program::new("sleep").arg("600"), containment) {
+            Err(SpawnError::Unavailable { .. }) => return, // It needs privileges.
+            spawned => spawned.unwrap(),
+        };
+        let killed = match tree.kill_blocking(Duration::ZERO) {
+            Ok(report) => report.killed,
+            Err(error) => error.report().map_or(1, |report| report.killed),
+        };
+        assert_eq!(killed, 1);
+        tree.kill_blocking(LONG).unwrap();
     });
 }
 

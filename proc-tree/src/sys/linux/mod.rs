@@ -262,23 +262,20 @@ pub(crate) fn become_subreaper() -> io::Result<()> {
     Ok(rustix::process::set_child_subreaper(on)?)
 }
 
-/// How many living processes descend from this one, by one walk: a number for a report. Who is younger
-/// than the walk is not counted, and not followed: a storm of forks would be followed for ever. It ends at
-/// `until` with what it has counted.
-pub(crate) fn count_descendants(root: ProcId, until: std::time::Instant) -> usize {
-    let Ok(mut table) = ProcFs::open() else {
-        return 0;
-    };
+/// How many living processes descend from this one, by one walk: a number for a report. `None` if the walk
+/// had to look at more than `most`, or could not begin. Who is younger than the walk is not counted, and not
+/// followed: processes may move below each other while they are walked.
+pub(crate) fn count_descendants(root: ProcId, most: usize) -> Option<usize> {
+    let mut table = ProcFs::open().ok()?;
     if !root.exists() {
-        return 0;
+        return Some(0);
     }
     let begin = now();
     let mut found = vec![root.pid()];
     let (mut place, mut alive) = (0, 0usize);
-    // Processes may move below each other while they are walked, and a storm makes each look slow.
     while let Some(pid) = found.get(place).copied() {
-        if std::time::Instant::now() >= until {
-            break;
+        if place > most {
+            return None;
         }
         place += 1;
         let stat = table.stat(pid).filter(|stat| !stat.is_dead() && stat.start <= begin);
@@ -287,7 +284,7 @@ pub(crate) fn count_descendants(root: ProcId, until: std::time::Instant) -> usiz
             table.children(pid, &mut found);
         }
     }
-    alive.saturating_sub(1)
+    Some(alive.saturating_sub(1))
 }
 
 /// Waits for the zombies among our children that carry the mark of one tree. The root is left to its owner.

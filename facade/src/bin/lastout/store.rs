@@ -2,11 +2,15 @@
 
 use crate::answer::{Answer, Failed};
 use crate::words::Words;
-use lastout::work_runner::postgres::PostgresRegistry;
+use lastout::work_runner::postgres::{PostgresOptions, PostgresRegistry};
 use lastout::work_runner::sqlite::SqliteRegistry;
 use lastout::work_runner::{Registry, StoreError, WorkDriver};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A person waits: a server that restarts is waited for, a wrong address is told of soon.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// What becomes of a store that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +49,8 @@ fn without_password(store: &str) -> String {
 pub(crate) async fn open(words: &Words, missing: Missing) -> Result<WorkDriver, Failed> {
     let store = name(words)?;
     let registry: Arc<dyn Registry> = if is_address(&store) {
-        let opened = PostgresRegistry::connect(&store).await;
+        let options = PostgresOptions::new().connect_within(CONNECT_WITHIN);
+        let opened = PostgresRegistry::connect_with(&store, &options).await;
         // The address may hold a password.
         Arc::new(opened.map_err(|error| Failed::new("open the PostgreSQL store", &error))?)
     } else {

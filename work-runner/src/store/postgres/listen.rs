@@ -5,12 +5,12 @@
 //! listening connection does nothing else, so it is always read, and never holds a snapshot.
 
 use super::super::hub::Hub;
-use super::pool::Pool;
+use super::pool::{Driver, Pool};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio_postgres::{AsyncMessage, NoTls};
+use tokio_postgres::AsyncMessage;
 
 /// The shortest time between two notifications of one registry.
 const DEBOUNCE: Duration = Duration::from_millis(10);
@@ -53,7 +53,7 @@ fn channel(pool: &Pool) -> String {
 /// Pokes everybody in this process for each notification; ends with the registry.
 pub(super) async fn receive(pool: Rc<Pool>, hub: Weak<Hub>) {
     while hub.strong_count() > 0 {
-        if let Ok((client, connection)) = pool.config.connect(NoTls).await {
+        if let Ok((client, connection)) = pool.open().await {
             let listen = format!("LISTEN \"{}\"", channel(&pool));
             read(client, connection, &listen, &pool.token, &hub).await;
         }
@@ -65,16 +65,13 @@ pub(super) async fn receive(pool: Rc<Pool>, hub: Weak<Hub>) {
     }
 }
 
-async fn read<S, T>(
+async fn read(
     client: tokio_postgres::Client,
-    mut connection: tokio_postgres::Connection<S, T>,
+    mut connection: Driver,
     listen: &str,
     token: &str,
     hub: &Weak<Hub>,
-) where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
+) {
     let listening = client.batch_execute(listen);
     let mut listening = std::pin::pin!(listening);
     let mut listens = false;

@@ -84,7 +84,7 @@ impl PostgresRegistry {
     ///
     /// As for [`connect`](Self::connect).
     pub async fn connect_with(config: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
-        let PostgresOptions { schema, listen, max_bytes, .. } = options.clone();
+        let PostgresOptions { schema, listen, max_bytes, connect_within, .. } = options.clone();
         schema::check_name(&schema)?;
         let config = config.parse().map_err(|error| failed("read the connection string", error))?;
         let config = pool::bounded(config);
@@ -99,6 +99,7 @@ impl PostgresRegistry {
         };
         let (hub, notify) = (Arc::clone(&registry.hub), Arc::clone(&registry.notify));
         let opened = registry.calls.send(async move |pool: Rc<Pool>| {
+            pool.reach(connect_within).await?;
             let migrated = pool
                 .with_within(MIGRATE_WITHIN, async |connection| {
                     schema::migrate(connection, &schema).await

@@ -19,6 +19,9 @@ pub struct PostgresOptions {
     /// The longest that a call may take, and a millisecond more for each job of an enqueue; 10 s unless
     /// set. A connection that does not answer by then is ended and replaced.
     pub call_timeout: Duration,
+    /// How long the first connection is tried again while the server is away or starting; 10 s unless
+    /// set. Later ones have 10 s each.
+    pub connect_within: Duration,
     /// The longest payload, result and progress, in bytes; 1 MiB unless set.
     pub max_bytes: usize,
 }
@@ -30,6 +33,7 @@ impl Default for PostgresOptions {
             connections: 4,
             listen: true,
             call_timeout: Duration::from_secs(10),
+            connect_within: Duration::from_secs(10),
             max_bytes: DEFAULT_MAX_BYTES,
         }
     }
@@ -59,6 +63,28 @@ impl PostgresOptions {
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = timeout.clamp(Duration::from_millis(1), Duration::from_secs(86_400));
+        self
+    }
+
+    /// How long the first connection is tried again while the server is away or starting, up to a day.
+    /// With zero it is tried once. A try that has begun is not cut short: it may take twice the
+    /// `connect_timeout` of the connection string for each host, which is 10 s unless set.
+    ///
+    /// ```
+    /// use lastout_work_runner::StoreErrorKind;
+    /// use lastout_work_runner::postgres::{PostgresOptions, PostgresRegistry};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let once = PostgresOptions::new().connect_within(Duration::ZERO);
+    /// let refused = PostgresRegistry::connect_with("host=/nowhere user=app", &once).await;
+    /// assert_eq!(refused.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn connect_within(mut self, within: Duration) -> Self {
+        self.connect_within = within.min(Duration::from_secs(86_400));
         self
     }
 

@@ -16,11 +16,13 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls, Statement};
+use tokio_postgres::tls::NoTlsStream;
+use tokio_postgres::{Client, Config, NoTls, Socket, Statement};
 
 /// First and longest pause between two tries to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
-/// How long a call waits for a connection before the store counts as unreachable.
+/// How long a call waits for a connection before the store counts as unreachable; also the longest that
+/// one try may take to reach an address, unless the connection string says so.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a network that answers nothing is believed in, unless the connection string says so.
@@ -40,6 +42,8 @@ const SESSION: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqs
     SET enable_sort = off; SET jit = off; SET application_name = 'lastout-work-runner'";
 
 pub(super) type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+/// What moves the bytes of a connection.
+pub(super) type Driver = tokio_postgres::Connection<Socket, NoTlsStream>;
 type Call = Box<dyn FnOnce(Rc<Pool>) -> LocalFuture<'static, ()> + Send>;
 
 /// The sending end of the thread, which ends with the last clone.
@@ -212,7 +216,7 @@ impl Pool {
         let idle = self.idle.borrow_mut().pop().filter(|idle| !idle.client.is_closed());
         let mut connection = match idle {
             Some(connection) => connection,
-            None => self.connect().await?,
+            None => self.connect(CONNECT_WITHIN).await?,
         };
         let Ok(result) = tokio::time::timeout(limit, work(&mut connection)).await else {
             return Err(self.give_up(connection, limit).await);
@@ -252,7 +256,7 @@ impl Pool {
             Some(connection) => connection,
             None => {
                 let silent = |_| StoreError::new(StoreErrorKind::Unavailable, "renew a lease");
-                tokio::time::timeout(limit, self.connect()).await.map_err(silent)??
+                tokio::time::timeout(limit, self.connect(limit)).await.map_err(silent)??
             }
         };
         let Ok(result) = tokio::time::timeout(limit, work(&mut connection)).await else {
@@ -263,9 +267,16 @@ impl Pool {
         result
     }
 
-    /// Connects, with backoff while the server is away or starting.
-    pub(super) async fn connect(&self) -> Result<Connection, StoreError> {
-        let until = Instant::now() + CONNECT_WITHIN;
+    /// Makes the first connection, so that a server that cannot be reached is told of after `within`.
+    pub(super) async fn reach(&self, within: Duration) -> Result<(), StoreError> {
+        let connection = self.connect(within).await?;
+        self.idle.borrow_mut().push(connection);
+        Ok(())
+    }
+
+    /// Connects, with backoff while the server is away or starting; no try begins after `within`.
+    async fn connect(&self, within: Duration) -> Result<Connection, StoreError> {
+        let until = Instant::now() + within;
         let mut pause = BACKOFF.0;
         loop {
             match self.try_connect().await {
@@ -283,28 +294,46 @@ impl Pool {
         reason = "the task of a connection: `Connection` keeps the handle and aborts it"
     )]
     async fn try_connect(&self) -> Result<Connection, StoreError> {
-        let doing = "connect to the job store";
-        let (client, driver) =
-            self.config.connect(NoTls).await.map_err(|error| not_connected(doing, error))?;
+        let (client, driver) = self.open().await?;
         let driver = tokio::task::spawn_local(async move {
             // Its error reaches whoever waits on the client.
             let _ = driver.await;
         });
         let connection =
             Connection { client, statements: HashMap::new(), schema: self.schema.clone(), driver };
-        let set = connection.client.batch_execute(SESSION).await;
-        set.map_err(|error| failed(doing, error))?;
+        match tokio::time::timeout(self.limit, connection.client.batch_execute(SESSION)).await {
+            Ok(set) => set.map_err(not_connected)?,
+            Err(_) => return Err(unreachable(format!("no answer within {:?}", self.limit))),
+        }
         Ok(connection)
+    }
+
+    /// One try to connect. Its bound also holds for a server that accepts and then says nothing.
+    pub(super) async fn open(&self) -> Result<(Client, Driver), StoreError> {
+        let each = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_WITHIN);
+        let hosts = self.config.get_hosts().len().max(1);
+        // For each host as long again as it may take to reach it.
+        let limit = each.saturating_mul(2 * u32::try_from(hosts).unwrap_or(u32::MAX / 2));
+        match tokio::time::timeout(limit, self.config.connect(NoTls)).await {
+            Ok(connected) => connected.map_err(not_connected),
+            Err(_) => Err(unreachable(format!("no answer within {limit:?}"))),
+        }
     }
 }
 
+const CONNECT: &str = "connect to the job store";
+
+fn unreachable(why: String) -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable, CONNECT).with_source(why)
+}
+
 /// What an error of connecting means: nothing was asked, so nothing is unknown.
-fn not_connected(doing: &'static str, error: tokio_postgres::Error) -> StoreError {
+fn not_connected(error: tokio_postgres::Error) -> StoreError {
     let kind = match kind_of(&error) {
         StoreErrorKind::Unknown => StoreErrorKind::Unavailable,
         kind => kind,
     };
-    StoreError::new(kind, doing).with_source(error)
+    StoreError::new(kind, CONNECT).with_source(error)
 }
 
 /// What an error of PostgreSQL means to a caller.

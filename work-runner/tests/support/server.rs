@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "a real server, ended and waited for by its guard")]
 
 use super::{Folder, PATIENCE};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,26 +13,79 @@ pub(crate) struct Server {
     bin: PathBuf,
     folder: Folder,
     child: Option<Child>,
+    /// More settings of the server.
+    settings: Vec<String>,
+    /// Where it listens, if anywhere but at its socket.
+    tcp: Option<(Ipv4Addr, u16)>,
 }
 
 impl Server {
     /// Makes a cluster and starts it.
     pub(crate) fn start() -> Self {
-        let folder = Folder::new();
-        if let Some((uid, gid)) = unprivileged() {
-            chown(folder.path(), Some(uid), Some(gid)).unwrap();
-        }
-        let mut server = Self { bin: binaries(), folder, child: None };
-        let mut init = server.command("initdb");
-        init.args(["--username=postgres", "--auth=trust", "--no-sync", "--locale=C"]);
-        init.arg("-D").arg(server.data());
-        assert!(init.status().unwrap().success(), "initdb");
+        let mut server = Self::make();
         server.launch();
         server
     }
 
+    fn make() -> Self {
+        let folder = Folder::new();
+        if let Some((uid, gid)) = unprivileged() {
+            chown(folder.path(), Some(uid), Some(gid)).unwrap();
+        }
+        let server = Self { bin: binaries(), folder, child: None, settings: Vec::new(), tcp: None };
+        let mut init = server.command("initdb");
+        init.args(["--username=postgres", "--auth=trust", "--no-sync", "--locale=C"]);
+        init.arg("-D").arg(server.data());
+        assert!(init.status().unwrap().success(), "initdb");
+        server
+    }
+
+    /// Makes a cluster that also listens at an address of its own, encrypted and with a password only.
+    pub(crate) fn start_encrypted(certificate: &str, key: &str) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let mut server = Self::make();
+        let certificate = server.file("server.pem", certificate);
+        let key = server.file("server.key", key);
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let access = "local all all trust\nhostssl all all 127.0.0.0/8 scram-sha-256\n";
+        std::fs::write(server.data().join("pg_hba.conf"), access).unwrap();
+        // The address is this process's own, so whoever else takes the port does not take it here.
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let address = Ipv4Addr::new(127, 77, high, low);
+        let port = TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port();
+        server.settings = vec![
+            format!("listen_addresses={address}"),
+            format!("port={port}"),
+            "ssl=on".to_owned(),
+            format!("ssl_cert_file={certificate}"),
+            format!("ssl_key_file={key}"),
+        ];
+        server.tcp = Some((address, port));
+        server.launch();
+        server
+    }
+
+    /// Writes a file that the server may read; its path.
+    pub(crate) fn file(&self, name: &str, content: &str) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        if let Some((uid, gid)) = unprivileged() {
+            chown(&path, Some(uid), Some(gid)).unwrap();
+        }
+        path.display().to_string()
+    }
+
+    /// How to reach it over the network, as the server named `host`.
+    pub(crate) fn address(&self, host: &str) -> String {
+        let (address, port) = self.tcp.expect("it listens");
+        format!(
+            "host={host} hostaddr={address} port={port} user=postgres password=secret dbname=postgres"
+        )
+    }
+
     pub(crate) fn config(&self) -> String {
-        format!("host={} user=postgres dbname=postgres", self.folder.path().display())
+        let port = self.tcp.map_or(5432, |(_, port)| port);
+        format!("host={} port={port} user=postgres dbname=postgres", self.folder.path().display())
     }
 
     /// Stops it as a crash does, with no time to write anything.
@@ -47,6 +101,9 @@ impl Server {
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data()).arg("-k").arg(self.folder.path());
         for setting in ["listen_addresses=", "fsync=off", "max_connections=50"] {
+            command.args(["-c", setting]);
+        }
+        for setting in &self.settings {
             command.args(["-c", setting]);
         }
         self.child = Some(command.spawn().unwrap());

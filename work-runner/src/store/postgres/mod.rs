@@ -4,6 +4,7 @@
 //! others are the shared transitions over locked rows (`rows`). Time is the server's, always.
 
 mod copy;
+mod encryption;
 mod hot;
 mod listen;
 mod look;
@@ -12,6 +13,8 @@ mod options;
 mod pool;
 mod rows;
 mod schema;
+#[cfg(feature = "tls")]
+mod tls;
 mod tx;
 
 use super::hub::Hub;
@@ -60,8 +63,11 @@ pub struct PostgresRegistry {
 
 impl PostgresRegistry {
     /// Connects by `config`, such as `host=/run/postgresql user=app dbname=app`, and creates the
-    /// tables or brings them to this version if need be. Without TLS: use a socket, a private
-    /// network or a tunnel.
+    /// tables or brings them to this version if need be.
+    ///
+    /// `sslmode` and `sslrootcert` say whether it is encrypted and which server is trusted, as for
+    /// libpq; see the README. Without the feature `tls` nothing is encrypted, and a mode that asks for it
+    /// is refused: use a socket, a private network or a tunnel.
     ///
     /// # Errors
     ///
@@ -86,9 +92,9 @@ impl PostgresRegistry {
     pub async fn connect_with(config: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
         let PostgresOptions { schema, listen, max_bytes, connect_within, .. } = options.clone();
         schema::check_name(&schema)?;
-        let config = config.parse().map_err(|error| failed("read the connection string", error))?;
-        let config = pool::bounded(config);
-        let calls = pool::spawn(config, options)?;
+        let (config, trust) = encryption::read(config)?;
+        let connector = encryption::connector(&trust)?;
+        let calls = pool::spawn(pool::bounded(config), connector, options)?;
         let registry = Self {
             calls,
             hub: Arc::default(),

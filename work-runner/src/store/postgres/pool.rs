@@ -4,6 +4,7 @@
 //! and a handler that blocks every thread of that runtime does not stop the beats. One connection is
 //! kept for beats alone, so that they never wait for a long call.
 
+use super::encryption::{Connector, Stream};
 use super::options::PostgresOptions;
 use super::schema;
 use crate::error::{StoreError, StoreErrorKind};
@@ -16,8 +17,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{Client, Config, NoTls, Socket, Statement};
+use tokio_postgres::{Client, Config, Socket, Statement};
 
 /// First and longest pause between two tries to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
@@ -43,7 +43,7 @@ const SESSION: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqs
 
 pub(super) type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 /// What moves the bytes of a connection.
-pub(super) type Driver = tokio_postgres::Connection<Socket, NoTlsStream>;
+pub(super) type Driver = tokio_postgres::Connection<Socket, Stream>;
 type Call = Box<dyn FnOnce(Rc<Pool>) -> LocalFuture<'static, ()> + Send>;
 
 /// The sending end of the thread, which ends with the last clone.
@@ -52,7 +52,9 @@ pub(super) struct Calls(mpsc::UnboundedSender<Call>);
 
 /// Connections of one thread.
 pub(super) struct Pool {
-    pub(super) config: Config,
+    config: Config,
+    /// How a connection is encrypted, if it is.
+    connector: Connector,
     pub(super) schema: String,
     idle: RefCell<Vec<Connection>>,
     places: Semaphore,
@@ -119,7 +121,11 @@ pub(super) fn bounded(mut config: Config) -> Config {
     clippy::disallowed_methods,
     reason = "the one thread of the registry; it ends when the registry is dropped"
 )]
-pub(super) fn spawn(config: Config, options: &PostgresOptions) -> Result<Calls, StoreError> {
+pub(super) fn spawn(
+    config: Config,
+    connector: Connector,
+    options: &PostgresOptions,
+) -> Result<Calls, StoreError> {
     let PostgresOptions { schema, connections, call_timeout, .. } = options.clone();
     let (sender, calls) = mpsc::unbounded_channel();
     let unavailable = |error: std::io::Error| {
@@ -132,6 +138,7 @@ pub(super) fn spawn(config: Config, options: &PostgresOptions) -> Result<Calls, 
     let serve = move || {
         let pool = Rc::new(Pool {
             config,
+            connector,
             schema,
             idle: RefCell::default(),
             places: Semaphore::new(connections),
@@ -239,7 +246,11 @@ impl Pool {
         drop(connection);
         self.idle.borrow_mut().clear();
         // Through a network that is silent this cannot succeed; the reconciliation finds the rest.
-        let _ = tokio::time::timeout(CANCEL_WITHIN, cancel.cancel_query(NoTls)).await;
+        let _ = tokio::time::timeout(
+            CANCEL_WITHIN,
+            cancel.cancel_query(Connector::clone(&self.connector)),
+        )
+        .await;
         let why = format!("no answer within {limit:?}; the connection was ended");
         StoreError::new(StoreErrorKind::Unknown, "call the job store").with_source(why)
     }
@@ -314,7 +325,9 @@ impl Pool {
         let hosts = self.config.get_hosts().len().max(1);
         // For each host as long again as it may take to reach it.
         let limit = each.saturating_mul(2 * u32::try_from(hosts).unwrap_or(u32::MAX / 2));
-        match tokio::time::timeout(limit, self.config.connect(NoTls)).await {
+        match tokio::time::timeout(limit, self.config.connect(Connector::clone(&self.connector)))
+            .await
+        {
             Ok(connected) => connected.map_err(not_connected),
             Err(_) => Err(unreachable(format!("no answer within {limit:?}"))),
         }

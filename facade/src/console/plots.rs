@@ -10,6 +10,8 @@ const POINTS: usize = 150;
 /// The size of a plot, in its own units.
 const WIDTH: f64 = 300.0;
 const HEIGHT: f64 = 60.0;
+/// Half of the size of a dot.
+const DOT: f64 = 3.0;
 
 /// One look at a store.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +55,7 @@ impl Plots {
     }
 }
 
-/// A line over time, and in words what it ends at and where it was highest.
+/// A line over time, or the dot of the only look; and in words what it ends at and where it was highest.
 fn plot(
     html: &mut Html,
     name: &'static str,
@@ -64,21 +66,35 @@ fn plot(
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return };
     let most = points.iter().map(&of).max().unwrap_or(0);
     let time = last.at.saturating_duration_since(first.at);
-    let words = format!("{name}: {}, at most {} in {}", say(of(last)), say(most), {
-        span(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
-    });
+    let now = say(of(last));
+    let words = match points.len() {
+        1 => format!("{name}: {now}, one look so far"),
+        _ => {
+            let time = span(i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
+            format!("{name}: {now}, at most {} in {time}", say(most))
+        }
+    };
+    let height =
+        |point: &Point| 1.0 + (1.0 - share(of(point) as f64, most as f64)) * (HEIGHT - 2.0);
     html.raw("<figure><figcaption>")
         .text(&words)
         .raw("</figcaption><svg role=\"img\" viewBox=\"0 0 ");
     html.text(WIDTH).raw(" ").text(HEIGHT).raw("\" aria-label=\"").text(&words);
-    html.raw("\"><polyline fill=\"none\" stroke=\"currentColor\" stroke-width=\"2\" points=\"");
-    for point in points {
-        let x =
-            share(point.at.saturating_duration_since(first.at).as_secs_f64(), time.as_secs_f64());
-        let y = share(of(point) as f64, most as f64);
-        html.text(format_args!("{:.1},{:.1} ", x * WIDTH, 1.0 + (1.0 - y) * (HEIGHT - 2.0)));
+    html.raw("\">");
+    if points.len() == 1 {
+        let y = height(last).clamp(DOT, HEIGHT - DOT);
+        html.raw("<circle fill=\"currentColor\" cx=\"").text(DOT).raw("\" cy=\"");
+        html.text(format_args!("{y:.1}")).raw("\" r=\"").text(DOT).raw("\"/>");
+    } else {
+        html.raw("<polyline fill=\"none\" stroke=\"currentColor\" stroke-width=\"2\" points=\"");
+        for point in points {
+            let since = point.at.saturating_duration_since(first.at);
+            let x = share(since.as_secs_f64(), time.as_secs_f64());
+            html.text(format_args!("{:.1},{:.1} ", x * WIDTH, height(point)));
+        }
+        html.raw("\"/>");
     }
-    html.raw("\"/></svg></figure>");
+    html.raw("</svg></figure>");
 }
 
 /// How much of the whole; 0 of nothing.
@@ -99,9 +115,12 @@ mod tests {
     fn every_number_has_a_place_in_the_plot_and_old_ones_go() {
         let began = Instant::now();
         let plots = Plots::default();
-        assert!(!plots.draw().as_str().contains("polyline"));
+        assert!(!plots.draw().as_str().contains("svg"));
         plots.add(point(began, u64::MAX));
-        assert!(plots.draw().as_str().contains("0.0,1.0 "), "{}", plots.draw().as_str());
+        let drawn = plots.draw().into_string();
+        assert!(drawn.contains("running: 0, one look so far"), "{drawn}");
+        assert!(drawn.contains("cy=\"3.0\"") && drawn.contains("cy=\"57.0\""), "{drawn}");
+        assert_eq!((drawn.matches("<circle").count(), drawn.contains("at most")), (4, false));
         for second in 0..POINTS as u64 {
             plots.add(point(began + Duration::from_secs(second), second));
         }

@@ -62,6 +62,20 @@ async fn members_queues_and_panels_are_on_the_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn members_are_shown_from_the_moment_a_supervisor_is_watched() {
+    let console = Console::builder("shop").every(Duration::from_millis(100)).build().unwrap();
+    let (_server, address) = serve(&console).await;
+    let page = get(address, "/", &[]).await;
+    assert!(!page.body.contains("Members"), "{}", page.body);
+    let mut events = Events::open(address).await;
+    assert!(events.until("event: beat").await);
+    let supervisor = Supervisor::builder().member("fake", Fake::new("fake", &Book::default()));
+    let supervisor = supervisor.build().unwrap();
+    console.watch(supervisor.handle());
+    assert!(events.until("event: members\ndata: <h2>Members</h2>").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_text_of_others_becomes_markup() {
     let store = Arc::new(MemoryRegistry::new());
     let driver = WorkDriver::producer(store.clone());

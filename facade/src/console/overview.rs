@@ -48,6 +48,10 @@ impl Shared {
 
     fn members(&self) -> Html {
         let mut html = Html::new();
+        if self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            // The place is kept for a supervisor that is watched later, while the page is open.
+            return html;
+        }
         html.raw("<h2>Members</h2>");
         shown(&mut html, &self.members.seen(), |html, stats: &Stats| {
             let mut table = Table::new(&["member", "phase", "restarts", "counts"]);

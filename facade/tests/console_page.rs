@@ -12,7 +12,7 @@ use lastout::{Restart, Supervisor};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use support::web::{Events, get, say};
 use support::{Book, Fake, GENEROUS, wait_until};
 
@@ -73,6 +73,26 @@ async fn members_are_shown_from_the_moment_a_supervisor_is_watched() {
     let supervisor = supervisor.build().unwrap();
     console.watch(supervisor.handle());
     assert!(events.until("event: members\ndata: <h2>Members</h2>").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_look_is_a_dot_and_what_waits_in_a_paused_queue_is_told_apart() {
+    let store = Arc::new(MemoryRegistry::new());
+    let driver = WorkDriver::producer(store.clone());
+    let hours_ago = |hours: u64| SystemTime::now() - Duration::from_secs(3_600 * hours + 60);
+    for (queue, hours) in [("on", 2), ("paused", 5)] {
+        let job = NewJob::new("mail", &1).unwrap().queue(queue).run_at(hours_ago(hours));
+        driver.enqueue(job).await.unwrap();
+    }
+    driver.pause("paused", "olga").await.unwrap();
+    let console = Console::builder("shop").store(store).build().unwrap();
+    let (_server, address) = serve(&console).await;
+    let page = get(address, "/", &[]).await;
+    let summary = "Oldest ready job: 2 h 1 min · oldest in a paused queue: 5 h 1 min";
+    assert!(page.body.contains(summary), "{}", page.body);
+    assert!(page.body.contains("ready: 2, one look so far"), "{}", page.body);
+    assert!(page.body.contains("oldest ready: 2 h 1 min, one look so far"), "{}", page.body);
+    assert_eq!(page.body.matches("<circle").count(), 4, "{}", page.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]

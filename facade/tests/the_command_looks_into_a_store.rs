@@ -3,12 +3,16 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test of processes")]
 
+use lastout::work_runner::sqlite::SqliteRegistry;
+use lastout::work_runner::{NewJob, WorkDriver};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 struct Store(PathBuf);
 
@@ -203,6 +207,28 @@ fn a_store_is_made_looked_over_and_pruned() {
     assert_eq!(store.says(&["jobs", "prune", "--older", "1d"]), ("pruned 0".into(), 3));
     assert_eq!(store.says(&["jobs", "prune", "--older", "0"]), ("pruned 1".into(), 0));
     assert_eq!(store.json(&["jobs", "list"]), serde_json::json!([]));
+}
+
+#[test]
+fn a_job_that_waits_in_a_paused_queue_is_no_fault() {
+    let store = Store::new("paused");
+    let registry = Arc::new(SqliteRegistry::open(&store.0).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let hours_ago = SystemTime::now() - Duration::from_secs(5 * 3_600);
+    runtime.block_on(async {
+        let job = NewJob::new("mail", &1).unwrap().queue("slow").run_at(hours_ago);
+        WorkDriver::producer(registry).enqueue(job).await.unwrap();
+    });
+    let finding = |text: &str| {
+        let findings = store.json(&["jobs", "doctor"]);
+        let mut findings = findings.as_array().unwrap().clone();
+        findings.retain(|it| it["what"].as_str().unwrap().starts_with(text));
+        findings.first().map(|it| it["is_fault"].as_bool().unwrap())
+    };
+    let (late, paused) = ("the oldest ready job has", "the oldest ready job of a paused queue has");
+    assert_eq!((finding(late), finding(paused)), (Some(true), None));
+    assert_eq!(store.says(&["queues", "pause", "slow"]).1, 0);
+    assert_eq!((finding(late), finding(paused)), (Some(false), Some(false)));
 }
 
 #[test]

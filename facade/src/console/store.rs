@@ -99,24 +99,37 @@ impl View {
             let counts = self.counts.iter().filter(|count| states.contains(&count.state));
             counts.fold(0_u64, |jobs, count| jobs.saturating_add(count.jobs))
         };
-        let oldest = self.overview.queues.iter().filter_map(|queue| queue.oldest_ready_ms).max();
         Point {
             at,
             ready: jobs(&[State::Ready]),
             running: jobs(&[State::Running]),
             unhappy: jobs(&UNHAPPY),
-            oldest_ms: oldest.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0),
+            oldest_ms: self.oldest(false).and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0),
         }
+    }
+
+    /// How long the oldest ready job has waited, of the queues that are paused or of the others: nobody is
+    /// late with a job of a paused queue.
+    fn oldest(&self, is_paused: bool) -> Option<i64> {
+        let paused = |queue: &str| {
+            self.queues.iter().any(|record| record.queue == queue && record.paused.is_some())
+        };
+        let queues = self.overview.queues.iter().filter(|seen| paused(&seen.queue) == is_paused);
+        queues.filter_map(|seen| seen.oldest_ready_ms).max()
     }
 
     fn summary(&self) -> Html {
         let mut html = Html::new();
         html.raw("<p>");
-        let oldest = self.overview.queues.iter().filter_map(|queue| queue.oldest_ready_ms).max();
-        match oldest {
-            Some(oldest) => html.raw("Oldest ready job: ").text(span(oldest)),
-            None => html.raw("No job is ready"),
+        let (oldest, paused) = (self.oldest(false), self.oldest(true));
+        match (oldest, paused) {
+            (Some(oldest), _) => html.raw("Oldest ready job: ").text(span(oldest)),
+            (None, Some(_)) => html.raw("No job is ready but in paused queues"),
+            (None, None) => html.raw("No job is ready"),
         };
+        if let Some(paused) = paused {
+            html.raw(" · oldest in a paused queue: ").text(span(paused));
+        }
         html.raw(" · workers alive: ").text(self.overview.workers);
         if let Some(due) = self.overview.next_due_ms {
             html.raw(" · next scheduled job in ").text(span(due));

@@ -8,12 +8,13 @@ use lastout::browser_pool::Chrome;
 use lastout::proc_tree::{Containment, Tree};
 use lastout::work_runner::WorkDriver;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 /// Clocks that differ by more are a fault: due times and leases are read wrongly by people.
 const CLOCK: i64 = 2_000;
-/// A ready job that is older is a fault while a worker lives.
+/// A ready job that is older is a fault, unless its queue is paused.
 const OLD: i64 = 600_000;
 
 /// One thing that was looked at: what it is, and what to do about it if it is a fault.
@@ -77,15 +78,25 @@ async fn store(driver: &WorkDriver) -> Result<Vec<Finding>, Failed> {
             "start a worker: it takes over what they held",
         ),
     });
+    let paused = driver.queues().await?.into_iter().filter(|queue| queue.paused.is_some());
+    let paused: BTreeSet<String> = paused.map(|queue| queue.queue).collect();
     let overview = driver.overview().await?;
-    let oldest = overview.queues.iter().filter_map(|queue| queue.oldest_ready_ms).max();
-    findings.push(match oldest.unwrap_or(0) {
+    let oldest = |is_paused| {
+        let queues = overview.queues.iter();
+        let queues = queues.filter(|queue| paused.contains(&queue.queue) == is_paused);
+        queues.filter_map(|queue| queue.oldest_ready_ms).max()
+    };
+    findings.push(match oldest(false).unwrap_or(0) {
         old if old > OLD => fault(
             format!("the oldest ready job has waited for {}", measure::age(old)),
-            "start workers for its queue, or look whether it is paused: lastout queues",
+            "start workers for its queue: lastout queues",
         ),
         young => fine(format!("the oldest ready job has waited for {}", measure::age(young))),
     });
+    if let Some(old) = oldest(true) {
+        let age = measure::age(old);
+        findings.push(fine(format!("the oldest ready job of a paused queue has waited for {age}")));
+    }
     for job in driver.periodic().await? {
         if let Some(error) = job.error {
             let what = format!("the periodic job {} is disabled: {error}", job.name);

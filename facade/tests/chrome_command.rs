@@ -6,6 +6,7 @@
 mod support;
 
 use lastout::browser_pool::Chrome;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -83,6 +84,29 @@ fn a_page_becomes_a_picture_or_a_document_and_no_file_is_overwritten() {
     }
     assert!(!fs::exists(&none).unwrap());
     assert_eq!(scratch.says("list", &["--json"]), ("[]".into(), 0));
+}
+
+#[test]
+fn a_signal_ends_a_capture_at_once_and_leaves_nothing() {
+    let scratch = Scratch::new("signal");
+    let png = scratch.file("a.png");
+    let signals =
+        [(Signal::HUP, 129), (Signal::INT, 130), (Signal::QUIT, 131), (Signal::TERM, 143)];
+    for (signal, code) in signals {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        // Its own limit is far longer than the test may take.
+        let words = [&*url, &png, "--timeout", "1d"];
+        let child = scratch.command("capture", &words).spawn().unwrap();
+        let (_page, _) = silent.accept().unwrap();
+        assert!(fs::exists(&png).unwrap());
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+        assert_eq!(status.code(), Some(code), "{}", String::from_utf8_lossy(&stderr));
+        assert_eq!((&*stdout, &*stderr), (&b""[..], &b""[..]), "{signal:?}");
+        assert!(!fs::exists(&png).unwrap());
+        assert_eq!(scratch.says("list", &["--json"]), ("[]".into(), 0));
+    }
 }
 
 #[test]

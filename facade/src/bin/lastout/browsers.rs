@@ -1,9 +1,9 @@
 //! `lastout browsers`: what programs of this user have or left, and a page as a file.
 
 use crate::answer::{Answer, FAILED, Failed, REFUSED};
-use crate::measure;
 use crate::store::block_on;
 use crate::words::Words;
+use crate::{measure, signals};
 use lastout::Supervisor;
 use lastout::browser_pool::chromiumoxide::cdp::browser_protocol::page::{
     CaptureScreenshotFormat, PrintToPdfParams,
@@ -111,6 +111,9 @@ struct Capture {
 
 fn capture(words: &Words) -> Result<Answer, Failed> {
     let (chrome, capture) = parse(words)?;
+    let (sender, mut signals) = tokio::sync::mpsc::unbounded_channel();
+    let heard = signals::forward(move |number| sender.send(number).is_ok());
+    heard.map_err(|error| Failed::new("hear signals", &error))?;
     // Before a browser is started: a file that exists is not overwritten.
     let file = NewFile::new(&capture.path)?;
     block_on(async {
@@ -119,20 +122,30 @@ fn capture(words: &Words) -> Result<Answer, Failed> {
         let config = config.map_err(|error| Failed::new("set up a browser", &error))?;
         let pool = BrowserPool::start(chrome, config);
         let pool = pool.map_err(|error| Failed::new("start a browser", &error))?;
-        // It ends the browser, also when a signal comes first.
+        // It ends the browser. A second signal does not wait for that.
         let supervisor = Supervisor::builder().deadline(END).until_signal();
         let supervisor = supervisor.member("browsers", pool.clone()).build();
         let supervisor = supervisor.map_err(|error| Failed::new("start a browser", &error))?;
         let handle = supervisor.handle();
         let captured = async {
-            let bytes = capture.take(&pool).await;
+            let captured = tokio::select! {
+                biased;
+                Some(number) = signals.recv() => Err(number),
+                captured = capture.take(&pool) => Ok(captured),
+            };
             handle.stop();
-            bytes
+            captured
         };
         let (captured, report) = tokio::join!(captured, supervisor.run());
         if !report.is_clean() {
             return Err(Failed::text(report.to_string()));
         }
+        let captured = match captured {
+            Ok(captured) => captured,
+            Err(number) => {
+                return Ok(Answer { text: String::new(), code: signals::status(number) });
+            }
+        };
         let (bytes, navigation) = captured?;
         file.write(&bytes)?;
         let status = navigation.status().filter(|status| *status >= 400);

@@ -19,6 +19,7 @@ mod processes;
 mod queues;
 mod run;
 mod shells;
+mod signals;
 mod store;
 mod words;
 

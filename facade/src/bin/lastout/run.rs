@@ -5,13 +5,13 @@
 
 use crate::answer::{Failed, chain, clean};
 use crate::words::Words;
-use crate::{commands, help, measure};
+use crate::{commands, help, measure, signals};
 use lastout::proc_tree::{
     Child, Containment, KillError, Limits, Report, Signal, SpawnError, Survivor, Tree, Usage,
     snapshot,
 };
 use serde_json::{Value, json};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGQUIT};
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -117,7 +117,8 @@ fn run(options: &Options) -> Result<u8, Box<dyn Error>> {
     }
     let begin = Instant::now();
     let (sender, news) = channel();
-    forward_signals(sender.clone())?;
+    let signals = sender.clone();
+    signals::forward(move |number| signals.send(News::Signal(number)).is_ok())?;
     let (tree, child) = match Tree::spawn(&mut command, containment) {
         Ok(spawned) => spawned,
         Err(error) => return Ok(not_started(&error)),
@@ -184,19 +185,6 @@ fn watch(mut child: Child, news: Sender<News>) -> io::Result<()> {
     thread.spawn(move || drop(news.send(News::Ended(child.wait())))).map(drop)
 }
 
-#[expect(clippy::disallowed_methods, reason = "it lives as long as the program")]
-fn forward_signals(news: Sender<News>) -> io::Result<()> {
-    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
-    let forward = move || {
-        for number in signals.forever() {
-            if news.send(News::Signal(number)).is_err() {
-                return;
-            }
-        }
-    };
-    std::thread::Builder::new().name("signals".into()).spawn(forward).map(drop)
-}
-
 /// The status of a shell for a command that did not start.
 fn not_started(error: &SpawnError) -> u8 {
     eprintln!("lastout: {}", chain(error));
@@ -224,7 +212,7 @@ fn code(first: &Option<News>, ended: &Result<Report, KillError>) -> u8 {
             u8::try_from(code).unwrap_or(FAILED)
         }
         (Ok(_), Some(News::Ended(Err(_)))) => FAILED,
-        (Ok(_), Some(News::Signal(number))) => u8::try_from(128 + number).unwrap_or(FAILED),
+        (Ok(_), Some(News::Signal(number))) => signals::status(*number),
         (Ok(report), None | Some(News::Grace)) if report.forced => KILLED,
         (Ok(_), None | Some(News::Grace)) => TIMED_OUT,
     }

@@ -117,13 +117,13 @@ fn what_a_killed_program_left_is_listed_and_swept() {
     let url = format!("http://{}/", silent.local_addr().unwrap());
     let mut child = scratch.command("capture", &[&url, &scratch.file("a.png")]).spawn().unwrap();
     let owners = || Chrome::owners(Some(&scratch.0.join("r"))).unwrap();
-    let runs = wait_until(owners, |owners| {
+    wait_until(owners, |owners| {
         owners
             .iter()
             .any(|owner| owner.is_living && owner.browsers.iter().any(|it| it.pid.is_some()))
     });
     assert_eq!(scratch.says("sweep", &[]).1, 3, "a living program is left alone");
-    assert!(scratch.says("list", &[]).0.starts_with("living\t1\t"), "{runs:?}");
+    assert!(scratch.says("list", &[]).0.starts_with("living\t1\t"));
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(scratch.says("list", &[]).0.starts_with("dead\t1\t"));

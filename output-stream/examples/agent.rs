@@ -39,7 +39,10 @@ async fn run(line: &str, time: Duration) -> Result<Output, OutputError> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let seconds = std::env::args().nth(1).map_or(Ok(10), |seconds| seconds.parse())?;
+    let seconds = match std::env::args_os().nth(1) {
+        Some(word) => word.to_str().ok_or("SECONDS is no number")?.parse()?,
+        None => 10,
+    };
     for line in std::io::stdin().lines() {
         let line = line?;
         println!("$ {line}");

@@ -10,6 +10,8 @@
 use lastout_output_stream::tree::Signal;
 use lastout_output_stream::{Channel, Process};
 use std::error::Error;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
@@ -17,18 +19,20 @@ use tokio::sync::watch;
 const COLOURS: [u8; 6] = [36, 33, 35, 32, 34, 31];
 
 /// Name and command line.
-type Job = (String, String);
+type Job = (String, OsString);
 
 fn order() -> Result<(Option<PathBuf>, Vec<Job>), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args_os().skip(1);
     let (mut watched, mut jobs) = (None, Vec::new());
     while let Some(argument) = arguments.next() {
         if argument == "--watch" {
             watched = Some(arguments.next().ok_or("--watch FILE")?.into());
             continue;
         }
-        let (name, line) = argument.split_once('=').ok_or("NAME=COMMAND")?;
-        jobs.push((name.into(), line.into()));
+        let bytes = argument.as_bytes();
+        let at = bytes.iter().position(|byte| *byte == b'=').ok_or("NAME=COMMAND")?;
+        let name = String::from_utf8_lossy(&bytes[..at]).into_owned();
+        jobs.push((name, OsStr::from_bytes(&bytes[at + 1..]).into()));
     }
     if jobs.is_empty() { Err("NAME=COMMAND...".into()) } else { Ok((watched, jobs)) }
 }

@@ -1,4 +1,4 @@
-//! The ten most frequent words of standard input, or of the file that is named: four programs in a row, of which no
+//! The ten most frequent words of standard input, or of the file that is named: five programs in a row, of which no
 //! byte passes through this one.
 //!
 //! ```text

@@ -8,6 +8,8 @@
 
 use lastout_output_stream::{Process, ProcessBuilder, Terminal};
 use std::error::Error;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
 /// A small interpreter, for those who have named none.
@@ -17,10 +19,10 @@ const SHELL: &str =
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// The prompt, the lines to type, and the program.
-fn order() -> Result<(String, Vec<String>, ProcessBuilder), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
+fn order() -> Result<(OsString, Vec<OsString>, ProcessBuilder), Box<dyn Error>> {
+    let mut arguments = std::env::args_os().skip(1);
     let Some(prompt) = arguments.next() else {
-        let lines = ["1 + 2", "6 * 7"].map(String::from).to_vec();
+        let lines = ["1 + 2", "6 * 7"].map(OsString::from).to_vec();
         return Ok(("> ".into(), lines, Process::shell(SHELL)));
     };
     let lines = arguments.by_ref().take_while(|argument| argument != "--").collect();
@@ -33,13 +35,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (prompt, lines, program) = order()?;
     let mut process = program.terminal(Terminal::new(24, 80).echo(false)).spawn()?;
     let mut prompts = process.prompts()?;
-    prompts.wait_for(WITHIN, &prompt).await?;
+    let prompt = prompt.as_bytes();
+    prompts.wait_for(WITHIN, prompt).await?;
     for line in lines {
+        let shown = line.to_string_lossy().into_owned();
         let stdin = process.stdin().ok_or("its input was taken")?;
-        stdin.write(format!("{line}\n")).await?;
-        let answer = prompts.wait_for(WITHIN, &prompt).await?;
-        let answer = answer.text().replace("\r\n", "\n");
-        println!("{line}: {}", answer.trim_end_matches(&prompt).trim());
+        stdin.write([line.into_vec(), b"\n".to_vec()].concat()).await?;
+        let answer = prompts.wait_for(WITHIN, prompt).await?;
+        let answer = answer.bytes.strip_suffix(prompt).unwrap_or(&answer.bytes);
+        let answer = String::from_utf8_lossy(answer).replace("\r\n", "\n");
+        println!("{shown}: {}", answer.trim());
     }
     // End of file, and then whatever it says last.
     let output =

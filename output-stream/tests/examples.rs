@@ -4,7 +4,9 @@
 
 use lastout_output_stream::{Inlet, Process, ProcessBuilder};
 use lastout_proc_tree::audit::Audit;
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -89,4 +91,43 @@ async fn devrun_shows_every_line_behind_a_name_and_starts_again_on_a_change() {
     let output = example("devrun").args(["a=exit 3", "b=echo x"]).output().await.unwrap();
     let text = output.check().unwrap().stdout.text();
     assert!(text.contains("a\x1b[0m exit status: 3") && text.contains("b\x1b[0m | x"), "{text}");
+}
+
+/// A word that is no UTF-8: `?` stands for the byte 0xFF.
+fn word(text: &str) -> OsString {
+    OsString::from_vec(text.bytes().map(|byte| if byte == b'?' { 0xFF } else { byte }).collect())
+}
+
+#[tokio::test]
+async fn words_that_are_no_utf_8_are_taken_as_they_are() {
+    let path = std::env::temp_dir().join(word(&format!("lastout-?-{}", std::process::id())));
+    fs::write(&path, "seen\n").unwrap();
+    let counted = example("pipeline").arg(&path).output().await.unwrap().check().unwrap();
+    assert_eq!(counted.stdout.text().trim(), "1 seen");
+
+    let run = "a?=printf '%s' '?' | od -An -tx1";
+    let shown = example("devrun").arg(word(run)).output().await.unwrap().check().unwrap();
+    let text = shown.stdout.text();
+    assert!(text.contains("a\u{FFFD}\x1b[0m |  ff\n"), "{text}");
+    let mut watching = example("devrun")
+        .arg("--watch")
+        .arg(&path)
+        .arg("one=echo up; exec sleep 600")
+        .spawn()
+        .unwrap();
+    let mut prompts = watching.prompts().unwrap();
+    prompts.wait_for(LONG, "| up\n").await.unwrap();
+    drop(prompts);
+    watching.kill(LONG).await.unwrap();
+    watching.wait().await.unwrap();
+    fs::remove_file(&path).unwrap();
+
+    let program = r#"while printf '\377'; read -r line; do printf '%s' "$line" | od -An -tx1; done; echo; echo end"#;
+    let words = ["?", "a?", "--", "sh", "-c", program].map(word);
+    let driven = example("repl").args(words).output().await.unwrap().check().unwrap();
+    assert_eq!(driven.stdout.text(), "a\u{FFFD}: 61 ff\nlast: end\n");
+
+    let refused = example("agent").arg(word("?")).output().await.unwrap();
+    assert_eq!(refused.exit.code(), Some(1));
+    assert!(refused.stderr.text().contains("SECONDS is no number"), "{refused:?}");
 }

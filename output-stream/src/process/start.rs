@@ -1,14 +1,16 @@
-//! Starts what a builder describes: the tree first, then its readers, then the pumps.
+//! Starts what a builder describes: everything is opened and checked, and only then started.
 
 use super::builder::{Hook, ProcessBuilder};
-use super::command::Lead;
+use super::command::{Lead, Taken};
 use super::copy::Copy;
 use super::outlet::Inlet;
 #[cfg(feature = "pty")]
 use super::outlet::Outlet;
-use super::route::Named;
+use super::route::{Feed, Named, Route};
 use super::source::Pipe;
-use super::watcher::Watcher;
+#[cfg(feature = "pty")]
+use super::terminal::Pty;
+use super::watcher::{Cancel, Ending, Watcher};
 use super::{Process, Shown, stdin};
 use crate::consume::Consumer;
 use crate::error::SubscribeError;
@@ -16,13 +18,12 @@ use crate::lines::LineOptions;
 use crate::merge::{Channel, merge};
 use crate::policy::{Policy, Position};
 use crate::stream::Stream;
-use lastout_proc_tree::{Containment, SpawnError, SpawnStep};
+use lastout_proc_tree::{Containment, Limits, SpawnError, SpawnStep};
 use std::io::{self, Write};
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-#[cfg(feature = "pty")]
-use tokio::process::ChildStdin;
 use tokio::process::ChildStdout;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -38,13 +39,12 @@ impl ProcessBuilder {
             // Whether it can be written is no concern of the process.
             let _ = writeln!(io::stderr(), "$ {}", self.line());
         }
-        self.launch(attach).map_err(|error| named(error, shown))
+        let started = self.ready().and_then(|ready| ready.start(attach));
+        started.map_err(|error| named(error, shown))
     }
 
-    fn launch<T>(
-        self,
-        attach: impl FnOnce(&Stream, &Stream) -> T,
-    ) -> Result<(Process, T), SpawnError> {
+    /// Opens and checks everything, and starts nothing.
+    fn ready(self) -> Result<Ready, SpawnError> {
         // Panics without a timer here, and not in the task that will need it.
         drop(tokio::time::sleep(Duration::ZERO));
         let begin = self.begin.map_or_else(Instant::now, Instant::from_std);
@@ -54,14 +54,8 @@ impl ProcessBuilder {
             return Err(SpawnError::Invalid { program, why: "the program has no name".into() });
         }
         let shown = self.shown();
-        let mut containment = default_to_the_callers(self.containment);
-        if let Some(limits) = self.tree_limits {
-            containment = containment.limits(limits);
-        }
-        if self.is_measured {
-            containment = containment.measured();
-        }
         let named = Named(&program);
+        let containment = contained(self.containment, self.tree_limits, self.is_measured);
         #[cfg(feature = "pty")]
         let (on_terminal, stderr) = match self.terminal {
             Some(_) if self.stderr.is_some() => {
@@ -75,27 +69,18 @@ impl ProcessBuilder {
         #[cfg(not(feature = "pty"))]
         let (on_terminal, stderr) = (None, self.stderr);
         let inlet = self.stdin.or(on_terminal).or_else(|| self.origin.inlet());
-        if matches!(inlet, Some(Inlet::Inherit))
-            && containment.leads_group()
-            && rustix::termios::isatty(io::stdin())
-        {
-            let why = "it would read from the terminal in a group of its own, and \
-                       a background process that reads from the terminal is stopped";
-            return Err(named.refuse(why));
-        }
-        let feed = named.feed(inlet)?;
+        refuse_background_reads(&named, inlet.as_ref(), &containment)?;
+        let mut feed = named.feed(inlet)?;
         let (mut out, mut err, joined) = named.outputs(&self.origin, self.stdout, stderr)?;
         #[cfg(feature = "pty")]
-        let mut feed = feed;
-        #[cfg(feature = "pty")]
-        let (pty, inner, containment) = match self.terminal {
-            None => (None, None, containment),
+        let (pty, containment) = match self.terminal {
+            None => (None, containment),
             Some(terminal) => {
                 let failed = |error: io::Error| named.fail("open a terminal", &error);
                 let (pty, inner) = terminal.open().map_err(failed)?;
                 let containment = super::terminal::control(containment, &inner).map_err(failed)?;
                 named.onto(&inner, [&mut feed.lead, &mut out.lead, &mut err.lead])?;
-                (Some(pty), Some(inner), containment)
+                (Some(pty), containment)
             }
         };
         let hook = named.once(self.hook, "the callback for its lines")?;
@@ -103,92 +88,157 @@ impl ProcessBuilder {
         let directory = self.origin.directory().map(Path::to_owned);
         let taken = "the command was taken by an earlier start";
         let mut origin = self.origin.take().ok_or_else(|| named.refuse(taken))?;
-        origin
-            .lead([feed.lead, take(&mut out.lead), take(&mut err.lead)])
-            .map_err(|error| named.fail("copy a descriptor", &error))?;
-        let (tree, mut child) =
-            origin.spawn(containment).map_err(|error| blame(error, directory.as_deref()))?;
-        // It holds the writing ends of pipes that were made here.
-        drop(origin);
-        #[cfg(feature = "pty")]
-        drop(inner);
-        let (stdout, stderr) = (out.stream, err.stream);
+        let leads = [&mut feed.lead, &mut out.lead, &mut err.lead].map(take);
+        origin.lead(leads).map_err(|error| named.fail("copy a descriptor", &error))?;
+        Ok(Ready {
+            origin,
+            directory,
+            containment,
+            begin,
+            program,
+            shown,
+            feed,
+            out,
+            err,
+            joined,
+            #[cfg(feature = "pty")]
+            pty,
+            hook,
+            cancel,
+            line_options: self.line_options,
+            is_measured: self.is_measured,
+            time: self.time,
+            ending: self.ending,
+            linger: self.linger,
+        })
+    }
+}
+
+/// A start that was checked: its files, pipes and terminal are open, and nothing runs.
+struct Ready {
+    /// Where its streams lead is in it.
+    origin: Taken,
+    directory: Option<PathBuf>,
+    containment: Containment,
+    begin: Instant,
+    program: String,
+    shown: String,
+    feed: Feed,
+    out: Route,
+    err: Route,
+    /// The reading end of the pipe for both outputs.
+    joined: Option<OwnedFd>,
+    #[cfg(feature = "pty")]
+    pty: Option<Pty>,
+    hook: Option<Hook>,
+    cancel: Option<Cancel>,
+    line_options: LineOptions,
+    is_measured: bool,
+    time: Option<Duration>,
+    ending: Ending,
+    linger: Duration,
+}
+
+impl Ready {
+    /// Starts the tree, then its readers, then the pumps.
+    fn start<T>(
+        mut self,
+        attach: impl FnOnce(&Stream, &Stream) -> T,
+    ) -> Result<(Process, T), SpawnError> {
+        let (tree, mut child) = self
+            .origin
+            .spawn(self.containment)
+            .map_err(|error| blame(error, self.directory.as_deref()))?;
+        // It holds the ends of the process of pipes and terminals that were made here.
+        drop(self.origin);
+        let (stdout, stderr) = (self.out.stream, self.err.stream);
         let attached = attach(&stdout, &stderr);
-        let hook = hook.map(|hook| call(hook, self.line_options, &stdout, &stderr));
-        let copies = (out.copies.into_iter())
+        let hook = self.hook.map(|hook| call(hook, self.line_options, &stdout, &stderr));
+        let copies = (self.out.copies.into_iter())
             .map(|target| Copy::start(Channel::Out, &stdout, target))
-            .chain(err.copies.into_iter().map(|to| Copy::start(Channel::Err, &stderr, to)))
+            .chain(self.err.copies.into_iter().map(|to| Copy::start(Channel::Err, &stderr, to)))
             .collect();
         let (known, exit) = watch::channel(None);
         let lost = |source| SpawnError::Lost { source };
-        #[cfg(feature = "pty")]
-        let (input, end_of_file) = match &pty {
-            None => (child.stdin.take(), None),
-            Some(pty) => {
-                let pipe = std::process::ChildStdin::from(pty.descriptor().map_err(lost)?);
-                (Some(ChildStdin::from_std(pipe).map_err(lost)?), Some(pty.end_of_file()))
-            }
-        };
-        #[cfg(not(feature = "pty"))]
-        let (input, end_of_file) = (child.stdin.take(), None);
-        let (stdin, writer) = match (input, feed.food) {
-            (Some(pipe), Some(food)) => {
-                let (stdin, writer) =
-                    stdin::pump(pipe, food, feed.is_open, end_of_file, exit.clone());
-                (stdin, Some(writer))
-            }
-            _ => (None, None),
-        };
-        let joined = joined.map(std::process::ChildStdout::from).map(ChildStdout::from_std);
+        let joined = self.joined.map(std::process::ChildStdout::from).map(ChildStdout::from_std);
         let joined = joined.transpose().map_err(lost)?;
+        let output = joined.or(child.stdout.take()).map(Pipe::Stdout);
+        let (input, end_of_file) = (child.stdin.take(), None);
         #[cfg(feature = "pty")]
-        if let Some(pty) = &pty {
-            let outer = std::process::ChildStdout::from(pty.descriptor().map_err(lost)?);
-            let outer = ChildStdout::from_std(outer).map_err(lost)?;
-            if let Some(idle) = out.idle.take() {
-                idle.start(Pipe::Terminal(outer));
+        let (input, end_of_file, output) = match &self.pty {
+            None => (input, end_of_file, output),
+            Some(pty) => {
+                let output = Pipe::Terminal(pty.output().map_err(lost)?);
+                (Some(pty.input().map_err(lost)?), Some(pty.end_of_file()), Some(output))
             }
+        };
+        let fed = input.zip(self.feed.food).map(|(pipe, food)| {
+            stdin::pump(pipe, food, self.feed.is_open, end_of_file, exit.clone())
+        });
+        let (stdin, writer) = fed.unzip();
+        if let (Some(idle), Some(pipe)) = (self.out.idle, output) {
+            idle.start(pipe);
         }
-        if let (Some(idle), Some(pipe)) = (out.idle, joined.or(child.stdout.take())) {
-            idle.start(Pipe::Stdout(pipe));
-        }
-        if let (Some(idle), Some(pipe)) = (err.idle, child.stderr.take()) {
+        if let (Some(idle), Some(pipe)) = (self.err.idle, child.stderr.take()) {
             idle.start(Pipe::Stderr(pipe));
         }
-        let tree = Arc::new(tree);
-        let id = child.id();
+        let (tree, id) = (Arc::new(tree), child.id());
         let watcher = Watcher {
             child,
             tree: Arc::downgrade(&tree),
             stdout: stdout.clone(),
             stderr: stderr.clone(),
-            begin,
+            begin: self.begin,
             time: self.time,
             ending: self.ending,
             linger: self.linger,
             known,
         };
-        let watcher = Consumer::spawn(watcher.run(cancel));
-        let after = Shown { hook, failure: None, copies, failed: Vec::new() };
         let process = Process {
             tree,
             id,
-            program,
-            shown,
+            program: self.program,
+            shown: self.shown,
             #[cfg(feature = "pty")]
-            pty,
+            pty: self.pty,
             is_measured: self.is_measured,
             line_options: self.line_options,
-            stdin,
+            stdin: stdin.flatten(),
             writer,
             stdout,
             stderr,
-            after,
+            after: Shown { hook, failure: None, copies, failed: Vec::new() },
             exit,
-            watcher,
+            watcher: Consumer::spawn(watcher.run(self.cancel)),
         };
         Ok((process, attached))
     }
+}
+
+/// A background process that reads from its terminal is stopped, for ever.
+fn refuse_background_reads(
+    named: &Named<'_>,
+    inlet: Option<&Inlet>,
+    containment: &Containment,
+) -> Result<(), SpawnError> {
+    if matches!(inlet, Some(Inlet::Inherit))
+        && containment.leads_group()
+        && rustix::termios::isatty(io::stdin())
+    {
+        let why = "it would read from the terminal in a group of its own, and \
+                   a background process that reads from the terminal is stopped";
+        return Err(named.refuse(why));
+    }
+    Ok(())
+}
+
+/// What the builder says of the tree, over the defaults.
+fn contained(containment: Containment, limits: Option<Limits>, is_measured: bool) -> Containment {
+    let mut containment = default_to_the_callers(containment);
+    if let Some(limits) = limits {
+        containment = containment.limits(limits);
+    }
+    if is_measured { containment.measured() } else { containment }
 }
 
 /// What a containment does not choose: the process dies with its caller, and is interrupted with it.

@@ -9,6 +9,7 @@ use rustix::termios::{
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use tokio::process::{ChildStdin, ChildStdout};
 
 /// The terminal that a process is to have, see [`ProcessBuilder::terminal`](crate::ProcessBuilder::terminal).
 ///
@@ -112,9 +113,14 @@ impl Pty {
         modes.map_or(4, |modes| modes.special_codes[SpecialCodeIndex::VEOF])
     }
 
-    /// A descriptor of its own for reading or writing.
-    pub(super) fn descriptor(&self) -> io::Result<OwnedFd> {
-        self.outer.try_clone()
+    /// What the caller writes to, a descriptor of its own.
+    pub(super) fn input(&self) -> io::Result<ChildStdin> {
+        ChildStdin::from_std(self.outer.try_clone()?.into())
+    }
+
+    /// What the caller reads from, a descriptor of its own.
+    pub(super) fn output(&self) -> io::Result<ChildStdout> {
+        ChildStdout::from_std(self.outer.try_clone()?.into())
     }
 }
 

@@ -24,6 +24,12 @@ pub fn lines(n: u64) -> Command {
     command(format!("lines:{n}"))
 }
 
+/// The same for duct.
+pub fn bytes_of_duct(n: u64) -> duct::Expression {
+    let program = std::env::current_exe().expect("own path");
+    duct::cmd!(program).env(WHAT, format!("bytes:{n}")).stdin_null()
+}
+
 fn command(what: String) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("own path"));
     command.env(WHAT, what).stdout(Stdio::piped()).stdin(Stdio::null());

@@ -1,11 +1,12 @@
 //! The bars of `lastout-output-stream`, beside its peers.
 //!
-//! Every reader reads the pipe of a child, which is this binary again. CPU is that of the reading
-//! process alone.
+//! What writes much is a child, which is this binary again. CPU is that of this process alone, without its
+//! children.
 
 mod child;
 mod lines;
 mod memory;
+mod output;
 mod raw;
 
 use lastout_bench_runner::Bench;
@@ -18,5 +19,6 @@ fn main() -> ExitCode {
     let bench = Bench::new("stream");
     let bench = raw::cases(bench);
     let bench = lines::cases(bench);
-    memory::cases(bench).run()
+    let bench = memory::cases(bench);
+    output::cases(bench).run()
 }

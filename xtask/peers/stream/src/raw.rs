@@ -11,7 +11,7 @@ use tokio::process::Command;
 use tokio_process_tools as tpt;
 use tokio_process_tools::Consumable as _;
 
-const SIZE: u64 = 1 << 30;
+pub const SIZE: u64 = 1 << 30;
 const GB: f64 = SIZE as f64 / 1e9;
 
 pub fn cases(bench: Bench<'_>) -> Bench<'_> {

@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(lastout_docsrs, feature(doc_cfg))]
 
-#[cfg(all(feature = "chrome", not(unix)))]
-compile_error!("lastout-browser-pool: the feature `chrome` needs Linux or macOS");
+#[cfg(all(feature = "chrome", not(target_os = "linux")))]
+compile_error!("lastout-browser-pool: the feature `chrome` needs Linux");
 
 #[cfg(feature = "chrome")]
 #[cfg_attr(lastout_docsrs, doc(cfg(feature = "chrome")))]

@@ -37,7 +37,6 @@ const DEEPEST: u32 = 64;
 
 /// Gives our own directories back the rights that removing needs: something that ran in them may have taken
 /// them away. Never through a link, and never what belongs to another user.
-#[cfg(target_os = "linux")]
 fn open_up(path: &Path, levels: u32) {
     use rustix::fs::{Mode, OFlags};
     use std::os::fd::AsRawFd;
@@ -59,9 +58,6 @@ fn open_up(path: &Path, levels: u32) {
         }
     }
 }
-
-#[cfg(not(target_os = "linux"))]
-fn open_up(_: &Path, _: u32) {}
 
 #[cfg(test)]
 mod tests {

@@ -8,11 +8,13 @@
 
 mod chrome_support;
 
-use chrome_support::{LONG, Oracle, assert_clean_end, engines, patient, pool, soon, until};
-use lastout_browser_pool::LeaseOptions;
+use chrome_support::{
+    LONG, Oracle, assert_clean_end, builder, engines, patient, pool, soon, until,
+};
+use lastout_browser_pool::{BrowserPool, ChromeBuilder, LeaseOptions};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// `user:word`, as a browser writes it, in small letters.
 const USER: &str = "proxy-authorization: basic dxnlcjp3b3jk";
@@ -126,5 +128,59 @@ async fn only_the_proxy_of_the_context_gets_its_password() {
         page.release();
         until(&pool, "the end of all", |stats| stats.out == 0).await;
         assert_clean_end(pool, &oracle).await;
+    }
+}
+
+/// What gathers the addresses that a page of a video call would tell its peer.
+const GATHER: &str = "new Promise(done => {
+    const peer = new RTCPeerConnection({ iceServers: [{ urls: 'stun:ADDRESS' }] });
+    peer.createDataChannel('one');
+    peer.onicegatheringstatechange = () => peer.iceGatheringState === 'complete' && done(true);
+    peer.createOffer().then(offer => peer.setLocalDescription(offer));
+})";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_video_call_does_not_go_past_the_proxy() {
+    // An address that a page can reach: of the way to the net, where there is one.
+    let way = UdpSocket::bind("0.0.0.0:0").await.unwrap();
+    let host = match way.connect("192.0.2.1:9").await {
+        Ok(()) => way.local_addr().unwrap().ip(),
+        Err(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+    };
+    let server = UdpSocket::bind((host, 0)).await.unwrap();
+    let script = GATHER.replace("ADDRESS", &server.local_addr().unwrap().to_string());
+    for engine in engines() {
+        let (oracle, proxy) = (Oracle::new(), Proxy::start().await);
+        let config = patient().max_browsers(1).build().unwrap();
+        let open =
+            ["--webrtc-ip-handling-policy=default", "--force-webrtc-ip-handling-policy=default"];
+        let opened =
+            open.into_iter().fold(builder(&engine, &oracle), ChromeBuilder::arg).build().unwrap();
+        let opened = BrowserPool::start(opened, config.clone()).unwrap();
+        let closed = pool(&engine, &oracle, config);
+        // The first shows that the server would see it.
+        for (pool, goes_past) in [(opened, true), (closed, false)] {
+            let with = LeaseOptions::new().proxy(&proxy.address).proxy_credentials("user", "word");
+            let page = soon("a page", pool.page_with(with)).await.unwrap();
+            page.navigate("http://site.test/one", LONG).await.unwrap();
+            let mut asked = [0; 1500];
+            let gathered = page.run(LONG, page.evaluate(script.as_str()));
+            let went_past = tokio::select! {
+                biased;
+                _ = server.recv_from(&mut asked) => true,
+                // Everything was sent when everything is gathered.
+                gathered = gathered => {
+                    gathered.unwrap().unwrap();
+                    server.try_recv_from(&mut asked).is_ok()
+                }
+            };
+            assert_eq!(went_past, goes_past, "{engine:?}");
+            page.release();
+            until(&pool, "the end of all", |stats| stats.out == 0).await;
+            assert!(pool.drain(LONG).await.is_clean());
+            // What the browser had sent again before its end.
+            while server.try_recv_from(&mut asked).is_ok() {}
+        }
+        oracle.assert_nothing();
     }
 }

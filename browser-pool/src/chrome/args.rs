@@ -42,6 +42,14 @@ pub(super) const ALWAYS: &[(&str, &str)] = &[
     ("--mute-audio", "nobody listens"),
     ("--password-store=basic", "no keyring daemon is started or asked"),
     ("--use-mock-keychain", "the same on macOS"),
+    (
+        "--webrtc-ip-handling-policy=disable_non_proxied_udp",
+        "WebRTC would send UDP past every proxy, and show the machine's own address",
+    ),
+    (
+        "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+        "the headless shell's name for it",
+    ),
     ("--lang=en-US", "messages and number formats do not depend on the machine"),
 ];
 
@@ -117,8 +125,14 @@ const UNSANDBOXING: &[&str] = &[
 ];
 
 /// Switches that send traffic past the proxy of the profile: refused beside one.
-const UNPROXYING: &[&str] =
-    &["--no-proxy-server", "--proxy-auto-detect", "--proxy-pac-url", "--winhttp-proxy-resolver"];
+const UNPROXYING: &[&str] = &[
+    "--force-webrtc-ip-handling-policy",
+    "--no-proxy-server",
+    "--proxy-auto-detect",
+    "--proxy-pac-url",
+    "--webrtc-ip-handling-policy",
+    "--winhttp-proxy-resolver",
+];
 
 /// What else decides the command line.
 #[derive(Debug, Clone, Copy)]

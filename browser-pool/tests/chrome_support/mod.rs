@@ -29,11 +29,15 @@ pub(crate) fn engines() -> Vec<PathBuf> {
 
 /// A driver for this executable below the oracle's root.
 pub(crate) fn builder(engine: &std::path::Path, oracle: &Oracle) -> ChromeBuilder {
-    let sandbox = match std::env::var_os("LASTOUT_TEST_SANDBOX") {
+    Chrome::builder().executable(engine).sandbox(sandbox()).root(oracle.root())
+}
+
+/// On in the unprivileged run of `cargo xtask e2e`, which sets `LASTOUT_TEST_SANDBOX`; root cannot have it.
+pub(crate) fn sandbox() -> Sandbox {
+    match std::env::var_os("LASTOUT_TEST_SANDBOX") {
         Some(_) => Sandbox::Required,
         None => Sandbox::Disabled,
-    };
-    Chrome::builder().executable(engine).sandbox(sandbox).root(oracle.root())
+    }
 }
 
 /// The default limits, but as patient as the tests: a busy machine is no fault of a browser.

@@ -1,7 +1,7 @@
 //! An owner in a process of its own, to be killed.
 
-use super::{LONG, Oracle, builder, patient, soon};
-use lastout_browser_pool::{BrowserPool, Chrome, Sandbox, Transport};
+use super::{LONG, Oracle, builder, patient, sandbox, soon};
+use lastout_browser_pool::{BrowserPool, Chrome, Transport};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -22,7 +22,7 @@ pub(crate) fn play() {
     let root = root.trim_start_matches("port:").to_owned();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async move {
-        let chrome = Chrome::builder().executable(engine).sandbox(Sandbox::Disabled);
+        let chrome = Chrome::builder().executable(engine).sandbox(sandbox());
         let chrome = chrome.root(root).transport(transport).build().unwrap();
         let pool = BrowserPool::start(chrome, patient().build().unwrap()).unwrap();
         let one = soon("a page", pool.page()).await.unwrap();

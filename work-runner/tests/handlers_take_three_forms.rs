@@ -236,3 +236,33 @@ async fn a_blocking_handler_that_does_not_return_keeps_its_place() {
     assert_eq!(row.state, State::Succeeded, "the place is free again");
     assert!(running.stop(PATIENCE).await.is_clean());
 }
+
+#[test]
+fn the_end_of_the_runtime_waits_for_a_blocking_handler_of_a_stopped_worker() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (start, started) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let returned = Arc::new(AtomicBool::new(false));
+    let (released, returns) = (Mutex::new(released), Arc::clone(&returned));
+    let report = runtime.block_on(async {
+        let worker = DurableWorker::builder(memory())
+            .handle_blocking("deaf", move |_: Job<()>| {
+                start.send(()).unwrap();
+                released.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+                returns.store(true, Ordering::SeqCst);
+                Ok(())
+            })
+            .build()
+            .unwrap();
+        let driver = WorkDriver::producer(Arc::clone(worker.registry()));
+        let running = WorkRunner::inline(worker).spawn();
+        driver.enqueue(NewJob::new("deaf", &()).unwrap()).await.unwrap();
+        tokio::task::spawn_blocking(move || started.recv_timeout(PATIENCE)).await.unwrap().unwrap();
+        running.stop(Duration::from_millis(10)).await
+    });
+    assert!(!report.is_clean(), "it names the handler: {report}");
+    assert!(!returned.load(Ordering::SeqCst), "its thread goes on");
+    release.send(()).unwrap();
+    drop(runtime);
+    assert!(returned.load(Ordering::SeqCst), "the end of the runtime waited for it");
+}

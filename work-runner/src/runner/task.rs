@@ -102,6 +102,8 @@ impl WorkerBuilder {
     /// A thread cannot be ended from outside: `handler` should look at [`Job::stop_cause`] between its steps.
     /// One that does not return within the grace after it was asked to stop is written off like a handler
     /// that blocks its runtime: its job is tried again, and its place stays taken until it returns.
+    /// A worker that stops meanwhile leaves its thread behind, and the end of the runtime waits for it: end
+    /// the runtime by `shutdown_timeout` or `shutdown_background` where that may not be.
     ///
     /// ```
     /// use lastout_work_runner::{DurableWorker, Job, JobError, MemoryRegistry};

@@ -8,7 +8,7 @@ use std::time::Duration;
 const LONG: Duration = Duration::from_secs(60);
 
 /// A process that writes `bytes` to standard output, and then does what its temper says.
-fn script(bytes: u64, temper: u64) -> String {
+pub(crate) fn script(bytes: u64, temper: u64) -> String {
     let write = format!("head -c {bytes} /dev/zero; echo done >&2");
     match temper {
         // A helper holds the pipes.

@@ -1,5 +1,5 @@
-//! `cargo xtask soak stream`: random sources, children, readers, policies and drops until the time is
-//! up. Every reader keeps books of its own, and they must agree with those of the stream, to the byte.
+//! `cargo xtask soak stream`: random sources, children, pipelines, terminals, killed callers, readers, policies
+//! and drops until the time is up. Every reader keeps books of its own, and they must agree with those of the stream, to the byte.
 //! It ends with the sums.
 #![allow(
     clippy::unwrap_used,
@@ -8,9 +8,14 @@
     reason = "real processes, and the sums are its output"
 )]
 
+mod callers;
 mod children;
 mod dice;
+mod ledger;
+mod pipelines;
 mod readers;
+#[cfg(feature = "pty")]
+mod terminals;
 
 use dice::Dice;
 use lastout_proc_tree::audit::Audit;
@@ -32,9 +37,15 @@ pub(crate) struct Sums {
     pub(crate) timed_out: u64,
     pub(crate) writers_left: u64,
     pub(crate) child_bytes: u64,
+    pub(crate) pipelines: u64,
+    pub(crate) terminals: u64,
+    pub(crate) callers: u64,
 }
 
 fn main() {
+    if let Some(never) = callers::called() {
+        match never {}
+    }
     let (minutes, seed) = arguments();
     println!("seed {seed}");
     // A first runtime opens what tokio keeps for the whole process. Directories are left out: other
@@ -51,16 +62,20 @@ fn main() {
             let storm = async {
                 readers::storm(&mut dice, &mut sums).await;
                 children::storm(&mut dice, &mut sums).await;
+                pipelines::storm(&mut dice, &mut sums).await;
+                #[cfg(feature = "pty")]
+                terminals::storm(&mut dice, &mut sums).await;
             };
             let ended = tokio::time::timeout(HUNG, storm).await;
             assert!(ended.is_ok(), "storm {storms} of seed {seed} hangs");
         });
         drop(runtime);
+        callers::storm(&mut dice, &mut sums);
         storms += 1;
     }
     audit.assert_clean(HUNG);
     println!("{storms} storms in {:.0} s: {sums:?}", start.elapsed().as_secs_f64());
-    println!("ok: attached at + delivered + lost + lag = ingested, and no process is left");
+    println!("ok: attached at + delivered + lost + lag = ingested, and 0 processes are left");
 }
 
 /// Sometimes one thread, on which orders are fixed, and sometimes two.

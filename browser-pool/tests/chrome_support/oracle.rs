@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Watches one root directory, and the places that browsers litter.
@@ -9,6 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 pub(crate) struct Oracle {
     root: PathBuf,
     litter: BTreeSet<PathBuf>,
+    /// The pid and the start of every process that belonged to the root when it was looked for.
+    seen: Mutex<BTreeSet<(u32, String)>>,
 }
 
 /// A process that has the root in its command line, its environment or its working directory.
@@ -23,7 +26,7 @@ impl Oracle {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let unique = format!("lo{:x}", now.as_nanos() % 0xfff_ffff_ffff);
         let root = PathBuf::from("/tmp").join(unique);
-        Self { root, litter: litter() }
+        Self { root, litter: litter(), seen: Mutex::default() }
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -37,11 +40,13 @@ impl Oracle {
         path
     }
 
-    /// Everybody who belongs to a browser below the root, without this process and zombies.
+    /// Everybody who belongs to a browser below the root, without this process and zombies. The environment of
+    /// sandboxed processes cannot be read: they belong to their parents, and still do when those are gone.
     pub(crate) fn processes(&self) -> Vec<Found> {
         let needle = self.root.as_os_str().as_encoded_bytes().to_owned();
         let has = |bytes: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
-        let mut found = Vec::new();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut found, mut others) = (Vec::new(), Vec::new());
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
         for entry in entries {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok())
@@ -52,15 +57,42 @@ impl Oracle {
             let read = |name: &str| std::fs::read(path.join(name)).unwrap_or_default();
             let command = read("cmdline");
             let cwd = std::fs::read_link(path.join("cwd")).unwrap_or_default();
-            let belongs = has(&command) || has(&read("environ")) || cwd.starts_with(&self.root);
             let stat = String::from_utf8_lossy(&read("stat")).into_owned();
-            let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim().chars().next());
-            if belongs && pid != std::process::id() && !matches!(state, None | Some('Z' | 'X')) {
-                let command = String::from_utf8_lossy(&command).replace('\0', " ");
-                found.push(Found { pid, command: command.chars().take(8000).collect() });
+            let fields: Vec<_> = stat.rsplit_once(')').map_or(Vec::new(), |(_, rest)| {
+                rest.split_whitespace().map(str::to_owned).collect()
+            });
+            // The state, the parent and the start, in the order of proc(5).
+            let [Some(state), Some(parent), Some(start)] = [0, 1, 19].map(|at| fields.get(at))
+            else {
+                continue;
+            };
+            if pid == std::process::id() || matches!(state.as_str(), "Z" | "X") {
+                continue;
+            }
+            let (parent, one) = (parent.parse().unwrap_or(0), (pid, start.clone()));
+            let belongs = has(&command) || has(&read("environ")) || cwd.starts_with(&self.root);
+            let command = String::from_utf8_lossy(&command).replace('\0', " ");
+            let process = Found { pid, command: command.chars().take(8000).collect() };
+            if belongs || seen.contains(&one) {
+                seen.insert(one);
+                found.push(process);
+            } else {
+                others.push((parent, one, process));
             }
         }
-        found
+        loop {
+            let is_child = |parent: u32| found.iter().any(|found| found.pid == parent);
+            let (children, rest): (Vec<_>, Vec<_>) =
+                others.into_iter().partition(|(parent, ..)| is_child(*parent));
+            if children.is_empty() {
+                return found;
+            }
+            for (_, one, process) in children {
+                seen.insert(one);
+                found.push(process);
+            }
+            others = rest;
+        }
     }
 
     /// The browser's main process, found by its command line.

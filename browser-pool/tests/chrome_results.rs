@@ -217,3 +217,21 @@ async fn what_one_lease_saved_another_has_and_no_third() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_without_cookies_is_restored() {
+    for engine in engines() {
+        let (oracle, server) = (Oracle::new(), Server::start().await);
+        let pool = pool(&engine, &oracle, patient().max_browsers(1).build().unwrap());
+        let page = soon("a page", pool.page()).await.unwrap();
+        page.restore_storage(&StorageState::default(), LONG).await.unwrap();
+        let items = serde_json::json!([{ "name": "k", "value": "v" }]);
+        let origin = serde_json::json!({ "origin": server.url(""), "localStorage": items });
+        let state = serde_json::from_value(serde_json::json!({ "origins": [origin] })).unwrap();
+        page.restore_storage(&state, LONG).await.unwrap();
+        page.navigate(server.url("/plain"), LONG).await.unwrap();
+        assert_eq!(page.save_storage(LONG).await.unwrap(), state);
+        page.release();
+        assert_clean_end(pool, &oracle).await;
+    }
+}

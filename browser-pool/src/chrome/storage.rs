@@ -282,6 +282,10 @@ impl ChromeBrowser {
         context: &ChromeContext,
         cookies: Vec<CookieParam>,
     ) -> Result<(), OpError> {
+        // The client leaves an empty list out, and the browser refuses a command without one.
+        if cookies.is_empty() {
+            return Ok(());
+        }
         let mut params = SetCookiesParams::new(cookies);
         params.browser_context_id = Some(context.id().clone());
         self.client.execute(params).await.map(drop).map_err(driver)

@@ -3,7 +3,13 @@
 //! `soak --minutes N --seed S`. Each round builds a runtime, fills it with tasks of every kind, lets
 //! threads wake, clone, abort and send to it, and drops it at a random moment. The sums must hold
 //! after each round: each spawned task ended once, each future was dropped once, each output too.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, reason = "a soak")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a soak"
+)]
 
 use lastout_async_rt::channel::mpsc;
 use lastout_async_rt::time::{sleep, timeout, yield_now};

@@ -188,7 +188,7 @@ async fn a_job_is_cancelled_by_keyboard_alone() {
         loop {
             let focused = "document.activeElement.innerText";
             let focused: Value = lease.evaluate(focused).await.unwrap().into_value().unwrap();
-            if focused == Value::from(wanted) {
+            if focused.as_str() == Some(wanted) {
                 break;
             }
             assert!(began.elapsed() < GENEROUS, "{wanted}: at {focused}");

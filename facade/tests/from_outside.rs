@@ -19,6 +19,7 @@ const FACADE: &[(&str, &str)] = &[
     ("work-runner", "pub use lastout::work_runner::MemoryRegistry;"),
     ("sqlite", "pub use lastout::work_runner::sqlite::SqliteRegistry;"),
     ("postgres", "pub use lastout::work_runner::postgres::PostgresRegistry;"),
+    ("tls", "pub use lastout::work_runner::postgres::PostgresRegistry;"),
     ("tokio", "pub use lastout::supervisor::Task;"),
     ("tracing", "pub use lastout::Drain;"),
     ("metrics", "pub fn it(stats: &lastout::supervisor::Stats) { stats.record() }"),

@@ -55,12 +55,22 @@ pub(crate) fn fmt(console: &Console, workspace: &Workspace) -> Result<Outcome> {
 
 /// Clippy over everything, with all features: each feature alone is the business of `features`.
 pub fn lint(console: &Console, workspace: &Workspace) -> Result<Outcome> {
-    Cmd::cargo()
-        .args(["clippy", "--workspace", "--all-targets", "--all-features"])
-        .args(workspace.without_in_progress())
-        .args(["--", "-D", "warnings"])
-        .dir(&workspace.root)
-        .run(console)?;
+    let clippy = |targets: &[&str]| {
+        Cmd::cargo()
+            .args(["clippy", "--workspace", "--all-features"])
+            .args(targets)
+            .args(workspace.without_in_progress())
+            .args(["--", "-D", "warnings"])
+            .dir(&workspace.root)
+            .run(console)
+    };
+    clippy(&["--all-targets"])?;
+    // What a plain test run leaves out, `--all-targets` leaves out as well.
+    let targets = workspace.packages.iter().flat_map(|package| &package.targets);
+    let left_out = targets.filter(|target| target.kind == "test" && !target.is_tested);
+    let mut named: Vec<_> = left_out.flat_map(|target| ["--test", &target.name]).collect();
+    named.dedup();
+    clippy(&named)?;
     let left_out = workspace.left_out(&Flags::default());
     Ok(Outcome::passed(format!("all targets, all features{left_out}")))
 }

@@ -207,15 +207,21 @@ async fn requests_that_are_too_long_or_broken_are_refused_and_the_next_one_is_se
     ] {
         assert_eq!(post(site.address, "/order", form).await.status, 400, "{form:?}");
     }
-    for path in ["/jobs?state=no", "/jobs?minutes=x", "/jobs?after=99999999999999999999"] {
+    for path in [
+        "/jobs?state=no",
+        "/jobs?minutes=x",
+        "/jobs?after=99999999999999999999",
+        "/jobs?worker=-1",
+        "/jobs?worker=10000000000000000",
+    ] {
         assert_eq!(get(site.address, path, &[]).await.status, 400, "{path}");
     }
     for path in ["/jobs/x", "/jobs/", "/jobs/1/2", "/jobs/-1", "//", "/..", "/%00"] {
         assert_eq!(get(site.address, path, &[]).await.status, 404, "{path}");
     }
-    let extremes = [i64::MIN.to_string(), i64::MAX.to_string()];
-    for number in &extremes {
-        let path = format!("/jobs?minutes={number}&after={number}&worker={number}");
+    for number in [i64::MIN, i64::MAX] {
+        // The number of a worker is written as every page shows it.
+        let path = format!("/jobs?minutes={number}&after={number}&worker={number:x}");
         assert_eq!(get(site.address, &path, &[]).await.status, 200, "{path}");
     }
     let origin = format!("Origin: http://{}", site.address);

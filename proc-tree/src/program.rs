@@ -352,7 +352,7 @@ mod tests {
             Err(SpawnError::Invalid { why, .. }) => why,
             other => panic!("{other:?}"),
         };
-        assert!(why(&mut Program::new("")).contains("no name"));
+        assert!(why(&mut Program::new("")).contains("the name is empty"));
         assert!(why(&mut Program::new("a\0b")).contains("NUL"));
         assert!(why(Program::new("a").arg("\0")).contains("argument"));
         assert!(why(Program::new("a").env("", "1")).contains("no valid name"));

@@ -7,6 +7,8 @@
 use crate::job::JobId;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::num::ParseIntError;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// The fencing token of a job: goes up with each claim, never down.
@@ -44,6 +46,19 @@ impl fmt::Display for WorkerId {
             Self::NONE => f.write_str("nobody"),
             Self::EXTERNAL => f.write_str("external"),
             Self(id) => write!(f, "{id:016x}"),
+        }
+    }
+}
+
+/// Reads what `Display` writes.
+impl FromStr for WorkerId {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        match text {
+            "nobody" => Ok(Self::NONE),
+            "external" => Ok(Self::EXTERNAL),
+            digits => u64::from_str_radix(digits, 16).map(|id| Self(id as i64)),
         }
     }
 }
@@ -146,6 +161,16 @@ impl Default for LeaseTimings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_worker_is_read_as_it_is_shown() {
+        for id in [0, 1, -1, -2, i64::MIN, i64::MAX] {
+            assert_eq!(WorkerId(id).to_string().parse(), Ok(WorkerId(id)));
+        }
+        for wrong in ["", "-1", "x", "10000000000000000"] {
+            assert!(wrong.parse::<WorkerId>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_lease_shorter_than_three_beats_is_refused() {

@@ -109,10 +109,10 @@ impl Filter {
     }
 }
 
-/// The worker as it is shown: in hexadecimal digits. `None` when it is none.
+/// The worker as it is shown. `None` when it is none.
 fn worker(form: &Form) -> Option<Option<WorkerId>> {
     let Some(text) = form.value("worker") else { return Some(None) };
-    i64::from_str_radix(text, 16).ok().map(|id| Some(WorkerId(id)))
+    text.parse().ok().map(Some)
 }
 
 impl Shared {

@@ -4,7 +4,7 @@ use crate::answer::{Answer, Failed, NO_JOB, REFUSED};
 use crate::store::{Missing, on_store, shown};
 use crate::words::Words;
 use lastout::work_runner::{
-    JobId, Order, Ordered, OrderedMany, Query, State, StoreError, WorkDriver, WorkerId,
+    JobId, Order, Ordered, OrderedMany, Query, State, StoreError, WorkDriver,
 };
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal, Write};
@@ -27,8 +27,7 @@ impl Filter {
         let text = |name| words.option(name).map(|text| text.map(str::to_owned));
         (query.queue, query.kind, query.error) = (text("queue")?, text("kind")?, text("error")?);
         query.state = words.parsed("state", State::from_name)?;
-        let worker = |text: &str| i64::from_str_radix(text, 16).ok();
-        query.worker = words.parsed("worker", worker)?.map(WorkerId);
+        query.worker = words.parsed("worker", |text| text.parse().ok())?;
         let since = words.time("since")?;
         let since = since.map(|time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
         let is_any = query.queue.is_some()

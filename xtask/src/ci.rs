@@ -2,6 +2,7 @@
 
 use crate::cli::Flags;
 use crate::console::Console;
+use crate::e2e::Runs;
 use crate::provision::Need;
 use crate::steps::Steps;
 use crate::workspace::Workspace;
@@ -34,8 +35,8 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
     steps.run("loom", || models::loom(console, workspace, &flags));
     steps.run("mutants", || models::mutants(console, workspace, &flags));
     steps.run("tsan", || foreign::tsan(console, workspace, &flags));
-    steps.run("chrome", || e2e::e2e(console, workspace, &flags, Need::Chrome));
-    steps.run("postgres", || e2e::e2e(console, workspace, &flags, Need::Postgres));
+    steps.run("chrome", || e2e::e2e(console, workspace, &flags, Need::Chrome, Runs::Once));
+    steps.run("postgres", || e2e::e2e(console, workspace, &flags, Need::Postgres, Runs::Once));
     steps.run("hack", || extras::hack(console, workspace));
     steps.run("deny", || extras::deny(console, workspace));
     steps.run("typos", || extras::typos(console, workspace));

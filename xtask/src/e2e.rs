@@ -16,6 +16,15 @@ use std::path::PathBuf;
 /// The crate whose tests turn the browser's sandbox on when `LASTOUT_TEST_SANDBOX` is set.
 const SANDBOXED: &str = "browser-pool";
 
+/// How often the tests of the pool of browsers run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Runs {
+    /// As who runs this: all that there is time for in `ci`.
+    Once,
+    /// Once more unprivileged, with the sandbox on.
+    Twice,
+}
+
 /// `cargo xtask e2e [CRATE] [--without chrome,postgres] [--test NAME]`.
 ///
 /// Where an unprivileged user gets a user namespace, the tests of the pool of browsers run a second time, as that user
@@ -29,7 +38,7 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
     let workspace = Workspace::load(console)?;
     let mut left_out = Vec::new();
     for need in [Need::Chrome, Need::Postgres] {
-        match e2e(console, &workspace, &flags, need)? {
+        match e2e(console, &workspace, &flags, need, Runs::Twice)? {
             Outcome::Skipped(why) => {
                 Outcome::skipped(&why).report(console);
                 left_out.push(why);
@@ -49,6 +58,7 @@ pub(crate) fn e2e(
     workspace: &Workspace,
     flags: &Flags,
     need: Need,
+    runs: Runs,
 ) -> Result<Outcome> {
     if flags.without.iter().any(|word| word == need.name()) {
         return Ok(Outcome::skipped(format!("asked for with --without {}", need.name())));
@@ -75,7 +85,10 @@ pub(crate) fn e2e(
     let targets: Vec<_> = suites.iter().flat_map(|(_, targets)| targets.iter().copied()).collect();
     let ended = run_targets(console, workspace, &scope, &targets, provided.envs());
     // A failing test is no reason to hide a failing one of the second run.
-    let sandboxed = sandboxed(console, workspace, &suites, provided.envs());
+    let sandboxed = match runs {
+        Runs::Once => Ok(String::new()),
+        Runs::Twice => sandboxed(console, workspace, &suites, provided.envs()),
+    };
     provided.shutdown()?;
     ended?;
     let sandboxed = sandboxed?;

@@ -15,8 +15,9 @@ struct Target {
     left_out: &'static [&'static str],
 }
 
-/// The feature that is built from C, which would take a compiler for each system.
-const NEEDS_C: &str = "sqlite";
+/// The features that are built from C, which would take a compiler for each system: SQLite, and the
+/// cryptography of TLS.
+const NEED_C: &[&str] = &["sqlite", "tls"];
 
 /// Everything that owns processes.
 const PROCESSES: &[&str] =
@@ -60,7 +61,7 @@ pub(crate) fn targets(console: &Console, workspace: &Workspace, flags: &Flags) -
             let features = packages.iter().flat_map(|package| {
                 let parts = target.left_out.iter().filter_map(|name| name.split_once('/'));
                 let of_this = parts.filter(|(folder, _)| *folder == package.folder);
-                let mut left_out = vec![NEEDS_C];
+                let mut left_out = NEED_C.to_vec();
                 left_out.extend(of_this.map(|(_, name)| name));
                 let names = features_without(package, &left_out);
                 names.into_iter().map(|name| format!("{}/{name}", package.name))

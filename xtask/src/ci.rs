@@ -34,7 +34,7 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
     steps.run("package", || package::package(console, workspace));
     steps.run("loom", || models::loom(console, workspace, &flags));
     steps.run("mutants", || models::mutants(console, workspace, &flags));
-    steps.run("tsan", || foreign::tsan(console, workspace, &flags));
+    steps.run("tsan", || foreign::tsan_in_ci(console, workspace, &flags));
     steps.run("chrome", || e2e::e2e(console, workspace, &flags, Need::Chrome, Runs::Once));
     steps.run("postgres", || e2e::e2e(console, workspace, &flags, Need::Postgres, Runs::Once));
     steps.run("hack", || extras::hack(console, workspace));

@@ -11,7 +11,7 @@ pub(crate) use msrv::msrv;
 pub use targets::run_targets;
 pub(crate) use targets::targets;
 pub use tsan::run_tsan;
-pub(crate) use tsan::tsan;
+pub(crate) use tsan::tsan_in_ci;
 pub use wine::run_wine;
 pub(crate) use wine::wine;
 

@@ -192,7 +192,7 @@ impl<'a> Mount<'a> {
             .args(["-t", "tmpfs", "-o", "size=96k,mode=0700", "lastout-test"])
             .arg(path)
             .status();
-        mounted.is_ok_and(|status| status.success()).then_some(Self(path))
+        mounted.is_ok_and(|status| status.success()).then(|| Self(path))
     }
 }
 

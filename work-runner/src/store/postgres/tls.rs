@@ -15,7 +15,9 @@ use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::crypto::{
+    WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
@@ -42,7 +44,7 @@ pub(super) fn connector(trust: &Trust) -> Result<Connector, StoreError> {
     let verifier = Verifier {
         chain,
         by_name: trust.mode == Mode::VerifyFull,
-        schemes: provider.signature_verification_algorithms.supported_schemes(),
+        algorithms: provider.signature_verification_algorithms,
     };
     let config =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -86,7 +88,7 @@ struct Verifier {
     /// `None` when whoever answers is let in.
     chain: Option<Arc<WebPkiServerVerifier>>,
     by_name: bool,
-    schemes: Vec<SignatureScheme>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ServerCertVerifier for Verifier {
@@ -118,11 +120,8 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        match &self.chain {
-            Some(chain) => chain.verify_tls12_signature(message, cert, dss),
-            // A key of anybody: what it signs says nothing.
-            None => Ok(HandshakeSignatureValid::assertion()),
-        }
+        // Whatever the mode: channel binding counts on a server that holds the key of its certificate.
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -131,14 +130,11 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        match &self.chain {
-            Some(chain) => chain.verify_tls13_signature(message, cert, dss),
-            None => Ok(HandshakeSignatureValid::assertion()),
-        }
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
+        self.algorithms.supported_schemes()
     }
 }
 

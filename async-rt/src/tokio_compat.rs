@@ -28,8 +28,8 @@ fn handle(owner: &Owner) -> io::Result<Handle> {
     Ok(own.as_ref().expect("it was set above").handle().clone())
 }
 
-/// Polls a future of tokio's here: its wakers work across runtimes, its context is put in place. Once
-/// polled, it is dropped in that context, too, also when it is cancelled.
+/// Polls a future of tokio's here: its wakers work across runtimes, its context is put in place. Once it was
+/// polled, it is dropped in that context as well, even when it is cancelled.
 ///
 /// Make timers and sockets of tokio's inside of `future`, as in
 /// `with_tokio(async { tokio::time::sleep(nap).await })`: they look for the context at once.

@@ -106,7 +106,7 @@ macro_rules! byte_channel {
                     blocking::output(timeout, self.send(record)).unwrap_or(Err(ClaimError::Full))
                 }
 
-                /// Waits until the receiver is gone: work that nobody will receive need not be done.
+                /// Waits until the receiver is gone: nothing that is sent from then on is received.
                 ///
                 /// # Cancel safety
                 /// Cancel safe.

@@ -218,7 +218,7 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Waits until the receiver is gone or closed: work that nobody will receive need not be done.
+    /// Waits until the receiver is gone or closed: nothing that is sent from then on is received.
     ///
     /// # Cancel safety
     /// Cancel safe.

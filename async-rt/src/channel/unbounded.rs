@@ -78,7 +78,7 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Waits until the receiver is gone or closed: work that nobody will receive need not be done. Any
+    /// Waits until the receiver is gone or closed: nothing that is sent from then on is received. Any
     /// number of senders may wait.
     ///
     /// # Cancel safety

@@ -21,7 +21,7 @@ impl Filter {
         self.pending.values().any(|call| call.creates.as_deref() == Some(context))
     }
 
-    /// When nobody makes a page in this context any more, those that nobody claimed were opened by pages.
+    /// No page is being made in this context any more: those without an owner were opened by pages.
     pub(super) fn claim_rest(&mut self, context: &str, news: &mut Vec<News>) {
         if self.creates_in(context) {
             return;

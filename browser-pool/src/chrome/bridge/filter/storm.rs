@@ -1,5 +1,5 @@
 //! Recorded traffic in any order, cut, doubled and mutated: the filter never panics, answers each call once, and gives
-//! a password to nobody but the proxy of its context.
+//! a password only to the proxy of its context.
 
 use super::*;
 use crate::proxy::Credentials;
@@ -145,7 +145,7 @@ proptest! {
             let twice = calls.iter().find(|(_, count)| **count > 1);
             prop_assert!(twice.is_none(), "answered twice: {twice:?}");
         }
-        // What nobody answered has its time, and no more.
+        // What was not answered waits until its limit, and no longer.
         let mut late = Vec::new();
         for _ in 0..2 {
             now += Duration::from_secs(60);

@@ -57,9 +57,10 @@ fn wake_case<'a>(name: &str, spread: bool) -> Case<'a> {
         // The floor is the same with nothing but the 1000 alive.
         .floor(|| tasks::wake_among::<Ours>(1_000, 1_000, false))
         .ours(move || tasks::wake_among::<Ours>(1_000_000, 1_000, spread));
+    // monoio is left out: beside 10^6 tasks its run did not end within 13 minutes, on a full core.
     peers!(
         case,
-        [Nexus, TokioLocalSet, TokioLocalRuntime, Smol, Monoio],
+        [Nexus, TokioLocalSet, TokioLocalRuntime, Smol],
         tasks::wake_among(1_000_000, 1_000, spread)
     )
     .bar(Bar::floor().max(1.2))
@@ -145,7 +146,7 @@ fn main() -> std::process::ExitCode {
         .ours(|| tasks::wake_among::<Ours>(1_000_000, 1_000_000, true));
     let million = peers!(
         million,
-        [Nexus, TokioLocalSet, TokioLocalRuntime, Smol, Monoio],
+        [Nexus, TokioLocalSet, TokioLocalRuntime, Smol],
         tasks::wake_among(1_000_000, 1_000_000, true)
     )
     .bar(Bar::best_peer().max(1.0));

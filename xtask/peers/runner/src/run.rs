@@ -8,6 +8,8 @@ use std::process::{Command, ExitCode};
 
 /// Rounds measured for each variant unless the case or the command line says otherwise.
 const ROUNDS: usize = 7;
+/// The most seconds that one round in a process of its own may take; the slowest needs a tenth of it.
+const LIMIT_SECS: u32 = 120;
 
 /// The benches of one area.
 pub struct Bench<'a> {
@@ -84,22 +86,37 @@ impl<'a> Bench<'a> {
         let case = self.cases.iter_mut().find(|c| c.name == case).ok_or("no such case")?;
         let variant =
             case.variants.iter_mut().find(|v| v.name == variant).ok_or("no such variant")?;
+        // SAFETY: it only sets a timer, whose signal ends this process when the round takes too long.
+        unsafe { libc::alarm(LIMIT_SECS) };
         println!("{}", (variant.round)());
         Ok(())
     }
 }
 
-/// One warm-up round and then `rounds` measured ones, the order rotating from round to round.
+/// One warm-up round and then `rounds` measured ones, the order rotating from round to round. A peer whose
+/// process fails is left out of the case, with a line that says so; ours and the floor must not fail.
 fn measure(case: &mut Case<'_>, asked: Option<usize>) -> Result<Measured, String> {
     let rounds = asked.or(case.rounds).unwrap_or(ROUNDS);
     let count = case.variants.len();
     let mut values = vec![Vec::with_capacity(rounds); count];
+    let mut failed = vec![false; count];
     for round in 0..=rounds {
         for step in 0..count {
             let index = (round + step) % count;
             let variant = &mut case.variants[index];
+            if failed[index] {
+                continue;
+            }
             let value = if case.isolated {
-                in_own_process(&case.name, &variant.name)?
+                match (in_own_process(&case.name, &variant.name), variant.role) {
+                    (Ok(value), _) => value,
+                    (Err(sentence), Role::Peer) => {
+                        eprintln!("left out: {sentence}");
+                        failed[index] = true;
+                        continue;
+                    }
+                    (Err(sentence), _) => return Err(sentence),
+                }
             } else {
                 (variant.round)()
             };
@@ -117,7 +134,8 @@ fn measure(case: &mut Case<'_>, asked: Option<usize>) -> Result<Measured, String
         floor: None,
         bars: case.bars.clone(),
     };
-    for (variant, values) in case.variants.iter().zip(values) {
+    let measured_ones = case.variants.iter().zip(values).zip(failed).filter(|(_, failed)| !failed);
+    for ((variant, values), _) in measured_ones {
         let value = median(values);
         match variant.role {
             Role::Ours => measured.ours = Some(value),

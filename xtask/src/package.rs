@@ -75,7 +75,7 @@ pub fn run_release(console: &Console, parser: lexopt::Parser) -> Result<()> {
             .run(console)
     };
     ensure!(git(&["status", "--porcelain"])?.stdout.is_empty(), "commit what is changed first");
-    let copy = workspace.target_dir.join("release");
+    let copy = workspace.target_dir.join("to-publish");
     if copy.exists() {
         Cmd::new("rm").arg("-r").arg(&copy).run(console)?;
     }

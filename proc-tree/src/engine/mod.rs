@@ -161,7 +161,7 @@ pub(crate) struct Engine<T: Table> {
     is_blind: bool,
     /// A wait has seen that nobody is left.
     is_concluded: bool,
-    /// The look that is due at the deadline was had.
+    /// The look at the deadline has run. Whoever it found may have started others, whom nobody looks for.
     was_late: bool,
     already_gone: usize,
     rounds: u32,

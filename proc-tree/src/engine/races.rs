@@ -403,3 +403,21 @@ fn a_kill_without_time_strikes_whom_it_finds_and_names_whom_it_does_not_see_die(
     assert_eq!(outcome.survivors.len(), 1);
     assert_eq!(outcome.survivors[0].id.pid(), 203);
 }
+
+#[test]
+fn a_late_look_that_has_found_somebody_does_not_prove_that_nobody_is_left() {
+    let table = family();
+    table.with(|world| {
+        world.end(201); // 203 is an orphan, which only the late look finds
+        world.before(Op::Signal(203, Signal::STOP), |world| {
+            world.spawn(210, 203).parent = 1;
+        });
+    });
+    let now = Instant::now();
+    let mut engine = Engine::new(table.clone(), marked(&table), None, now, now);
+    run(&mut engine, now);
+    assert_all_dead(&table, 200..=203);
+    assert!(table.is_alive(210) && !engine.is_clear());
+    let outcome = engine.outcome();
+    assert!(outcome.survivors.is_empty() && outcome.is_open);
+}

@@ -67,9 +67,14 @@ impl<T: Table> Engine<T> {
         // Also a kill that is late ends with a look: whoever it finds is struck, and not overlooked.
         let is_late = now >= self.deadline;
         self.bound_loops(self.deadline);
-        if !(is_late && std::mem::replace(&mut self.was_late, is_late)) && self.find_anybody() > 0 {
-            self.phase = Phase::Freeze { since: now, looks: 0 };
-            return Step::Again;
+        match is_late && std::mem::replace(&mut self.was_late, is_late) {
+            // That look has found somebody: nobody has looked for whom they started since.
+            true => self.is_cut_short = true,
+            false if self.find_anybody() > 0 => {
+                self.phase = Phase::Freeze { since: now, looks: 0 };
+                return Step::Again;
+            }
+            false => {}
         }
         if self.fell_short() {
             self.is_cut_short = true;

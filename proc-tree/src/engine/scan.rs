@@ -30,6 +30,7 @@ impl<T: Table> Engine<T> {
         let cleared = self.cleared.take();
         let cleared = cleared.filter(|(at, _)| self.table.now() < *at + CLEARED);
         let mut seen = cleared.map(|(_, seen)| seen).unwrap_or_default();
+        let begin = self.table.now();
         let mut is_first = true;
         loop {
             let mut fresh = self.strangers();
@@ -40,7 +41,9 @@ impl<T: Table> Engine<T> {
             }
             fresh.retain(|pid| seen.insert(*pid) && !self.has_died(*pid));
             if fresh.is_empty() {
-                return 0;
+                // Who has come by the number of one that was looked at is found by the mark.
+                let is_long = thorough && self.table.now() >= begin + CLEARED;
+                return if is_long { self.catch_marked() } else { 0 };
             }
             if !is_first && self.table.now() >= self.limit {
                 self.is_cut_short = true;

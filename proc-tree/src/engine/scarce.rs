@@ -200,3 +200,21 @@ fn a_kill_of_many_members_in_little_time_ends_in_time_and_says_that_it_did_not_s
         }
     }
 }
+
+#[test]
+fn a_member_with_the_number_of_one_that_a_long_look_has_passed_is_found() {
+    let table = family();
+    table.with(|world| {
+        (1000..4000).for_each(|pid| world.spawn(pid, 1).group = pid);
+        world.cost = Duration::from_micros(50);
+        // The last of them is the first that is looked at.
+        world.before(Op::Stat(1000), |world| {
+            world.end(3999);
+            world.spawn(3999, 1).mark = Some(super::races::MARK);
+        });
+    });
+    let mut evidence = marked(&table).group(300);
+    evidence.adopted_at = u64::MAX;
+    let outcome = kill(&table, evidence);
+    assert!(!table.is_alive(3999) && !outcome.is_open);
+}

@@ -15,9 +15,11 @@ use crate::engine::{Engine, Outcome, Step};
 use crate::guarantee::Level;
 use crate::id::Pid;
 use crate::inner::Inner;
+use crate::report::Survivor;
 use crate::signal::Signal;
 use crate::sys::SystemTable;
 use crate::wait::{ready, wait_blocking};
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -43,6 +45,8 @@ pub(crate) struct Ending<'a> {
     sum: Outcome,
     /// The supervisor counts whom it kills, and tells at its end.
     is_counted: bool,
+    /// Who was in the leaf when it was told to kill, or came in since.
+    in_leaf: HashSet<Pid>,
     /// Who carried the mark before the supervisor was told to kill.
     marked: Vec<Pid>,
     way: Way<'a>,
@@ -74,13 +78,18 @@ impl<'a> Ending<'a> {
             inner.note_signal(Signal::KILL);
         }
         let begin = Instant::now();
+        // The engine counts the zombies of a tree without a leaf itself.
+        let leaf = inner.means.leaf.as_ref().filter(|_| kills);
+        let root = inner.pidfd.as_ref().filter(|root| root.is_dead() && root.has_its_pid());
+        let already_gone = usize::from(leaf.is_some() && root.is_some());
         let mut ending = Self {
             inner,
             begin,
             deadline,
             kills,
-            sum: Outcome::default(),
+            sum: Outcome { already_gone, ..Outcome::default() },
             is_counted: false,
+            in_leaf: HashSet::new(),
             marked: Vec::new(),
             way: match &inner.means.leaf {
                 Some(leaf) => Way::Leaf(LeafWait::new(leaf, kills, deadline), None),
@@ -148,7 +157,7 @@ impl<'a> Ending<'a> {
                     let ended = self.marked.iter().filter(|pid| !left.contains(pid)).count();
                     self.sum.killed += ended;
                     self.is_counted &= self.marked.is_empty();
-                    self.way = by_evidence(self.inner, self.deadline, true)?;
+                    self.way = Way::Engine(Box::new(self.engine_after_strike()?));
                     Step::Again
                 }
                 None => Step::Wait(if self.kills { self.link_until() } else { self.deadline }),
@@ -198,9 +207,7 @@ impl<'a> Ending<'a> {
             return Ok(Step::Again);
         };
         if self.kills {
-            let left = self.inner.listed_in_leaf();
-            let ended = wait.seen().iter().filter(|pid| !left.contains(pid));
-            (self.sum.killed, self.sum.rounds) = (ended.count(), wait.rounds);
+            (self.in_leaf, self.sum.rounds) = (wait.take_seen(), wait.rounds);
         }
         let ahead = ahead.take();
         if let Some(link) = &self.inner.means.link {
@@ -213,14 +220,19 @@ impl<'a> Ending<'a> {
         }
         self.way = match ahead {
             Some(engine) => Way::Engine(engine),
-            None => by_evidence(self.inner, self.deadline, self.kills)?,
+            None if self.kills => Way::Engine(Box::new(self.engine_after_strike()?.confirming())),
+            None => by_evidence(self.inner, self.deadline, false)?,
         };
+        if let Way::Engine(engine) = &mut self.way {
+            engine.leave_to_others(&self.in_leaf);
+        }
         Ok(Step::Again)
     }
 
     /// The supervisor has ended: because nobody is left, or it was killed, and then nobody waits for its
     /// children, who carry evidence.
     fn after_link(&mut self, ended_well: bool) -> io::Result<Step> {
+        let has_struck = self.is_counted || self.inner.means.leaf.is_some();
         let counted = match &self.way {
             Way::Link(link) if self.is_counted => link.killed(),
             _ => 0,
@@ -229,11 +241,21 @@ impl<'a> Ending<'a> {
         self.is_counted = false;
         // However the first process of a namespace ends, the kernel ends all others with it.
         let is_first = self.inner.guarantee.level() == Level::PidNamespace;
-        self.way = match self.kills && (ended_well || is_first) {
-            true => Way::Engine(Box::new(self.inner.engine(self.deadline)?.confirming())),
-            false => by_evidence(self.inner, self.deadline, self.kills)?,
+        self.way = match self.kills {
+            true if ended_well || is_first => {
+                Way::Engine(Box::new(self.engine_after_strike()?.confirming()))
+            }
+            true if has_struck => Way::Engine(Box::new(self.engine_after_strike()?)),
+            kills => by_evidence(self.inner, self.deadline, kills)?,
         };
         Ok(Step::Again)
+    }
+
+    /// The last layer of a kill, after one that has struck everybody it knew.
+    fn engine_after_strike(&self) -> io::Result<Engine<SystemTable>> {
+        let mut engine = self.inner.engine(self.deadline)?.following();
+        engine.leave_to_others(&self.in_leaf);
+        Ok(engine)
     }
 
     /// The last layer is done. A supervisor that was passed over ends now, or is ended.
@@ -305,7 +327,7 @@ impl<'a> Ending<'a> {
 
     /// What has come of it. Whoever is alive now is a survivor.
     pub(crate) fn outcome(self) -> io::Result<Outcome> {
-        let Self { inner, kills, sum, way, is_counted, .. } = self;
+        let Self { inner, kills, sum, way, is_counted, in_leaf, .. } = self;
         let mut outcome = match way {
             Way::Engine(engine) | Way::Release(_, engine) => engine.outcome(),
             Way::Census(engine, _) => Outcome {
@@ -323,27 +345,33 @@ impl<'a> Ending<'a> {
         if !kills && outcome.is_open && outcome.survivors.is_empty() {
             outcome.is_open = !inner.member_pids().is_ok_and(|members| members.is_empty());
         }
-        let link = inner.means.link.as_ref().filter(|_| is_counted);
-        outcome.killed += link.map_or(0, |link| link.killed());
-        outcome.killed = match inner.guarantee.level() {
-            // The members were counted before they were killed.
-            Level::PidNamespace => outcome.killed.max(sum.killed),
-            _ => outcome.killed + sum.killed,
-        };
+        outcome.already_gone += sum.already_gone;
         outcome.rounds = (outcome.rounds + sum.rounds).max(1);
         // A member that shed everything it carried is still in the leaf, unless it left that, too.
         if inner.is_in_leaf() {
-            let known = outcome.survivors.iter().map(|survivor| survivor.id.pid());
-            let known: Vec<_> = known.collect();
+            let known = pids(&outcome.survivors);
             let others = inner.listed_in_leaf().into_iter().filter(|pid| !known.contains(pid));
             outcome.survivors.extend(inner.survivors(others.collect()));
             outcome.is_open = true;
         }
+        let left = pids(&outcome.survivors);
+        let link = inner.means.link.as_ref().filter(|_| is_counted);
+        outcome.killed = match inner.guarantee.level() {
+            // The members were counted before they were killed.
+            Level::PidNamespace => outcome.killed.max(sum.killed.saturating_sub(left.len())),
+            // A supervisor that was passed over has counted the same members once more.
+            _ => sum.killed + outcome.killed.max(link.map_or(0, |link| link.killed())),
+        };
+        outcome.killed += in_leaf.difference(&left).count();
         if outcome.survivors.is_empty() && !outcome.is_open && kills {
             inner.after_the_end();
         }
         Ok(outcome)
     }
+}
+
+fn pids(survivors: &[Survivor]) -> HashSet<Pid> {
+    survivors.iter().map(|survivor| survivor.id.pid()).collect()
 }
 
 fn by_evidence<'a>(inner: &'a Inner, deadline: Instant, kills: bool) -> io::Result<Way<'a>> {

@@ -164,7 +164,7 @@ impl Inner {
         let mut report = Report::new(self.guarantee.clone());
         report.killed = outcome.killed;
         report.already_gone = outcome.already_gone;
-        report.forced = outcome.killed > 0;
+        report.forced = outcome.killed > 0 || !outcome.survivors.is_empty();
         report.rounds = outcome.rounds;
         report.elapsed = begin.elapsed();
         report.survivors = outcome.survivors;

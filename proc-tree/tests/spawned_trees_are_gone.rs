@@ -3,7 +3,9 @@
 
 mod support;
 
-use lastout_proc_tree::{Containment, KillError, Level, Policy, Signal, Tree, WaitError};
+use lastout_proc_tree::{
+    Cause, Containment, Io, KillError, Level, Policy, Program, Signal, Tree, WaitError,
+};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::{Fixture, LONG, audited, levels};
@@ -206,5 +208,54 @@ fn one_command_spawns_many_trees() {
         first.kill_blocking(LONG).unwrap();
         assert_eq!(b.try_wait().unwrap(), None, "trees of one command are separate");
         second.kill_blocking(LONG).unwrap();
+    });
+}
+
+#[test]
+fn a_kill_without_time_says_of_nobody_that_it_had_ended_before() {
+    const MEMBERS: usize = 3;
+    audited(|| {
+        for (way, containment) in support::ways() {
+            for _ in 0..10 {
+                let mut program = Program::new("sh");
+                program.args(["-c", "sleep 600 & sleep 600 & echo ready; wait"]);
+                program.stdout(Io::Piped);
+                let (tree, mut child) = Tree::spawn(&mut program, containment.clone()).unwrap();
+                support::read_line(child.stdout.as_mut().unwrap());
+                let outcome = tree.kill_blocking(Duration::ZERO);
+                let report = match &outcome {
+                    Ok(report) => report,
+                    Err(error) => error.report().unwrap(),
+                };
+                assert_eq!(report.already_gone, 0, "{way}: {outcome:?}");
+                let known = report.killed + report.survivors.len();
+                // A supervisor tells how many it has killed when it ends, which may be later.
+                let may_miss = tree.guarantee().supervisor().is_some();
+                assert!(known == MEMBERS || (may_miss && known < MEMBERS), "{way}: {outcome:?}");
+                assert!(report.forced || known == 0, "{way}: {outcome:?}");
+                assert!(tree.root_end().is_none_or(|end| end.cause == Cause::Tree), "{way}");
+                tree.kill_blocking(LONG).unwrap();
+                assert_eq!(tree.root_end().unwrap().cause, Cause::Tree, "{way}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_root_that_nobody_has_waited_for_was_gone_already_at_every_level_that_leaves_it() {
+    audited(|| {
+        for level in [Level::Cgroup, Level::Evidence] {
+            if !levels().contains(&level) {
+                continue;
+            }
+            let containment = Containment::demand(level);
+            let (tree, _child) = Tree::spawn(&mut Program::new("true"), containment).unwrap();
+            let root = tree.root().unwrap();
+            support::await_gone(&[root]);
+            let report = tree.kill_blocking(LONG).unwrap();
+            assert_eq!((report.killed, report.already_gone), (0, 1), "{level}: {report}");
+            assert!(!report.forced, "{level}: {report}");
+            assert_eq!(tree.kill_blocking(LONG).unwrap().already_gone, 0, "{level}");
+        }
     });
 }

@@ -85,6 +85,11 @@ impl<'a> LeafWait<'a> {
         &self.members
     }
 
+    /// The same, for the one who counts them once the wait is over.
+    pub(crate) fn take_seen(&mut self) -> HashSet<Pid> {
+        std::mem::take(&mut self.members)
+    }
+
     pub(crate) fn news(&self) -> Option<BorrowedFd<'_>> {
         self.news.as_ref().map(AsFd::as_fd)
     }

@@ -39,7 +39,7 @@ impl<T: Table> Engine<T> {
             return self.add(root, handle, was_stopped);
         }
         let is_known = self.index.contains_key(&root.pid());
-        if !is_known && self.counts_zombies && self.table.has_its_pid(&handle) {
+        if !is_known && !self.follows_strike && self.table.has_its_pid(&handle) {
             self.note_dead(root);
         }
         false
@@ -92,7 +92,7 @@ impl<T: Table> Engine<T> {
         // The proof was read while the handle was held: it is of this process unless it died, and
         // then its pid may have been reused in between, and nothing is signalled.
         if !proven || !self.table.has_its_pid(&handle) || self.table.is_dead(&handle) {
-            if proven && self.counts_zombies && stat.state.is_zombie() {
+            if proven && !self.follows_strike && stat.state.is_zombie() {
                 self.note_dead(id);
             }
             return false;
@@ -120,7 +120,7 @@ impl<T: Table> Engine<T> {
             was_stopped: was_stopped && !self.group_is_stopped,
             walked: false,
             watched: false,
-            struck: false,
+            struck: self.follows_strike,
         });
         true
     }

@@ -143,7 +143,7 @@ pub(crate) struct Engine<T: Table> {
     keeper: Option<(Pid, T::Handle)>,
     /// Members that another layer has named.
     known: HashSet<Pid>,
-    /// Members that the layer before this one has killed.
+    /// Members that the layer before this one has killed, and counts.
     dying: HashSet<Pid>,
     /// Who was looked at while members were dying, and carried nothing; and when.
     cleared: Option<(Instant, HashSet<Pid>)>,
@@ -151,8 +151,9 @@ pub(crate) struct Engine<T: Table> {
     freeze_until: Instant,
     /// Where the loop that runs now ends.
     limit: Instant,
-    /// Zombies are counted: they ended before the kill, and not by a layer before this one.
-    counts_zombies: bool,
+    /// The layer before this one has struck everybody: who ends unasked was killed, and who is dead already
+    /// was counted there.
+    follows_strike: bool,
     /// The deadline came before the last scan had seen everybody: it does not prove that nobody is left.
     is_cut_short: bool,
     /// No descriptor was free for a look at somebody, although every handle was given up.
@@ -202,7 +203,7 @@ impl<T: Table> Engine<T> {
             cleared: None,
             freeze_until: now + deadline.saturating_duration_since(now) / 2,
             limit: deadline,
-            counts_zombies: true,
+            follows_strike: false,
             is_cut_short: false,
             ran_short: false,
             is_blind: false,
@@ -216,8 +217,18 @@ impl<T: Table> Engine<T> {
     /// Begins with the look that ends a kill: the layers before this one should have left nobody.
     pub(crate) fn confirming(mut self) -> Self {
         self.phase = Phase::Reap;
-        self.counts_zombies = false;
+        self.following()
+    }
+
+    /// The layer before this one has struck everybody it knew.
+    pub(crate) fn following(mut self) -> Self {
+        self.follows_strike = true;
         self
+    }
+
+    /// The layer before this one counts these, dead or alive.
+    pub(crate) fn leave_to_others(&mut self, members: &HashSet<Pid>) {
+        self.dying.clone_from(members);
     }
 
     /// The children of this supervisor are members, whatever they carry. It is spared itself.
@@ -324,7 +335,7 @@ impl<T: Table> Engine<T> {
             };
             let member = &mut self.members[place];
             match hold {
-                Hold::Dead => self.already_gone += 1,
+                Hold::Dead => self.already_gone += usize::from(!member.struck),
                 Hold::Stopped => member.walked = false,
                 _ => moving += 1,
             }

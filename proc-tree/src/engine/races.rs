@@ -421,3 +421,22 @@ fn a_late_look_that_has_found_somebody_does_not_prove_that_nobody_is_left() {
     let outcome = engine.outcome();
     assert!(outcome.survivors.is_empty() && outcome.is_open);
 }
+
+#[test]
+fn who_dies_of_the_strike_of_another_layer_was_killed_and_is_counted_by_one_of_them() {
+    for (is_left, killed) in [(false, 4), (true, 3)] {
+        let table = family();
+        table.with(|world| {
+            let lingers = world.procs.get_mut(&ROOT).unwrap();
+            (lingers.lingers, lingers.stops_after) = (true, Some(9));
+            world.before(Op::Signal(203, Signal::STOP), |world| world.end(ROOT));
+        });
+        let mut engine = engine(&table, marked(&table)).confirming();
+        if is_left {
+            engine.leave_to_others(&[ROOT].into());
+        }
+        run(&mut engine, Instant::now());
+        let outcome = engine.outcome();
+        assert_eq!((outcome.killed, outcome.already_gone), (killed, 0));
+    }
+}

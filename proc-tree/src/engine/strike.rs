@@ -26,8 +26,9 @@ impl<T: Table> Engine<T> {
                 Sent::Delivered => Hold::Killed,
                 Sent::Denied => Hold::Denied,
                 Sent::Gone => {
-                    // Whoever was stopped did not end by itself.
-                    member.struck |= group_is_struck && member.hold == Hold::Stopped;
+                    // Whoever was told to stop did not end by itself.
+                    let is_told = matches!(member.hold, Hold::Stopping | Hold::Stopped);
+                    member.struck |= group_is_struck && is_told;
                     self.already_gone += usize::from(!member.struck);
                     Hold::Dead
                 }
@@ -118,11 +119,12 @@ impl<T: Table> Engine<T> {
             let (hold, struck) = (member.hold, member.struck);
             let id = member.id;
             match hold {
-                Hold::Dead => outcome.killed += usize::from(struck),
-                _ if !self.member_is_dead(place) => {
+                _ if hold != Hold::Dead && !self.member_is_dead(place) => {
                     outcome.survivors.push(self.survivor(id, hold));
                 }
-                Hold::Killed => outcome.killed += 1,
+                _ if struck => outcome.killed += usize::from(!self.dying.contains(&id.pid())),
+                // Those that were dead were counted when that was seen.
+                Hold::Dead => {}
                 _ => outcome.already_gone += 1,
             }
         }

@@ -64,9 +64,9 @@ impl Inner {
     fn looking_engine(&self, known: &[Pid]) -> io::Result<Engine<SystemTable>> {
         let mut engine = self.engine(Instant::now() + LOOK)?.looking_only().knowing(known);
         engine.look();
-        match engine.saw_everybody() {
-            true => Ok(engine),
-            false => Err(io::Error::from_raw_os_error(libc::EMFILE)),
+        match engine.was_prevented() {
+            None => Ok(engine),
+            Some(error) => Err(error.into()),
         }
     }
 
@@ -243,7 +243,7 @@ impl Inner {
     }
 
     /// Marks every member, so that what it starts from now on is found even as an orphan. Whether all
-    /// could be marked in time.
+    /// could be marked in time: it takes no longer than a look, also among members that fork on.
     pub(crate) fn mark_members(&self) -> io::Result<bool> {
         let Some(mark) = self.evidence.mark.filter(|_| !self.evidence.unmarked) else {
             return Ok(true);

@@ -4,6 +4,7 @@ use super::table::{Sent, Table};
 use super::{Engine, Hold, Step};
 use crate::id::Pid;
 use crate::signal::Signal;
+use rustix::io::Errno;
 use std::time::{Duration, Instant};
 
 /// How often the tree is looked at while members are known to be alive: children that are seen before
@@ -39,7 +40,8 @@ impl<T: Table> Engine<T> {
             let before = self.members.len();
             self.look();
             if self.members.len() == before {
-                return self.unmarked == 0 && !self.fell_short() && !self.is_blind;
+                let is_whole = !self.is_cut_short && !self.fell_short() && !self.is_blind;
+                return is_whole && self.unmarked == 0;
             }
             if self.table.now() >= self.deadline {
                 return false;
@@ -47,9 +49,14 @@ impl<T: Table> Engine<T> {
         }
     }
 
-    /// Whether the looks so far have seen everybody; otherwise no descriptor was free for some.
-    pub(crate) fn saw_everybody(&mut self) -> bool {
-        !self.fell_short() && !self.is_blind
+    /// Why the looks so far may have missed somebody. In a storm they are cut short, and whom they have found
+    /// is an answer; nobody is none.
+    pub(crate) fn was_prevented(&mut self) -> Option<Errno> {
+        if self.fell_short() || self.is_blind {
+            return Some(Errno::MFILE);
+        }
+        let is_empty = self.members.iter().all(|member| member.hold == Hold::Dead);
+        (is_empty && self.is_cut_short).then_some(Errno::TIMEDOUT)
     }
 
     /// Finds everybody there is now; returns how many are alive.
@@ -61,7 +68,8 @@ impl<T: Table> Engine<T> {
         self.is_cut_short = false;
         self.bound_loops(self.deadline);
         while self.walk() + self.scan(true) > 0 && self.table.now() < self.deadline {}
-        if self.is_cut_short && self.members.iter().all(|member| member.hold == Hold::Dead) {
+        let is_empty = self.members.iter().all(|member| member.hold == Hold::Dead);
+        if self.is_cut_short && is_empty && self.marks.is_none() {
             // However late it is: who has seen nobody has to have seen everybody.
             self.is_cut_short = false;
             self.bound_loops(self.table.now() + WHOLE);

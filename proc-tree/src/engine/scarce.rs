@@ -201,6 +201,70 @@ fn a_kill_of_many_members_in_little_time_ends_in_time_and_says_that_it_did_not_s
     }
 }
 
+/// Has the root fork whenever all processes are listed.
+fn fork_at_each_list(world: &mut super::fake::World, pid: crate::id::Pid) {
+    world.before(Op::All, move |world| {
+        world.fork(pid, ROOT);
+        fork_at_each_list(world, pid + 1);
+    });
+}
+
+#[test]
+fn the_marking_of_a_storm_ends_in_time_and_is_not_whole() {
+    let table = family();
+    let begin = table.with(|world| {
+        fork_at_each_list(world, 1000);
+        world.cost = Duration::from_millis(1);
+        world.epoch
+    });
+    let deadline = begin + Duration::from_secs(2);
+    let engine = Engine::new(table.clone(), marked(&table), None, begin, deadline);
+    assert!(!engine.looking_only().marking(super::races::MARK).mark_all());
+    let late = table.now().saturating_duration_since(deadline);
+    // Not every turn of a loop asks for the time.
+    assert!(late <= Duration::from_millis(50), "{late:?} too late");
+}
+
+/// A family without a mark, and an orphan that its group alone tells, whom a look comes to after so many others.
+fn orphan_behind(others: u32) -> (FakeTable, crate::evidence::Evidence) {
+    let table = family();
+    table.with(|world| {
+        world.procs.values_mut().for_each(|process| process.mark = None);
+        (1000..1000 + others).for_each(|pid| world.spawn(pid, 1).group = pid);
+        world.procs.get_mut(&203).unwrap().group = 300;
+    });
+    let mut evidence = table.evidence(ROOT).group(300);
+    evidence.adopted_at = u64::MAX;
+    table.with(|world| {
+        world.end(201);
+        world.cost = Duration::from_micros(50);
+    });
+    (table, evidence)
+}
+
+#[test]
+fn a_marking_whose_look_is_cut_short_is_not_whole() {
+    for (limit, is_whole) in [(Duration::ZERO, false), (Duration::from_secs(60), true)] {
+        let (table, evidence) = orphan_behind(3_000);
+        let begin = table.now();
+        let engine = Engine::new(table.clone(), evidence, None, begin, begin + limit);
+        assert_eq!(engine.looking_only().marking(99).mark_all(), is_whole, "{limit:?}");
+    }
+}
+
+#[test]
+fn a_look_that_is_cut_short_never_tells_of_nobody() {
+    for (limit, found) in [(Duration::ZERO, 0), (Duration::from_secs(60), 1)] {
+        let (table, evidence) = orphan_behind(60_000);
+        table.with(|world| [ROOT, 202].map(|pid| world.end(pid)));
+        let begin = table.now();
+        let engine = Engine::new(table.clone(), evidence, None, begin, begin + limit);
+        let mut engine = engine.looking_only();
+        assert_eq!(engine.look(), found, "{limit:?}");
+        assert_eq!(engine.was_prevented().is_some(), found == 0, "{limit:?}");
+    }
+}
+
 #[test]
 fn a_member_with_the_number_of_one_that_a_long_look_has_passed_is_found() {
     let table = family();

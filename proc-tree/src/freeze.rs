@@ -7,14 +7,12 @@ use crate::contain::Leaf;
 use crate::deadline::Deadline;
 use crate::id::{Pid, ProcId};
 use crate::inner::Inner;
-use crate::signal::Signal;
 use crate::sys::{Lookout, WaitSet, sparing, wait_readable};
 use crate::tree::Tree;
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the kernel and the members have to stop, however early the deadline is.
@@ -53,16 +51,6 @@ impl Error for FreezeError {
             Self::Io(source) => Some(source),
             Self::Deadline { .. } => None,
         }
-    }
-}
-
-/// The members that this tree has stopped by a signal, to be continued when it thaws.
-#[derive(Debug, Default)]
-pub(crate) struct Stopped(Mutex<Vec<ProcId>>);
-
-impl Stopped {
-    fn list(&self) -> MutexGuard<'_, Vec<ProcId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -166,7 +154,7 @@ impl<'a> Freezing<'a> {
                 continue;
             }
             let Some(id) = ProcId::seen(pid)? else { continue };
-            let is_ours = self.inner.stopped.list().contains(&id);
+            let is_ours = self.inner.stopped.contains(id);
             let is_still = if is_ours { table.is_halted(pid) } else { table.is_stopped(pid) };
             if !is_still {
                 running += usize::from(self.inner.stop(id));
@@ -186,33 +174,5 @@ impl<'a> Freezing<'a> {
     fn give_up(&self, error: io::Error) -> FreezeError {
         let _ = self.inner.thaw();
         FreezeError::Io(error)
-    }
-}
-
-impl Inner {
-    /// Stops one member; whether it still runs.
-    fn stop(&self, id: ProcId) -> bool {
-        let Some(pidfd) = id.hold() else {
-            return id.is_running();
-        };
-        let mut stopped = self.stopped.list();
-        if !stopped.contains(&id) {
-            stopped.push(id);
-        }
-        // One that may not be signalled goes on, and the deadline tells.
-        let _ = pidfd.signal(Signal::STOP);
-        !pidfd.is_dead()
-    }
-
-    pub(crate) fn thaw(&self) -> io::Result<()> {
-        for id in std::mem::take(&mut *self.stopped.list()) {
-            if let Some(pidfd) = id.hold() {
-                let _ = pidfd.signal(Signal::CONT);
-            }
-        }
-        match &self.means.leaf {
-            Some(leaf) => leaf.set_frozen(false),
-            None => Ok(()),
-        }
     }
 }

@@ -6,7 +6,6 @@ use crate::end::SentSignals;
 use crate::engine::{Engine, Outcome};
 use crate::error::{KillError, SignalError, WaitError};
 use crate::evidence::Evidence;
-use crate::freeze::Stopped;
 use crate::guarantee::{Guarantee, Level};
 use crate::id::{Pid, ProcId};
 use crate::identity::Maker;
@@ -16,7 +15,7 @@ use crate::sys::{Account, Pidfd, Reserve, SystemTable};
 use rustix::io::Errno;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a single look at a tree may go on finding new members.
@@ -45,6 +44,20 @@ pub(crate) struct Inner {
     pub(crate) is_over: AtomicBool,
     /// What a kill needs when no descriptor is free. Missing when none was free at the spawn.
     pub(crate) _reserve: Option<Arc<Reserve>>,
+}
+
+/// The members that this tree has stopped by a signal, to be continued when it thaws.
+#[derive(Debug, Default)]
+pub(crate) struct Stopped(Mutex<Vec<ProcId>>);
+
+impl Stopped {
+    fn list(&self) -> MutexGuard<'_, Vec<ProcId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn contains(&self, id: ProcId) -> bool {
+        self.list().contains(&id)
+    }
 }
 
 impl Inner {
@@ -102,6 +115,32 @@ impl Inner {
     /// Names processes that were alive a moment ago and still are.
     pub(crate) fn survivors(&self, pids: Vec<Pid>) -> Vec<Survivor> {
         pids.into_iter().filter_map(survivor).collect()
+    }
+
+    /// Stops one member; whether it still runs.
+    pub(crate) fn stop(&self, id: ProcId) -> bool {
+        let Some(pidfd) = id.hold() else {
+            return id.is_running();
+        };
+        let mut stopped = self.stopped.list();
+        if !stopped.contains(&id) {
+            stopped.push(id);
+        }
+        // One that may not be signalled goes on, and the deadline tells.
+        let _ = pidfd.signal(Signal::STOP);
+        !pidfd.is_dead()
+    }
+
+    pub(crate) fn thaw(&self) -> io::Result<()> {
+        for id in std::mem::take(&mut *self.stopped.list()) {
+            if let Some(pidfd) = id.hold() {
+                let _ = pidfd.signal(Signal::CONT);
+            }
+        }
+        match &self.means.leaf {
+            Some(leaf) => leaf.set_frozen(false),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn ask(&self, request: crate::policy::Request) -> io::Result<()> {

@@ -6,13 +6,12 @@
 use crate::deadline::Deadline;
 use crate::error::KillError;
 use crate::id::{Pid, ProcId};
-use crate::sys::{Bell, Lookout};
+use crate::sys::{Lookout, remove_all};
 use crate::tree::Tree;
-use crate::wait::ready;
+use crate::wait::pause;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -140,8 +139,8 @@ impl Error for StaysDeadError {
 }
 
 impl<'a> StaysDead<'a> {
-    /// The removal of `path` and everything below it. A symbolic link is removed, not followed, even if
-    /// the path ends in a slash.
+    /// The removal of `path` and everything below it, however deep. A symbolic link is removed, not followed,
+    /// even if the path ends in a slash, and what is mounted below it is not touched: that is an error.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), window: WINDOW, patience: Deadline::after(PATIENCE), tree: None }
     }
@@ -196,15 +195,10 @@ impl<'a> StaysDead<'a> {
     ///
     /// What is removed is removed; it is not looked at any more.
     pub async fn remove(self) -> Result<Removal, StaysDeadError> {
-        let path = self.path.clone();
-        let failed = |source| StaysDeadError::Remove { path: path.clone(), source };
-        let nothing = Bell::new().map_err(failed)?;
         let mut removing = Removing::new(self)?;
         loop {
             match removing.step(Instant::now())? {
-                Next::Look(at) => {
-                    ready(Some(nothing.as_fd()), at).await;
-                }
+                Next::Look(at) => pause(at).await,
                 Next::Kill(tree) => {
                     let outcome = tree.kill(removing.order.patience).await;
                     removing.killed(outcome.map(|report| report.killed))?;
@@ -282,16 +276,15 @@ impl<'a> Removing<'a> {
     }
 
     fn remove_once(&mut self, now: Instant) -> Result<Next<'a>, StaysDeadError> {
-        match remove_all(&self.order.path) {
+        let patience = self.order.patience.instant();
+        match remove_all(&self.order.path, patience) {
             Ok(()) => {
                 self.absent_since = Some(now);
                 Ok(Next::Look(now))
             }
             // Somebody writes into it while it is emptied.
-            Err(error) if is_race(&error) && now < self.order.patience.instant() => {
-                Ok(Next::Look(now + LOOK))
-            }
-            Err(error) if is_race(&error) => Err(self.held()),
+            Err(error) if is_race(&error) && now < patience => Ok(Next::Look(now + LOOK)),
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Err(self.held()),
             Err(source) => Err(StaysDeadError::Remove { path: self.order.path.clone(), source }),
         }
     }
@@ -325,28 +318,12 @@ fn without_slash(path: &Path) -> Option<PathBuf> {
     (!is_dot && path.file_name().is_some()).then(|| path.to_owned())
 }
 
-/// Whether an error of a removal means that somebody else works on the directory.
+/// Whether an error of a removal may be gone at the next try: somebody else works on the directory.
 fn is_race(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound | io::ErrorKind::ResourceBusy
     )
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the module that sees to it that it stays away"
-)]
-fn remove_all(path: &Path) -> io::Result<()> {
-    let is_directory = match path.symlink_metadata() {
-        Ok(metadata) => metadata.is_dir(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    match is_directory {
-        true => std::fs::remove_dir_all(path),
-        false => std::fs::remove_file(path),
-    }
 }
 
 /// The processes that hold `path` or something below it, without the caller.

@@ -180,3 +180,42 @@ fn what_may_not_be_looked_at_is_not_gone() {
         assert!(status.success());
     });
 }
+
+#[test]
+fn a_nest_deeper_than_paths_descriptors_and_stacks_is_removed() {
+    use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+    audited(|| {
+        let path = directory("nest");
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut here = openat(CWD, &path, flags, Mode::empty()).unwrap();
+        for _ in 0..20_000 {
+            mkdirat(&here, "below", Mode::RWXU).unwrap();
+            here = openat(&here, "below", flags, Mode::empty()).unwrap();
+        }
+        drop(here);
+        let removal = StaysDead::new(&path).window(Duration::ZERO).within(LONG).remove_blocking();
+        assert_eq!(removal.unwrap().times, 1);
+        assert!(!path.exists());
+    });
+}
+
+#[test]
+fn what_is_mounted_below_is_not_touched() {
+    audited(|| {
+        let (path, other) = (directory("mount"), directory("mounted"));
+        let at = path.join("a/b");
+        let mount = |program: &str, arguments: &[&std::ffi::OsStr]| {
+            Command::new(program).args(arguments).stderr(Stdio::null()).status().unwrap().success()
+        };
+        if mount("mount", &["--bind".as_ref(), other.as_ref(), at.as_ref()]) {
+            let error = StaysDead::new(&path).within(Duration::ZERO).remove_blocking();
+            let is_there = other.join("a/b/file").exists();
+            assert!(mount("umount", &[at.as_ref()]));
+            assert!(matches!(error, Err(StaysDeadError::Remove { .. })), "{error:?}");
+            assert!(is_there);
+        }
+        for path in [path, other] {
+            StaysDead::new(path).window(Duration::ZERO).remove_blocking().unwrap();
+        }
+    });
+}

@@ -8,13 +8,21 @@ mod thread;
 
 pub(crate) use thread::reap_later;
 
+use crate::sys::Bell;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// How long a future that has no thread to wait for it keeps the polling thread each time.
 const UNAIDED: Duration = Duration::from_millis(1);
+
+/// Completes at `until`.
+pub(crate) async fn pause(until: Instant) {
+    // A bell that nobody rings. Without a descriptor for it the caller looks again in a moment.
+    let nothing = Bell::new().ok();
+    ready(nothing.as_ref().map(AsFd::as_fd), until).await;
+}
 
 /// Completes when `fd` is readable, with `true`, or at `until`, with `false`. Without a descriptor it
 /// completes after a moment, so that the caller looks again.
@@ -59,8 +67,6 @@ async fn unaided(fd: Option<BorrowedFd<'_>>, until: Instant) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::Bell;
-    use std::os::fd::AsFd;
     use std::pin::pin;
     use std::task::{Context, Waker};
 

@@ -14,6 +14,7 @@ mod pidfd;
 mod procfs;
 mod raw;
 mod recipe;
+mod remove;
 mod reserve;
 mod sight;
 mod stat;
@@ -32,6 +33,7 @@ pub(crate) use pidfd::{Bell, Pidfd, WaitSet, pid_of_pidfd, poll_all, wait_readab
 pub(crate) use procfs::{ProcFs, boot};
 pub(crate) use raw::kernel_waits_for_children;
 pub(crate) use recipe::{Executable, Recipe, Strings, User};
+pub(crate) use remove::remove_all;
 pub(crate) use reserve::{Reserve, is_shortage, sparing};
 pub(crate) use sight::hides_processes;
 pub(crate) use supervise::{LeafFiles, Supervise};

@@ -4,7 +4,7 @@ use crate::contain::Link;
 use crate::deadline::Deadline;
 use crate::id::ProcId;
 use crate::sys::{Account, Pidfd, account_of_ended, wait_readable};
-use crate::wait::reap_later;
+use crate::wait::{TRACED, reap_later};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus};
@@ -118,13 +118,17 @@ impl Root {
     }
 
     fn wait_until(&self, until: Instant) -> io::Result<Option<ExitStatus>> {
-        if let Some(status) = self.try_wait()? {
-            return Ok(Some(status));
+        loop {
+            let is_late = Instant::now() >= until;
+            let status = self.try_wait()?;
+            let Some(end) = self.end().filter(|_| status.is_none() && !is_late) else {
+                return Ok(status);
+            };
+            if wait_readable(end, until)? && self.try_wait()?.is_none() {
+                let left = until.saturating_duration_since(Instant::now());
+                std::thread::park_timeout(left.min(TRACED));
+            }
         }
-        if let Some(end) = self.end() {
-            wait_readable(end, until)?;
-        }
-        self.try_wait()
     }
 
     /// What the root has used, with the children that it has waited for, once it has ended. A supervisor

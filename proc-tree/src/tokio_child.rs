@@ -7,7 +7,7 @@ use crate::error::SpawnError;
 use crate::id::ProcId;
 use crate::program::{Io, Program};
 use crate::tree::Tree;
-use crate::wait::ready;
+use crate::wait::{TRACED, pause, ready};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::io;
 use std::process::ExitStatus;
@@ -65,8 +65,12 @@ impl Root {
             if let Some(status) = self.try_wait()? {
                 return Ok(status);
             }
-            if let Some(end) = self.end() {
-                ready(Some(end), Instant::now() + Duration::from_secs(3600)).await;
+            let Some(end) = self.end() else { continue };
+            if ready(Some(end), Instant::now() + Duration::from_secs(3600)).await
+                && self.try_wait()?.is_none()
+            {
+                // It is traced.
+                pause(Instant::now() + TRACED).await;
             }
         }
     }

@@ -18,8 +18,12 @@ use support::{Fixture, LONG, audited, await_gone, levels, read_line};
 #[test]
 fn fixture() {
     support::fixture_main();
-    if support::called().as_deref() == Some("bomb") {
-        bomb();
+    match support::called().as_deref() {
+        Some("bomb") => bomb(),
+        Some("tracer") => {
+            trace_the_end_of(std::env::var("LASTOUT_TRACED").unwrap().parse().unwrap());
+        }
+        _ => {}
     }
 }
 
@@ -194,5 +198,46 @@ fn a_drop_whose_time_is_over_is_finished_later() {
                 drop(child);
             }
         }
+    });
+}
+
+/// Ends a process, and keeps its parent from waiting for it until the input is closed.
+#[expect(unsafe_code, reason = "a tracer; std has none")]
+fn trace_the_end_of(pid: i32) {
+    const NONE: libc::c_long = 0;
+    // SAFETY: the request takes numbers alone.
+    let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, NONE, NONE) };
+    println!("\ntraced {seized}");
+    if seized == 0 {
+        is_over(std::io::stdin().as_fd(), LONG);
+    }
+}
+
+#[test]
+fn a_root_that_ended_and_is_held_by_a_tracer_is_waited_for_without_haste() {
+    audited(|| {
+        let (tree, mut child) =
+            Tree::spawn(Program::new("sleep").arg("600"), Containment::demand(Level::Evidence))
+                .unwrap();
+        let mut tracer = support::caller("tracer");
+        tracer.env("LASTOUT_TRACED", child.id().pid().to_string());
+        let mut tracer = tracer.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut told = tracer.stdout.take().unwrap();
+        let is_traced = loop {
+            let line = read_line(&mut told);
+            if let Some(outcome) = line.strip_prefix("traced ") {
+                break outcome == "0";
+            }
+        };
+        tree.kill_blocking(LONG).unwrap();
+        if is_traced {
+            let until = std::time::Instant::now() + Duration::from_millis(50);
+            assert_eq!(child.wait_until(until).unwrap(), None);
+            assert!(std::time::Instant::now() >= until, "it was given up early");
+        }
+        // The tracer reads the end of its input.
+        drop(tracer.stdin.take());
+        assert!(!child.wait().unwrap().success());
+        tracer.wait().unwrap();
     });
 }

@@ -17,6 +17,10 @@ use std::time::{Duration, Instant};
 /// How long a future that has no thread to wait for it keeps the polling thread each time.
 const UNAIDED: Duration = Duration::from_millis(1);
 
+/// How often a child is asked for that has ended and that the kernel does not hand over: a tracer has to let go
+/// of it first, and nothing tells when it does.
+pub(crate) const TRACED: Duration = Duration::from_millis(10);
+
 /// Completes at `until`.
 pub(crate) async fn pause(until: Instant) {
     // A bell that nobody rings. Without a descriptor for it the caller looks again in a moment.

@@ -4,6 +4,7 @@
 //! It starts with the first watch and ends when there has been none for a second. A watch has a
 //! descriptor of its own, so what the thread polls is open for as long as it polls it.
 
+use super::TRACED;
 use crate::sys::{Bell, Pidfd, poll_all};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -135,6 +136,7 @@ impl Shared {
     fn run(&self, bell: &Bell) {
         let mut idle_since = Instant::now();
         loop {
+            // Those who are traced have ended, and are not polled: they would be readable all the time.
             let (watched, orphans, until) = {
                 let mut state = self.state();
                 state.orphans.retain(|child| matches!(child.reap(), Ok(None)));
@@ -142,8 +144,7 @@ impl Shared {
                 let watched: Vec<_> = open
                     .map(|(number, entry)| (*number, Arc::clone(&entry.fd), entry.until))
                     .collect();
-                let orphans = state.orphans.clone();
-                if !watched.is_empty() || !orphans.is_empty() {
+                if !watched.is_empty() || !state.orphans.is_empty() {
                     idle_since = Instant::now();
                 }
                 let end = idle_since + IDLE;
@@ -151,8 +152,11 @@ impl Shared {
                     state.bell = None;
                     return;
                 }
-                let until = watched.iter().map(|(_, _, until)| *until).min();
-                (watched, orphans, until.unwrap_or(end))
+                let (traced, orphans): (Vec<_>, Vec<_>) =
+                    state.orphans.iter().cloned().partition(Pidfd::is_dead);
+                let until = watched.iter().map(|(_, _, until)| *until).min().unwrap_or(end);
+                let next = Instant::now() + TRACED;
+                (watched, orphans, if traced.is_empty() { until } else { until.min(next) })
             };
             let fds =
                 watched.iter().map(|(_, fd, _)| fd.as_fd()).chain(orphans.iter().map(AsFd::as_fd));

@@ -226,11 +226,6 @@ impl<T: Table> Engine<T> {
         self
     }
 
-    /// The layer before this one counts these, dead or alive.
-    pub(crate) fn leave_to_others(&mut self, members: &HashSet<Pid>) {
-        self.dying.clone_from(members);
-    }
-
     /// The children of this supervisor are members, whatever they carry. It is spared itself.
     pub(crate) fn keeping(mut self, pid: Pid, keeper: T::Handle) -> Self {
         self.keeper = Some((pid, keeper));

@@ -98,6 +98,11 @@ impl<T: Table> Engine<T> {
         self.cleared = Some((at, cleared));
     }
 
+    /// The layer before this one counts these, dead or alive.
+    pub(crate) fn leave_to_others(&mut self, members: &HashSet<Pid>) {
+        self.dying.clone_from(members);
+    }
+
     /// Whether this is a member that another layer has killed, as a zombie that nobody has waited for yet.
     /// There may be thousands, and what each carries takes longer to read.
     fn has_died(&mut self, pid: Pid) -> bool {

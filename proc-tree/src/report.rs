@@ -15,7 +15,8 @@ pub struct Report {
     ///
     /// Those that were born and died during the kill may be missing from the count. The kernel does not count
     /// the members of a PID namespace: more than 32 are counted before the kill by the mark they carry, with
-    /// zombies. A supervisor counts for itself and tells at its end: a report from before that may count fewer.
+    /// zombies. A supervisor counts whoever falls to it, and tells at its end: a member whose parent has waited
+    /// for it is missing, and a report from before that may count fewer.
     pub killed: usize,
     /// Members that had ended before the kill, and were found as zombies that nobody had waited for.
     pub already_gone: usize,

@@ -7,11 +7,10 @@
 //!
 //! Sends and receives take short locks. Values are cloned and dropped outside of it.
 
-use super::blocking;
-use super::closers::Closers;
 use super::error::{CapacityError, SendError};
 use super::permits::Fresh;
-use super::sleepers::{Key, Sleepers};
+use super::sleepers::{Closers, Key, Sleepers};
+use super::waiting;
 use crate::contain;
 use crate::coop;
 use crate::sync::{Arc, Mutex, lock};
@@ -324,7 +323,7 @@ impl<T: Clone> Receiver<T> {
     /// # Panics
     /// Inside a runtime.
     pub fn recv_blocking(&mut self, timeout: Option<Duration>) -> Result<T, RecvError> {
-        blocking::wait(timeout, |cx| self.poll_recv(cx)).unwrap_or(Err(RecvError::Empty))
+        waiting::wait(timeout, |cx| self.poll_recv(cx)).unwrap_or(Err(RecvError::Empty))
     }
 
     /// The value itself for the last receiver of it, a clone for the others.

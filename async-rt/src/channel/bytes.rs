@@ -1,9 +1,9 @@
 //! Byte channels: records of any length, bounded by their bytes together, written in place.
 
-use super::blocking;
 use super::error::{CapacityError, RecvTimeoutError, TryRecvError};
 use super::queue::{Queue, Tail};
 use super::records::{self, RECORDS, Records};
+use super::waiting;
 use crate::sync::Arc;
 use futures_core::Stream;
 use std::fmt;
@@ -103,7 +103,7 @@ macro_rules! byte_channel {
                     record: &[u8],
                     timeout: Option<Duration>,
                 ) -> Result<(), ClaimError> {
-                    blocking::output(timeout, self.send(record)).unwrap_or(Err(ClaimError::Full))
+                    waiting::output(timeout, self.send(record)).unwrap_or(Err(ClaimError::Full))
                 }
 
                 /// Waits until the receiver is gone: nothing that is sent from then on is received.
@@ -183,7 +183,7 @@ macro_rules! byte_channel {
                     &mut self,
                     timeout: Option<Duration>,
                 ) -> Result<Record, RecvTimeoutError> {
-                    match blocking::wait(timeout, |cx| self.poll_recv(cx)) {
+                    match waiting::wait(timeout, |cx| self.poll_recv(cx)) {
                         Some(record) => record.ok_or(RecvTimeoutError::Closed),
                         None => Err(RecvTimeoutError::TimedOut),
                     }

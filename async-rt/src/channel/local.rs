@@ -1,11 +1,11 @@
 //! Many senders, one receiver, all on one thread; values need not be `Send`.
 
 use super::bounded::{Bounded, Tail};
-use super::closers::Closers;
 use super::error::{CapacityError, SendError, TryRecvError, TrySendError};
 use super::permits::{Refused, Wakes, Woken};
-use super::receiving::awaits_values;
+use super::sleepers::Closers;
 use super::store::{Acquire, Store};
+use super::waiting::awaits_values;
 use crate::contain;
 use crate::coop;
 use crate::task::raw::WakerSlot;

@@ -14,26 +14,23 @@
 //! under a lock. All of them work under any executor and on plain threads, through the methods with
 //! the suffix `_blocking`; only those that name a thread stay on it.
 
-mod blocking;
 mod bounded;
 pub mod broadcast;
 mod bytes;
-mod closers;
 mod error;
 pub mod local;
 pub mod mpsc;
 pub mod oneshot;
 pub(crate) mod permits;
 mod queue;
-mod receiving;
 mod records;
 mod room;
-mod seat;
 mod sleepers;
 mod slots;
 pub mod spsc;
 pub(crate) mod store;
 pub mod unbounded;
+mod waiting;
 pub mod watch;
 
 #[doc(inline)]

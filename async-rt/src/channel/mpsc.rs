@@ -2,13 +2,12 @@
 //!
 //! A send and a receive take no lock, unless one side sleeps.
 
-use super::blocking;
 use super::error::{
     CapacityError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
 use super::permits::Refused;
 use super::queue::{Queue, Tail};
-use super::receiving::{awaits_values, blocks_for_values};
+use super::waiting::{self, awaits_values, blocks_for_values, blocks_to_send};
 use crate::coop;
 use crate::sync::Arc;
 use std::fmt;
@@ -51,7 +50,7 @@ impl<T> Sender<T> {
     /// the next sender. [`reserve`](Self::reserve) keeps the value.
     pub async fn send(&self, value: T) -> Result<(), SendError<T>> {
         match self.wait().await {
-            Ok(()) => self.queue.post(value).map_err(SendError),
+            Ok(()) => self.post(value).map_err(SendError),
             Err(_) => Err(SendError(value)),
         }
     }
@@ -69,7 +68,7 @@ impl<T> Sender<T> {
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         match self.queue.room().try_take(1) {
             Ok(()) => {
-                self.queue.post(value).map_err(TrySendError::Closed)?;
+                self.post(value).map_err(TrySendError::Closed)?;
                 coop::made_progress();
                 Ok(())
             }
@@ -107,48 +106,14 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Sends `value` from a plain thread, which sleeps until there is room.
-    ///
-    /// # Errors
-    /// When the receiver is gone or closed; the value comes back.
-    ///
-    /// # Panics
-    /// Inside a runtime.
-    #[track_caller]
-    pub fn send_blocking(&self, value: T) -> Result<(), SendError<T>> {
-        self.send_within(value, None).map_err(|error| SendError(error.into_inner()))
-    }
-
-    /// As [`send_blocking`](Self::send_blocking), for `timeout` at most.
-    ///
-    /// # Errors
-    /// When the time passed, or the receiver is gone or closed; the value comes back.
-    ///
-    /// # Panics
-    /// Inside a runtime.
-    #[track_caller]
-    pub fn send_timeout_blocking(
-        &self,
-        value: T,
-        timeout: Duration,
-    ) -> Result<(), SendTimeoutError<T>> {
-        self.send_within(value, Some(timeout))
-    }
-
-    #[track_caller]
-    fn send_within(&self, value: T, timeout: Option<Duration>) -> Result<(), SendTimeoutError<T>> {
-        blocking::assert_outside();
-        let value = match self.try_send(value) {
-            Ok(()) => return Ok(()),
-            Err(TrySendError::Closed(value)) => return Err(SendTimeoutError::Closed(value)),
-            Err(TrySendError::Full(value)) => value,
-        };
+    fn room_within(&self, timeout: Option<Duration>) -> Option<Result<(), Refused>> {
         let mut room = self.queue.take(1);
-        match blocking::wait(timeout, |cx| room.poll(cx)) {
-            Some(Ok(())) => self.queue.post(value).map_err(SendTimeoutError::Closed),
-            Some(Err(_)) => Err(SendTimeoutError::Closed(value)),
-            None => Err(SendTimeoutError::TimedOut(value)),
-        }
+        waiting::wait(timeout, |cx| room.poll(cx))
+    }
+
+    #[inline]
+    fn post(&self, value: T) -> Result<(), T> {
+        self.queue.post(value)
     }
 
     /// Waits until the receiver is gone or closed: nothing that is sent from then on is received. Any
@@ -202,6 +167,8 @@ impl<T> Sender<T> {
         Arc::ptr_eq(&self.queue, &other.queue)
     }
 }
+
+blocks_to_send!([&] self);
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {

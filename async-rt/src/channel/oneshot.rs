@@ -2,9 +2,9 @@
 //!
 //! - **I13** A receiver that found nothing is woken by the value, or by the end of the sender.
 
-use super::blocking;
 use super::error::{RecvError, RecvTimeoutError, TryRecvError};
 use super::permits::Fresh;
+use super::waiting;
 use crate::contain;
 use crate::coop;
 use crate::sync::{Arc, Mutex, lock, on};
@@ -173,7 +173,7 @@ impl<T> Receiver<T> {
     /// # Panics
     /// Inside a runtime.
     pub fn recv_blocking(&mut self, timeout: Option<Duration>) -> Result<T, RecvTimeoutError> {
-        match blocking::wait(timeout, |cx| Pin::new(&mut *self).poll(cx)) {
+        match waiting::wait(timeout, |cx| Pin::new(&mut *self).poll(cx)) {
             Some(received) => received.map_err(|_| RecvTimeoutError::Closed),
             None => Err(RecvTimeoutError::TimedOut),
         }

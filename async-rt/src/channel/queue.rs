@@ -12,7 +12,7 @@
 
 use super::error::{CapacityError, TryRecvError};
 use super::room::{self, Room, Taking};
-use super::seat::Seat;
+use super::sleepers::Seat;
 use super::slots::{Published, Slots};
 use crate::contain;
 use crate::coop;

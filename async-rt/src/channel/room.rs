@@ -11,9 +11,8 @@
 //! - **I10** Room is in the word or under the lock, never in both, and no room that is given slips
 //!   past a waiter; what was granted to a waiter that leaves goes to the next.
 
-use super::closers::Closers;
 use super::permits::{Claimed, Fresh, Permits, Place, Refused, Woken};
-use super::seat::Seat;
+use super::sleepers::{Closers, Seat};
 use crate::contain;
 use crate::coop;
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, lock, on, ord};

@@ -9,17 +9,12 @@
 //!   of it.
 #![expect(unsafe_code, reason = "fills and empties slots in turn")]
 
-mod permit;
-
-pub use permit::Permit;
-
-use super::blocking;
 use super::error::{
     CapacityError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
-use super::receiving::{awaits_values, blocks_for_values};
-use super::seat::Seat;
+use super::sleepers::Seat;
 use super::slots::{Published, Slots};
+use super::waiting::{self, awaits_values, blocks_for_values, blocks_to_send};
 use crate::contain;
 use crate::coop;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering, on, ord};
@@ -130,51 +125,8 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Sends `value` from a plain thread, which sleeps until there is room.
-    ///
-    /// # Errors
-    /// When the receiver is gone or closed; the value comes back.
-    ///
-    /// # Panics
-    /// Inside a runtime.
-    #[track_caller]
-    pub fn send_blocking(&mut self, value: T) -> Result<(), SendError<T>> {
-        self.send_within(value, None).map_err(|error| SendError(error.into_inner()))
-    }
-
-    /// As [`send_blocking`](Self::send_blocking), for `timeout` at most.
-    ///
-    /// # Errors
-    /// When the time passed, or the receiver is gone or closed; the value comes back.
-    ///
-    /// # Panics
-    /// Inside a runtime.
-    #[track_caller]
-    pub fn send_timeout_blocking(
-        &mut self,
-        value: T,
-        timeout: Duration,
-    ) -> Result<(), SendTimeoutError<T>> {
-        self.send_within(value, Some(timeout))
-    }
-
-    #[track_caller]
-    fn send_within(
-        &mut self,
-        value: T,
-        timeout: Option<Duration>,
-    ) -> Result<(), SendTimeoutError<T>> {
-        blocking::assert_outside();
-        let value = match self.try_send(value) {
-            Ok(()) => return Ok(()),
-            Err(TrySendError::Closed(value)) => return Err(SendTimeoutError::Closed(value)),
-            Err(TrySendError::Full(value)) => value,
-        };
-        match blocking::wait(timeout, |cx| self.poll_room(cx)) {
-            Some(Ok(())) => self.post(value).map_err(SendTimeoutError::Closed),
-            Some(Err(())) => Err(SendTimeoutError::Closed(value)),
-            None => Err(SendTimeoutError::TimedOut(value)),
-        }
+    fn room_within(&mut self, timeout: Option<Duration>) -> Option<Result<(), ()>> {
+        waiting::wait(timeout, |cx| self.poll_room(cx))
     }
 
     /// The next slot, which is free, is used even if the channel closes; `false` when it has closed.
@@ -253,6 +205,8 @@ impl<T> Sender<T> {
     }
 }
 
+blocks_to_send!([&mut] self);
+
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         // ORDERING: pairs with the load of `Receiver::is_over`: what was sent is seen.
@@ -268,6 +222,40 @@ impl<T> Drop for Sender<T> {
 impl<T> fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender").field("closed", &self.is_closed()).finish()
+    }
+}
+
+/// Room for one value. Dropped, it is given back.
+#[must_use = "room that is dropped is given back"]
+pub struct Permit<'a, T> {
+    sender: &'a mut Sender<T>,
+}
+
+impl<T> Permit<'_, T> {
+    /// Sends `value`, also after the receiver has closed the channel.
+    ///
+    /// # Errors
+    /// When the receiver is gone; the value comes back.
+    pub fn send(self, value: T) -> Result<(), SendError<T>> {
+        self.sender.post(value).map_err(SendError)
+    }
+}
+
+impl<T> Drop for Permit<'_, T> {
+    fn drop(&mut self) {
+        let shared = &*self.sender.shared;
+        // ORDERING: pairs with the load of `Receiver::is_over`: what the permit sent is seen. Models have
+        // no mutant for the pair: there the exchange by which a slot ends is never early.
+        let before = shared.end.fetch_and(!RESERVED, Ordering::Release);
+        if before & CLOSED != 0 && on("i17.unreserved") {
+            shared.receiver.wake();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Permit<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").finish_non_exhaustive()
     }
 }
 

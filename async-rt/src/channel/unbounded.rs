@@ -6,11 +6,9 @@
 //! receiver that sleeps.
 #![expect(unsafe_code, reason = "gives boxes to the inbox and takes them back")]
 
-use super::blocking;
-use super::closers::Closers;
 use super::error::{RecvTimeoutError, SendError, TryRecvError};
-use super::receiving::{awaits_values, blocks_for_values};
-use super::seat::Seat;
+use super::sleepers::{Closers, Seat};
+use super::waiting::{self, awaits_values, blocks_for_values};
 use crate::contain;
 use crate::coop;
 use crate::inbox::{Batch, Inbox, Node, Pushed};

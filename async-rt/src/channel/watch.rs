@@ -4,11 +4,10 @@
 //! A value is an `Arc`, so a look at it holds no lock and delays no other call; a sender that replaces
 //! it does not wait either. A receiver that is slow sees the latest value, not each.
 
-use super::blocking;
-use super::closers::Closers;
 use super::error::{RecvError, SendError};
 use super::permits::Fresh;
-use super::sleepers::{Key, Sleepers};
+use super::sleepers::{Closers, Key, Sleepers};
+use super::waiting;
 use crate::contain;
 use crate::coop;
 use crate::sync::{Arc, Mutex, lock};
@@ -249,7 +248,7 @@ impl<T> Receiver<T> {
     /// # Panics
     /// Inside a runtime.
     pub fn changed_blocking(&mut self, timeout: Option<Duration>) -> Result<bool, RecvError> {
-        match blocking::wait(timeout, |cx| self.poll_changed(cx)) {
+        match waiting::wait(timeout, |cx| self.poll_changed(cx)) {
             Some(changed) => changed.map(|()| true),
             None => Ok(false),
         }

@@ -18,5 +18,5 @@ mod stats;
 mod task;
 
 pub(crate) use pool::{Limits, Pool};
-pub use stats::{BlockingStats, RunningClosure};
-pub use task::{BlockingRefused, BlockingRefusedKind, BlockingTask, spawn_blocking};
+pub use stats::{BlockingRefused, BlockingRefusedKind, BlockingStats, RunningClosure};
+pub use task::{BlockingTask, spawn_blocking};

@@ -1,7 +1,6 @@
 //! The threads, the queue in front of them, and the counts.
 
-use super::stats::{BlockingStats, RunningClosure};
-use super::task::BlockingRefusedKind;
+use super::stats::{BlockingRefusedKind, BlockingStats, RunningClosure};
 use crate::contain;
 use crate::sys::Unpark;
 use std::collections::{BTreeMap, VecDeque};

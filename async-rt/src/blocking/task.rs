@@ -1,85 +1,17 @@
-//! `spawn_blocking`, the task it returns, and the reasons to refuse.
+//! `spawn_blocking`, and the task that it returns.
 
 use super::pool::{Ended, Pool, Work};
-use super::stats::{BlockingStats, RunningClosure};
+use super::stats::{BlockingRefused, BlockingStats, RunningClosure};
 use crate::channel::oneshot;
 use crate::contain;
 use crate::error::{JoinError, Payload};
 use crate::handle::Handle;
 use crate::runtime::Runtime;
-use std::error::Error;
 use std::fmt;
-use std::io;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-
-/// Why the blocking pool did not take a closure.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum BlockingRefusedKind {
-    /// As many closures wait for a thread as the runtime allows.
-    Full {
-        /// How many wait.
-        waiting: usize,
-    },
-    /// The system refused to start a thread, and the pool has no other.
-    NoThread {
-        /// Why it was refused.
-        source: io::Error,
-    },
-    /// The runtime has ended, or this process is a fork of the one that built it.
-    Ended,
-}
-
-impl fmt::Display for BlockingRefusedKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full { waiting } => {
-                write!(f, "blocking pool is full: {waiting} closures wait for a thread")
-            }
-            Self::NoThread { .. } => f.write_str("blocking pool could not start its first thread"),
-            Self::Ended => f.write_str("runtime of the blocking pool has ended"),
-        }
-    }
-}
-
-impl Error for BlockingRefusedKind {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::NoThread { source } => Some(source),
-            Self::Full { .. } | Self::Ended => None,
-        }
-    }
-}
-
-/// The blocking pool did not take a closure, which comes back inside.
-#[non_exhaustive]
-pub struct BlockingRefused<W> {
-    /// Why.
-    pub kind: BlockingRefusedKind,
-    /// What was to be run.
-    pub work: W,
-}
-
-impl<W> fmt::Debug for BlockingRefused<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BlockingRefused").field("kind", &self.kind).finish_non_exhaustive()
-    }
-}
-
-impl<W> fmt::Display for BlockingRefused<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.kind.fmt(f)
-    }
-}
-
-impl<W> Error for BlockingRefused<W> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.kind.source()
-    }
-}
 
 /// The output of a closure on the blocking pool, to be awaited from any task or thread. Dropping it
 /// detaches the closure, which runs to its end.

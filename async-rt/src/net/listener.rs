@@ -1,6 +1,6 @@
 //! Accepting connections, and the pause of a process that has no descriptor left for one.
 
-use super::{TcpSocket, TcpStream, current};
+use super::{TcpStream, current};
 use crate::async_fd::AsyncFd;
 use crate::owner::Owner;
 use crate::time::Sleep;
@@ -61,21 +61,6 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    /// Listens on `address`, which may be one that a closed connection still occupies.
-    ///
-    /// # Errors
-    /// When the address is taken or not ours.
-    ///
-    /// # Panics
-    /// Outside a runtime.
-    #[track_caller]
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = TcpSocket::for_address(address)?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(1024)
-    }
-
     /// Takes over a listener of std.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
-//! TCP sockets before they are connected or listen.
+//! TCP sockets before they are connected or listen, and the ways from an address to either.
 
+use super::resolve::{ToSocketAddrs, resolve};
 use super::{TcpListener, TcpStream, current};
 use crate::async_fd::AsyncFd;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -134,5 +135,42 @@ impl TcpSocket {
 impl AsFd for TcpSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+impl TcpStream {
+    /// Connects to `target`, and waits until the connection stands. The addresses of a name are tried
+    /// one after the other, in the order of the system; one of a family that this machine does not have
+    /// is passed over.
+    ///
+    /// # Errors
+    /// When no address could be connected to, the error of the last one; the errors of
+    /// [`lookup_host`](super::lookup_host) for a name.
+    ///
+    /// # Cancel safety
+    /// A connect that is cancelled closes the socket.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    pub async fn connect(target: impl ToSocketAddrs) -> io::Result<Self> {
+        let connect = async |address| TcpSocket::for_address(address)?.connect(address).await;
+        resolve(target).await?.first_with(connect).await
+    }
+}
+
+impl TcpListener {
+    /// Listens on `address`, which may be one that a closed connection still occupies.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpSocket::for_address(address)?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(1024)
     }
 }

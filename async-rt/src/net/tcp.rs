@@ -1,7 +1,6 @@
 //! TCP streams.
 
-use super::resolve::{ToSocketAddrs, resolve};
-use super::{TcpSocket, current, duplex};
+use super::{current, duplex};
 use crate::async_fd::AsyncFd;
 use crate::owner::Owner;
 use std::io;
@@ -17,24 +16,6 @@ pub struct TcpStream {
 duplex!(TcpStream, short_read_is_empty: true);
 
 impl TcpStream {
-    /// Connects to `target`, and waits until the connection stands. The addresses of a name are tried
-    /// one after the other, in the order of the system; one of a family that this machine does not have
-    /// is passed over.
-    ///
-    /// # Errors
-    /// When no address could be connected to, the error of the last one; the errors of
-    /// [`lookup_host`](super::lookup_host) for a name.
-    ///
-    /// # Cancel safety
-    /// A connect that is cancelled closes the socket.
-    ///
-    /// # Panics
-    /// Outside a runtime.
-    pub async fn connect(target: impl ToSocketAddrs) -> io::Result<Self> {
-        let connect = async |address| TcpSocket::for_address(address)?.connect(address).await;
-        resolve(target).await?.first_with(connect).await
-    }
-
     /// Takes over a connected stream of std.
     ///
     /// # Errors

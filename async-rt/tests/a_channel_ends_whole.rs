@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
 
 use lastout_async_rt::Runtime;
+use lastout_async_rt::channel::mpsc_bytes::ClaimError;
 use lastout_async_rt::channel::{
-    TryRecvError, TrySendError, broadcast, local, mpsc, mpsc_bytes, spsc, unbounded, watch,
+    TryRecvError, TrySendError, broadcast, local, mpsc, mpsc_bytes, spsc, spsc_bytes, unbounded,
+    watch,
 };
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -205,6 +207,60 @@ fn values_whose_destructors_panic_do_not_keep_the_others() {
     (0..3).for_each(|_| assert!(send.try_send(bomb()).is_ok()));
     drop(recv);
     assert_eq!(drops.load(Ordering::Relaxed), 12);
+    // The channel of a `watch` always has a value, which ends with its last end, whichever that is.
+    let (send, recv) = watch::channel(bomb());
+    drop(send);
+    drop(recv);
+    let (send, recv) = watch::channel(bomb());
+    drop(recv);
+    drop(send);
+    assert_eq!(drops.load(Ordering::Relaxed), 14);
+}
+
+/// A claim is a value of its own, which may outlive the sender that made it.
+#[test]
+fn a_claim_is_received_even_if_its_sender_is_gone() {
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let (send, mut recv) = mpsc_bytes::channel(8);
+    let (mut used, unused) = (send.try_claim(2).unwrap(), send.try_claim(6).unwrap());
+    used.copy_from_slice(b"ab");
+    drop(send);
+    assert!(matches!(recv.try_recv(), Err(TryRecvError::Empty)), "two claims are out");
+    let mut wait = Box::pin(recv.recv());
+    assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    used.commit().unwrap();
+    assert!(matches!(poll(wait.as_mut()), Poll::Ready(Some(record)) if *record == *b"ab"));
+    drop(wait);
+    let mut end = Box::pin(recv.recv());
+    assert!(end.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let before = wakes.0.load(Ordering::Relaxed);
+    drop(unused);
+    assert_eq!(wakes.0.load(Ordering::Relaxed), before + 1);
+    assert!(matches!(poll(end.as_mut()), Poll::Ready(None)));
+    drop(end);
+    assert!(matches!(recv.try_recv(), Err(TryRecvError::Closed)));
+}
+
+/// The room of a byte channel may be more than the machine has: then the record is refused, and its room
+/// is there for others.
+#[test]
+fn a_record_without_memory_is_refused() {
+    let most = usize::MAX / 4;
+    let (send, mut recv) = spsc_bytes::channel(most);
+    for _ in 0..3 {
+        let refused = send.try_claim(most).unwrap_err();
+        assert_eq!(refused, ClaimError::NoMemory { len: most });
+        assert!(refused.to_string().contains(&most.to_string()));
+        assert!(matches!(
+            poll(pin!(send.claim(most))),
+            Poll::Ready(Err(ClaimError::NoMemory { .. }))
+        ));
+    }
+    send.try_send(b"a").unwrap();
+    assert_eq!(recv.try_recv().unwrap().len(), 1);
+    drop(send);
+    assert!(matches!(recv.try_recv(), Err(TryRecvError::Closed)));
 }
 
 /// What waits no longer keeps no waker, which would keep its task.

@@ -34,7 +34,7 @@ impl<T, W: Wakes> Bounded<T, W> {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             permits: Permits::new(capacity),
-            queue: VecDeque::with_capacity(capacity.min(64)),
+            queue: VecDeque::new(),
             senders: 1,
             receiver: None,
             capacity,

@@ -51,22 +51,24 @@ macro_rules! byte_channel {
                 /// Waits for room for a record of `len` bytes, which may be zero.
                 ///
                 /// # Errors
-                /// When the receiver is gone, or the record larger than the channel.
+                /// When the receiver is gone, the record is larger than the channel, or there is no
+                /// memory for it.
                 ///
                 /// # Cancel safety
                 /// Cancel safe: the turn of a cancelled claim goes to the next sender.
                 pub async fn claim(&self, len: usize) -> Result<Claim, ClaimError> {
                     records::take(&self.records, len).await?;
-                    Ok(Claim::new(&self.records, len))
+                    Claim::new(&self.records, len)
                 }
 
                 /// Room for a record of `len` bytes, if it is there and no other sender waits for it.
                 ///
                 /// # Errors
-                /// When there is no room, no receiver, or the record is larger than the channel.
+                /// When there is no room, no receiver or no memory, or the record is larger than the
+                /// channel.
                 pub fn try_claim(&self, len: usize) -> Result<Claim, ClaimError> {
                     records::try_take(&self.records, len)?;
-                    Ok(Claim::new(&self.records, len))
+                    Claim::new(&self.records, len)
                 }
 
                 /// Sends a copy of `record`, waiting for room.
@@ -78,7 +80,7 @@ macro_rules! byte_channel {
                 /// A send that is cancelled has sent nothing.
                 pub async fn send(&self, record: &[u8]) -> Result<(), ClaimError> {
                     records::take(&self.records, record.len()).await?;
-                    records::post(&self.records, record.to_vec())
+                    records::post_copy(&self.records, record)
                 }
 
                 /// Sends a copy of `record`, if there is room and no other sender waits for it.
@@ -87,7 +89,7 @@ macro_rules! byte_channel {
                 /// As [`try_claim`](Self::try_claim).
                 pub fn try_send(&self, record: &[u8]) -> Result<(), ClaimError> {
                     records::try_take(&self.records, record.len())?;
-                    records::post(&self.records, record.to_vec())
+                    records::post_copy(&self.records, record)
                 }
 
                 /// Sends a copy of `record` from a plain thread, which sleeps until there is room,
@@ -149,7 +151,7 @@ macro_rules! byte_channel {
                     Record::new(&self.tail.shared, buffer)
                 }
 
-                /// The next record; `None` when every sender is gone and nothing is
+                /// The next record; `None` when every sender and every claim is gone and nothing is
                 /// left.
                 ///
                 /// # Cancel safety

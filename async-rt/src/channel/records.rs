@@ -46,9 +46,35 @@ pub(super) fn try_take(records: &Records, len: usize) -> Result<(), ClaimError> 
     Ok(())
 }
 
-/// Sends a record that has its room.
-pub(super) fn post(records: &Records, buffer: Vec<u8>) -> Result<(), ClaimError> {
+/// Sends a copy of a record that has its room, which comes back when there is no memory.
+pub(super) fn post_copy(records: &Records, record: &[u8]) -> Result<(), ClaimError> {
+    let mut buffer = Vec::new();
+    if buffer.try_reserve_exact(record.len()).is_err() {
+        return Err(no_memory(records, record.len()));
+    }
+    buffer.extend_from_slice(record);
+    post(records, buffer)
+}
+
+fn post(records: &Records, buffer: Vec<u8>) -> Result<(), ClaimError> {
     records.post(buffer).map_err(|_| ClaimError::Closed)
+}
+
+#[cold]
+fn no_memory(records: &Records, len: usize) -> ClaimError {
+    records.room().give(charge(records, len));
+    ClaimError::NoMemory { len }
+}
+
+/// Above this a buffer of zeros is asked for before it is made: where there is no memory, `vec!` ends
+/// the process, and where there is, it takes pages that are zeros already.
+const LARGE: usize = 1 << 20;
+
+fn zeros(len: usize) -> Option<Vec<u8>> {
+    if len > LARGE {
+        Vec::<u8>::new().try_reserve_exact(len).ok()?;
+    }
+    Some(vec![0; len])
 }
 
 /// Why there is no room for a record.
@@ -66,6 +92,11 @@ pub enum ClaimError {
         /// Bytes of the channel.
         capacity: usize,
     },
+    /// The channel has room, and the machine has no memory for the record.
+    NoMemory {
+        /// Bytes asked for.
+        len: usize,
+    },
 }
 
 impl fmt::Display for ClaimError {
@@ -76,6 +107,7 @@ impl fmt::Display for ClaimError {
             Self::TooLarge { len, capacity } => {
                 write!(f, "a record of {len} bytes is larger than the channel of {capacity}")
             }
+            Self::NoMemory { len } => write!(f, "there is no memory for a record of {len} bytes"),
         }
     }
 }
@@ -92,6 +124,8 @@ impl From<Refused> for ClaimError {
 }
 
 /// Room for a record, zeroed: write to it, then [`commit`](Self::commit). Dropped, it is given back.
+///
+/// It sends by itself: the channel does not end before its claims, even if its senders do.
 #[must_use = "a claim that is dropped sends nothing"]
 pub struct Claim {
     records: Arc<Records>,
@@ -100,8 +134,11 @@ pub struct Claim {
 }
 
 impl Claim {
-    pub(super) fn new(records: &Arc<Records>, len: usize) -> Self {
-        Self { records: Arc::clone(records), buffer: Some(vec![0; len]) }
+    /// The claim of a record that has its room, which comes back when there is no memory.
+    pub(super) fn new(records: &Arc<Records>, len: usize) -> Result<Self, ClaimError> {
+        let buffer = zeros(len).ok_or_else(|| no_memory(records, len))?;
+        records.add_sender();
+        Ok(Self { records: Arc::clone(records), buffer: Some(buffer) })
     }
 
     /// Sends the record.
@@ -131,6 +168,7 @@ impl Drop for Claim {
         if let Some(buffer) = self.buffer.take() {
             self.records.room().give(charge(&self.records, buffer.len()));
         }
+        self.records.remove_sender();
     }
 }
 

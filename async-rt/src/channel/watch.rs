@@ -13,14 +13,35 @@ use crate::coop;
 use crate::sync::{Arc, Mutex, lock};
 use std::fmt;
 use std::future::poll_fn;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 struct State<T> {
-    value: Arc<T>,
+    /// `None` only while the channel ends.
+    value: Option<Arc<T>>,
     version: u64,
     receivers: Sleepers,
     senders: usize,
+}
+
+impl<T> State<T> {
+    fn value(&self) -> Arc<T> {
+        Arc::clone(self.value.as_ref().expect("it is there until the channel ends"))
+    }
+
+    /// Replaces the value; the one before, and whom to wake after the lock.
+    fn replace(&mut self, value: Arc<T>) -> (Arc<T>, Vec<Waker>) {
+        self.version += 1;
+        let before = self.value.replace(value).expect("it is there until the channel ends");
+        (before, self.receivers.take_all())
+    }
+}
+
+impl<T> Drop for State<T> {
+    fn drop(&mut self) {
+        // The last end is gone: a panic of the value's destructor must not reach whoever dropped it.
+        contain::discard(self.value.take());
+    }
 }
 
 struct Shared<T> {
@@ -31,7 +52,7 @@ struct Shared<T> {
 
 /// A channel with its first value, which counts as seen.
 pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
-    let (value, receivers) = (Arc::new(value), Sleepers::default());
+    let (value, receivers) = (Some(Arc::new(value)), Sleepers::default());
     let state = Mutex::new(State { value, version: 0, receivers, senders: 1 });
     let sender = Sender { shared: Arc::new(Shared { state, closers: Closers::new() }) };
     let receiver = sender.subscribe();
@@ -59,11 +80,7 @@ impl<T> Sender<T> {
     /// Replaces the value, whether there is a receiver or not; the one before.
     pub fn send_replace(&self, value: T) -> Arc<T> {
         let value = Arc::new(value);
-        let mut state = lock(&self.shared.state);
-        state.version += 1;
-        let before = std::mem::replace(&mut state.value, value);
-        let woken = state.receivers.take_all();
-        drop(state);
+        let (before, woken) = lock(&self.shared.state).replace(value);
         contain::wake_all(woken);
         coop::made_progress();
         before
@@ -75,7 +92,7 @@ impl<T> Sender<T> {
         loop {
             let (seen, version) = {
                 let state = lock(&self.shared.state);
-                (Arc::clone(&state.value), state.version)
+                (state.value(), state.version)
             };
             let value = Arc::new(next(&seen));
             let mut state = lock(&self.shared.state);
@@ -85,10 +102,8 @@ impl<T> Sender<T> {
                 contain::discard(seen);
                 continue;
             }
-            state.version += 1;
-            // `seen` is another reference to it, so nothing of the user's is dropped here.
-            state.value = value;
-            let woken = state.receivers.take_all();
+            // `seen` is another reference to the value before, so nothing of the user's is dropped here.
+            let (_before, woken) = state.replace(value);
             drop(state);
             contain::wake_all(woken);
             coop::made_progress();
@@ -98,7 +113,7 @@ impl<T> Sender<T> {
 
     /// The latest value.
     pub fn borrow(&self) -> Arc<T> {
-        Arc::clone(&lock(&self.shared.state).value)
+        lock(&self.shared.state).value()
     }
 
     /// A receiver, for which the latest value counts as seen.
@@ -161,14 +176,14 @@ pub struct Receiver<T> {
 impl<T> Receiver<T> {
     /// The latest value, which stays unseen if it was.
     pub fn borrow(&self) -> Arc<T> {
-        Arc::clone(&lock(&self.shared.state).value)
+        lock(&self.shared.state).value()
     }
 
     /// The latest value, which is seen from here on.
     pub fn borrow_and_update(&mut self) -> Arc<T> {
         let state = lock(&self.shared.state);
         self.seen = state.version;
-        Arc::clone(&state.value)
+        state.value()
     }
 
     /// Whether there is a value that was not seen.

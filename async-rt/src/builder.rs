@@ -66,7 +66,8 @@ impl Builder {
         }
     }
 
-    /// Polls between two looks at the inbox and the future of `block_on` (default 64).
+    /// Polls between two looks at the inbox and the future of `block_on` (default 64). A number
+    /// above [`event_interval`](Self::event_interval), or above 65 536, counts as that one.
     pub fn tasks_per_cycle(mut self, tasks: usize) -> Self {
         self.looping.tasks_per_cycle = tasks;
         self

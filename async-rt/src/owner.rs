@@ -25,6 +25,10 @@ use std::time::Duration;
 /// Looks at the inbox between two looks at the clock and the sockets, while spinning.
 const SPINS: u32 = 8;
 
+/// Polls of one cycle at most, whatever the builder was told: the deadline of an end, and the future of
+/// `block_on`, are looked at between two cycles.
+const LONGEST_CYCLE: usize = 1 << 16;
+
 /// How long a runtime that has just received foreign wakes looks for more before it sleeps: about
 /// what a burst that has not ended needs to go on, and a fraction of what a sleep costs both sides.
 const LINGER: Nanos = 1_000;
@@ -157,8 +161,11 @@ impl Owner {
     /// One round: some tasks, then whatever else is due. Sleeps when there is nothing to do, if it
     /// `may_idle`. Stops as soon as `stop` is set, or a panic waits to be raised.
     pub(crate) fn cycle(&self, stop: &Cell<bool>, may_idle: bool) {
-        let done = self.engine.run(self.config.tasks_per_cycle, stop);
-        let polls = self.polls.get() + done.max(1);
+        let Loop { tasks_per_cycle, event_interval, .. } = self.config;
+        let before = self.polls.get();
+        let until_the_look = event_interval.saturating_sub(before).max(1);
+        let budget = tasks_per_cycle.min(until_the_look).min(LONGEST_CYCLE);
+        let polls = before.saturating_add(self.engine.run(budget, stop).max(1));
         self.polls.set(polls);
         if self.engine.has_escaped() {
             return;
@@ -166,7 +173,7 @@ impl Owner {
         if self.engine.has_foreign() {
             self.receive();
         }
-        if polls >= self.config.event_interval {
+        if polls >= event_interval {
             self.look();
         } else if may_idle && !stop.get() && !self.engine.has_ready() {
             self.idle(None);

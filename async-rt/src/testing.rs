@@ -8,7 +8,8 @@ use crate::time::yield_now;
 use std::time::Duration;
 
 impl Builder {
-    /// Time stands still while tasks run, and jumps to the next timer when all of them wait.
+    /// Time stands still while tasks run, and jumps to the next timer when all of them wait. So no
+    /// deadline passes, that of an end included, while a task is always ready.
     pub fn virtual_clock(mut self) -> Self {
         self.testing.virtual_clock = true;
         self

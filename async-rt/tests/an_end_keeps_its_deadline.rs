@@ -17,6 +17,13 @@ use std::time::{Duration, Instant};
 /// Long enough that only a wait that ignores its deadline reaches it.
 const AGES: Duration = Duration::from_secs(3600);
 
+/// Always ready.
+async fn busy() {
+    loop {
+        yield_now().await;
+    }
+}
+
 on_both_cores! {
     fn tasks_that_listen_finish_and_the_others_are_dropped(core) {
         let runtime = core.runtime();
@@ -43,7 +50,7 @@ on_both_cores! {
             let runtime = core.builder().idle(idle).build().unwrap();
             let stuck = runtime.handle().spawn_boxed(pending::<()>());
             assert_eq!(runtime.shutdown_quiesce(Duration::from_millis(5)).unwrap_err().remaining_tasks, 1);
-            runtime.handle().spawn_boxed(async { loop { yield_now().await } }).detach();
+            runtime.handle().spawn_boxed(busy()).detach();
             assert_eq!(runtime.shutdown_blocking(Duration::from_millis(5)).forced(), 2);
             drop(stuck);
         }
@@ -51,6 +58,21 @@ on_both_cores! {
         runtime.handle().spawn_boxed(async {}).detach();
         assert_eq!(runtime.shutdown_blocking(Duration::MAX).finished(), 1);
         assert!(core.runtime().shutdown_blocking(Duration::ZERO).is_clean());
+    }
+
+    fn a_busy_task_in_a_cycle_of_any_length_keeps_the_deadline(core) {
+        let builder = || core.builder().tasks_per_cycle(usize::MAX).event_interval(usize::MAX);
+        let runtime = builder().build().unwrap();
+        runtime.handle().spawn_boxed(busy()).detach();
+        // The future of `block_on` and the quiesce have their turn too.
+        let mut turns = 0;
+        runtime.block_on(async { while turns < 3 { turns += 1; yield_now().await } });
+        assert_eq!(runtime.shutdown_quiesce(Duration::from_millis(5)).unwrap_err().remaining_tasks, 1);
+        assert_eq!(runtime.shutdown_blocking(Duration::from_millis(5)).forced(), 1);
+        // Sockets and timers are looked at by their own number.
+        let runtime = core.builder().tasks_per_cycle(usize::MAX).event_interval(16).build().unwrap();
+        runtime.handle().spawn_boxed(busy()).detach();
+        runtime.block_on(async { sleep(Duration::from_millis(1)).await });
     }
 
     fn destructors_that_spawn_for_ever_are_named(core) {

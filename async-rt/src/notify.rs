@@ -114,6 +114,9 @@ impl Semaphore {
 
     /// Waits for `count` permits, which the guard gives back.
     ///
+    /// A call that asks for more than [`total`](Self::total) waits until [`add`](Self::add) has brought
+    /// what is missing, for ever if it never does; the tasks that ask later wait behind it.
+    ///
     /// # Errors
     /// When the semaphore is closed.
     ///
@@ -131,6 +134,11 @@ impl Semaphore {
     pub fn try_acquire(&self, count: usize) -> Option<Permit> {
         let taken = self.permits.with(|permits| permits.try_take(count));
         taken.is_ok().then(|| Permit { permits: self.permits.clone(), count })
+    }
+
+    /// All permits of the semaphore, whether a task has them or not.
+    pub fn total(&self) -> usize {
+        self.total.get()
     }
 
     /// Permits that no task has.

@@ -150,6 +150,31 @@ on_both_cores! {
         });
     }
 
+    fn more_permits_than_there_are_come_with_those_that_are_added(core) {
+        core.runtime().block_on(async {
+            let permits = Semaphore::new(2);
+            let take = |count| {
+                let permits = permits.clone();
+                spawn_boxed(async move { permits.acquire(count).await.map(|held| held.count()) })
+            };
+            let (more, behind) = (take(5), take(1));
+            yield_now().await;
+            assert_eq!((permits.total(), permits.available()), (2, 2));
+            assert!(permits.try_acquire(1).is_none(), "two tasks wait");
+            permits.add(2).unwrap();
+            yield_now().await;
+            assert!(!more.is_finished() && !behind.is_finished(), "one is missing");
+            permits.add(1).unwrap();
+            assert_eq!(within("the first", more).await.unwrap(), Ok(5));
+            assert_eq!(within("the one behind it", behind).await.unwrap(), Ok(1));
+            assert_eq!((permits.total(), permits.available()), (5, 5));
+            let never = take(usize::MAX);
+            yield_now().await;
+            permits.close();
+            assert!(within("the end", never).await.unwrap().is_err());
+        });
+    }
+
     fn join_sets_join_in_the_order_of_ends_and_abort_when_dropped(core) {
         core.builder().virtual_clock().build().unwrap().block_on(async {
             let mut tasks = JoinSet::new();

@@ -213,7 +213,8 @@ impl<'env> Scope<'env> {
         let (outcome, tasks) = (Rc::new(Outcome::new()), Rc::downgrade(&self.tasks));
         let mut handle = ScopedJoinHandle { outcome, tasks, key: usize::MAX };
         if self.tasks.closed.get() {
-            handle.outcome.fail(JoinError::cancelled());
+            let dropped = contain::drop_value(future);
+            handle.outcome.fail(error_of(None, dropped.err()));
             return handle;
         }
         let (done, end) = (Rc::clone(&handle.outcome), Rc::clone(&handle.outcome));

@@ -30,4 +30,32 @@ on_both_cores! {
         drop(runtime);
         assert_eq!(world.into_inner().unwrap(), [0, 1]);
     }
+
+    fn a_closure_that_panics_gives_the_value_back(core) {
+        std::panic::set_hook(Box::new(|_| {}));
+        let (runtime, world) = (core.runtime(), World::new(vec![0]));
+        runtime.provide(&world);
+        runtime.block_on(async {
+            let task = spawn_boxed(async {
+                WorldCtx::<Vec<i32>>::current().with(|list| {
+                    list.push(1);
+                    assert!(list.is_empty(), "half-way");
+                });
+            });
+            assert!(task.await.unwrap_err().is_panic());
+            WorldCtx::<Vec<i32>>::current().with(|list| list.push(2));
+        });
+        // What panics as it is dropped: a value that the runtime alone still has.
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("a destructor");
+            }
+        }
+        let bomb = World::new(Bomb);
+        runtime.provide(&bomb);
+        drop(bomb);
+        assert!(runtime.shutdown_blocking(std::time::Duration::from_secs(60)).is_clean());
+        assert_eq!(world.into_inner().unwrap(), [0, 1, 2]);
+    }
 }

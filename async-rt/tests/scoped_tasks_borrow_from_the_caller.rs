@@ -129,6 +129,15 @@ on_both_cores! {
         assert_eq!(drops.count(), 1);
         assert!(late.is_finished());
         assert!(core.runtime().block_on(late).unwrap_err().is_cancelled());
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("a destructor");
+            }
+        }
+        let bomb = Bomb;
+        let late: ScopedJoinHandle<'_, ()> = scope.spawn(async move { drop(bomb) });
+        assert!(core.runtime().block_on(late).unwrap_err().is_panic());
     }
 
     fn a_destructor_that_spawns_at_the_end_of_a_scope_is_harmless(core) {

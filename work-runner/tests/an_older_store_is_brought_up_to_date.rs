@@ -1,5 +1,5 @@
-//! A store of the first version with jobs in every state is brought to this one, on each durable store:
-//! every job is there as it was, and goes on. While a worker of the older version lives, it is refused.
+//! A store of each earlier version with jobs in every state is brought to this one: every job is there as it
+//! was, and goes on. While a worker of the older version lives, it is refused.
 #![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,13 +9,14 @@ use lastout_work_runner::sqlite::SqliteRegistry;
 use lastout_work_runner::{Registry, StoreErrorKind};
 use std::sync::Arc;
 use support::Folder;
-use support::first_version::{FIRST_VERSION, JOBS, check, statements};
+use support::older_versions::{JOBS, SQLITE_STEPS, VERSIONS, check, statements, steps_to};
 
-fn first_version(folder: &Folder) -> std::path::PathBuf {
-    let path = folder.path().join("jobs.db");
+fn older_version(folder: &Folder, version: i64) -> std::path::PathBuf {
+    let path = folder.path().join(format!("version_{version}.db"));
     let conn = rusqlite::Connection::open(&path).unwrap();
     conn.execute_batch(include_str!("support/first_version_sqlite.sql")).unwrap();
-    conn.execute_batch(&statements("lastout_")).unwrap();
+    conn.execute_batch(&steps_to(version, SQLITE_STEPS)).unwrap();
+    conn.execute_batch(&statements("lastout_", version)).unwrap();
     let indexed = "UPDATE lastout_jobs SET due_at = CASE WHEN state = 0 THEN run_at END, \
                    held_key = CASE WHEN state = 1 THEN limit_key END, \
                    open_key = CASE WHEN state < 4 THEN unique_key END, \
@@ -27,13 +28,15 @@ fn first_version(folder: &Folder) -> std::path::PathBuf {
 #[tokio::test]
 async fn jobs_in_every_state_go_on() {
     let folder = Folder::new();
-    let path = first_version(&folder);
-    let registry: Arc<dyn Registry> = Arc::new(SqliteRegistry::open(&path).unwrap());
-    check(registry).await;
-    // What was brought up to date is as it would have been made.
     let made = folder.path().join("made.db");
     drop(SqliteRegistry::open(&made).unwrap());
-    assert_eq!(layout(&path), layout(&made));
+    for version in VERSIONS {
+        let path = older_version(&folder, version);
+        let registry: Arc<dyn Registry> = Arc::new(SqliteRegistry::open(&path).unwrap());
+        check(registry, version).await;
+        // What was brought up to date is as it would have been made.
+        assert_eq!(layout(&path), layout(&made), "from version {version}");
+    }
 }
 
 /// Tables and their columns, and indexes.
@@ -46,22 +49,27 @@ fn layout(path: &std::path::Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_living_worker_of_the_older_version_is_not_overtaken() {
+async fn a_living_worker_of_an_older_version_is_not_overtaken() {
     let folder = Folder::new();
-    let path = first_version(&folder);
-    let conn = rusqlite::Connection::open(&path).unwrap();
+    for version in VERSIONS {
+        let path = older_version(&folder, version);
+        refuses_while_a_worker_lives(&path, version).await;
+    }
+}
+
+async fn refuses_while_a_worker_lives(path: &std::path::Path, version: i64) {
+    let conn = rusqlite::Connection::open(path).unwrap();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     let lease = "INSERT INTO lastout_workers (id, host, boot, pid, start, lease_until, boot_of_lease) \
                  VALUES (9, 'h', '', 1, 1, 9223372036854775807, ?1)";
     conn.execute(lease, [boot.trim()]).unwrap();
-    let error = SqliteRegistry::open(&path).unwrap_err();
-    let have = FIRST_VERSION;
-    assert!(matches!(error.kind(), StoreErrorKind::SchemaVersion { have: h, .. } if h == have));
-    let version = "SELECT value FROM lastout_meta WHERE key = 'schema'";
-    let version: i64 = conn.query_row(version, [], |row| row.get(0)).unwrap();
-    assert_eq!(version, have, "nothing was changed");
+    let error = SqliteRegistry::open(path).unwrap_err();
+    assert!(matches!(error.kind(), StoreErrorKind::SchemaVersion { have, .. } if have == version));
+    let found = "SELECT value FROM lastout_meta WHERE key = 'schema'";
+    let found: i64 = conn.query_row(found, [], |row| row.get(0)).unwrap();
+    assert_eq!(found, version, "nothing was changed");
     conn.execute("DELETE FROM lastout_workers", []).unwrap();
-    check(Arc::new(SqliteRegistry::open(&path).unwrap())).await;
+    check(Arc::new(SqliteRegistry::open(path).unwrap()), version).await;
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ async fn another_version_is_refused_by_name() {
     drop(SqliteRegistry::open(&path).unwrap());
     let conn = Connection::open(&path).unwrap();
     conn.execute("UPDATE lastout_meta SET value = 99 WHERE key = 'schema'", []).unwrap();
-    assert_eq!(kind(&path), StoreErrorKind::SchemaVersion { have: 99, want: 5 });
+    assert_eq!(kind(&path), StoreErrorKind::SchemaVersion { have: 99, want: 6 });
     let error = SqliteRegistry::open(&path).unwrap_err().to_string();
     assert_eq!(error, "open the job store: the store has schema 99, this build wants 5");
 }

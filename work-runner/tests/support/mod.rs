@@ -4,8 +4,8 @@
 #[cfg(feature = "postgres")]
 pub(crate) mod database;
 pub(crate) mod faulty;
-pub(crate) mod first_version;
 pub(crate) mod history;
+pub(crate) mod older_versions;
 pub(crate) mod poison;
 #[cfg(feature = "postgres")]
 pub(crate) mod server;

@@ -76,10 +76,15 @@ pub(super) async fn page(tx: &mut Tx<'_>, query: &Query) -> Sql<Page> {
     };
     let rows = match query.state {
         None | Some(State::Succeeded) => format!("id {beyond} $1 ORDER BY id {order}"),
-        // The sum keeps the planner from reading the whole table in the order of its ids.
+        // No more than there are places: they are sorted. The sum keeps the planner from reading the whole
+        // table in the order of its ids.
+        Some(State::Running) => {
+            format!("state = {{running}} AND id + 0 {beyond} $1 ORDER BY id + 0 {order}")
+        }
+        // Each has an index of ids.
         Some(state) if !state.is_terminal() => {
             let code = state.code();
-            format!("state = {code} AND id + 0 {beyond} $1 ORDER BY id + 0 {order}")
+            format!("state = {code} AND id {beyond} $1 ORDER BY id {order}")
         }
         Some(state) => {
             let code = state.code();
@@ -88,15 +93,12 @@ pub(super) async fn page(tx: &mut Tx<'_>, query: &Query) -> Sql<Page> {
             )
         }
     };
-    let looked = format!(
-        "WITH looked AS MATERIALIZED (SELECT id FROM lastout.jobs WHERE {rows} LIMIT {MOST})"
-    );
+    let looked = format!("SELECT id FROM lastout.jobs WHERE {rows}");
     let after = query.after.map_or(first, |job| job.0);
-    let sql =
-        format!("{looked} SELECT id FROM looked ORDER BY id {order} LIMIT 1 OFFSET {}", MOST - 1);
+    let sql = format!("{looked} LIMIT 1 OFFSET {}", MOST - 1);
     let last = tx.look(&sql, &[&after]).await?.first().map(|row| JobId(row.get(0)));
     let sql = format!(
-        "{looked} {} ORDER BY id {order} LIMIT $8",
+        "WITH looked AS MATERIALIZED ({looked} LIMIT {MOST}) {} ORDER BY id {order} LIMIT $8",
         select!(
             "WHERE id = ANY(ARRAY(SELECT id FROM looked)) AND ($2::int2 IS NULL OR state = $2) \
              AND ($3::text IS NULL OR queue = $3) AND ($4::text IS NULL OR kind = $4) \

@@ -65,33 +65,27 @@ pub(super) fn periodic(tx: &mut Tx<'_>) -> Sql<Vec<PeriodicRecord>> {
     })
 }
 
-/// The next rows of the index that the state has, or of the table; of these, those that match.
-pub(super) fn page(tx: &mut Tx<'_>, query: &Query) -> Sql<Page> {
-    let (from, rows) = match query.state {
+/// The statements of a page: the last row that is looked at, if there are as many; and of those that are looked
+/// at, the ones that match. Their order is that of an index of ids, or of the table: only the running jobs, of
+/// which there are no more than places, are sorted.
+fn page_statements(state: Option<State>, newest_first: bool) -> (String, String) {
+    let (from, rows) = match state {
         None | Some(State::Succeeded) => ("lastout_jobs", "true"),
         Some(State::Scheduled) => {
-            ("lastout_jobs INDEXED BY lastout_scheduled", "due_at IS NOT NULL")
+            ("lastout_jobs INDEXED BY lastout_scheduled_ids", "due_at IS NOT NULL")
         }
-        Some(State::Held) => ("lastout_jobs INDEXED BY lastout_held", "held_key IS NOT NULL"),
-        Some(State::Ready) => ("lastout_jobs INDEXED BY lastout_ready", "state = {ready}"),
+        Some(State::Held) => ("lastout_jobs INDEXED BY lastout_held_ids", "held_key IS NOT NULL"),
+        Some(State::Ready) => ("lastout_jobs INDEXED BY lastout_ready_ids", "state = {ready}"),
         Some(State::Running) => ("lastout_jobs INDEXED BY lastout_running", "state = {running}"),
         Some(_) => ("lastout_jobs INDEXED BY lastout_unhappy", "unhappy = ?2"),
     };
-    let (beyond, order, first) = match query.newest_first {
-        true => ("<", "DESC", i64::MAX),
-        false => (">", "ASC", i64::MIN),
-    };
-    let after = query.after.map_or(first, |job| job.0);
-    let state = query.state.map(State::code);
+    let (beyond, order) = if newest_first { ("<", "DESC") } else { (">", "ASC") };
     let looked = format!(
-        "WITH looked AS MATERIALIZED (SELECT id FROM {from} WHERE {rows} AND id {beyond} ?1 \
-         AND (?2 IS NULL OR true) ORDER BY id {order} LIMIT {MOST})"
+        "SELECT id FROM {from} WHERE {rows} AND id {beyond} ?1 AND (?2 IS NULL OR true) ORDER BY id {order}"
     );
-    let sql =
-        format!("{looked} SELECT id FROM looked ORDER BY id {order} LIMIT 1 OFFSET {}", MOST - 1);
-    let last = tx.look(&sql, params![after, state], |row| row.get(0).map(JobId))?.pop();
-    let sql = format!(
-        "{looked} {} ORDER BY id {order} LIMIT ?8",
+    let last = format!("{looked} LIMIT 1 OFFSET {}", MOST - 1);
+    let matching = format!(
+        "WITH looked AS MATERIALIZED ({looked} LIMIT {MOST}) {} ORDER BY id {order} LIMIT ?8",
         select!(
             "WHERE id IN (SELECT id FROM looked) AND (?2 IS NULL OR ?2 > {succeeded} OR state = ?2) \
              AND (?3 IS NULL OR queue = ?3) AND (?4 IS NULL OR kind = ?4) AND (?5 IS NULL OR owner = ?5) \
@@ -99,11 +93,21 @@ pub(super) fn page(tx: &mut Tx<'_>, query: &Query) -> Sql<Page> {
              AND (?7 IS NULL OR instr(error, ?7) > 0)"
         )
     );
+    (last, matching)
+}
+
+/// The next rows of the index that the state has, or of the table; of these, those that match.
+pub(super) fn page(tx: &mut Tx<'_>, query: &Query) -> Sql<Page> {
+    let first = if query.newest_first { i64::MAX } else { i64::MIN };
+    let after = query.after.map_or(first, |job| job.0);
+    let state = query.state.map(State::code);
+    let (last, matching) = page_statements(query.state, query.newest_first);
+    let last = tx.look(&last, params![after, state], |row| row.get(0).map(JobId))?.pop();
     let Query { queue, kind, worker, since_ms, error, .. } = query;
     let worker = worker.map(|worker| worker.0);
     let limit = query.page();
     let params = params![after, state, queue, kind, worker, since_ms, error, limit as i64];
-    let jobs = tx.look(&sql, params, |row| Ok(read_row(row)))?;
+    let jobs = tx.look(&matching, params, |row| Ok(read_row(row)))?;
     let jobs = tx.with_payloads(jobs)?;
     let full = jobs.last().filter(|_| jobs.len() == limit).map(|row| row.id);
     Ok(Page::new(jobs, full.or(last)))
@@ -228,4 +232,41 @@ pub(super) fn fire(tx: &mut Tx<'_>, name: &str, at_ms: i64, next_ms: i64) -> Sql
     let mut row = JobRecord::new(JobId(0), job, tx.now_ms);
     at_once(transitions::enqueue(tx, &mut row))?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::names::with_codes;
+    use super::*;
+
+    /// A million waiting jobs must not be sorted for a page of twenty.
+    #[test]
+    fn pages_come_in_the_order_of_an_index() {
+        let name = format!("lastout-pages-{}.db", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let options = super::super::SqliteOptions::new();
+        let conn = super::super::schema::open_writer(&path, &options).unwrap();
+        let states = State::ALL.into_iter().filter(|state| *state != State::Running).map(Some);
+        for state in states.chain([None]) {
+            for newest_first in [false, true] {
+                let (last, matching) = page_statements(state, newest_first);
+                for sql in [last, matching] {
+                    let sql = format!("EXPLAIN QUERY PLAN {}", with_codes(&sql));
+                    let mut statement = conn.prepare(&sql).unwrap();
+                    let (mut rows, mut plan) = (statement.raw_query(), String::new());
+                    while let Some(row) = rows.next().unwrap() {
+                        plan += &row.get::<_, String>(3).unwrap();
+                    }
+                    assert!(!plan.contains("TEMP B-TREE"), "{state:?} {newest_first}: {plan}");
+                }
+            }
+        }
+        drop(conn);
+        for end in ["", "-wal", "-shm"] {
+            let mut file = path.clone().into_os_string();
+            file.push(end);
+            // SQLite removes the other two with its last connection.
+            let _ = std::fs::remove_file(file);
+        }
+    }
 }

@@ -20,6 +20,10 @@ const MIGRATIONS: &[&str] = &[
     "CREATE TABLE lastout_pauses (queue TEXT PRIMARY KEY, paused_by TEXT NOT NULL, \
      paused_at INTEGER NOT NULL) STRICT, WITHOUT ROWID",
     "ALTER TABLE lastout_jobs ADD COLUMN history TEXT",
+    // The jobs that wait, in the order of pages.
+    "CREATE INDEX lastout_ready_ids ON lastout_jobs (id) WHERE state = {ready};
+     CREATE INDEX lastout_scheduled_ids ON lastout_jobs (id) WHERE due_at IS NOT NULL;
+     CREATE INDEX lastout_held_ids ON lastout_jobs (id) WHERE held_key IS NOT NULL",
 ];
 
 /// The version that this build reads and writes.

@@ -1,4 +1,4 @@
-//! Jobs in every state as the first version of the tables kept them, and what must become of them.
+//! Jobs in every state as the earlier versions of the tables kept them, and what must become of them.
 
 use super::PATIENCE;
 use lastout_work_runner::{
@@ -6,8 +6,34 @@ use lastout_work_runner::{
 };
 use std::sync::Arc;
 
-pub(crate) const FIRST_VERSION: i64 = 1;
+/// The versions before the present one.
+pub(crate) const VERSIONS: [i64; 5] = [1, 2, 3, 4, 5];
 pub(crate) const JOBS: usize = 11;
+
+/// What each version added to the one before it; the first one is in a file of its own.
+pub(crate) const SQLITE_STEPS: [&str; 4] = [
+    "ALTER TABLE lastout_periodic ADD COLUMN error TEXT;",
+    "CREATE INDEX lastout_scheduled_in ON lastout_jobs (queue) WHERE due_at IS NOT NULL;
+     CREATE INDEX lastout_held_in ON lastout_jobs (queue) WHERE held_key IS NOT NULL;
+     CREATE INDEX lastout_unhappy_in ON lastout_jobs (unhappy, queue) WHERE unhappy IS NOT NULL;",
+    "CREATE TABLE lastout_pauses (queue TEXT PRIMARY KEY, paused_by TEXT NOT NULL,
+     paused_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+    "ALTER TABLE lastout_jobs ADD COLUMN history TEXT;",
+];
+pub(crate) const POSTGRES_STEPS: [&str; 4] = [
+    "ALTER TABLE lastout.periodic ADD COLUMN error text;",
+    "CREATE INDEX jobs_scheduled_in ON lastout.jobs (queue) WHERE state = 0;
+     CREATE INDEX jobs_held_in ON lastout.jobs (queue) WHERE state = 1;
+     CREATE INDEX jobs_unhappy_in ON lastout.jobs (state, queue) WHERE state > 4;",
+    "CREATE TABLE lastout.pauses (queue text PRIMARY KEY, paused_by text NOT NULL,
+     paused_at int8 NOT NULL);",
+    "ALTER TABLE lastout.jobs ADD COLUMN history text;",
+];
+
+/// The steps that lead from the first version to `version`.
+pub(crate) fn steps_to(version: i64, steps: [&str; 4]) -> String {
+    steps[..version as usize - 1].concat()
+}
 
 const STATES: [State; JOBS] = [
     State::Scheduled,
@@ -24,8 +50,8 @@ const STATES: [State; JOBS] = [
     State::Running,
 ];
 
-/// Statements that store them, of a worker 7 that is gone; tables begin with `prefix`.
-pub(crate) fn statements(prefix: &str) -> String {
+/// Statements that store them in tables of `version`, of a worker 7 that is gone; tables begin with `prefix`.
+pub(crate) fn statements(prefix: &str, version: i64) -> String {
     let mut sql = String::new();
     let blob = |text: &str| {
         if prefix.ends_with('.') {
@@ -59,12 +85,25 @@ pub(crate) fn statements(prefix: &str) -> String {
     }
     sql += &format!("INSERT INTO {prefix}slots (key, used) VALUES ('pages', 1);\n");
     sql += &format!("INSERT INTO {prefix}queues (name, max_running) VALUES ('default', 2);\n");
-    sql += &format!("UPDATE {prefix}meta SET value = {FIRST_VERSION} WHERE key = 'schema';\n");
+    let template = r#"{"queue":"default","kind":"note","payload":[49],"priority":0,"delay_ms":0,
+        "max_attempts":20,"max_crashes":3,"recovery":0,"unique":["nightly",false],"limit":null,
+        "timeout_ms":0,"own_lease_ms":0}"#;
+    let template = if prefix.ends_with('.') { format!("'{template}'") } else { blob(template) };
+    sql += &format!(
+        "INSERT INTO {prefix}periodic (name, cron, next_at, job) VALUES ('nightly', '0 3 * * *', \
+         4000000000000, {template});\n"
+    );
+    if version >= 4 {
+        sql += &format!("INSERT INTO {prefix}pauses VALUES ('elsewhere', 'ann', 1000);\n");
+    }
+    sql += &format!("UPDATE {prefix}meta SET value = {version} WHERE key = 'schema';\n");
     sql
 }
 
-/// Every job is as it was; those that had not ended go on to their end.
-pub(crate) async fn check(registry: Arc<dyn Registry>) {
+const PAUSED: [&str; 1] = ["elsewhere"];
+
+/// Every job is as it was in `version`; those that had not ended go on to their end.
+pub(crate) async fn check(registry: Arc<dyn Registry>, version: i64) {
     let rows = registry.list(Query::all()).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.state).collect::<Vec<_>>(), STATES);
     for row in &rows {
@@ -74,6 +113,22 @@ pub(crate) async fn check(registry: Arc<dyn Registry>) {
     assert_eq!(rows[4].result_as::<String>().as_deref(), Some("kept"));
     let counts = registry.counts().await.unwrap();
     assert_eq!(counts.iter().map(|count| count.jobs).sum::<u64>(), JOBS as u64, "{counts:?}");
+    for state in [State::Scheduled, State::Held, State::Ready] {
+        let listed = registry.list(Query::all().state(state)).await.unwrap().len();
+        assert_eq!(listed, STATES.iter().filter(|of| **of == state).count(), "{state}");
+    }
+    let queues = registry.queues().await.unwrap();
+    let paused = queues.iter().filter(|queue| queue.paused.is_some());
+    assert_eq!(
+        paused.map(|queue| &*queue.queue).collect::<Vec<_>>(),
+        PAUSED[..usize::from(version >= 4)]
+    );
+    let periodic = registry.periodic().await.unwrap();
+    let [nightly] = &periodic[..] else { panic!("one periodic job: {periodic:?}") };
+    assert_eq!(
+        (&*nightly.name, nightly.at_ms, &nightly.error),
+        ("nightly", 4_000_000_000_000, &None)
+    );
     let worker = DurableWorker::builder(Arc::clone(&registry))
         .keep_ended(None)
         .keep_unhappy(None)

@@ -1,0 +1,41 @@
+//! What people ask of a PostgreSQL store does not grow with what lies in it.
+#![cfg(feature = "postgres")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use lastout_work_runner::postgres::PostgresRegistry;
+use lastout_work_runner::{NewJob, Query, Registry, State};
+use std::time::Duration;
+use support::database::{Database, count};
+use support::eventually;
+
+/// A million waiting jobs must not be sorted for a page of twenty.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_waiting_jobs_come_in_the_order_of_an_index() {
+    let database = Database::create().await;
+    let registry = PostgresRegistry::connect(database.config()).await.unwrap();
+    let job = |n: usize| {
+        let job = NewJob::raw("any", vec![b'x'; 100]);
+        match n % 3 {
+            0 => job.delay(Duration::from_secs(600)),
+            1 if n < 300 => job.limit("key", 1),
+            _ => job,
+        }
+    };
+    registry.enqueue((0..20_000).map(job).collect()).await.unwrap();
+    for (state, index) in [
+        (State::Ready, "jobs_ready_ids"),
+        (State::Scheduled, "jobs_scheduled_ids"),
+        (State::Held, "jobs_held_ids"),
+    ] {
+        let page = registry.page(Query::all().state(state).newest_first().limit(20)).await.unwrap();
+        assert_eq!(page.jobs.len(), 20);
+        assert!(page.jobs.is_sorted_by(|one, next| one.id > next.id));
+        let scans =
+            format!("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = '{index}'");
+        eventually(index, async || count(database.config(), &scans).await > 0).await;
+    }
+    drop(registry);
+    database.remove().await;
+}

@@ -62,6 +62,14 @@ pub(crate) fn boot() -> &'static str {
     &place().1
 }
 
+/// The name of this machine, for people; empty where the system does not tell.
+pub(crate) fn hostname() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let name = read("/proc/sys/kernel/hostname").or_else(|| read("/etc/hostname"));
+    let name = name.or_else(|| std::env::var("COMPUTERNAME").ok()).unwrap_or_default();
+    name.trim().to_owned()
+}
+
 /// This machine with this pid namespace, and this boot; empty where the system does not tell.
 fn place() -> &'static (String, String) {
     static PLACE: OnceLock<(String, String)> = OnceLock::new();

@@ -60,7 +60,8 @@ pub use process::{ProcessLimits, ProcessResult, ProcessSpec};
 pub use registry::{
     Applied, Claimed, DEFAULT_MAX_BYTES, Enqueued, Keep, Order, Ordered, Overview, Page, Pause,
     Peek, Periodic, PeriodicRecord, Query, QueueCount, QueueOverview, QueueRecord, Registry,
-    Report, StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
+    Report, StoreFuture, Swept, Turn, TurnRequest, WorkerAbout, WorkerProfile, WorkerQueue,
+    WorkerRecord,
 };
 #[doc(inline)]
 pub use report::{LeftBehind, StopReport};

@@ -17,7 +17,7 @@ const JOBS: usize = 90;
 /// Claims a batch, spoils some of it, reports all at once; returns what became of each.
 async fn answers(registry: &dyn Registry) -> Vec<&'static str> {
     let worker = WorkerId::random();
-    registry.register(worker, Identity::current(), Duration::from_secs(60)).await.unwrap();
+    registry.register(worker, Identity::current().into(), Duration::from_secs(60)).await.unwrap();
     let mut jobs: Vec<_> = (0..JOBS).map(|_| NewJob::new("noop", &()).unwrap()).collect();
     jobs[20] = NewJob::new("noop", &()).unwrap().unique("key");
     jobs[30] = NewJob::new("noop", &()).unwrap().limit("limit", 3);

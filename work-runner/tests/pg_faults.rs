@@ -307,7 +307,7 @@ async fn a_more_urgent_job_does_not_wait_for_a_long_queue() {
     let job = || NewJob::raw("any", vec![]);
     driver.enqueue_all((0..100).map(|_| job()).collect()).await.unwrap();
     let worker = WorkerId::random();
-    registry.register(worker, Identity::current(), PATIENCE).await.unwrap();
+    registry.register(worker, Identity::current().into(), PATIENCE).await.unwrap();
     let claim = async || {
         let turn = TurnRequest::new(worker).claim("default", 1);
         registry.turn(turn).await.unwrap().claimed[0].lease.job
@@ -395,7 +395,7 @@ async fn jobs_and_completions_share_the_callers_transaction() {
     tx.commit().await.unwrap();
 
     let worker = WorkerId::random();
-    registry.register(worker, Identity::current(), Duration::from_secs(60)).await.unwrap();
+    registry.register(worker, Identity::current().into(), Duration::from_secs(60)).await.unwrap();
     let turn = TurnRequest::new(worker).claim("default", 1);
     let lease = registry.turn(turn).await.unwrap().claimed[0].lease;
     let tx = client.transaction().await.unwrap();
@@ -460,7 +460,7 @@ async fn a_row_in_an_unknown_state_is_shown_and_never_deleted() {
     run(database.config(), &sql).await;
     let fine = driver.enqueue(NewJob::raw("any", Vec::new())).await.unwrap().id();
     let me = WorkerId::random();
-    registry.register(me, Identity::current(), PATIENCE).await.unwrap();
+    registry.register(me, Identity::current().into(), PATIENCE).await.unwrap();
     let turn = registry.turn(TurnRequest::new(me).claim("default", 10)).await.unwrap();
     let claimed: Vec<_> = turn.claimed.iter().map(|claimed| claimed.lease.job).collect();
     assert_eq!(claimed, [fine], "the one behind the damaged ones");

@@ -154,7 +154,7 @@ async fn ten_thousand_that_wait_are_not_read() {
     let later = || job().delay(Duration::from_secs(3600));
     registry.enqueue((0..10_000).map(|_| later()).collect()).await.unwrap();
     let worker = WorkerId::random();
-    registry.register(worker, Identity::current(), Duration::from_secs(60)).await.unwrap();
+    registry.register(worker, Identity::current().into(), Duration::from_secs(60)).await.unwrap();
     let peek = registry.peek(worker, vec!["default".into()], None).await.unwrap();
     assert!(!peek.ready && !peek.promotable, "{peek:?}");
     assert!(peek.next_due_ms.is_some_and(|ms| ms > 3_000_000), "it knows when to look again");
@@ -191,7 +191,7 @@ async fn a_set_wall_clock_ends_no_lease() {
         registry.enqueue(vec![job()]).await.unwrap();
         let worker = WorkerId::random();
         let ttl = Duration::from_secs(30);
-        registry.register(worker, Identity::current(), ttl).await.unwrap();
+        registry.register(worker, Identity::current().into(), ttl).await.unwrap();
         let turn = TurnRequest::new(worker).claim("default", 1);
         let lease = registry.turn(turn).await.unwrap().claimed[0].lease;
         clock.step_wall(step);
@@ -228,7 +228,7 @@ async fn jobs_and_completions_share_the_callers_transaction() {
     assert_eq!(driver.get(id).await.unwrap().unwrap().state, State::Ready);
 
     let worker = WorkerId::random();
-    registry.register(worker, Identity::current(), Duration::from_secs(60)).await.unwrap();
+    registry.register(worker, Identity::current().into(), Duration::from_secs(60)).await.unwrap();
     let turn = TurnRequest::new(worker).claim("default", 1);
     let lease = registry.turn(turn).await.unwrap().claimed[0].lease;
     let tx = conn.transaction_with_behavior(behavior).unwrap();

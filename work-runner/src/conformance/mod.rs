@@ -128,6 +128,7 @@ cases! {
     operators::a_requeue_respects_the_unique_key,
     views::counts_say_where_they_stopped,
     views::an_overview_tells_who_waits,
+    views::workers_tell_what_they_do,
     views::lists_are_paged_and_filtered,
     views::lists_go_both_ways_and_find,
     operators::a_periodic_job_fires_once_for_each_time,
@@ -157,7 +158,7 @@ impl Bench {
     async fn worker_for(&self, ttl: Duration) -> WorkerId {
         let worker = WorkerId::random();
         let identity = Identity::current();
-        self.registry.register(worker, identity, ttl).await.expect("register");
+        self.registry.register(worker, identity.into(), ttl).await.expect("register");
         worker
     }
 

@@ -1,9 +1,11 @@
 //! What people look at: counts, the overview and lists.
 
 use super::{Bench, job};
+use crate::identity::Identity;
 use crate::job::{JobId, NewJob};
+use crate::lease::WorkerId;
 use crate::lifecycle::{Outcome, State};
-use crate::registry::Query;
+use crate::registry::{Query, WorkerAbout, WorkerProfile, WorkerQueue};
 use std::time::{Duration, UNIX_EPOCH};
 
 pub(super) async fn counts_say_where_they_stopped(bench: Bench) {
@@ -58,6 +60,27 @@ pub(super) async fn an_overview_tells_who_waits(bench: Bench) {
     let due = seen.next_due_ms.expect("one is scheduled");
     assert!(due > 0 && due <= 600_000, "{seen:?}");
     assert_eq!(seen.workers, 1, "the other lease has lapsed");
+}
+
+pub(super) async fn workers_tell_what_they_do(bench: Bench) {
+    let about = WorkerAbout {
+        version: "1.2".into(),
+        hostname: "a machine".into(),
+        queues: vec![WorkerQueue::new("odd \" \0 \u{1f980}".into(), usize::MAX >> 1)],
+        kinds: vec!["one".into(), "two".into()],
+    };
+    let before = bench.registry.now_ms().await.expect("now");
+    let (silent, talks) = (bench.worker().await, WorkerId::random());
+    let identity = Identity::current();
+    let profile = WorkerProfile::new(identity.clone(), about.clone());
+    bench.registry.register(talks, profile, super::LONG).await.expect("register");
+    let workers = bench.registry.workers().await.expect("workers");
+    let found = |id| workers.iter().find(|worker| worker.id == id).expect("it is listed");
+    assert_eq!((&found(talks).about, &found(talks).identity), (&about, &identity));
+    assert_eq!(found(silent).about, WorkerAbout::default());
+    assert!(workers.iter().all(|worker| worker.since_ms >= before && worker.lease_ms > 0));
+    let peek = bench.registry.peek(silent, vec![], None).await.expect("peek");
+    assert_eq!(peek.peers.iter().map(|peer| peer.id).collect::<Vec<_>>(), [talks]);
 }
 
 pub(super) async fn lists_are_paged_and_filtered(bench: Bench) {

@@ -1,11 +1,11 @@
 //! The contract of a store: batch-first calls, each atomic, each judged by the clock of the store.
 
+mod members;
 mod operate;
 mod turn;
 mod view;
 
 use crate::error::StoreError;
-use crate::identity::Identity;
 use crate::job::{JobId, JobRecord, NewJob};
 use crate::lease::{Lease, WorkerId};
 use crate::lifecycle::LeaseLost;
@@ -15,11 +15,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use members::{WorkerAbout, WorkerProfile, WorkerQueue, WorkerRecord};
 pub use operate::{Overview, Pause, QueueOverview, QueueRecord};
 pub use turn::{Applied, Claimed, Enqueued, Peek, Report, Swept, Turn, TurnRequest};
 pub use view::{
     DEFAULT_MAX_BYTES, Keep, Order, Ordered, Page, Periodic, PeriodicRecord, Query, QueueCount,
-    WorkerRecord,
 };
 
 /// What a store's calls return: no executor is asked for, any thread may wait for it.
@@ -39,7 +39,12 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
     fn enqueue(&self, jobs: Vec<NewJob>) -> StoreFuture<'_, Vec<Enqueued>>;
 
     /// Makes a worker known, with a lease of `ttl` from now.
-    fn register(&self, worker: WorkerId, identity: Identity, ttl: Duration) -> StoreFuture<'_, ()>;
+    fn register(
+        &self,
+        worker: WorkerId,
+        profile: WorkerProfile,
+        ttl: Duration,
+    ) -> StoreFuture<'_, ()>;
 
     /// Renews the lease of `worker` by `ttl` from now. A lease that has run out is not renewed:
     /// the answer is then false, for good.

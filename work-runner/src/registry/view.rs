@@ -1,7 +1,6 @@
 //! The words of the calls that people make: orders, lists, counts and periodic jobs.
 
 use crate::error::StoreError;
-use crate::identity::Identity;
 use crate::job::{Edit, JobId, JobRecord, NewJob, check_name};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
@@ -236,25 +235,6 @@ impl QueueCount {
     pub fn capped(mut self, capped: bool) -> Self {
         self.capped = capped;
         self
-    }
-}
-
-/// A worker that the store knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WorkerRecord {
-    /// The incarnation.
-    pub id: WorkerId,
-    /// Its process.
-    pub identity: Identity,
-    /// What is left of its lease; negative when it has run out.
-    pub lease_ms: i64,
-}
-
-impl WorkerRecord {
-    /// The worker `id` in the process `identity`, whose lease lasts `lease_ms` more.
-    pub fn new(id: WorkerId, identity: Identity, lease_ms: i64) -> Self {
-        Self { id, identity, lease_ms }
     }
 }
 

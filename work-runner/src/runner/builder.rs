@@ -30,6 +30,7 @@ pub struct WorkerBuilder {
     pub(super) layers: Vec<Layer>,
     queues: Vec<QueueConfig>,
     config: Config,
+    version: String,
     hook: Hook,
     error: Option<BuildError>,
 }
@@ -46,6 +47,7 @@ impl DurableWorker {
             layers: Vec::new(),
             queues: Vec::new(),
             config: Config::default(),
+            version: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
             hook: Hook::default(),
             error: None,
         }
@@ -154,6 +156,34 @@ impl WorkerBuilder {
         self
     }
 
+    /// The version that people are shown beside this worker, such as that of the program; the name and version
+    /// of this crate unless set.
+    ///
+    /// ```
+    /// use lastout_work_runner::{DurableWorker, Job, MemoryRegistry};
+    /// use std::sync::Arc;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let worker = DurableWorker::builder(Arc::new(MemoryRegistry::new()))
+    ///     .version("shop 4.2")
+    ///     .queue("mail", 3)
+    ///     .handle("greet", |_: Job<String>| async { Ok(()) })
+    ///     .build()?;
+    /// worker.run_until_idle().await?;
+    /// for found in worker.registry().workers().await? {
+    ///     assert_eq!((&*found.about.version, found.about.queues[0].places), ("shop 4.2", 3));
+    ///     println!("{} runs {:?}", found.about.hostname, found.about.kinds);
+    /// }
+    /// # worker.stop(std::time::Duration::from_secs(1)).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
     /// Calls `hook` for every event, from the task it happens in, outside all locks. A panic in it
     /// is contained.
     pub fn on_event(mut self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
@@ -189,6 +219,7 @@ impl WorkerBuilder {
             kinds,
             queues: self.queues,
             config: self.config,
+            version: self.version,
             hook: self.hook,
             wake,
             mail: Mutex::new(Mail::default()),

@@ -8,7 +8,7 @@ use crate::contain::{contain, drop_contained, text_of};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::Identity;
 use crate::lease::WorkerId;
-use crate::registry::{Keep, Peek, Report, StoreFuture, Turn, TurnRequest};
+use crate::registry::{Keep, Peek, Report, StoreFuture, Turn, TurnRequest, WorkerProfile};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -98,7 +98,8 @@ async fn call(shared: &Shared, sent: &Sent, action: &Action) -> Result<Answer, S
         Action::Enlist => {
             let at = boot_ms();
             let ttl = config.lease.ttl();
-            within(limit, || registry.register(worker, Identity::current(), ttl)).await?;
+            let profile = WorkerProfile::new(Identity::current(), shared.about());
+            within(limit, || registry.register(worker, profile, ttl)).await?;
             Ok(Answer::Enlisted(worker, at))
         }
         Action::Reconcile => {

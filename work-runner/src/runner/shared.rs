@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::error::DriveError;
 use crate::event::Hook;
 use crate::poke::Poke;
-use crate::registry::Registry;
+use crate::registry::{Registry, WorkerAbout, WorkerQueue};
 use crate::report::StopReport;
 use crate::signal::Signal;
 use crate::stats::{Counters, Stats};
@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub(super) kinds: Arc<[Arc<str>]>,
     pub(super) queues: Vec<QueueConfig>,
     pub(super) config: Config,
+    /// What people are shown as its version.
+    pub(super) version: String,
     /// The longest result that the store takes.
     pub(super) max_bytes: usize,
     pub(super) flight: Arc<Flight>,
@@ -102,6 +104,19 @@ impl Shared {
         }
         self.wake.signals().raise(Signal::CHANGED);
         true
+    }
+
+    /// What the worker says of itself when it comes.
+    pub(super) fn about(&self) -> WorkerAbout {
+        let queue = |queue: &QueueConfig| WorkerQueue::new(queue.name.to_string(), queue.places);
+        let mut kinds: Vec<String> = self.handlers.keys().cloned().collect();
+        kinds.sort_unstable();
+        WorkerAbout {
+            version: self.version.clone(),
+            hostname: crate::identity::hostname(),
+            queues: self.queues.iter().map(queue).collect(),
+            kinds,
+        }
     }
 
     pub(super) fn stats(&self) -> Stats {

@@ -9,11 +9,12 @@
 use super::action::{Action, Asked, Bounds, Chore, Load};
 use super::plan::{PAUSE, Plan};
 use crate::clock::Clock;
-use crate::identity::Identity;
 use crate::job::{JobId, NewJob};
 use crate::lease::{Fence, WorkerId};
 use crate::lifecycle::{Outcome, State};
-use crate::registry::{Claimed, Keep, Peek, Query, Registry, Report, Turn, TurnRequest};
+use crate::registry::{
+    Claimed, Keep, Peek, Query, Registry, Report, Turn, TurnRequest, WorkerProfile,
+};
 use crate::store::MemoryRegistry;
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -273,7 +274,7 @@ impl World {
             call.answer = Some(match &call.action {
                 Action::Enlist => {
                     let ttl = Duration::from_millis(TTL.unsigned_abs());
-                    now(registry.register(id, Identity::default(), ttl));
+                    now(registry.register(id, WorkerProfile::default(), ttl));
                     Answer::Done
                 }
                 Action::Reconcile => Answer::Given(now(registry.reconcile(id, call.held.clone()))),

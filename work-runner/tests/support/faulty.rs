@@ -2,9 +2,9 @@
 //! the failpoints of every phase, outside of the crate.
 
 use lastout_work_runner::{
-    Enqueued, Identity, JobId, JobRecord, Keep, Lease, LeaseLost, NewJob, Order, Ordered, Overview,
-    Page, Peek, Periodic, PeriodicRecord, Poke, Query, QueueCount, QueueRecord, Registry,
-    StoreError, StoreErrorKind, StoreFuture, Swept, Turn, TurnRequest, WorkerId, WorkerRecord,
+    Enqueued, JobId, JobRecord, Keep, Lease, LeaseLost, NewJob, Order, Ordered, Overview, Page,
+    Peek, Periodic, PeriodicRecord, Poke, Query, QueueCount, QueueRecord, Registry, StoreError,
+    StoreErrorKind, StoreFuture, Swept, Turn, TurnRequest, WorkerId, WorkerProfile, WorkerRecord,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -84,7 +84,7 @@ macro_rules! gated {
 impl Registry for Faulty {
     gated! {
         enqueue(jobs: Vec<NewJob>) -> Vec<Enqueued>;
-        register(worker: WorkerId, identity: Identity, ttl: Duration) -> ();
+        register(worker: WorkerId, profile: WorkerProfile, ttl: Duration) -> ();
         beat(worker: WorkerId, ttl: Duration) -> bool;
         renew(leases: Vec<Lease>) -> Vec<Result<(), LeaseLost>>;
         peek(worker: WorkerId, queues: Vec<Arc<str>>, kinds: Option<Arc<[Arc<str>]>>) -> Peek;

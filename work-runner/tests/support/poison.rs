@@ -83,7 +83,7 @@ pub(crate) async fn a_damaged_history_is_told(
     damage: impl Future<Output = ()>,
 ) {
     let me = WorkerId::random();
-    registry.register(me, Identity::current(), PATIENCE).await.unwrap();
+    registry.register(me, Identity::current().into(), PATIENCE).await.unwrap();
     let id = registry.enqueue(vec![job("any")]).await.unwrap()[0].id();
     let turn = || TurnRequest::new(me).claim("default", 1).promote();
     let again = || Outcome::Retry { error: "once more".into(), delay_ms: 0 };

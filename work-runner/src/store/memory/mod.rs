@@ -8,7 +8,6 @@ use super::hub::Hub;
 use super::table::{Table, at_once};
 use super::transitions;
 use crate::clock::Clock;
-use crate::identity::Identity;
 use crate::job::{JobId, JobRecord, NewJob, check_jobs, check_name, check_pause, millis};
 use crate::lease::{Lease, WorkerId};
 use crate::lifecycle::{Event, LeaseLost, State, step};
@@ -16,7 +15,7 @@ use crate::poke::Poke;
 use crate::registry::{
     DEFAULT_MAX_BYTES, Enqueued, Keep, Order, Ordered, Overview, Page, Pause, Peek, Periodic,
     PeriodicRecord, Query, QueueCount, QueueRecord, Registry, StoreFuture, Swept, Turn,
-    TurnRequest, WorkerRecord,
+    TurnRequest, WorkerProfile, WorkerRecord,
 };
 use rows::{Member, Rows};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -95,10 +94,15 @@ impl Registry for MemoryRegistry {
         answer
     }
 
-    fn register(&self, worker: WorkerId, identity: Identity, ttl: Duration) -> StoreFuture<'_, ()> {
+    fn register(
+        &self,
+        worker: WorkerId,
+        profile: WorkerProfile,
+        ttl: Duration,
+    ) -> StoreFuture<'_, ()> {
         self.with(|rows| {
             let lease_until = rows.boot_ms + millis(ttl);
-            let member = Member { identity, lease_until };
+            let member = Member { profile, lease_until, since_ms: rows.now_ms() };
             rows.workers.insert(worker, member);
         })
     }

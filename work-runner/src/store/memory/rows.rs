@@ -3,13 +3,12 @@
 
 use super::super::table::Table;
 use crate::error::StoreError;
-use crate::identity::Identity;
 use crate::job::{JobId, JobRecord};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
 use crate::registry::{
     Keep, Overview, Page, Pause, Peek, Periodic, PeriodicRecord, Query, QueueCount, QueueRecord,
-    WorkerRecord,
+    WorkerProfile, WorkerRecord,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -17,8 +16,9 @@ use std::sync::Arc;
 
 #[derive(Debug)]
 pub(super) struct Member {
-    pub(super) identity: Identity,
+    pub(super) profile: WorkerProfile,
     pub(super) lease_until: i64,
+    pub(super) since_ms: i64,
 }
 
 #[derive(Debug, Default)]
@@ -134,7 +134,7 @@ impl Rows {
                 .filter(|queue| !self.pauses.contains_key(*queue))
                 .any(|queue| !self.first_ready(queue, kinds, 1).is_empty()),
             expired: self.workers.values().any(|member| member.lease_until <= self.boot_ms),
-            peers: self.workers(),
+            peers: self.peers(),
             ..Peek::default()
         };
         peek.peers.retain(|peer| peer.id != worker);
@@ -204,11 +204,22 @@ impl Rows {
         names.into_iter().map(record).collect()
     }
 
-    pub(super) fn workers(&self) -> Vec<WorkerRecord> {
+    /// Every worker, without what it says of itself.
+    fn peers(&self) -> Vec<WorkerRecord> {
         let record = |(id, member): (&WorkerId, &Member)| {
-            WorkerRecord::new(*id, member.identity.clone(), member.lease_until - self.boot_ms)
+            let left = member.lease_until - self.boot_ms;
+            WorkerRecord::new(*id, member.profile.identity.clone(), left)
         };
         self.workers.iter().map(record).collect()
+    }
+
+    pub(super) fn workers(&self) -> Vec<WorkerRecord> {
+        let mut workers = self.peers();
+        for (record, member) in workers.iter_mut().zip(self.workers.values()) {
+            record.since_ms = member.since_ms;
+            record.about.clone_from(&member.profile.about);
+        }
+        workers
     }
 
     pub(super) fn periodic(&self) -> Vec<PeriodicRecord> {

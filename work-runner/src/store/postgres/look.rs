@@ -2,6 +2,7 @@
 
 use super::super::counting::{Counting, FIRST, MOST, MOST_RUNNING, by_queue, count_of, oldest_of};
 use super::super::transitions;
+use super::members;
 use super::pool::{Connection, failed};
 use super::rows::{Sql, Tx, read_row, select};
 use crate::error::{StoreError, StoreErrorKind};
@@ -133,7 +134,7 @@ pub(super) async fn overview(tx: &mut Tx<'_>) -> Sql<Overview> {
     let running = pairs(tx.all(sql, &[&MOST_RUNNING]).await?);
     let sql = "SELECT run_at FROM lastout.jobs WHERE state = {scheduled} ORDER BY run_at LIMIT 1";
     let next = tx.all(sql, &[]).await?.first().map(|row| row.get(0));
-    let live = workers(tx).await?.iter().filter(|worker| worker.lease_ms > 0).count();
+    let live = members::living(tx).await?;
     Ok(Overview::new(tx.now_ms, ready, running).next_due(next).workers(live))
 }
 
@@ -189,18 +190,6 @@ pub(super) async fn periodic(tx: &mut Tx<'_>) -> Sql<Vec<PeriodicRecord>> {
     let rows = tx.all(sql, &[]).await?;
     let each = |row: &tokio_postgres::Row| {
         PeriodicRecord::new(row.get(0), row.get(1), row.get(2)).error(row.get(3))
-    };
-    Ok(rows.iter().map(each).collect())
-}
-
-pub(super) async fn workers(tx: &mut Tx<'_>) -> Sql<Vec<WorkerRecord>> {
-    let now_ms = tx.now_ms;
-    let sql =
-        "SELECT id, host, boot, pid, start, lease_until - $1 FROM lastout.workers ORDER BY id";
-    let rows = tx.all(sql, &[&now_ms]).await?;
-    let each = |row: &tokio_postgres::Row| {
-        let identity = Identity::new(row.get(1), row.get(2), row.get(3), row.get(4));
-        WorkerRecord::new(WorkerId(row.get(0)), identity, row.get(5))
     };
     Ok(rows.iter().map(each).collect())
 }

@@ -8,6 +8,7 @@ mod encryption;
 mod hot;
 mod listen;
 mod look;
+mod members;
 mod operate;
 mod options;
 mod pool;
@@ -21,16 +22,16 @@ use super::hub::Hub;
 use super::table::Table;
 use super::transitions;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::identity::Identity;
-use crate::job::{JobId, JobRecord, NewJob, Template, check_jobs, check_name, check_pause, millis};
+use crate::job::{JobId, JobRecord, NewJob, Template, check_jobs, check_name, check_pause};
 use crate::lease::{Lease, WorkerId};
 use crate::lifecycle::LeaseLost;
 use crate::poke::Poke;
 use crate::registry::{
     Enqueued, Keep, Order, Ordered, Overview, Page, Peek, Periodic, PeriodicRecord, Query,
-    QueueCount, QueueRecord, Registry, StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
+    QueueCount, QueueRecord, Registry, StoreFuture, Swept, Turn, TurnRequest, WorkerProfile,
+    WorkerRecord,
 };
-use pool::{Calls, Connection, Pool, failed};
+use pool::{Calls, Connection, Pool};
 use rows::{Sql, Tx, transact};
 use std::fmt;
 use std::rc::Rc;
@@ -199,40 +200,23 @@ impl Registry for PostgresRegistry {
         self.call_and_poke(async move |pool: Rc<Pool>| hot::enqueue(&pool, &jobs).await)
     }
 
-    fn register(&self, worker: WorkerId, identity: Identity, ttl: Duration) -> StoreFuture<'_, ()> {
+    fn register(
+        &self,
+        worker: WorkerId,
+        profile: WorkerProfile,
+        ttl: Duration,
+    ) -> StoreFuture<'_, ()> {
         self.call(async move |pool: Rc<Pool>| {
-            let Identity { host, boot, pid, start } = identity;
-            let insert = async |connection: &mut Connection| {
-                let statement = connection
-                    .prepare(
-                        "INSERT INTO lastout.workers (id, host, boot, pid, start, lease_until) \
-                         VALUES ($1, $2, $3, $4, $5, (extract(epoch FROM now()) * 1000)::int8 + $6::int8)",
-                    )
-                    .await?;
-                let values: rows::Params<'_> = &[&worker.0, &host, &boot, &pid, &start, &millis(ttl)];
-                let done = connection.client.execute(&statement, values).await;
-                done.map(drop).map_err(|error| failed("register a worker", error))
-            };
-            pool.with(insert).await
+            pool.with(async |connection| members::register(connection, worker, &profile, ttl).await)
+                .await
         })
     }
 
     fn beat(&self, worker: WorkerId, ttl: Duration) -> StoreFuture<'_, bool> {
-        let beat = async move |connection: &mut Connection| {
-            let statement = connection
-                .prepare(
-                    "WITH clock AS MATERIALIZED (SELECT (extract(epoch FROM now()) * 1000)::int8 AS now_ms), \
-                     told AS (DELETE FROM lastout.signals s WHERE s.owner = $1 AND NOT EXISTS (SELECT 1 \
-                     FROM lastout.jobs j WHERE j.id = s.job AND j.state + 0 = {running} AND j.owner = $1)) \
-                     UPDATE lastout.workers w SET lease_until = clock.now_ms + $2::int8 FROM clock \
-                     WHERE w.id = $1 AND w.lease_until > clock.now_ms",
-                )
-                .await?;
-            let done = connection.client.execute(&statement, &[&worker.0, &millis(ttl)]).await;
-            done.map(|rows| rows == 1).map_err(|error| failed("renew a lease", error))
-        };
         // Two more tries fit into what is left of a lease that is not shorter than any network.
         let limit = (ttl / 4).max(BEAT_WITHIN);
+        let beat =
+            async move |connection: &mut Connection| members::beat(connection, worker, ttl).await;
         self.call(async move |pool: Rc<Pool>| pool.with_beat(limit, beat).await)
     }
 
@@ -348,7 +332,7 @@ impl Registry for PostgresRegistry {
     }
 
     fn workers(&self) -> StoreFuture<'_, Vec<WorkerRecord>> {
-        self.look(look::workers)
+        self.look(members::list)
     }
 
     fn prune(&self, keep: Keep, limit: usize) -> StoreFuture<'_, usize> {

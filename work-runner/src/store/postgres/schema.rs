@@ -14,10 +14,12 @@ const MIGRATIONS: &[&str] = &[
      CREATE INDEX jobs_unhappy_in ON lastout.jobs (state, queue) WHERE state > {succeeded}",
     "CREATE TABLE lastout.pauses (queue text PRIMARY KEY, paused_by text NOT NULL, paused_at int8 NOT NULL)",
     "ALTER TABLE lastout.jobs ADD COLUMN history text",
-    // The jobs that wait, in the order of pages.
+    // The jobs that wait, in the order of pages; what workers say of themselves.
     "CREATE INDEX jobs_ready_ids ON lastout.jobs (id) WHERE state = {ready};
      CREATE INDEX jobs_scheduled_ids ON lastout.jobs (id) WHERE state = {scheduled};
-     CREATE INDEX jobs_held_ids ON lastout.jobs (id) WHERE state = {held}",
+     CREATE INDEX jobs_held_ids ON lastout.jobs (id) WHERE state = {held};
+     ALTER TABLE lastout.workers ADD COLUMN since int8 NOT NULL DEFAULT 0;
+     ALTER TABLE lastout.workers ADD COLUMN about text",
 ];
 
 /// The version that this build reads and writes.

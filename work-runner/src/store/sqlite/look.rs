@@ -4,16 +4,13 @@ use super::super::counting::{Counting, FIRST, MOST, MOST_RUNNING, by_queue, coun
 use super::super::table::{Table, at_once};
 use super::super::transitions;
 use super::hot::is_live;
+use super::members;
 use super::record::{read_row, select};
 use super::rows::{Sql, Tx};
-use super::schema::boot;
-use crate::identity::Identity;
 use crate::job::{JobId, JobRecord, Template};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
-use crate::registry::{
-    Keep, Overview, Page, Peek, PeriodicRecord, Query, QueueCount, WorkerRecord,
-};
+use crate::registry::{Keep, Overview, Page, Peek, PeriodicRecord, Query, QueueCount};
 use rusqlite::params;
 use std::sync::Arc;
 
@@ -47,7 +44,7 @@ pub(super) fn peek(
         }
     }
     peek.next_due_ms = next.map(|at| at.saturating_sub(now_ms));
-    peek.peers = workers(tx)?;
+    peek.peers = members::peers(tx)?;
     peek.expired = peek.peers.iter().any(|peer| peer.lease_ms <= 0);
     peek.peers.retain(|peer| peer.id != worker);
     let sql = "SELECT job FROM lastout_signals WHERE owner = ?1";
@@ -131,7 +128,7 @@ pub(super) fn overview(tx: &mut Tx<'_>) -> Sql<Overview> {
     let running = tx.all(sql, params![MOST_RUNNING], |row| Ok((text(row)?, row.get(1)?)))?;
     let sql = "SELECT due_at FROM lastout_jobs WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1";
     let next = tx.one(sql, params![], |row| row.get(0))?;
-    let live = workers(tx)?.iter().filter(|worker| worker.lease_ms > 0).count();
+    let live = members::peers(tx)?.iter().filter(|worker| worker.lease_ms > 0).count();
     Ok(Overview::new(tx.now_ms, ready, running).next_due(next).workers(live))
 }
 
@@ -180,17 +177,6 @@ pub(super) fn counts(tx: &mut Tx<'_>) -> Sql<Vec<QueueCount>> {
         counting.add(queue, state, jobs, capped);
     }
     Ok(counting.finish())
-}
-
-pub(super) fn workers(tx: &mut Tx<'_>) -> Sql<Vec<WorkerRecord>> {
-    let boot_ms = tx.boot_ms;
-    let sql = "SELECT id, host, boot, pid, start, lease_until, boot_of_lease FROM lastout_workers";
-    tx.all(sql, params![], |row| {
-        let identity = Identity::new(row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
-        let this_boot = row.get_ref(6)?.as_str()? == boot();
-        let left = if this_boot { row.get::<_, i64>(5)? - boot_ms } else { 0 };
-        Ok(WorkerRecord::new(WorkerId(row.get(0)?), identity, left))
-    })
 }
 
 /// Deletes old ends among the next few rows after `from`; returns how many, and where to go on.

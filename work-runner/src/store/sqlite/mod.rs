@@ -9,6 +9,7 @@ mod bulk;
 mod hot;
 mod look;
 mod many;
+mod members;
 mod operate;
 mod options;
 mod record;
@@ -21,14 +22,14 @@ use super::hub::Hub;
 use super::table::{Table, at_once};
 use super::transitions;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::identity::Identity;
-use crate::job::{JobId, JobRecord, NewJob, Template, check_jobs, check_name, check_pause, millis};
+use crate::job::{JobId, JobRecord, NewJob, Template, check_jobs, check_name, check_pause};
 use crate::lease::{Lease, WorkerId};
 use crate::lifecycle::LeaseLost;
 use crate::poke::Poke;
 use crate::registry::{
     Enqueued, Keep, Order, Ordered, Overview, Page, Peek, Periodic, PeriodicRecord, Query,
-    QueueCount, QueueRecord, Registry, StoreFuture, Swept, Turn, TurnRequest, WorkerRecord,
+    QueueCount, QueueRecord, Registry, StoreFuture, Swept, Turn, TurnRequest, WorkerProfile,
+    WorkerRecord,
 };
 use rows::{Sql, Tx};
 use rusqlite::params;
@@ -163,35 +164,17 @@ impl Registry for SqliteRegistry {
         self.write_then(move |tx| hot::enqueue(tx, &jobs), |hub, _| hub.poke_all())
     }
 
-    fn register(&self, worker: WorkerId, identity: Identity, ttl: Duration) -> StoreFuture<'_, ()> {
-        self.write(move |tx| {
-            let lease_until = tx.boot_ms.saturating_add(millis(ttl));
-            let Identity { host, boot, pid, start } = &identity;
-            tx.run(
-                "INSERT INTO lastout_workers (id, host, boot, pid, start, lease_until, boot_of_lease) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                params![worker.0, host, boot, pid, start, lease_until, schema::boot()],
-            )?;
-            Ok(())
-        })
+    fn register(
+        &self,
+        worker: WorkerId,
+        profile: WorkerProfile,
+        ttl: Duration,
+    ) -> StoreFuture<'_, ()> {
+        self.write(move |tx| members::register(tx, worker, &profile, ttl))
     }
 
     fn beat(&self, worker: WorkerId, ttl: Duration) -> StoreFuture<'_, bool> {
-        self.write(move |tx| {
-            let now = tx.boot_ms;
-            let lease_until = now.saturating_add(millis(ttl));
-            let sql = "UPDATE lastout_workers SET lease_until = ?2 \
-                       WHERE id = ?1 AND lease_until > ?3 AND boot_of_lease = ?4";
-            let renewed = params![worker.0, lease_until, now, schema::boot()];
-            let live = tx.run(sql, renewed)? == 1;
-            // What it was told about jobs that it no longer holds needs no telling.
-            tx.run(
-                "DELETE FROM lastout_signals WHERE owner = ?1 AND job NOT IN \
-                 (SELECT id FROM lastout_jobs WHERE state = {running} AND owner = ?1)",
-                params![worker.0],
-            )?;
-            Ok(live)
-        })
+        self.write(move |tx| members::beat(tx, worker, ttl))
     }
 
     fn renew(&self, leases: Vec<Lease>) -> StoreFuture<'_, Vec<Result<(), LeaseLost>>> {
@@ -280,7 +263,7 @@ impl Registry for SqliteRegistry {
     }
 
     fn workers(&self) -> StoreFuture<'_, Vec<WorkerRecord>> {
-        self.read(look::workers)
+        self.read(members::list)
     }
 
     fn prune(&self, keep: Keep, limit: usize) -> StoreFuture<'_, usize> {

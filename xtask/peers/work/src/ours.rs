@@ -120,7 +120,7 @@ pub fn sqlite_cycle_aged(dir: &Path, ended: usize, jobs: usize) -> f64 {
 async fn beat_beside_claims(busy: Arc<dyn Registry>, other: Arc<dyn Registry>, jobs: usize) -> f64 {
     let worker = lastout_work_runner::WorkerId::random();
     let ttl = std::time::Duration::from_secs(60);
-    other.register(worker, lastout_work_runner::Identity::current(), ttl).await.unwrap();
+    other.register(worker, lastout_work_runner::Identity::current().into(), ttl).await.unwrap();
     // An enqueue of thousands is one transaction and holds the lock as long: it is not what is measured.
     fill(&busy, jobs).await;
     let load = tokio::spawn(run_filled(busy, jobs, 256, 1024));

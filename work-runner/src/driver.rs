@@ -1,6 +1,5 @@
 //! The driver: a registry and the poke of whoever works on it, as one value to hand around.
 
-use crate::cron::{Cron, CronError};
 use crate::error::StoreError;
 use crate::job::{JobId, JobRecord, NewJob};
 use crate::lease::Lease;
@@ -8,10 +7,9 @@ use crate::lease::WorkerId;
 use crate::lifecycle::{LeaseLost, Outcome};
 use crate::poke::Poke;
 use crate::registry::{
-    Applied, Enqueued, Order, Ordered, Overview, Periodic, PeriodicRecord, Query, QueueCount,
-    QueueRecord, Registry, Report, TurnRequest,
+    Applied, Enqueued, Order, Ordered, Overview, Query, QueueCount, QueueRecord, Registry, Report,
+    TurnRequest,
 };
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -230,73 +228,6 @@ impl WorkDriver {
         leases: Vec<Lease>,
     ) -> Result<Vec<Result<(), LeaseLost>>, StoreError> {
         self.registry.renew(leases).await
-    }
-
-    /// Creates or changes a periodic job: `job` is enqueued at every time of `cron` (UTC), once over
-    /// all workers. Times that passed while no worker ran are made up for by one run. A run whose
-    /// unique key is taken is skipped.
-    ///
-    /// # Errors
-    ///
-    /// [`PeriodicError`] when the expression does not parse or the store fails.
-    pub async fn put_periodic(
-        &self,
-        name: &str,
-        cron: &str,
-        job: NewJob,
-    ) -> Result<(), PeriodicError> {
-        let parsed = Cron::parse(cron).map_err(PeriodicError::Cron)?;
-        let now_ms = self.registry.now_ms().await.map_err(PeriodicError::Store)?;
-        let periodic = Periodic {
-            name: name.to_owned(),
-            cron: cron.to_owned(),
-            job,
-            first_ms: parsed.next_after(now_ms).unwrap_or(i64::MAX),
-        };
-        self.registry.put_periodic(periodic).await.map_err(PeriodicError::Store)
-    }
-
-    /// Every periodic job, with the error of those that were disabled.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
-    pub async fn periodic(&self) -> Result<Vec<PeriodicRecord>, StoreError> {
-        self.registry.periodic().await
-    }
-
-    /// Removes a periodic job; what it enqueued stays. Returns whether it existed.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
-    pub async fn drop_periodic(&self, name: &str) -> Result<bool, StoreError> {
-        self.registry.drop_periodic(name.to_owned()).await
-    }
-}
-
-/// A periodic job could not be stored.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum PeriodicError {
-    /// Its expression does not parse.
-    Cron(CronError),
-    /// The store failed.
-    Store(StoreError),
-}
-
-impl fmt::Display for PeriodicError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("store a periodic job")
-    }
-}
-
-impl std::error::Error for PeriodicError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Cron(source) => Some(source),
-            Self::Store(source) => Some(source),
-        }
     }
 }
 

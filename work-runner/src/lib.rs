@@ -18,6 +18,7 @@ pub mod lifecycle;
 #[cfg(all(test, lastout_loom))]
 mod model;
 mod orders;
+mod periodic;
 mod poke;
 #[cfg(feature = "process")]
 mod process;
@@ -33,7 +34,7 @@ mod sync;
 #[doc(inline)]
 pub use clock::Clock;
 #[doc(inline)]
-pub use driver::{PeriodicError, WorkDriver};
+pub use driver::WorkDriver;
 #[doc(inline)]
 pub use error::{BuildError, DriveError, StoreError, StoreErrorKind, WriteError};
 #[doc(inline)]
@@ -51,6 +52,8 @@ pub use lease::{Fence, Lease, LeaseTimings, LeaseTimingsError, WorkerId};
 pub use lifecycle::{LeaseLost, Outcome, State};
 #[doc(inline)]
 pub use orders::{OrderError, OrderedMany};
+#[doc(inline)]
+pub use periodic::PeriodicError;
 #[doc(inline)]
 pub use poke::Poke;
 #[cfg(feature = "process")]

@@ -5,8 +5,8 @@ mod support;
 
 use lastout_work_runner::{
     Backoff, Drive, DriveError, DurableWorker, Event, Job, JobError, LeaseTimings, LeftBehind,
-    MemoryRegistry, NewJob, Query, Recovery, Registry, RunFuture, RunHandle, State, StopCause,
-    WorkDriver, WorkRunner,
+    MemoryRegistry, NewJob, Periodic, Query, Recovery, Registry, RunFuture, RunHandle, State,
+    StopCause, WorkDriver, WorkRunner,
 };
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -388,6 +388,33 @@ async fn periodic_jobs_are_fired_by_the_runner() {
     assert_eq!(jobs.len(), 3, "two times passed in each step, one run makes up for both");
     assert!(running.stop(PATIENCE).await.is_clean());
     assert!(driver.drop_periodic("tick").await.unwrap());
+}
+
+#[tokio::test]
+async fn missed_runs_are_made_up_for_as_asked() {
+    let clock = lastout_work_runner::Clock::manual();
+    let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::with_clock(clock.clone()));
+    let driver = WorkDriver::producer(Arc::clone(&registry));
+    for (name, runs) in [("none", 0), ("one", 1), ("three", 3), ("all", 1000)] {
+        let job = NewJob::new(name, &()).unwrap().queue("never claimed");
+        driver.schedule(Periodic::new(name, "0 * * * *", job).catch_up(runs)).await.unwrap();
+    }
+    // Six times pass while no worker runs; the last one half an hour ago.
+    let now = registry.now_ms().await.unwrap();
+    let hour = 3_600_000;
+    let six = (hour - now % hour + 5 * hour + hour / 2) as u64;
+    clock.advance(Duration::from_millis(six));
+    let worker = DurableWorker::builder(Arc::clone(&registry))
+        .handle("other", |_: Job<()>| async { Ok(()) })
+        .build()
+        .unwrap();
+    let running = WorkRunner::inline(worker.clone()).poll(Duration::from_millis(20)).spawn();
+    eventually("each is fired", async || worker.stats().fired == 4).await;
+    for (kind, runs) in [("none", 0), ("one", 1), ("three", 3), ("all", 6)] {
+        let jobs = driver.list(Query::all().kind(kind)).await.unwrap();
+        assert_eq!(jobs.len(), runs, "{kind}");
+    }
+    assert!(running.stop(PATIENCE).await.is_clean());
 }
 
 #[test]

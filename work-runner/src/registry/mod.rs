@@ -2,6 +2,7 @@
 
 mod members;
 mod operate;
+mod periodic;
 mod turn;
 mod view;
 
@@ -17,10 +18,9 @@ use std::time::Duration;
 
 pub use members::{WorkerAbout, WorkerProfile, WorkerQueue, WorkerRecord};
 pub use operate::{Overview, Pause, QueueOverview, QueueRecord};
+pub use periodic::{Periodic, PeriodicRecord};
 pub use turn::{Applied, Claimed, Enqueued, Peek, Report, Swept, Turn, TurnRequest};
-pub use view::{
-    DEFAULT_MAX_BYTES, Keep, Order, Ordered, Page, Periodic, PeriodicRecord, Query, QueueCount,
-};
+pub use view::{DEFAULT_MAX_BYTES, Keep, Order, Ordered, Page, Query, QueueCount};
 
 /// What a store's calls return: no executor is asked for, any thread may wait for it.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -146,9 +146,19 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
     /// Removes a periodic job. Returns whether it existed.
     fn drop_periodic(&self, name: String) -> StoreFuture<'_, bool>;
 
-    /// Moves the next run of a periodic job from `at_ms` to `next_ms` and enqueues its job, unless
+    /// Moves the next run of a periodic job from `at_ms` to `next_ms` and enqueues its job `runs` times, unless
     /// somebody else did so first: then nothing happens and it returns false.
-    fn fire_periodic(&self, name: String, at_ms: i64, next_ms: i64) -> StoreFuture<'_, bool>;
+    fn fire_periodic(
+        &self,
+        name: String,
+        at_ms: i64,
+        next_ms: i64,
+        runs: u32,
+    ) -> StoreFuture<'_, bool>;
+
+    /// Enqueues the job of a periodic job once, beside its times, even if it is disabled; `None` when there is no
+    /// such periodic job.
+    fn run_periodic(&self, name: String) -> StoreFuture<'_, Option<Enqueued>>;
 
     /// Takes the periodic job that is due at `at_ms` out of turn because of `error`, which its record
     /// then shows, until it is put again.

@@ -1,7 +1,7 @@
-//! The words of the calls that people make: orders, lists, counts and periodic jobs.
+//! The words of the calls that people make: orders, lists and counts.
 
 use crate::error::StoreError;
-use crate::job::{Edit, JobId, JobRecord, NewJob, check_name};
+use crate::job::{Edit, JobId, JobRecord};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
 use std::time::Duration;
@@ -234,57 +234,6 @@ impl QueueCount {
     #[must_use]
     pub fn capped(mut self, capped: bool) -> Self {
         self.capped = capped;
-        self
-    }
-}
-
-/// A job that is enqueued again and again, once for each time of its expression over all workers.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Periodic {
-    /// Its name in the store.
-    pub name: String,
-    /// When: five fields of cron, in UTC.
-    pub cron: String,
-    /// What is enqueued; a run whose unique key is taken is skipped.
-    pub job: NewJob,
-    /// The first run, in milliseconds since the epoch.
-    pub first_ms: i64,
-}
-
-impl Periodic {
-    /// Whether every store can keep it and enqueue its job.
-    pub(crate) fn check(&self, max_bytes: usize) -> Result<(), StoreError> {
-        check_name("the name of the periodic job", &self.name)?;
-        check_name("the cron expression", &self.cron)?;
-        self.job.check(max_bytes)
-    }
-}
-
-/// A periodic job as a store keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PeriodicRecord {
-    /// Its name in the store.
-    pub name: String,
-    /// When.
-    pub cron: String,
-    /// The next run, or the one that is due, in milliseconds since the epoch.
-    pub at_ms: i64,
-    /// Why it was disabled; `None` while it is not.
-    pub error: Option<String>,
-}
-
-impl PeriodicRecord {
-    /// The run of `name` at `at_ms`.
-    pub fn new(name: String, cron: String, at_ms: i64) -> Self {
-        Self { name, cron, at_ms, error: None }
-    }
-
-    /// Says why it was disabled, if it was.
-    #[must_use]
-    pub fn error(mut self, error: Option<String>) -> Self {
-        self.error = error;
         self
     }
 }

@@ -8,6 +8,7 @@ use crate::contain::{contain, drop_contained, text_of};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::Identity;
 use crate::lease::WorkerId;
+use crate::periodic::runs_due;
 use crate::registry::{Keep, Peek, Report, StoreFuture, Turn, TurnRequest, WorkerProfile};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -148,7 +149,8 @@ async fn keep_house(shared: &Shared, chore: &Chore) -> Result<Answer, StoreError
             let fired = match crate::cron::Cron::parse(&periodic.cron) {
                 Ok(cron) => {
                     let next_ms = cron.next_after(*now_ms).unwrap_or(i64::MAX);
-                    within(limit, || registry.fire_periodic(name, at_ms, next_ms)).await
+                    let runs = runs_due(&cron, at_ms, *now_ms, periodic.catch_up);
+                    within(limit, || registry.fire_periodic(name, at_ms, next_ms, runs)).await
                 }
                 Err(error) => {
                     let kind = StoreErrorKind::Invalid;

@@ -106,7 +106,8 @@ impl Registry for Faulty {
         limit_queue(queue: Arc<str>, max: Option<u32>) -> ();
         put_periodic(periodic: Periodic) -> ();
         drop_periodic(name: String) -> bool;
-        fire_periodic(name: String, at_ms: i64, next_ms: i64) -> bool;
+        fire_periodic(name: String, at_ms: i64, next_ms: i64, runs: u32) -> bool;
+        run_periodic(name: String) -> Option<Enqueued>;
         disable_periodic(name: String, at_ms: i64, error: String) -> ();
         periodic() -> Vec<PeriodicRecord>;
         now_ms() -> i64;

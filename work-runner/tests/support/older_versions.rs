@@ -129,6 +129,7 @@ pub(crate) async fn check(registry: Arc<dyn Registry>, version: i64) {
         (&*nightly.name, nightly.at_ms, &nightly.error),
         ("nightly", 4_000_000_000_000, &None)
     );
+    assert_eq!((&*nightly.kind, nightly.payload_bytes, nightly.catch_up), ("note", 1, 1));
     let worker = DurableWorker::builder(Arc::clone(&registry))
         .keep_ended(None)
         .keep_unhappy(None)

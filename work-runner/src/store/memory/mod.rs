@@ -83,13 +83,8 @@ impl Registry for MemoryRegistry {
         if let Err(invalid) = check_jobs(&jobs, self.max_bytes) {
             return Box::pin(std::future::ready(Err(invalid)));
         }
-        let answer = self.with(|rows| {
-            let store = |job| {
-                let mut row = JobRecord::new(JobId(0), job, rows.now_ms());
-                sure(transitions::enqueue(rows, &mut row))
-            };
-            jobs.into_iter().map(store).collect()
-        });
+        let answer =
+            self.with(|rows| jobs.into_iter().map(|job| rows.enqueue(job)).collect::<Vec<_>>());
         self.hub.poke_all();
         answer
     }
@@ -275,7 +270,13 @@ impl Registry for MemoryRegistry {
         self.with(|rows| rows.periodic.remove(&name).is_some())
     }
 
-    fn fire_periodic(&self, name: String, at_ms: i64, next_ms: i64) -> StoreFuture<'_, bool> {
+    fn fire_periodic(
+        &self,
+        name: String,
+        at_ms: i64,
+        next_ms: i64,
+        runs: u32,
+    ) -> StoreFuture<'_, bool> {
         let answer = self.with(|rows| {
             let due = rows.periodic.get_mut(&name).filter(|(p, _)| p.first_ms == at_ms);
             let Some((periodic, None)) = due else {
@@ -283,9 +284,19 @@ impl Registry for MemoryRegistry {
             };
             periodic.first_ms = next_ms;
             let job = periodic.job.clone();
-            let mut row = JobRecord::new(JobId(0), job, rows.now_ms());
-            sure(transitions::enqueue(rows, &mut row));
+            for _ in 0..runs {
+                rows.enqueue(job.clone());
+            }
             true
+        });
+        self.hub.poke_all();
+        answer
+    }
+
+    fn run_periodic(&self, name: String) -> StoreFuture<'_, Option<Enqueued>> {
+        let answer = self.with(|rows| {
+            let job = rows.periodic.get(&name).map(|(periodic, _)| periodic.job.clone());
+            job.map(|job| rows.enqueue(job))
         });
         self.hub.poke_all();
         answer
@@ -323,6 +334,11 @@ impl Registry for MemoryRegistry {
 }
 
 impl Rows {
+    fn enqueue(&mut self, job: NewJob) -> Enqueued {
+        let mut row = JobRecord::new(JobId(0), job, self.now_ms());
+        sure(transitions::enqueue(self, &mut row))
+    }
+
     /// How many of `count` jobs the limit of the queue allows to claim now.
     fn room(&self, queue: &str, count: usize) -> usize {
         if self.pauses.contains_key(queue) {

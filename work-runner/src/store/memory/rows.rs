@@ -224,8 +224,9 @@ impl Rows {
 
     pub(super) fn periodic(&self) -> Vec<PeriodicRecord> {
         let record = |(periodic, error): &(Periodic, Option<String>)| {
-            let Periodic { name, cron, first_ms, .. } = periodic;
-            PeriodicRecord::new(name.clone(), cron.clone(), *first_ms).error(error.clone())
+            let Periodic { name, cron, first_ms, catch_up, job } = periodic;
+            let record = PeriodicRecord::new(name.clone(), cron.clone(), *first_ms);
+            record.catch_up(*catch_up).job(job).error(error.clone())
         };
         self.periodic.values().map(record).collect()
     }

@@ -1,13 +1,12 @@
 //! Looking: peek in one statement, lists and counts; and the housekeeping that people rarely see.
 
 use super::super::counting::{Counting, FIRST, MOST, MOST_RUNNING, by_queue, count_of, oldest_of};
-use super::super::transitions;
 use super::members;
 use super::pool::{Connection, failed};
 use super::rows::{Sql, Tx, read_row, select};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::Identity;
-use crate::job::{JobId, JobRecord, Template};
+use crate::job::{JobId, JobRecord};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
 use crate::registry::{
@@ -56,9 +55,9 @@ pub(super) async fn peek(
         ..Peek::default()
     };
     let mut ahead = next;
-    for (name, cron, at_ms) in json::<(String, String, i64)>(row.get(7))? {
+    for (name, cron, at_ms, runs) in json::<(String, String, i64, u32)>(row.get(7))? {
         if at_ms <= now_ms {
-            peek.periodic.push(PeriodicRecord::new(name, cron, at_ms));
+            peek.periodic.push(PeriodicRecord::new(name, cron, at_ms).catch_up(runs));
         } else {
             ahead = Some(ahead.map_or(at_ms, |next| next.min(at_ms)));
         }
@@ -185,15 +184,6 @@ pub(super) async fn counts(tx: &mut Tx<'_>) -> Sql<Vec<QueueCount>> {
     Ok(counting.finish())
 }
 
-pub(super) async fn periodic(tx: &mut Tx<'_>) -> Sql<Vec<PeriodicRecord>> {
-    let sql = "SELECT name, cron, next_at, error FROM lastout.periodic ORDER BY name";
-    let rows = tx.all(sql, &[]).await?;
-    let each = |row: &tokio_postgres::Row| {
-        PeriodicRecord::new(row.get(0), row.get(1), row.get(2)).error(row.get(3))
-    };
-    Ok(rows.iter().map(each).collect())
-}
-
 /// Deletes old ends among the next few rows after `from`; returns how many, and where to go on.
 pub(super) async fn prune(
     tx: &mut Tx<'_>,
@@ -221,19 +211,4 @@ pub(super) async fn prune(
         (false, false) => row.get::<_, Option<i64>>(3).unwrap_or(0),
     };
     Ok((usize::try_from(gone).unwrap_or(0), next))
-}
-
-pub(super) async fn fire(tx: &mut Tx<'_>, name: &str, at_ms: i64, next_ms: i64) -> Sql<bool> {
-    let sql = "UPDATE lastout.periodic SET next_at = $3 WHERE name = $1 AND next_at = $2 AND error IS NULL \
-         RETURNING job";
-    let moved = tx.all(sql, &[&name, &at_ms, &next_ms]).await?;
-    let Some(row) = moved.first() else {
-        return Ok(false);
-    };
-    let job = Template::read(row.get::<_, &str>(0).as_bytes())?;
-    // It may have been written by somebody else.
-    job.check(usize::MAX)?;
-    let mut row = JobRecord::new(JobId(0), job, tx.now_ms);
-    transitions::enqueue(tx, &mut row).await?;
-    Ok(true)
 }

@@ -11,6 +11,7 @@ mod look;
 mod members;
 mod operate;
 mod options;
+mod periodic;
 mod pool;
 mod rows;
 mod schema;
@@ -380,12 +381,7 @@ impl Registry for PostgresRegistry {
             Ok(template) => template,
             Err(invalid) => return refused(invalid),
         };
-        let put = async move |tx: &mut Tx<'_>| {
-            let sql = "INSERT INTO lastout.periodic AS old (name, cron, next_at, job) \
-                       VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO UPDATE SET cron = $2, job = $4, \
-                       error = NULL, next_at = CASE WHEN old.cron = $2 THEN old.next_at ELSE $3 END";
-            tx.run(sql, &[&new.name, &new.cron, &new.first_ms, &template]).await.map(drop)
-        };
+        let put = async move |tx: &mut Tx<'_>| periodic::put(tx, &new, &template).await;
         self.call_and_poke(async move |pool: Rc<Pool>| transact(&pool, put).await)
     }
 
@@ -397,9 +393,21 @@ impl Registry for PostgresRegistry {
         })
     }
 
-    fn fire_periodic(&self, name: String, at_ms: i64, next_ms: i64) -> StoreFuture<'_, bool> {
+    fn fire_periodic(
+        &self,
+        name: String,
+        at_ms: i64,
+        next_ms: i64,
+        runs: u32,
+    ) -> StoreFuture<'_, bool> {
+        let fire =
+            async move |tx: &mut Tx<'_>| periodic::fire(tx, &name, at_ms, next_ms, runs).await;
+        self.call_and_poke(async move |pool: Rc<Pool>| transact(&pool, fire).await)
+    }
+
+    fn run_periodic(&self, name: String) -> StoreFuture<'_, Option<Enqueued>> {
         self.call_and_poke(async move |pool: Rc<Pool>| {
-            transact(&pool, async |tx| look::fire(tx, &name, at_ms, next_ms).await).await
+            transact(&pool, async |tx| periodic::run(tx, &name).await).await
         })
     }
 
@@ -414,7 +422,7 @@ impl Registry for PostgresRegistry {
     }
 
     fn periodic(&self) -> StoreFuture<'_, Vec<PeriodicRecord>> {
-        self.look(look::periodic)
+        self.look(periodic::list)
     }
 
     fn max_bytes(&self) -> usize {

@@ -14,12 +14,14 @@ const MIGRATIONS: &[&str] = &[
      CREATE INDEX jobs_unhappy_in ON lastout.jobs (state, queue) WHERE state > {succeeded}",
     "CREATE TABLE lastout.pauses (queue text PRIMARY KEY, paused_by text NOT NULL, paused_at int8 NOT NULL)",
     "ALTER TABLE lastout.jobs ADD COLUMN history text",
-    // The jobs that wait, in the order of pages; what workers say of themselves.
+    // The jobs that wait, in the order of pages; what workers say of themselves; how many
+    // missed runs are made up for.
     "CREATE INDEX jobs_ready_ids ON lastout.jobs (id) WHERE state = {ready};
      CREATE INDEX jobs_scheduled_ids ON lastout.jobs (id) WHERE state = {scheduled};
      CREATE INDEX jobs_held_ids ON lastout.jobs (id) WHERE state = {held};
      ALTER TABLE lastout.workers ADD COLUMN since int8 NOT NULL DEFAULT 0;
-     ALTER TABLE lastout.workers ADD COLUMN about text",
+     ALTER TABLE lastout.workers ADD COLUMN about text;
+     ALTER TABLE lastout.periodic ADD COLUMN catch_up int4 NOT NULL DEFAULT 1",
 ];
 
 /// The version that this build reads and writes.

@@ -2,15 +2,15 @@
 
 use super::super::counting::{Counting, FIRST, MOST, MOST_RUNNING, by_queue, count_of, oldest_of};
 use super::super::table::{Table, at_once};
-use super::super::transitions;
 use super::hot::is_live;
 use super::members;
+use super::periodic;
 use super::record::{read_row, select};
 use super::rows::{Sql, Tx};
-use crate::job::{JobId, JobRecord, Template};
+use crate::job::JobId;
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
-use crate::registry::{Keep, Overview, Page, Peek, PeriodicRecord, Query, QueueCount};
+use crate::registry::{Keep, Overview, Page, Peek, Query, QueueCount};
 use rusqlite::params;
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(super) fn peek(
     peek.promotable = first.is_some_and(|run_at| run_at <= now_ms);
     let sql = "SELECT due_at FROM lastout_jobs WHERE due_at > ?1 ORDER BY due_at LIMIT 1";
     let mut next = tx.one(sql, params![now_ms], |row| row.get::<_, i64>(0))?;
-    for periodic in periodic(tx)?.into_iter().filter(|periodic| periodic.error.is_none()) {
+    for periodic in periodic::enabled(tx)? {
         if periodic.at_ms <= now_ms {
             peek.periodic.push(periodic);
         } else {
@@ -50,16 +50,6 @@ pub(super) fn peek(
     let sql = "SELECT job FROM lastout_signals WHERE owner = ?1";
     peek.cancels = tx.all(sql, params![worker.0], |row| row.get(0).map(JobId))?;
     Ok(peek)
-}
-
-pub(super) fn periodic(tx: &mut Tx<'_>) -> Sql<Vec<PeriodicRecord>> {
-    let sql = "SELECT CAST(name AS BLOB), CAST(cron AS BLOB), next_at, CAST(error AS BLOB) \
-               FROM lastout_periodic ORDER BY name";
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    tx.all(sql, params![], |row| {
-        let record = PeriodicRecord::new(text(row.get(0)?), text(row.get(1)?), row.get(2)?);
-        Ok(record.error(row.get::<_, Option<Vec<u8>>>(3)?.map(text)))
-    })
 }
 
 /// The statements of a page: the last row that is looked at, if there are as many; and of those that are looked
@@ -202,22 +192,6 @@ pub(super) fn prune(tx: &mut Tx<'_>, keep: Keep, limit: usize, from: i64) -> Sql
     }
     let at_end = (looked.len() as i64) < looks;
     Ok((pruned, if at_end { 0 } else { last }))
-}
-
-pub(super) fn fire(tx: &mut Tx<'_>, name: &str, at_ms: i64, next_ms: i64) -> Sql<bool> {
-    let sql = "UPDATE lastout_periodic SET next_at = ?3 WHERE name = ?1 AND next_at = ?2 AND error IS NULL";
-    if tx.run(sql, params![name, at_ms, next_ms])? == 0 {
-        return Ok(false);
-    }
-    let sql = "SELECT job FROM lastout_periodic WHERE name = ?1";
-    let read = |row: &rusqlite::Row<'_>| Ok(row.get_ref(0)?.as_bytes()?.to_vec());
-    let template = tx.one(sql, params![name], read)?.unwrap_or_default();
-    let job = Template::read(&template)?;
-    // It may have been written by somebody else.
-    job.check(usize::MAX)?;
-    let mut row = JobRecord::new(JobId(0), job, tx.now_ms);
-    at_once(transitions::enqueue(tx, &mut row))?;
-    Ok(true)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod many;
 mod members;
 mod operate;
 mod options;
+mod periodic;
 mod record;
 mod rows;
 mod schema;
@@ -304,15 +305,7 @@ impl Registry for SqliteRegistry {
             Ok(template) => template,
             Err(invalid) => return refused(invalid),
         };
-        let put = move |tx: &mut Tx<'_>| {
-            tx.run(
-                "INSERT INTO lastout_periodic (name, cron, next_at, job, error) VALUES (?1, ?2, ?3, ?4, NULL) \
-                 ON CONFLICT (name) DO UPDATE SET cron = ?2, job = ?4, error = NULL, \
-                 next_at = CASE WHEN cron = ?2 THEN next_at ELSE ?3 END",
-                params![new.name, new.cron, new.first_ms, template.as_bytes()],
-            )?;
-            Ok(())
-        };
+        let put = move |tx: &mut Tx<'_>| periodic::put(tx, &new, &template);
         self.write_then(put, |hub, ()| hub.poke_all())
     }
 
@@ -322,9 +315,19 @@ impl Registry for SqliteRegistry {
         })
     }
 
-    fn fire_periodic(&self, name: String, at_ms: i64, next_ms: i64) -> StoreFuture<'_, bool> {
-        let fire = move |tx: &mut Tx<'_>| look::fire(tx, &name, at_ms, next_ms);
+    fn fire_periodic(
+        &self,
+        name: String,
+        at_ms: i64,
+        next_ms: i64,
+        runs: u32,
+    ) -> StoreFuture<'_, bool> {
+        let fire = move |tx: &mut Tx<'_>| periodic::fire(tx, &name, at_ms, next_ms, runs);
         self.write_then(fire, |hub, _| hub.poke_all())
+    }
+
+    fn run_periodic(&self, name: String) -> StoreFuture<'_, Option<Enqueued>> {
+        self.write_then(move |tx| periodic::run(tx, &name), |hub, _| hub.poke_all())
     }
 
     fn disable_periodic(&self, name: String, at_ms: i64, error: String) -> StoreFuture<'_, ()> {
@@ -335,7 +338,7 @@ impl Registry for SqliteRegistry {
     }
 
     fn periodic(&self) -> StoreFuture<'_, Vec<PeriodicRecord>> {
-        self.read(look::periodic)
+        self.browse(periodic::list)
     }
 
     fn max_bytes(&self) -> usize {

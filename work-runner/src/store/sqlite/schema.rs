@@ -20,12 +20,14 @@ const MIGRATIONS: &[&str] = &[
     "CREATE TABLE lastout_pauses (queue TEXT PRIMARY KEY, paused_by TEXT NOT NULL, \
      paused_at INTEGER NOT NULL) STRICT, WITHOUT ROWID",
     "ALTER TABLE lastout_jobs ADD COLUMN history TEXT",
-    // The jobs that wait, in the order of pages; what workers say of themselves.
+    // The jobs that wait, in the order of pages; what workers say of themselves; how many
+    // missed runs are made up for.
     "CREATE INDEX lastout_ready_ids ON lastout_jobs (id) WHERE state = {ready};
      CREATE INDEX lastout_scheduled_ids ON lastout_jobs (id) WHERE due_at IS NOT NULL;
      CREATE INDEX lastout_held_ids ON lastout_jobs (id) WHERE held_key IS NOT NULL;
      ALTER TABLE lastout_workers ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
-     ALTER TABLE lastout_workers ADD COLUMN about TEXT",
+     ALTER TABLE lastout_workers ADD COLUMN about TEXT;
+     ALTER TABLE lastout_periodic ADD COLUMN catch_up INTEGER NOT NULL DEFAULT 1",
 ];
 
 /// The version that this build reads and writes.

@@ -1,0 +1,73 @@
+//! The table of periodic jobs, and how a run becomes a job.
+
+use super::super::transitions;
+use super::rows::{Sql, Tx};
+use crate::job::{JobId, JobRecord, NewJob, Template};
+use crate::registry::{Enqueued, Periodic, PeriodicRecord};
+use tokio_postgres::Row;
+
+/// The next run is kept when the expression is.
+pub(super) async fn put(tx: &mut Tx<'_>, new: &Periodic, template: &str) -> Sql<()> {
+    let sql = "INSERT INTO lastout.periodic AS old (name, cron, next_at, job, catch_up) \
+               VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO UPDATE SET cron = $2, job = $4, \
+               error = NULL, catch_up = $5, next_at = CASE WHEN old.cron = $2 THEN old.next_at ELSE $3 END";
+    let runs = i32::try_from(new.catch_up).unwrap_or(i32::MAX);
+    tx.run(sql, &[&new.name, &new.cron, &new.first_ms, &template, &runs]).await.map(drop)
+}
+
+/// All of them.
+pub(super) async fn list(tx: &mut Tx<'_>) -> Sql<Vec<PeriodicRecord>> {
+    let sql =
+        "SELECT name, cron, next_at, catch_up, error, job FROM lastout.periodic ORDER BY name";
+    let each = |row: &Row| {
+        let record = PeriodicRecord::new(row.get(0), row.get(1), row.get(2)).error(row.get(4));
+        let record = record.catch_up(u32::try_from(row.get::<_, i32>(3)).unwrap_or(0));
+        // One whose job cannot be read is shown without it.
+        match Template::read(row.get::<_, &str>(5).as_bytes()) {
+            Ok(job) => record.job(&job),
+            Err(_) => record,
+        }
+    };
+    Ok(tx.all(sql, &[]).await?.iter().map(each).collect())
+}
+
+pub(super) async fn fire(
+    tx: &mut Tx<'_>,
+    name: &str,
+    at_ms: i64,
+    next_ms: i64,
+    runs: u32,
+) -> Sql<bool> {
+    let sql = "UPDATE lastout.periodic SET next_at = $3 WHERE name = $1 AND next_at = $2 AND error IS NULL \
+               RETURNING job";
+    let moved = tx.all(sql, &[&name, &at_ms, &next_ms]).await?;
+    let Some(row) = moved.first() else {
+        return Ok(false);
+    };
+    let job = read(row)?;
+    for _ in 0..runs {
+        enqueue(tx, &job).await?;
+    }
+    Ok(true)
+}
+
+/// Enqueues the job of `name` once.
+pub(super) async fn run(tx: &mut Tx<'_>, name: &str) -> Sql<Option<Enqueued>> {
+    let found = tx.all("SELECT job FROM lastout.periodic WHERE name = $1", &[&name]).await?;
+    match found.first() {
+        Some(row) => enqueue(tx, &read(row)?).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// It may have been written by somebody else.
+fn read(row: &Row) -> Sql<NewJob> {
+    let job = Template::read(row.get::<_, &str>(0).as_bytes())?;
+    job.check(usize::MAX)?;
+    Ok(job)
+}
+
+async fn enqueue(tx: &mut Tx<'_>, job: &NewJob) -> Sql<Enqueued> {
+    let mut row = JobRecord::new(JobId(0), job.clone(), tx.now_ms);
+    transitions::enqueue(tx, &mut row).await
+}

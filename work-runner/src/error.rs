@@ -32,7 +32,7 @@ pub enum StoreErrorKind {
     Corrupt,
     /// It was made by another version.
     SchemaVersion {
-        /// The version found.
+        /// The version found; 0 when there are no tables.
         have: i64,
         /// The version that this build reads and writes.
         want: i64,

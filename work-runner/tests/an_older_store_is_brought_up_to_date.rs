@@ -5,8 +5,8 @@
 
 mod support;
 
-use lastout_work_runner::sqlite::SqliteRegistry;
-use lastout_work_runner::{Registry, StoreErrorKind};
+use lastout_work_runner::sqlite::{SqliteOptions, SqliteRegistry};
+use lastout_work_runner::{Query, Registry, StoreErrorKind};
 use std::sync::Arc;
 use support::Folder;
 use support::older_versions::{JOBS, SQLITE_STEPS, VERSIONS, check, statements, steps_to};
@@ -70,6 +70,36 @@ async fn refuses_while_a_worker_lives(path: &std::path::Path, version: i64) {
     assert_eq!(found, version, "nothing was changed");
     conn.execute("DELETE FROM lastout_workers", []).unwrap();
     check(Arc::new(SqliteRegistry::open(path).unwrap()), version).await;
+}
+
+#[tokio::test]
+async fn what_is_opened_as_it_is_stays_as_it_is() {
+    let folder = Folder::new();
+    let as_it_is = SqliteOptions::new().migrate(false);
+    let open = |path: &std::path::Path| SqliteRegistry::open_with(path, &as_it_is);
+    for version in VERSIONS {
+        let path = older_version(&folder, version);
+        let before = layout(&path);
+        let error = open(&path).unwrap_err();
+        assert!(
+            matches!(error.kind(), StoreErrorKind::SchemaVersion { have, .. } if have == version)
+        );
+        assert_eq!(layout(&path), before);
+        check(Arc::new(SqliteRegistry::open(&path).unwrap()), version).await;
+        assert_eq!(open(&path).unwrap().list(Query::all()).await.unwrap().len(), JOBS);
+    }
+    // A file that is not there is not made, and one of another program is not touched.
+    let none = folder.path().join("none.db");
+    assert_eq!(open(&none).unwrap_err().kind(), StoreErrorKind::Missing);
+    assert!(!none.exists());
+    let other = folder.path().join("other.db");
+    rusqlite::Connection::open(&other).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+    let before = std::fs::read(&other).unwrap();
+    let error = open(&other).unwrap_err();
+    assert!(matches!(error.kind(), StoreErrorKind::SchemaVersion { have: 0, .. }), "{error}");
+    assert_eq!(std::fs::read(&other).unwrap(), before);
+    std::fs::write(&other, "no database, and long enough to be looked at as one").unwrap();
+    assert_eq!(open(&other).unwrap_err().kind(), StoreErrorKind::Corrupt);
 }
 
 #[tokio::test]

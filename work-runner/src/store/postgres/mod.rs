@@ -92,7 +92,8 @@ impl PostgresRegistry {
     ///
     /// As for [`connect`](Self::connect).
     pub async fn connect_with(config: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
-        let PostgresOptions { schema, listen, max_bytes, connect_within, .. } = options.clone();
+        let PostgresOptions { schema, listen, max_bytes, connect_within, migrate, .. } =
+            options.clone();
         schema::check_name(&schema)?;
         let (config, trust) = encryption::read(config)?;
         let connector = encryption::connector(&trust)?;
@@ -109,8 +110,9 @@ impl PostgresRegistry {
         let opened = registry.calls.send(async move |pool: Rc<Pool>| {
             pool.reach(connect_within).await?;
             let migrated = pool
-                .with_within(MIGRATE_WITHIN, async |connection| {
-                    schema::migrate(connection, &schema).await
+                .with_within(MIGRATE_WITHIN, async |connection| match migrate {
+                    true => schema::migrate(connection, &schema).await,
+                    false => schema::check(connection, &schema).await,
                 })
                 .await;
             listen::start(pool, &hub, &notify, listen);

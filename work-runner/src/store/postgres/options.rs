@@ -1,6 +1,8 @@
 //! How a registry uses its database.
 
 use super::schema;
+#[cfg(doc)]
+use crate::error::StoreErrorKind;
 use crate::registry::DEFAULT_MAX_BYTES;
 use std::time::Duration;
 
@@ -24,6 +26,8 @@ pub struct PostgresOptions {
     pub connect_within: Duration,
     /// The longest payload, result and progress, in bytes; 1 MiB unless set.
     pub max_bytes: usize,
+    /// Whether connecting creates the tables, and brings older ones up to date; yes unless set.
+    pub migrate: bool,
 }
 
 impl Default for PostgresOptions {
@@ -35,6 +39,7 @@ impl Default for PostgresOptions {
             call_timeout: Duration::from_secs(10),
             connect_within: Duration::from_secs(10),
             max_bytes: DEFAULT_MAX_BYTES,
+            migrate: true,
         }
     }
 }
@@ -92,6 +97,15 @@ impl PostgresOptions {
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
+        self
+    }
+
+    /// Whether connecting creates the tables, and brings older ones up to date. If not, a schema without tables
+    /// and one of another version are refused with [`StoreErrorKind::SchemaVersion`] and left as they are: what
+    /// only looks at the stores of others should connect like this, and needs no right to create anything.
+    #[must_use]
+    pub fn migrate(mut self, migrate: bool) -> Self {
+        self.migrate = migrate;
         self
     }
 

@@ -51,6 +51,29 @@ pub(super) fn check_name(schema: &str) -> Result<(), StoreError> {
     Err(StoreError::new(StoreErrorKind::Other, "open the job store").with_source(why))
 }
 
+/// Checks that the tables are there and of this version.
+pub(super) async fn check(connection: &mut Connection, schema: &str) -> Result<(), StoreError> {
+    let checking = |error| failed("open the job store", error);
+    let client = &connection.client;
+    let exists = named("SELECT to_regclass('lastout.meta') IS NOT NULL", schema);
+    let exists: bool = client.query_one(&exists, &[]).await.map_err(checking)?.get(0);
+    if !exists {
+        let why = format!("the schema {schema} has no tables of a job store");
+        return Err(other_version(0).with_source(why));
+    }
+    let read = named("SELECT value FROM lastout.meta WHERE key = 'schema'", schema);
+    let found = client.query_opt(&read, &[]).await.map_err(checking)?;
+    match found.map_or(-1, |row| row.get(0)) {
+        VERSION => Ok(()),
+        have => Err(other_version(have)),
+    }
+}
+
+fn other_version(have: i64) -> StoreError {
+    let kind = StoreErrorKind::SchemaVersion { have, want: VERSION };
+    StoreError::new(kind, "open the job store")
+}
+
 /// Creates, checks and migrates the tables, one process at a time.
 pub(super) async fn migrate(connection: &mut Connection, schema: &str) -> Result<(), StoreError> {
     let client = &connection.client;
@@ -86,8 +109,7 @@ async fn migrate_in_transaction(
     let found = client.query_opt(&read, &[]).await.map_err(migrating)?;
     let have: i64 = found.map_or(-1, |row| row.get(0));
     if !(0..=VERSION).contains(&have) {
-        let kind = StoreErrorKind::SchemaVersion { have, want: VERSION };
-        return Err(StoreError::new(kind, "open the job store"));
+        return Err(other_version(have));
     }
     if have == VERSION {
         return Ok(());

@@ -79,6 +79,9 @@ impl SqliteRegistry {
     /// As for [`open`](Self::open).
     pub fn open_with(path: impl AsRef<Path>, options: &SqliteOptions) -> Result<Self, StoreError> {
         let path: PathBuf = path.as_ref().into();
+        if !options.migrate {
+            File::of(&path)?;
+        }
         let writer = schema::open_writer(&path, options)?;
         let reader = || schema::open_reader(&path);
         let file = File::of(&path)?;

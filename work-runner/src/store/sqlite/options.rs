@@ -33,6 +33,8 @@ pub struct SqliteOptions {
     pub call_timeout: Duration,
     /// The longest payload, result and progress, in bytes; 1 MiB unless set.
     pub max_bytes: usize,
+    /// Whether opening creates the file and its tables, and brings older ones up to date; yes unless set.
+    pub migrate: bool,
 }
 
 impl Default for SqliteOptions {
@@ -43,6 +45,7 @@ impl Default for SqliteOptions {
             max_pages: None,
             call_timeout: Duration::from_secs(10),
             max_bytes: DEFAULT_MAX_BYTES,
+            migrate: true,
         }
     }
 }
@@ -79,6 +82,24 @@ impl SqliteOptions {
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
+        self
+    }
+
+    /// Whether opening creates the file and its tables, and brings older ones up to date. If not, a file that is
+    /// not there is [`StoreErrorKind::Missing`], one of another version is [`StoreErrorKind::SchemaVersion`], and
+    /// neither is changed: what only looks at the stores of others should open them like this.
+    ///
+    /// ```
+    /// use lastout_work_runner::StoreErrorKind;
+    /// use lastout_work_runner::sqlite::{SqliteOptions, SqliteRegistry};
+    ///
+    /// let as_it_is = SqliteOptions::new().migrate(false);
+    /// let refused = SqliteRegistry::open_with("no/such/jobs.db", &as_it_is).unwrap_err();
+    /// assert_eq!(refused.kind(), StoreErrorKind::Missing);
+    /// ```
+    #[must_use]
+    pub fn migrate(mut self, migrate: bool) -> Self {
+        self.migrate = migrate;
         self
     }
 

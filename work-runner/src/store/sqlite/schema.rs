@@ -63,10 +63,16 @@ fn wait_for_lock(_tries: i32) -> bool {
 
 /// Opens a file for the writer: creates, checks and migrates its tables.
 pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    flags.set(OpenFlags::SQLITE_OPEN_CREATE, options.migrate);
     let mut conn = connect(path, flags)?;
+    if !options.migrate {
+        // Before anything is changed: it may be somebody else's file.
+        match version(&conn)? {
+            Some(VERSION) => {}
+            found => return Err(other_version(found)),
+        }
+    }
     let mode: String = conn
         .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
         .map_err(|error| failed("switch to the write-ahead log", error))?;
@@ -114,20 +120,10 @@ fn migrate(conn: &mut Connection, clock: &Clock) -> Result<(), StoreError> {
     let tx = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(|error| failed(doing, error))?;
-    let exists =
-        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'lastout_meta'";
-    let exists: i64 =
-        tx.query_row(exists, [], |row| row.get(0)).map_err(|error| failed(doing, error))?;
-    let have = if exists == 0 {
-        0
-    } else {
-        let read = "SELECT value FROM lastout_meta WHERE key = 'schema'";
-        let found = tx.query_row(read, [], |row| row.get::<_, i64>(0)).optional();
-        found.map_err(|error| failed(doing, error))?.unwrap_or(0)
-    };
-    if have > VERSION || (have == 0 && exists != 0) {
-        let kind = StoreErrorKind::SchemaVersion { have, want: VERSION };
-        return Err(StoreError::new(kind, "open the job store"));
+    let found = version(&tx)?;
+    let have = found.unwrap_or(0);
+    if have > VERSION || found == Some(0) {
+        return Err(other_version(found));
     }
     if have < VERSION {
         refuse_while_used(&tx, have, clock)?;
@@ -139,6 +135,27 @@ fn migrate(conn: &mut Connection, clock: &Clock) -> Result<(), StoreError> {
     }
     note_boot(&tx, clock).map_err(|error| failed(doing, error))?;
     tx.commit().map_err(|error| failed(doing, error))
+}
+
+/// The version of the tables; `None` when there are none.
+fn version(conn: &Connection) -> Result<Option<i64>, StoreError> {
+    let doing = |error| failed("open the job store", error);
+    let sql = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'lastout_meta'";
+    if conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(doing)? == 0 {
+        return Ok(None);
+    }
+    let sql = "SELECT value FROM lastout_meta WHERE key = 'schema'";
+    let found = conn.query_row(sql, [], |row| row.get::<_, i64>(0)).optional();
+    Ok(Some(found.map_err(doing)?.unwrap_or(0)))
+}
+
+fn other_version(found: Option<i64>) -> StoreError {
+    let kind = StoreErrorKind::SchemaVersion { have: found.unwrap_or(0), want: VERSION };
+    let error = StoreError::new(kind, "open the job store");
+    match found {
+        Some(_) => error,
+        None => error.with_source("it has no tables of a job store"),
+    }
 }
 
 /// Workers of an older version still hold leases: the tables must not change under them.

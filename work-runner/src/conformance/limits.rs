@@ -50,6 +50,34 @@ pub(super) async fn a_kept_key_is_taken_until_it_is_pruned(bench: Bench) {
     assert!(second.is_new() && second.id() > first, "a number is never given twice");
 }
 
+pub(super) async fn a_key_may_be_made_of_what_a_job_is(bench: Bench) {
+    let args =
+        |kind, payload: &str| NewJob::raw(kind, payload.as_bytes().to_vec()).unique_by_args();
+    let first = bench.try_enqueue(args("any", "1")).await;
+    assert!(first.is_new());
+    let same = bench.try_enqueue(args("any", "1").queue("elsewhere").priority(3)).await;
+    assert_eq!(same, Enqueued::Duplicate(first.id()));
+    for other in [args("any", "2"), args("other", "1"), job("any"), args("any1", "")] {
+        assert!(bench.try_enqueue(other).await.is_new());
+    }
+    // A period that no test outlives: taken until its end, even by a job that has ended.
+    let long = Duration::MAX;
+    let per = |key: &str| job("any").unique(key).unique_per(long);
+    let one = bench.try_enqueue(per("k")).await;
+    assert!(one.is_new() && bench.try_enqueue(per("l")).await.is_new());
+    assert_eq!(bench.order_one(Order::Cancel, one.id()).await, Ordered::Now(State::Cancelled));
+    assert_eq!(bench.try_enqueue(per("k")).await, Enqueued::Duplicate(one.id()));
+    assert!(bench.try_enqueue(job("any").unique("k")).await.is_new(), "another key");
+    let by_args = args("any", "3").unique_per(long);
+    assert!(bench.try_enqueue(by_args.clone()).await.is_new());
+    assert!(!bench.try_enqueue(by_args).await.is_new());
+    // The next period comes: a key of its own, though the job before still waits.
+    let short = || job("any").unique("m").unique_per(Duration::from_millis(1));
+    bench.enqueue(short()).await;
+    let next = async || bench.try_enqueue(short()).await.is_new();
+    bench.eventually("the next period begins", next).await;
+}
+
 pub(super) async fn a_batch_sees_its_own_keys(bench: Bench) {
     let batch = vec![job("a").unique("k"), job("b"), job("c").unique("k"), job("d").unique("l")];
     let enqueued = bench.registry.enqueue(batch).await.expect("enqueue");

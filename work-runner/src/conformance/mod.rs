@@ -110,6 +110,7 @@ cases! {
     leases::a_death_is_charged_once,
     limits::a_unique_key_is_taken_while_its_job_lives,
     limits::a_kept_key_is_taken_until_it_is_pruned,
+    limits::a_key_may_be_made_of_what_a_job_is,
     limits::a_batch_sees_its_own_keys,
     limits::a_limit_key_admits_as_many_as_it_may,
     limits::every_way_to_end_gives_the_place_back,

@@ -2,10 +2,12 @@
 //! ([`JobRecord`]). No store logic lives here.
 
 mod attempt;
+mod digest;
 mod edit;
 mod new;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod template;
+mod unique;
 
 use crate::lease::{Fence, Lease, WorkerId};
 use crate::lifecycle::State;
@@ -25,6 +27,8 @@ pub use new::{NewJob, PayloadError};
 pub(crate) use new::{check_jobs, check_name, check_pause};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) use template::Template;
+pub(crate) use unique::Unique;
+pub use unique::UniqueWhile;
 
 /// One step of priority is worth this much waiting: a job of priority `p` is claimed before every
 /// job of priority 0 that became due up to `p` minutes earlier.
@@ -79,17 +83,6 @@ impl Recovery {
             _ => Self::Rerun,
         }
     }
-}
-
-/// How long a unique key refuses a second job with the same key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum UniqueWhile {
-    /// Until the first job ends.
-    #[default]
-    Live,
-    /// Until the first job is pruned from the store.
-    Kept,
 }
 
 /// A job as a store keeps it: what `get` and `list` show and what a store's own code moves along
@@ -167,7 +160,7 @@ impl JobRecord {
     pub fn new(id: JobId, new: NewJob, now_ms: i64) -> Self {
         let run_at = new.due.at(now_ms);
         let (unique_key, unique_kept) = match new.unique {
-            Some((key, scope)) => (Some(key), scope == UniqueWhile::Kept),
+            Some(unique) => (Some(unique.key_at(now_ms)), unique.is_kept()),
             None => (None, false),
         };
         let external = new.recovery == Recovery::External;

@@ -2,7 +2,7 @@
 
 #[cfg(doc)]
 use super::PRIORITY_STEP;
-use super::{Recovery, UniqueWhile, millis, wall_millis};
+use super::{Recovery, Unique, UniqueWhile, millis, wall_millis};
 use crate::error::{StoreError, StoreErrorKind};
 #[cfg(doc)]
 use crate::lifecycle::State;
@@ -35,7 +35,7 @@ pub struct NewJob {
     pub(crate) max_attempts: i32,
     pub(crate) max_crashes: i32,
     pub(crate) recovery: Recovery,
-    pub(crate) unique: Option<(String, UniqueWhile)>,
+    pub(crate) unique: Option<Unique>,
     pub(crate) limit: Option<(Arc<str>, i32)>,
     pub(crate) timeout_ms: i64,
     pub(crate) own_lease_ms: i64,
@@ -201,7 +201,46 @@ impl NewJob {
     /// Like [`unique`](Self::unique), with the time for which the key is taken.
     #[must_use]
     pub fn unique_while(mut self, key: impl Into<String>, scope: UniqueWhile) -> Self {
-        self.unique = Some((key.into(), scope));
+        self.unique = Some(Unique::new(key.into(), scope));
+        self
+    }
+
+    /// Refuses this job while a live one of the same kind with the same payload exists, byte for byte; the
+    /// existing id is returned. Queue, priority and times do not count.
+    #[must_use]
+    pub fn unique_by_args(mut self) -> Self {
+        self.unique = Some(Unique::by_args(&self.kind, &self.payload));
+        self
+    }
+
+    /// Stores at most one job in each period with the unique key that it has been given, or else with its kind and
+    /// payload, even if that job has ended; the existing id is returned.
+    ///
+    /// Periods follow each other from the epoch on the clock of the store: of an hour, they are the hours of UTC.
+    /// The time of the enqueue counts. A job that is pruned before its period is over no longer refuses another.
+    ///
+    /// ```
+    /// use lastout_work_runner::{MemoryRegistry, NewJob, WorkDriver};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let driver = WorkDriver::producer(std::sync::Arc::new(MemoryRegistry::new()));
+    /// let year = Duration::from_secs(365 * 24 * 3600);
+    /// let report = || NewJob::new("report", &"ann").map(|job| job.unique_per(year));
+    /// let first = driver.enqueue(report()?).await?;
+    /// driver.cancel(first.id()).await?;
+    /// let again = driver.enqueue(report()?).await?;
+    /// assert!(!again.is_new() && again.id() == first.id());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn unique_per(mut self, period: Duration) -> Self {
+        let given = self.unique.take();
+        let unique = given.unwrap_or_else(|| Unique::by_args(&self.kind, &self.payload));
+        let (scope, period_ms) = (UniqueWhile::Kept, millis(period).max(1));
+        self.unique = Some(Unique { scope, period_ms, ..unique });
         self
     }
 
@@ -232,8 +271,8 @@ impl NewJob {
     pub(crate) fn check(&self, max_bytes: usize) -> Result<(), StoreError> {
         check_name("the name of the queue", &self.queue)?;
         check_name("the kind", &self.kind)?;
-        if let Some((key, _)) = &self.unique {
-            check_name("the unique key", key)?;
+        if let Some(unique) = &self.unique {
+            unique.check()?;
         }
         if let Some((key, _)) = &self.limit {
             check_name("the limit key", key)?;

@@ -1,7 +1,7 @@
 //! A request as a store keeps it for periodic jobs.
 
 use super::new::Due;
-use super::{NewJob, Recovery, UniqueWhile};
+use super::{NewJob, Recovery, Unique, UniqueWhile};
 use crate::error::{StoreError, StoreErrorKind};
 
 /// A [`NewJob`] as a store keeps it for periodic ones.
@@ -16,6 +16,9 @@ pub(crate) struct Template {
     max_crashes: i32,
     recovery: i16,
     unique: Option<(String, bool)>,
+    /// Templates of earlier versions have none.
+    #[serde(default)]
+    unique_per_ms: i64,
     limit: Option<(String, i32)>,
     timeout_ms: i64,
     own_lease_ms: i64,
@@ -52,10 +55,8 @@ impl From<&NewJob> for Template {
             max_attempts: job.max_attempts,
             max_crashes: job.max_crashes,
             recovery: job.recovery.code(),
-            unique: job
-                .unique
-                .as_ref()
-                .map(|(key, scope)| (key.clone(), *scope == UniqueWhile::Kept)),
+            unique: job.unique.as_ref().map(|unique| (unique.key.clone(), unique.is_kept())),
+            unique_per_ms: job.unique.as_ref().map_or(0, |unique| unique.period_ms),
             limit: job.limit.as_ref().map(|(key, max)| (key.to_string(), *max)),
             timeout_ms: job.timeout_ms,
             own_lease_ms: job.own_lease_ms,
@@ -68,6 +69,7 @@ impl From<Template> for NewJob {
         let scope = |kept| {
             if kept { UniqueWhile::Kept } else { UniqueWhile::Live }
         };
+        let period_ms = kept.unique_per_ms;
         Self {
             queue: kept.queue.into(),
             kind: kept.kind.into(),
@@ -77,7 +79,11 @@ impl From<Template> for NewJob {
             max_attempts: kept.max_attempts,
             max_crashes: kept.max_crashes,
             recovery: Recovery::from_code(kept.recovery),
-            unique: kept.unique.map(|(key, kept)| (key, scope(kept))),
+            unique: kept.unique.map(|(key, kept)| Unique {
+                key,
+                scope: scope(kept),
+                period_ms: period_ms.max(0),
+            }),
             limit: kept.limit.map(|(key, max)| (key.into(), max)),
             timeout_ms: kept.timeout_ms,
             own_lease_ms: kept.own_lease_ms,

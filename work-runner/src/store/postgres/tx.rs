@@ -4,7 +4,7 @@ use super::super::names::with_codes;
 use super::rows::Params;
 use super::schema;
 use crate::error::{StoreError, StoreErrorKind, WriteError};
-use crate::job::{Due, JobId, NewJob, Recovery, UniqueWhile, check_jobs};
+use crate::job::{Due, JobId, NewJob, Recovery, Unique, check_jobs};
 use crate::lease::{Fence, Lease};
 use crate::lifecycle::{LeaseLost, State};
 use crate::registry::{DEFAULT_MAX_BYTES, Enqueued};
@@ -47,6 +47,12 @@ pub async fn enqueue_in(
     let statement = transaction.prepare(ENQUEUE_SQL).await.map_err(failed)?;
     let mut enqueued = Vec::with_capacity(jobs.len());
     check_jobs(jobs, DEFAULT_MAX_BYTES)?;
+    // Only keys of periods depend on the time.
+    let timed = jobs.iter().any(|job| job.unique.as_ref().is_some_and(|key| key.period_ms != 0));
+    let now_ms = match timed {
+        true => transaction.query_one(super::rows::NOW_MS, &[]).await.map_err(failed)?.get(0),
+        false => 0,
+    };
     for job in jobs {
         if job.limit.is_some() || job.recovery == Recovery::External {
             let why = "a job with a limit key, or an external one, must go through the registry";
@@ -56,8 +62,8 @@ pub async fn enqueue_in(
             Due::In(delay) => (false, delay),
             Due::At(at) => (true, at),
         };
-        let key = job.unique.as_ref().map(|(key, _)| &**key);
-        let kept = matches!(job.unique, Some((_, UniqueWhile::Kept)));
+        let key = job.unique.as_ref().map(|unique| unique.key_at(now_ms));
+        let kept = job.unique.as_ref().is_some_and(Unique::is_kept);
         let values: Params<'_> = &[
             &job.payload,
             &&*job.queue,
@@ -73,6 +79,7 @@ pub async fn enqueue_in(
             &key,
             &kept,
         ];
+        let key = key.as_deref();
         enqueued.push(insert_or_find(transaction, &statement, values, key).await.map_err(failed)??);
     }
     Ok(enqueued)

@@ -6,11 +6,14 @@ mod support;
 
 use lastout::supervisor::{DrainFuture, Drained, EndedFuture, Ending, Failure, Phase, Until};
 use lastout::{Drain, Restart, Supervisor};
+use std::pin::Pin;
 use std::thread;
 use std::time::Duration;
 use support::{Book, Does, Fake, Fault, GENEROUS, wait_until};
 
 const SHORT: Duration = Duration::from_millis(20);
+
+type Started = Pin<Box<dyn Future<Output = Result<Fake, Failure>> + Send>>;
 
 /// Everything that blocks goes on at the end of a test.
 struct Opens(Book);
@@ -208,6 +211,83 @@ fn a_start_that_blocks_its_thread_is_named() {
     assert!(report.to_string().contains("its start does not return"), "{report}");
 }
 
+/// The first start blocks its thread until the book is open, and brings an instance all the same.
+fn slow_at_first(book: &Book) -> impl Fn() -> Started + use<> {
+    let book = book.clone();
+    move || {
+        let is_first = !book.lines().contains(&"start slow".to_owned());
+        book.write(if is_first { "start slow" } else { "start next" });
+        let book = book.clone();
+        Box::pin(async move {
+            if is_first {
+                book.wait_until_open();
+            }
+            Ok(Fake::new(if is_first { "slow" } else { "next" }, &book))
+        })
+    }
+}
+
+#[test]
+fn a_start_that_was_given_up_runs_beside_no_other_and_what_it_brings_is_ended() {
+    let book = Book::default();
+    let _opens = Opens(book.clone());
+    let policy = Restart::on_failure().backoff(Duration::from_millis(1), SHORT).unlimited();
+    let supervisor =
+        quick().start_within(SHORT).service("it", policy, slow_at_first(&book)).build().unwrap();
+    let handle = supervisor.handle();
+    let running = thread::spawn(move || supervisor.run_blocking());
+    // Until it has been given up, and the next start has waited for it in vain.
+    for phase in [Phase::BackingOff, Phase::Starting, Phase::BackingOff] {
+        wait_until(|| handle.stats().members[0].phase, |now| *now == phase);
+    }
+    assert_eq!(book.lines(), ["start slow"]);
+    book.open();
+    wait_until(|| handle.stats().members[0].phase, |phase| *phase == Phase::Running);
+    assert_eq!(book.lines(), ["start slow", "force slow", "drop slow", "start next"]);
+    handle.stop();
+    let report = running.join().unwrap();
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.members[0].restarts, 0, "what came late never ran");
+}
+
+#[test]
+fn what_a_start_brings_after_the_report_is_ended_as_well() {
+    let book = Book::default();
+    let _opens = Opens(book.clone());
+    let supervisor = quick()
+        .grace(SHORT)
+        .start_within(SHORT)
+        .service("it", Restart::never(), slow_at_first(&book))
+        .build()
+        .unwrap();
+    let handle = supervisor.handle();
+    let report = supervisor.run_blocking();
+    assert!(report.to_string().contains("its start does not return"), "{report}");
+    assert_eq!(report.exit_code(), 1);
+    book.open();
+    wait_until(|| book.lines(), |lines| lines.contains(&"drop slow".to_owned()));
+    assert_eq!(book.lines(), ["start slow", "force slow", "drop slow"]);
+    drop(handle);
+}
+
+#[test]
+fn nothing_waits_for_a_start_after_the_third_signal() {
+    let book = Book::default();
+    let _opens = Opens(book.clone());
+    let supervisor = quick()
+        .grace(3 * GENEROUS)
+        .service("it", Restart::never(), slow_at_first(&book))
+        .build()
+        .unwrap();
+    let handle = supervisor.handle();
+    let running = thread::spawn(move || supervisor.run_blocking());
+    wait_until(|| handle.stats().members[0].phase, |phase| *phase == Phase::Starting);
+    handle.abandon();
+    let report = running.join().unwrap();
+    assert!(report.elapsed < GENEROUS, "{report}");
+    assert_eq!(report.members[0].ending, Ending::Stuck);
+}
+
 #[test]
 fn one_that_fails_is_noticed_while_another_starts() {
     let (book, fault) = (Book::default(), Fault::default());
@@ -222,6 +302,49 @@ fn one_that_fails_is_noticed_while_another_starts() {
     fault.strike();
     let report = running.join().unwrap();
     assert_eq!(report.cause, lastout::supervisor::Cause::Failed("it".into()));
+}
+
+/// Its destructor blocks until the book is open, or panics.
+struct Cargo {
+    book: Book,
+    panics: bool,
+}
+
+impl Drop for Cargo {
+    fn drop(&mut self) {
+        if self.panics {
+            // Without a backtrace, which would take its time.
+            std::panic::resume_unwind(Box::new("the cargo explodes"));
+        }
+        self.book.wait_until_open();
+    }
+}
+
+#[test]
+fn what_a_start_holds_is_dropped_with_its_member_and_holds_up_nobody() {
+    let book = Book::default();
+    let _opens = Opens(book.clone());
+    let service = |panics| {
+        let cargo = Cargo { book: book.clone(), panics };
+        move || {
+            let _held = &cargo;
+            let fake = Fake::new("it", &cargo.book);
+            async move { Ok::<_, Failure>(fake) }
+        }
+    };
+    let supervisor = quick()
+        .grace(Duration::from_millis(500))
+        .service("panics", Restart::never(), service(true))
+        .service("blocks", Restart::never(), service(false))
+        .build()
+        .unwrap();
+    let handle = supervisor.handle();
+    handle.stop();
+    let report = supervisor.run_blocking();
+    let left: Vec<_> = report.left_behind().map(|(name, _)| name).collect();
+    assert_eq!(left, ["blocks"], "{report}");
+    assert!(report.to_string().contains("the destructor of its start"), "{report}");
+    drop(handle);
 }
 
 /// An error whose text panics.

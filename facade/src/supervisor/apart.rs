@@ -72,6 +72,11 @@ impl<T> Apart<T> {
         }
     }
 
+    /// Goes on without anybody who waits. What runs on no thread of its own is dropped.
+    pub(crate) fn detach(mut self) {
+        self.cancel = Arc::default();
+    }
+
     /// Whether the thread has come to its end.
     pub(crate) fn is_over(&self) -> bool {
         match &self.work {

@@ -2,7 +2,7 @@
 
 use crate::supervisor::drain::{Drain, Failure};
 use crate::supervisor::error::{BuildError, BuildReason};
-use crate::supervisor::member::{Member, Service, Start};
+use crate::supervisor::member::{Make, Makes, Member, Service};
 use crate::supervisor::notify::Notifier;
 use crate::supervisor::owner::Supervisor;
 use crate::supervisor::restart::{Restart, Strategy};
@@ -61,6 +61,10 @@ impl Builder {
 
     /// How long a start of each service that is added after this call may take. One that takes longer is
     /// dropped, and counts as a failure. Default 30 s.
+    ///
+    /// A start that blocks its thread cannot be dropped. The next start waits for it, and fails in its turn if
+    /// that takes too long: a service never has two starts at once. What a start brings that was given up is
+    /// forced to end.
     pub fn start_within(mut self, time: Duration) -> Self {
         self.start_within = time;
         self
@@ -208,11 +212,12 @@ impl Builder {
                 Ok(Arc::<dyn Drain>::from(started.into_drain()))
             })
         };
-        self.push_service(name.into(), policy, Box::new(start))
+        self.push_service(name.into(), policy, Arc::new(start))
     }
 
-    fn push_service(mut self, name: String, policy: Restart, start: Box<Start>) -> Self {
-        let service = Service { policy, start, start_within: self.start_within };
+    fn push_service(mut self, name: String, policy: Restart, make: Arc<Make>) -> Self {
+        let (makes, start_within) = (Makes::new(make), self.start_within);
+        let service = Service { policy, makes, start_within };
         let mut member = Member::service(name, self.deadline, service);
         member.group = self.group;
         self.members.push(member);

@@ -8,9 +8,9 @@
 use crate::supervisor::Shared;
 use crate::supervisor::apart::{Apart, apart};
 use crate::supervisor::clock::Clock;
-use crate::supervisor::contain::{Boxed, Either, all_of, call, race};
+use crate::supervisor::contain::{Boxed, Either, all_of, call, contained, discard, race};
 use crate::supervisor::drain::{Drain, Drained, Until};
-use crate::supervisor::member::Member;
+use crate::supervisor::member::{Member, Starting};
 use crate::supervisor::report::{Cause, Ending, MemberReport, Report};
 use crate::supervisor::stats::{Counters, Phase};
 use crate::supervisor::stop::Level;
@@ -97,13 +97,20 @@ async fn one(shared: &Arc<Shared>, at: usize, clock: &Clock, terms: Terms) -> Me
     let member = &shared.members[at];
     let mut ending = Ending::Absent;
     let late = clock.at(after(began, terms.forced).min(terms.hard));
-    if let Either::Second(()) = race(member.start_is_over(), late).await {
+    let abandoned = shared.stop.reached(Level::Abandon);
+    race(member.start_is_over(), race(abandoned, late)).await;
+    if member.give_up_start() {
         member.left("its start does not return");
         ending = Ending::Stuck;
-    } else if member.is_there() {
+    }
+    if member.is_there() {
         member.enter(Phase::Draining);
         ending = End { shared, at, clock, terms }.instance().await;
         member.enter(Phase::Ended);
+    }
+    if !retired(shared, at, clock, terms).await {
+        member.left("the destructor of its start does not return");
+        ending = Ending::Stuck;
     }
     let stats = member.past();
     let report = MemberReport {
@@ -120,6 +127,18 @@ async fn one(shared: &Arc<Shared>, at: usize, clock: &Clock, terms: Terms) -> Me
     report
 }
 
+/// Drops what starts a service, apart; whether that returned in time, if there is time to wait.
+async fn retired(shared: &Arc<Shared>, at: usize, clock: &Clock, terms: Terms) -> bool {
+    let Some(make) = shared.members[at].retire() else { return true };
+    let gone = apart(&shared.members[at].name, clock, move || Box::pin(async move { drop(make) }));
+    let late = clock.at(after(Instant::now(), terms.forced).min(terms.hard));
+    let abandoned = shared.stop.reached(Level::Abandon);
+    match race(gone, race(abandoned, late)).await {
+        Either::Second(Either::Second(())) => Instant::now() >= terms.hard,
+        _ => true,
+    }
+}
+
 /// Ends what is left of an instance that has ended or failed by itself.
 pub(crate) async fn rest(shared: &Arc<Shared>, at: usize, clock: &Clock) {
     let forced = shared.limits.grace;
@@ -133,6 +152,30 @@ pub(crate) async fn by_deadline(shared: &Arc<Shared>, at: usize, clock: &Clock) 
     let gentle = Some(after(now, shared.members[at].deadline));
     let terms = Terms { gentle, forced: shared.limits.grace, hard: after(now, FOR_EVER) };
     let _ = End { shared, at, clock, terms }.instance().await;
+}
+
+/// Forces an instance to end whose start was given up, apart. The start is over when this is.
+pub(crate) fn late(
+    shared: &Arc<Shared>,
+    at: usize,
+    clock: &Clock,
+    instance: Arc<dyn Drain>,
+    starting: Starting,
+) {
+    let shared = Arc::clone(shared);
+    let name = shared.members[at].name.clone();
+    let end = apart(&name, clock, move || {
+        Box::pin(async move {
+            let _starting = starting;
+            let until = Until::new(after(Instant::now(), shared.limits.grace));
+            let drained = contained(|| instance.force(until)).await;
+            let counters = call(|| instance.stats()).unwrap_or_default();
+            let member = &shared.members[at];
+            member.ended(drained.unwrap_or_default(), counters);
+            discard(instance);
+        })
+    });
+    end.detach();
 }
 
 /// The end of one instance.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Makes an instance of a service.
-pub(crate) type Start =
+pub(crate) type Make =
     dyn Fn() -> Boxed<'static, Result<Arc<dyn Drain>, Failure>> + Send + Sync + 'static;
 
 /// How many failures a member remembers; the oldest are forgotten.
@@ -27,10 +27,23 @@ pub(crate) struct Member {
     state: Mutex<State>,
 }
 
+/// How a service is started. It is gone when the member has ended: what it holds is code of the member, too.
+pub(crate) struct Makes(Mutex<Option<Arc<Make>>>);
+
+impl Makes {
+    pub(crate) fn new(make: Arc<Make>) -> Self {
+        Self(Mutex::new(Some(make)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Make>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// How a member that can be started again is started.
 pub(crate) struct Service {
     pub(crate) policy: Restart,
-    pub(crate) start: Box<Start>,
+    pub(crate) makes: Makes,
     /// How long a start may take.
     pub(crate) start_within: Duration,
 }
@@ -44,12 +57,25 @@ impl Drop for Starting {
     }
 }
 
+/// The last start of a service. There are never two at once.
+struct Start {
+    /// Raised when it is over.
+    over: Arc<Stop>,
+    /// Whether nobody waits for it any more. What it brings is ended.
+    given_up: bool,
+}
+
+impl Start {
+    fn is_over(&self) -> bool {
+        self.over.level() >= Level::Drain
+    }
+}
+
 struct State {
     phase: Phase,
     restarts: u32,
     instance: Option<Arc<dyn Drain>>,
-    /// The last start, which is over when this is raised.
-    start: Option<Arc<Stop>>,
+    start: Option<Start>,
     /// Of the instances that have ended.
     past: Counters,
     drained: Drained,
@@ -99,19 +125,27 @@ impl Member {
         self.lock().instance.clone()
     }
 
-    /// A start begins.
+    /// A start begins; the one before is over.
     pub(crate) fn starting(&self) -> Starting {
         let over = Arc::new(Stop::default());
-        self.lock().start = Some(Arc::clone(&over));
+        self.lock().start = Some(Start { over: Arc::clone(&over), given_up: false });
         Starting(over)
     }
 
-    /// Resolves when no start is under way.
+    /// Resolves when no start is under way, not even one that was given up.
     pub(crate) async fn start_is_over(&self) {
-        let start = self.lock().start.clone();
-        if let Some(start) = start {
-            start.reached(Level::Drain).await;
+        let over = self.lock().start.as_ref().map(|start| Arc::clone(&start.over));
+        if let Some(over) = over {
+            over.reached(Level::Drain).await;
         }
+    }
+
+    /// Waits no longer for a start; whether it is under way still. What it brings is not taken.
+    pub(crate) fn give_up_start(&self) -> bool {
+        let mut state = self.lock();
+        let Some(start) = &mut state.start else { return false };
+        start.given_up = true;
+        !start.is_over()
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -123,25 +157,30 @@ impl Member {
         self.lock().was_up
     }
 
-    /// Waits no longer for a start that does not return.
-    pub(crate) fn forget_start(&self) {
-        self.lock().start = None;
-    }
-
     /// Whether there is an instance, or a start that may bring one.
     pub(crate) fn is_up(&self) -> bool {
         let state = self.lock();
-        let starts = state.start.as_ref().is_some_and(|start| start.level() < Level::Drain);
+        let starts = state.start.as_ref().is_some_and(|start| !start.given_up && !start.is_over());
         state.instance.is_some() || starts
     }
 
     /// A new instance runs. `again` when there was one before.
-    pub(crate) fn started(&self, instance: Arc<dyn Drain>, again: bool) {
+    ///
+    /// The instance comes back when its start was given up: it is to be ended.
+    pub(crate) fn started(
+        &self,
+        instance: Arc<dyn Drain>,
+        again: bool,
+    ) -> Result<(), Arc<dyn Drain>> {
         let mut state = self.lock();
+        if state.start.as_ref().is_some_and(|start| start.given_up) {
+            return Err(instance);
+        }
         state.instance = Some(instance);
         state.was_up = true;
         state.phase = Phase::Running;
         state.restarts += u32::from(again);
+        Ok(())
     }
 
     /// Notes a failure, or a panic in an end.
@@ -169,6 +208,16 @@ impl Member {
     pub(crate) fn left(&self, reason: impl fmt::Display) {
         let mut state = self.lock();
         state.drained = std::mem::take(&mut state.drained).left(&self.name, reason);
+    }
+
+    /// How a service is started; `None` when it has ended.
+    pub(crate) fn make(&self) -> Option<Arc<Make>> {
+        self.service.as_ref().and_then(|service| service.makes.lock().clone())
+    }
+
+    /// The service is started no more: what starts it comes back, to be dropped.
+    pub(crate) fn retire(&self) -> Option<Arc<Make>> {
+        self.service.as_ref().and_then(|service| service.makes.lock().take())
     }
 
     /// Drops its hold of the instance, on this thread.

@@ -1,8 +1,7 @@
 //! [`Supervisor`]: the owner, and the forms in which it runs.
 
 use crate::supervisor::clock::{self, Clock};
-use crate::supervisor::contain::{Either, race};
-use crate::supervisor::member::Member;
+use crate::supervisor::contain::{self, Either, race};
 use crate::supervisor::report::{Cause, Report};
 #[cfg(feature = "signals")]
 use crate::supervisor::signals::Signals;
@@ -216,7 +215,9 @@ fn in_a_runtime<T>(work: impl FnOnce() -> T) -> T {
     #[cfg(feature = "tokio")]
     if tokio::runtime::Handle::try_current().is_err() {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        if let Ok(runtime) = builder.worker_threads(2).enable_all().build() {
+        // It panics where the system starts no more threads.
+        let runtime = contain::call(|| builder.worker_threads(2).enable_all().build());
+        if let Ok(Ok(runtime)) = runtime {
             let inside = runtime.enter();
             let output = work();
             drop(inside);
@@ -234,7 +235,10 @@ impl Drop for Supervisor {
         self.shared.stop.raise(Level::Force);
         let (last, others): (Vec<_>, Vec<_>) =
             self.shared.members.iter().rev().partition(|member| member.is_last);
-        others.into_iter().chain(last).for_each(Member::release);
+        others.into_iter().chain(last).for_each(|member| {
+            member.release();
+            contain::discard(member.retire());
+        });
     }
 }
 

@@ -78,7 +78,7 @@ async fn one(shared: &Arc<Shared>, clock: &Clock, place: usize) {
     };
     let reload = apart(&member.name, clock, move || {
         Box::pin(async move {
-            let reloaded = instance.reload().await;
+            let reloaded = instance.reload().await.map_err(say);
             drop(instance);
             reloaded
         })
@@ -86,7 +86,7 @@ async fn one(shared: &Arc<Shared>, clock: &Clock, place: usize) {
     let late = clock.at(after(Instant::now(), member.deadline));
     match race(reload, late).await {
         Either::First(Some(Ok(Ok(())))) | Either::First(None) => {}
-        Either::First(Some(Ok(Err(error)))) => member.note(format!("reload: {}", say(error))),
+        Either::First(Some(Ok(Err(error)))) => member.note(format!("reload: {error}")),
         Either::First(Some(Err(panic))) => member.note(format!("reload: it panicked: {panic}")),
         Either::Second(()) => {
             member.note(format!("reload: deadline of {:?} passed", member.deadline));

@@ -15,7 +15,7 @@ use crate::supervisor::Shared;
 use crate::supervisor::apart::apart;
 use crate::supervisor::clock::Clock;
 use crate::supervisor::contain::{Boxed, Either, contained, first_of, race};
-use crate::supervisor::drain::{Drain, Failure};
+use crate::supervisor::drain::Drain;
 use crate::supervisor::end;
 use crate::supervisor::error::say;
 use crate::supervisor::member::Service;
@@ -103,7 +103,7 @@ async fn taken_along(shared: &Arc<Shared>, clock: &Clock, turn: &Turn<'_>) {
     let late = clock.at(end::after(Instant::now(), shared.limits.grace));
     if let Either::Second(()) = race(member.start_is_over(), late).await {
         member.note("start: it did not return when it was cancelled".to_owned());
-        member.forget_start();
+        member.give_up_start();
     }
     if member.is_there() {
         member.enter(Phase::Draining);
@@ -127,26 +127,32 @@ async fn instance(
     };
     turn.come().await;
     member.enter(Phase::Starting);
-    let (theirs, place) = (Arc::clone(shared), turn.place);
+    let deadline = end::after(Instant::now(), *start_within);
+    if let Either::Second(()) = race(member.start_is_over(), clock.at(deadline)).await {
+        return Err(format!("start: the one before did not return within {start_within:?}"));
+    }
+    let Some(make) = member.make() else { return Err("start: it has ended".to_owned()) };
+    let (theirs, place, time) = (Arc::clone(shared), turn.place, clock.clone());
     let guard = member.starting();
     let start = apart(&member.name, clock, move || {
         Box::pin(async move {
-            let _guard = guard;
-            let member = &theirs.members[place];
-            let service = member.service.as_ref().expect("a service stays one");
-            // What has started is there to be ended, even if nobody waits for the start any more.
-            member.started((service.start)().await?, again);
+            let started = make().await.map_err(say)?;
+            if let Err(late) = theirs.members[place].started(started, again) {
+                end::late(&theirs, place, &time, late, guard);
+            }
             Ok(())
         })
     });
-    let late = clock.at(end::after(Instant::now(), *start_within));
-    let started: Result<(), Failure> = match race(start, late).await {
+    let started: Result<(), String> = match race(start, clock.at(deadline)).await {
         Either::First(Some(Ok(started))) => started,
         Either::First(Some(Err(panic))) => return Err(format!("start: it panicked: {panic}")),
         Either::First(None) => return Err("start: it was cancelled".to_owned()),
-        Either::Second(()) => return Err(format!("start: deadline of {start_within:?} passed")),
+        Either::Second(()) => {
+            member.give_up_start();
+            return Err(format!("start: deadline of {start_within:?} passed"));
+        }
     };
-    started.map_err(|error| format!("start: {}", say(error)))?;
+    started.map_err(|error| format!("start: {error}"))?;
     member.instance().ok_or_else(|| "it has ended".to_owned())
 }
 

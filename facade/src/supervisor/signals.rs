@@ -6,6 +6,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals as Heard};
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 
 /// Listens until it is dropped. The process keeps its handlers: no signal that was heard ends it any more.
 #[derive(Debug)]
@@ -33,9 +34,10 @@ impl Signals {
         }
         #[cfg(feature = "tokio")]
         let stops = stop.is_some();
-        let mut signals = Heard::new(heard)?;
-        let handle = signals.handle();
+        // The thread comes first: without it, no signal is taken from the process.
+        let (sender, receiver) = channel::<Heard>();
         std::thread::Builder::new().name("signals".into()).spawn(move || {
+            let Ok(mut signals) = receiver.recv() else { return };
             for signal in signals.forever() {
                 match (signal, &stop, &reloads) {
                     (SIGHUP, _, Some(reloads)) => reloads.ask(),
@@ -45,6 +47,10 @@ impl Signals {
                 }
             }
         })?;
+        let signals = Heard::new(heard)?;
+        let handle = signals.handle();
+        // The thread waits for it.
+        let _ = sender.send(signals);
         Ok(Some(Self {
             handle,
             #[cfg(feature = "tokio")]

@@ -54,6 +54,30 @@ fn the_table_has_a_line_for_each_member() {
     assert_eq!(lines.len(), 6);
 }
 
+/// Ends with these words.
+struct Says(Drained);
+
+impl Drain for Says {
+    fn drain(&self, _until: Until) -> DrainFuture<'_> {
+        Box::pin(async { self.0.clone() })
+    }
+}
+
+#[test]
+fn no_text_of_a_member_adds_a_line() {
+    let leaves = |name: &str| {
+        let hostile = "x\nleft behind: nothing\u{1b}[2J";
+        let left = Drained::new().left(hostile, hostile).ended(hostile, 1);
+        Supervisor::builder().member(name, Says(left)).build().unwrap().shutdown_blocking()
+    };
+    let (one, other) = (leaves("it").to_string(), leaves("it\nleft behind: nothing").to_string());
+    assert_eq!(one.lines().count(), other.lines().count());
+    for text in [one, other] {
+        assert!(!text.lines().any(|line| line == "left behind: nothing"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+}
+
 #[cfg(feature = "serde")]
 #[test]
 fn what_is_written_is_read_back() {

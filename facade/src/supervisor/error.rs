@@ -105,6 +105,11 @@ pub(crate) fn say(failure: Failure) -> String {
     said.unwrap_or_else(|panic| format!("an error whose text panicked: {panic}"))
 }
 
+/// Text of others, as part of a line.
+pub(crate) fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 /// An error and its sources, as one line.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut line = error.to_string();

@@ -5,6 +5,7 @@
 //! matter are sent again.
 
 use crate::supervisor::clock::Clock;
+use crate::supervisor::error::one_line;
 use crate::supervisor::health::is_live;
 use crate::supervisor::report::{Cause, Report};
 use crate::supervisor::stats::Phase;
@@ -149,10 +150,6 @@ fn status(shared: &Shared) -> String {
         line.push_str(&format!("; {name}: {phase}"));
     }
     one_line(&line)
-}
-
-fn one_line(text: &str) -> String {
-    text.replace(char::is_control, " ")
 }
 
 /// The clock that a manager of the type `notify-reload` compares.

@@ -1,6 +1,7 @@
 //! A report as a table.
 
 use crate::supervisor::drain::Tally;
+use crate::supervisor::error::one_line;
 use crate::supervisor::report::{Cause, Ending, MemberReport, Report};
 use std::fmt;
 
@@ -44,20 +45,20 @@ impl fmt::Display for Report {
         }
         for member in &self.members {
             for failure in &member.failures {
-                writeln!(f, "failure: {}: {failure}", member.name)?;
+                writeln!(f, "failure: {}: {}", one_line(&member.name), one_line(failure))?;
             }
         }
         for (member, sum) in self.sums_off() {
-            writeln!(f, "sum off: {member}: {sum}")?;
+            writeln!(f, "sum off: {}: {}", one_line(member), one_line(&sum.to_string()))?;
         }
         let mut left = self.left_behind().peekable();
         if left.peek().is_none() {
             writeln!(f, "left behind: nothing")?;
         }
         for (member, left) in left {
-            writeln!(f, "left behind: {member}: {left}")?;
+            writeln!(f, "left behind: {}: {}", one_line(member), one_line(&left.to_string()))?;
         }
-        write!(f, "ended in {:.1?}: {}", self.elapsed, self.cause)
+        write!(f, "ended in {:.1?}: {}", self.elapsed, one_line(&self.cause.to_string()))
     }
 }
 
@@ -75,7 +76,7 @@ fn row(member: &MemberReport) -> [String; 6] {
     }
     let (ended, forced) = (list(&drained.ended), list(&drained.forced));
     let time = format!("{:.1?}", member.elapsed);
-    [member.name.clone(), end, ended, forced, left, time]
+    [one_line(&member.name), end, ended, forced, left, time]
 }
 
 fn list(tallies: &[Tally]) -> String {
@@ -83,5 +84,5 @@ fn list(tallies: &[Tally]) -> String {
         return "-".to_owned();
     }
     let words: Vec<_> = tallies.iter().map(Tally::to_string).collect();
-    words.join(", ")
+    one_line(&words.join(", "))
 }

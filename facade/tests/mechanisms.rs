@@ -8,8 +8,8 @@ mod support;
 use lastout::browser_pool::{Pool, PoolConfig};
 use lastout::cleanup_worker::CleanupWorker;
 use lastout::output_stream::{Policy, Position, Process};
-use lastout::proc_tree::{Containment, ProcId, Tree};
-use lastout::supervisor::{Cause, Ending, Failure, MemberReport, Phase};
+use lastout::proc_tree::{Containment, ProcId, Signal, Tree};
+use lastout::supervisor::{Cause, Ending, Failure, MemberReport, Phase, WithSignals};
 use lastout::test_util::browsers::{FakeDriver, Script};
 use lastout::work_runner::{
     DurableWorker, Job, JobError, MemoryRegistry, NewJob, Registry, State, WorkRunner,
@@ -167,6 +167,61 @@ async fn a_process_is_ended_with_all_that_it_wrote_and_its_streams_add_up() {
     assert!(report.is_clean(), "{report}");
     assert_eq!(reader.await.unwrap(), ["bye"]);
     assert_eq!(report.totals().counts["stream.ingested"], 7);
+}
+
+#[tokio::test]
+async fn a_process_is_asked_by_the_signals_that_it_was_given() {
+    let script = "trap 'echo bye; exit 0' QUIT; trap 'echo again' HUP; trap '' TERM; echo up; \
+                  while :; do sleep 0.05; done";
+    let process = Process::shell(script).spawn().unwrap();
+    let mut lines = process
+        .stdout()
+        .subscribe(Position::Start, Policy::Block)
+        .unwrap()
+        .lines(lastout::output_stream::LineOptions::default());
+    let supervisor = Supervisor::builder()
+        .deadline(GENEROUS)
+        .member("it", WithSignals::new(process).stop_root(Signal::QUIT).reload(Signal::HUP))
+        .build()
+        .unwrap();
+    let handle = supervisor.handle();
+    let talk = async {
+        assert_eq!(lines.next().await.unwrap().text(), "up");
+        handle.reload();
+        assert_eq!(lines.next().await.unwrap().text(), "again");
+        handle.stop();
+        assert_eq!(lines.next().await.unwrap().text(), "bye");
+        assert!(lines.next().await.is_none());
+    };
+    let (report, ()) = tokio::join!(supervisor.run(), talk);
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(only(&report).ending, Ending::Drained, "{report}");
+    assert!(only(&report).failures.is_empty(), "{report}");
+}
+
+#[test]
+fn a_tree_is_asked_and_reloaded_by_the_signals_that_it_was_given() {
+    let mut command = Command::new("sh");
+    let script = "trap 'exit 0' INT; trap 'echo again' USR1; trap '' TERM; echo up; \
+                  while :; do sleep 0.05; done";
+    command.args(["-c", script]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let (tree, mut child) = Tree::spawn(&mut command, Containment::strongest()).unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = move || lines.next().unwrap().unwrap();
+    assert_eq!(next(), "up");
+    let supervisor = Supervisor::builder()
+        .deadline(GENEROUS)
+        .member("it", WithSignals::new(tree).stop_all(Signal::INT).reload(Signal::USR1))
+        .build()
+        .unwrap();
+    let handle = supervisor.handle();
+    let running = std::thread::spawn(move || supervisor.run_blocking());
+    handle.reload();
+    assert_eq!(next(), "again");
+    handle.stop();
+    let report = running.join().unwrap();
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(only(&report).ending, Ending::Drained, "{report}");
 }
 
 #[tokio::test]

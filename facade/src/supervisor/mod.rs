@@ -47,6 +47,8 @@ use std::time::{Duration, Instant};
 use stop::Stop;
 
 pub use adapt::IntoDrain;
+#[cfg(feature = "proc-tree")]
+pub use adapt::WithSignals;
 pub use builder::Builder;
 pub use drain::{DrainFuture, Drained, EndedFuture, Failure, Left, Tally, Until};
 #[cfg(feature = "tokio")]

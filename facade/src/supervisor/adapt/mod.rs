@@ -15,10 +15,14 @@ mod proc_tree;
 mod process;
 #[cfg(any(feature = "browser-pool", feature = "process", feature = "work-runner"))]
 mod runtime;
+#[cfg(feature = "proc-tree")]
+mod with_signals;
 #[cfg(feature = "work-runner")]
 mod work_runner;
 
 use crate::supervisor::drain::Drain;
+#[cfg(feature = "proc-tree")]
+pub use with_signals::WithSignals;
 
 /// What a supervisor can own: everything that is [`Drain`], and the mechanisms of the features that are
 /// on.
@@ -41,6 +45,7 @@ use crate::supervisor::drain::Drain;
 /// report.
 /// A process that exits with 0 is done, and fails when it ends in another way. Its input is closed, unless it was taken
 /// before; a reader that does not read what it subscribed to holds up a forced end for half of its time.
+/// Other signals than SIGTERM are given by [`WithSignals`](crate::supervisor::WithSignals).
 /// A pool, a process and a runner are given to a supervisor inside the tokio runtime that they run on; then
 /// the blocking forms of the supervisor can end them, too, from a thread outside of it.
 pub trait IntoDrain {

@@ -1,19 +1,14 @@
 //! A process tree as a member.
 
+use super::with_signals::Signals;
 use crate::supervisor::drain::{Drain, DrainFuture, Drained, Until};
 use crate::supervisor::error::chain;
 use crate::supervisor::stats::Counters;
-use lastout_proc_tree::{KillError, Policy, Report, Signal, Tree};
-
-/// The part of the deadline that is kept for the kill after the request.
-const KILL: u32 = 4;
+use lastout_proc_tree::{KillError, Report, Tree};
 
 impl Drain for Tree {
     fn drain(&self, until: Until) -> DrainFuture<'_> {
-        Box::pin(async move {
-            let name = self.root().map_or_else(|| "tree".to_owned(), |root| root.to_string());
-            drained(&name, self.terminate(&policy(until)).await)
-        })
+        end(self, Signals::default(), until)
     }
 
     fn force(&self, until: Until) -> DrainFuture<'_> {
@@ -26,11 +21,11 @@ impl Drain for Tree {
     }
 }
 
-/// SIGTERM to the whole tree, and the kill in time. A shell passes no signal on: a server behind it must
-/// be asked itself.
-pub(super) fn policy(until: Until) -> Policy {
-    let kill = until.remaining() / KILL;
-    Policy::new().ask_all(Signal::TERM, until.remaining() - kill).kill_within(kill)
+pub(super) fn end(tree: &Tree, signals: Signals, until: Until) -> DrainFuture<'_> {
+    Box::pin(async move {
+        let name = tree.root().map_or_else(|| "tree".to_owned(), |root| root.to_string());
+        drained(&name, tree.terminate(&signals.policy(until)).await)
+    })
 }
 
 pub(super) fn drained(name: &str, result: Result<Report, KillError>) -> Drained {

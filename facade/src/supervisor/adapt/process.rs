@@ -1,27 +1,41 @@
 //! A process with its streams as a member.
 
 use super::runtime::Home;
+use super::with_signals::{Signals, WithSignals};
 use super::{output_stream, proc_tree};
 use crate::supervisor::IntoDrain;
+use crate::supervisor::contain::{Either, race};
 use crate::supervisor::drain::{Drain, DrainFuture, Drained, EndedFuture, Until};
 use crate::supervisor::error::chain;
 use crate::supervisor::stats::Counters;
 use lastout_output_stream::{Process, Stream};
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 struct Member {
     /// Held by the watch while it runs, and then by the end: never by both.
     process: Mutex<Process>,
     outputs: [Stream; 2],
+    signals: Signals,
+    /// Wakes the watch, which has the process, to send the signal that reloads.
+    reload: Notify,
     home: Home,
 }
 
 impl IntoDrain for Process {
     fn into_drain(self) -> Box<dyn Drain> {
+        WithSignals::new(self).into_drain()
+    }
+}
+
+impl IntoDrain for WithSignals<Process> {
+    fn into_drain(self) -> Box<dyn Drain> {
+        let Self { member: process, signals } = self;
         Box::new(Member {
-            outputs: [self.stdout().clone(), self.stderr().clone()],
-            process: Mutex::new(self),
+            outputs: [process.stdout().clone(), process.stderr().clone()],
+            process: Mutex::new(process),
+            signals,
+            reload: Notify::new(),
             home: Home::current(),
         })
     }
@@ -55,8 +69,7 @@ impl Drain for Member {
     fn drain(&self, until: Until) -> DrainFuture<'_> {
         Box::pin(async move {
             let mut process = self.process.lock().await;
-            let policy = proc_tree::policy(until);
-            let ended = process.terminate(&policy).await;
+            let ended = process.terminate(&self.signals.policy(until)).await;
             let drained = proc_tree::drained(process.program(), ended);
             drained.ended("streams", self.read(&mut process).await)
         })
@@ -74,12 +87,25 @@ impl Drain for Member {
     fn ended(&self) -> EndedFuture<'_> {
         Box::pin(async {
             let mut process = self.process.lock().await;
-            match process.wait().await {
-                Ok(exit) if exit.success() => Ok(()),
-                Ok(exit) => Err(format!("{} ended: {}", process.program(), exit.status).into()),
-                Err(error) => Err(chain(&error).into()),
+            loop {
+                match race(process.wait(), self.reload.notified()).await {
+                    Either::First(Ok(exit)) if exit.success() => return Ok(()),
+                    Either::First(Ok(exit)) => {
+                        return Err(format!("{} ended: {}", process.program(), exit.status).into());
+                    }
+                    Either::First(Err(error)) => return Err(chain(&error).into()),
+                    // A root that has ended is seen at the next turn.
+                    Either::Second(()) => drop(self.signals.send_reload(process.tree())),
+                }
             }
         })
+    }
+
+    fn reload(&self) -> EndedFuture<'_> {
+        if self.signals.reload.is_some() {
+            self.reload.notify_one();
+        }
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn stats(&self) -> Counters {

@@ -145,6 +145,38 @@ fn kept_output_is_complete_and_overwrites_no_file() {
 }
 
 #[test]
+fn a_machine_without_descriptors_is_no_fault_of_the_program() {
+    let words = ["-c", "ulimit -n 8; exec \"$0\" run true", env!("CARGO_BIN_EXE_lastout")];
+    let output = Command::new("sh").args(words).output().unwrap();
+    assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+}
+
+#[test]
+fn a_reader_of_stderr_that_has_gone_changes_no_status() {
+    let code = |words: &[&str]| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        lastout(words).stdout(Stdio::null()).stderr(writer).status().unwrap().code()
+    };
+    assert_eq!(code(&["run", "--usage", "sh", "-c", "sleep 600 & exit 3"]), Some(3));
+    assert_eq!(code(&["run", "--json", "--timeout", "10ms", "sleep", "600"]), Some(124));
+    assert_eq!(code(&["run", "--bogus"]), Some(125));
+    assert_eq!(code(&["jobs", "list", "--bogus"]), Some(2));
+    assert_eq!(code(&["jobs", "list", "--store", "/nowhere/jobs.db"]), Some(1));
+}
+
+#[test]
+fn a_reader_of_stderr_that_does_not_read_holds_up_no_end() {
+    let words = ["run", "--timeout", "300ms", "sh", "-c", "echo $$; exec yes >&2"];
+    let mut child = lastout(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut pid = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut pid).unwrap();
+    wait_until(|| lives(pid.trim()), |lives| !lives);
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(124));
+}
+
+#[test]
 fn ps_shows_a_process_and_what_descends_from_it() {
     let (mut child, pid) = start(&[], STAYS);
     let own = child.id().to_string();

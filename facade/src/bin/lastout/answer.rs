@@ -111,18 +111,23 @@ pub(crate) fn print(text: &str, before: &str) -> io::Result<bool> {
     }
 }
 
+/// Prints a line to stderr. A reader that has gone changes neither what is done nor the exit status.
+pub(crate) fn tell(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Prints the answer. A reader that has gone is no failure.
 pub(crate) fn give(answer: Result<Answer, Failed>) -> ExitCode {
     match answer {
         Ok(Answer { text, code }) => match print(&text, "") {
             Ok(_) => ExitCode::from(code),
             Err(error) => {
-                eprintln!("lastout: write the answer: {error}");
+                tell(format_args!("lastout: write the answer: {error}"));
                 ExitCode::from(FAILED)
             }
         },
         Err(failed) => {
-            eprintln!("{failed}");
+            tell(&failed);
             ExitCode::from(failed.code)
         }
     }

@@ -1,6 +1,6 @@
 //! `lastout browsers`: what programs of this user have or left, and a page as a file.
 
-use crate::answer::{Answer, FAILED, Failed, REFUSED};
+use crate::answer::{Answer, FAILED, Failed, REFUSED, tell};
 use crate::store::block_on;
 use crate::words::Words;
 use crate::{measure, signals};
@@ -80,7 +80,7 @@ fn sweep(words: &Words) -> Result<Answer, Failed> {
     let swept = Chrome::sweep(words.raw("root").map(Path::new));
     let swept = swept.map_err(|error| Failed::new("sweep", &error))?;
     for path in &swept.left {
-        eprintln!("lastout: left behind: directory {}", path.display());
+        tell(format_args!("lastout: left behind: directory {}", path.display()));
     }
     let text = match words.json() {
         true => {
@@ -150,9 +150,9 @@ fn capture(words: &Words) -> Result<Answer, Failed> {
         file.write(&bytes)?;
         let status = navigation.status().filter(|status| *status >= 400);
         if let Some(status) = status {
-            eprintln!(
+            tell(format_args!(
                 "lastout: the server answered {status}; the page that came with it is captured"
-            );
+            ));
         }
         Ok(Answer { text: String::new(), code: if status.is_some() { FAILED } else { 0 } })
     })

@@ -1,6 +1,6 @@
 //! `lastout jobs doctor`: what is wrong with a store, or with the machine on which it is looked at.
 
-use crate::answer::{Answer, FAILED, Failed, chain};
+use crate::answer::{self, Answer, FAILED, Failed, chain};
 use crate::measure;
 use crate::store::{Missing, on_store, shown};
 use crate::words::Words;
@@ -32,7 +32,7 @@ fn fault(what: impl Into<String>, remedy: impl Into<String>) -> Finding {
 }
 
 pub(crate) fn main(words: &Words) -> Result<Answer, Failed> {
-    eprintln!("lastout: store {}", shown(words)?);
+    answer::tell(format_args!("lastout: store {}", shown(words)?));
     on_store(words, Missing::Refuse, async |driver| {
         let mut findings = vec![fine("the tables of the store are those of this lastout")];
         findings.extend(store(driver).await?);

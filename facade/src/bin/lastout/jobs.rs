@@ -1,6 +1,6 @@
 //! `lastout jobs`: adds jobs to a store, looks at them, waits for them, and prunes them.
 
-use crate::answer::{Answer, FAILED, Failed, NO_JOB, REFUSED};
+use crate::answer::{self, Answer, FAILED, Failed, NO_JOB, REFUSED};
 use crate::orders::{self, Filter, job_id};
 use crate::store::{Missing, on_store, shown};
 use crate::words::Words;
@@ -181,7 +181,7 @@ fn prune(words: &Words) -> Result<Answer, Failed> {
     if keep == Keep::default() {
         return Err(Failed::usage("jobs prune: how old? Say so by --older or --unhappy"));
     }
-    eprintln!("lastout: store {}", shown(words)?);
+    answer::tell(format_args!("lastout: store {}", shown(words)?));
     on_store(words, Missing::Refuse, async |driver| {
         let mut pruned = 0_usize;
         loop {
@@ -200,7 +200,7 @@ fn prune(words: &Words) -> Result<Answer, Failed> {
 
 /// Opening a store brings its tables up to date.
 fn migrate(words: &Words) -> Result<Answer, Failed> {
-    eprintln!("lastout: store {}", shown(words)?);
+    answer::tell(format_args!("lastout: store {}", shown(words)?));
     on_store(words, Missing::Make, async |_| match words.json() {
         true => Answer::json(&json!({ "is_current": true })),
         false => Answer::say("the tables are up to date"),

@@ -3,7 +3,6 @@
 //! It holds no mechanism of its own: it shows and calls the crates. The table in `commands.rs` says what there is.
 
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stderr, reason = "a program for the terminal")]
 
 mod answer;
 mod browsers;
@@ -38,8 +37,10 @@ fn main() -> ExitCode {
 
 fn answer_to(words: Vec<OsString>) -> Result<Answer, Failed> {
     let text = |at: usize| words.get(at).and_then(|word| word.to_str());
-    let first = match text(0).unwrap_or_default() {
-        "" => return Err(Failed::usage("no command is given")),
+    if words.is_empty() {
+        return Err(Failed::usage("no command is given"));
+    }
+    let first = match text(0).ok_or_else(|| Failed::usage("the command is no text"))? {
         "--help" | "-h" => "help",
         "--version" | "-V" => "version",
         first => first,

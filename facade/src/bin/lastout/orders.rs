@@ -1,6 +1,6 @@
 //! Orders to jobs: to those that are named, or to all that match a filter.
 
-use crate::answer::{Answer, Failed, NO_JOB, REFUSED};
+use crate::answer::{self, Answer, Failed, NO_JOB, REFUSED};
 use crate::store::{Missing, on_store, shown};
 use crate::words::Words;
 use lastout::work_runner::{
@@ -105,7 +105,7 @@ fn matching(verb: &str, words: &Words, order: Order, filter: &Filter) -> Result<
         return Err(Failed::usage("jobs retry: of which --state?"));
     }
     let most = words.number("limit")?.unwrap_or(MOST);
-    eprintln!("lastout: store {}", shown(words)?);
+    answer::tell(format_args!("lastout: store {}", shown(words)?));
     on_store(words, Missing::Refuse, async |driver: &WorkDriver| {
         let query = filter.query(driver).await?;
         let (count, has_more) = count(driver, query.clone(), most).await?;
@@ -162,8 +162,8 @@ async fn count(
 
 fn is_sure(question: &str) -> bool {
     let mut answer = String::new();
-    eprint!("{question}");
-    let asked = io::stderr().flush().and_then(|()| io::stdin().read_line(&mut answer));
+    let asked = write!(io::stderr(), "{question}").and_then(|()| io::stderr().flush());
+    let asked = asked.and_then(|()| io::stdin().read_line(&mut answer));
     asked.is_ok() && ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str())
 }
 

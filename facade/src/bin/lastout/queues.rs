@@ -32,7 +32,7 @@ pub(crate) fn change(verb: &str, words: &Words) -> Result<Answer, Failed> {
     }
     let [queue] = words.texts(verb)?;
     let by = words.option("by")?.unwrap_or("lastout");
-    eprintln!("lastout: store {}", shown(words)?);
+    answer::tell(format_args!("lastout: store {}", shown(words)?));
     on_store(words, Missing::Refuse, async |driver| {
         changed(
             words,
@@ -52,7 +52,7 @@ fn limit(words: &Words) -> Result<Answer, Failed> {
             Failed::usage(format!("{number:?} is no limit: write a number or none"))
         })?),
     };
-    eprintln!("lastout: store {}", shown(words)?);
+    answer::tell(format_args!("lastout: store {}", shown(words)?));
     on_store(words, Missing::Refuse, async |driver| {
         driver.limit(queue, max).await?;
         changed(words, true)
@@ -220,7 +220,7 @@ pub(crate) fn cron(words: &Words) -> Result<Answer, Failed> {
 
 pub(crate) fn drop_cron(words: &Words) -> Result<Answer, Failed> {
     let [name] = words.texts("cron drop")?;
-    eprintln!("lastout: store {}", shown(words)?);
+    answer::tell(format_args!("lastout: store {}", shown(words)?));
     on_store(words, Missing::Refuse, async |driver| {
         changed(words, driver.drop_periodic(name).await?)
     })

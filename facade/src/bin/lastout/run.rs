@@ -3,13 +3,14 @@
 //! The command gets the three streams of `lastout`. A supervisor above it ends its tree even if `lastout` is
 //! killed with SIGKILL.
 
-use crate::answer::{Failed, chain, clean};
+use crate::answer::{Failed, chain, clean, tell};
 use crate::words::Words;
 use crate::{commands, help, measure, signals};
 use lastout::proc_tree::{
     Child, Containment, KillError, Limits, Report, Signal, SpawnError, Survivor, Tree, Usage,
     snapshot,
 };
+use rustix::io::Errno;
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGQUIT};
 use std::error::Error;
@@ -54,12 +55,12 @@ pub(crate) fn main(words: Vec<OsString>) -> u8 {
     let options = match parse(words) {
         Ok(options) => options,
         Err(failed) => {
-            eprintln!("{failed}");
+            tell(failed);
             return FAILED;
         }
     };
     run(&options).unwrap_or_else(|error| {
-        eprintln!("lastout: {}", chain(&*error));
+        tell(format_args!("lastout: {}", chain(&*error)));
         FAILED
     })
 }
@@ -125,9 +126,9 @@ fn run(options: &Options) -> Result<u8, Box<dyn Error>> {
     };
     watch(child, sender.clone())?;
     let first = next(&news, begin, options.timeout);
-    if !matches!(&first, Some(News::Ended(Ok(status))) if status.success()) {
-        show_rest(&tree);
-    }
+    let is_well = matches!(&first, Some(News::Ended(Ok(status))) if status.success());
+    // Printed after the end: a reader of stderr that does not read holds up no kill.
+    let rest = if is_well { String::new() } else { rest(&tree) };
     let asked = match first {
         // The terminal has asked the whole group.
         Some(News::Signal(SIGINT | SIGQUIT)) if on_terminal => None,
@@ -135,8 +136,9 @@ fn run(options: &Options) -> Result<u8, Box<dyn Error>> {
         _ => Some(Signal::TERM),
     };
     let ended = end(&tree, asked, options.grace, &news, sender);
-    let code = code(&first, &ended);
-    tell(options, begin.elapsed(), &first, &ended, code);
+    let (code, elapsed) = (code(&first, &ended), begin.elapsed());
+    rest.lines().for_each(|line| tell(format_args!("lastout: was still there: {}", clean(line))));
+    report(options, elapsed, &first, &ended, code);
     if let Some(News::Ended(Err(error))) = first {
         return Err(error.into());
     }
@@ -187,21 +189,24 @@ fn watch(mut child: Child, news: Sender<News>) -> io::Result<()> {
 
 /// The status of a shell for a command that did not start.
 fn not_started(error: &SpawnError) -> u8 {
-    eprintln!("lastout: {}", chain(error));
+    tell(format_args!("lastout: {}", chain(error)));
     match error {
         SpawnError::Command { source, .. } if source.kind() == ErrorKind::NotFound => NOT_FOUND,
-        SpawnError::Command { .. } => NOT_EXECUTABLE,
+        SpawnError::Command { source, .. } if !is_scarce(source) => NOT_EXECUTABLE,
         _ => FAILED,
     }
 }
 
+/// Whether the system had no room for a process: that is no fault of the program.
+fn is_scarce(error: &io::Error) -> bool {
+    let scarce = [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM];
+    scarce.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 /// The tree as it stands before it is ended.
-fn show_rest(tree: &Tree) {
-    let Some(root) = tree.root() else { return };
-    if let Ok(rest) = snapshot(root.pid()) {
-        let lines = rest.to_string();
-        lines.lines().for_each(|line| eprintln!("lastout: still there: {}", clean(line)));
-    }
+fn rest(tree: &Tree) -> String {
+    let rest = tree.root().and_then(|root| snapshot(root.pid()).ok());
+    rest.map_or_else(String::new, |rest| rest.to_string())
 }
 
 fn code(first: &Option<News>, ended: &Result<Report, KillError>) -> u8 {
@@ -219,7 +224,7 @@ fn code(first: &Option<News>, ended: &Result<Report, KillError>) -> u8 {
 }
 
 /// Says what was left behind, and what was asked for.
-fn tell(
+fn report(
     options: &Options,
     elapsed: Duration,
     first: &Option<News>,
@@ -229,22 +234,24 @@ fn tell(
     let report = match ended {
         Ok(report) => Some(report),
         Err(error) => {
-            eprintln!("lastout: {}", chain(error));
+            tell(format_args!("lastout: {}", chain(error)));
             error.report()
         }
     };
     let left = report.map_or(&[][..], Report::left_behind);
-    left.iter().for_each(|it| eprintln!("lastout: left behind: {}", clean(&named(it))));
+    left.iter().for_each(|it| tell(format_args!("lastout: left behind: {}", clean(&named(it)))));
     if options.json {
-        eprintln!("{}", value(elapsed, first, report, left, code));
+        tell(value(elapsed, first, report, left, code));
     } else if options.usage {
         let elapsed = format!("{:.2} s", elapsed.as_secs_f64());
         match report {
             Some(report) => {
                 let Report { usage, guarantee, killed, .. } = report;
-                eprintln!("lastout: {elapsed}, {killed} killed, {usage}; held by {guarantee}");
+                tell(format_args!(
+                    "lastout: {elapsed}, {killed} killed, {usage}; held by {guarantee}"
+                ));
             }
-            None => eprintln!("lastout: {elapsed}, nothing more is known"),
+            None => tell(format_args!("lastout: {elapsed}, nothing more is known")),
         }
     }
 }

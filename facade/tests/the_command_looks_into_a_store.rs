@@ -106,6 +106,43 @@ fn queues_are_paused_and_resumed_once() {
 }
 
 #[test]
+fn a_periodic_job_is_fired_once_more_and_its_time_stays() {
+    let store = Store::new("fire");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let driver = WorkDriver::producer(Arc::new(SqliteRegistry::open(&store.0).unwrap()));
+        let job = NewJob::new("report", &7).unwrap();
+        driver.put_periodic("nightly", "0 3 * * *", job).await.unwrap();
+    });
+    let before = store.json(&["cron"]);
+    assert_eq!(store.says(&["cron", "fire", "nightly"]), ("done".into(), 0));
+    assert_eq!(store.json(&["cron", "fire", "nightly"])["changed"], true);
+    assert_eq!(store.json(&["cron"]), before);
+    assert_eq!(store.json(&["jobs", "list", "--kind", "report"]).as_array().unwrap().len(), 2);
+    assert_eq!(store.says(&["cron", "fire", "none"]), ("nothing to do".into(), 3));
+    assert_eq!(store.says(&["cron", "fire"]).1, 2);
+}
+
+#[test]
+fn the_counts_are_gauges_for_prometheus_whatever_a_queue_is_called() {
+    let store = Store::new("gauges");
+    assert_eq!(store.says(&["jobs", "enqueue", "a", "--queue", "say \"hi\"\\"]).1, 0);
+    assert_eq!(store.says(&["jobs", "enqueue", "a", "--delay", "1d"]).1, 0);
+    let (text, code) = store.says(&["jobs", "stats", "--prometheus"]);
+    assert_eq!(code, 0);
+    let lines: Vec<_> = text.lines().collect();
+    let ready = r#"lastout_jobs{queue="say \"hi\"\\",state="ready"} 1"#;
+    assert!(lines.contains(&ready), "{text}");
+    assert!(lines.contains(&"lastout_workers 0"), "{text}");
+    let oldest = r#"lastout_oldest_ready_seconds{queue="say \"hi\"\\"} "#;
+    let oldest = lines.iter().find_map(|line| line.strip_prefix(oldest)).unwrap();
+    assert!(oldest.parse::<f64>().unwrap() < 60.0, "{text}");
+    let kinds = lines.iter().filter(|line| line.starts_with("# TYPE")).count();
+    assert_eq!(kinds, 3, "{text}");
+    assert_eq!(store.says(&["jobs", "stats", "--prometheus", "--json"]).1, 2);
+}
+
+#[test]
 fn what_is_not_understood_is_2_and_a_look_makes_no_store() {
     let store = Store::new("none");
     for words in [

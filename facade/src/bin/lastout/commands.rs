@@ -189,7 +189,7 @@ pub(crate) const ALL: &[Command] = &[
         name: "jobs stats",
         arguments: "",
         about: "counts the jobs of each queue and state",
-        options: &[STORE],
+        options: &[&[opt("prometheus", Flag, "answers in the text format of Prometheus")], STORE],
     },
     Command {
         name: "jobs top",
@@ -255,6 +255,12 @@ pub(crate) const ALL: &[Command] = &[
         name: "cron",
         arguments: "[list]",
         about: "lists the periodic jobs",
+        options: &[STORE],
+    },
+    Command {
+        name: "cron fire",
+        arguments: "NAME",
+        about: "enqueues a periodic job once more, now; its next time stays",
         options: &[STORE],
     },
     Command {

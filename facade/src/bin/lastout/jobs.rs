@@ -5,7 +5,7 @@ use crate::orders::{self, Filter, job_id};
 use crate::store::{Missing, on_store, shown};
 use crate::words::Words;
 use crate::{doctor, queues};
-use lastout::work_runner::{Attempt, JobRecord, Keep, NewJob, State};
+use lastout::work_runner::{Attempt, JobRecord, Keep, NewJob, Overview, QueueCount, State};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::time::Duration;
@@ -154,8 +154,14 @@ fn wait(words: &Words) -> Result<Answer, Failed> {
 }
 
 fn stats(words: &Words) -> Result<Answer, Failed> {
+    if words.json() && words.has("prometheus") {
+        return Err(Failed::usage("jobs stats: --json and --prometheus exclude each other"));
+    }
     on_store(words, Missing::Refuse, async |driver| {
         let counts = driver.counts().await?;
+        if words.has("prometheus") {
+            return Answer::say(prometheus(&counts, &driver.overview().await?));
+        }
         if words.json() {
             let counts = counts.iter().map(|count| {
                 json!({
@@ -172,6 +178,32 @@ fn stats(words: &Words) -> Result<Answer, Failed> {
         });
         Answer::table(&["queue", "state", "jobs"], rows.collect())
     })
+}
+
+/// A gauge for each count, in the text format of Prometheus.
+fn prometheus(counts: &[QueueCount], overview: &Overview) -> String {
+    let label = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let mut text = String::new();
+    let head = |text: &mut String, name: &str, help: &str| {
+        text.push_str(&format!("# HELP lastout_{name} {help}\n# TYPE lastout_{name} gauge\n"));
+    };
+    head(&mut text, "jobs", "Jobs of a queue in a state; counting stops at a bound.");
+    for QueueCount { queue, state, jobs, .. } in counts {
+        let (queue, state) = (label(queue), state.name());
+        let line = format!("lastout_jobs{{queue=\"{queue}\",state=\"{state}\"}} {jobs}\n");
+        text.push_str(&line);
+    }
+    head(&mut text, "oldest_ready_seconds", "How long the oldest ready job of a queue has waited.");
+    for queue in &overview.queues {
+        let Some(ms) = queue.oldest_ready_ms else { continue };
+        let (name, ms) = (label(&queue.queue), ms.max(0));
+        let (whole, part) = (ms / 1_000, ms % 1_000);
+        let line = format!("lastout_oldest_ready_seconds{{queue=\"{name}\"}} {whole}.{part:03}\n");
+        text.push_str(&line);
+    }
+    head(&mut text, "workers", "Workers with a lease.");
+    text.push_str(&format!("lastout_workers {}", overview.workers));
+    text
 }
 
 fn prune(words: &Words) -> Result<Answer, Failed> {

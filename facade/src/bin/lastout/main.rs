@@ -65,6 +65,7 @@ fn answer_to(words: Vec<OsString>) -> Result<Answer, Failed> {
         "workers" => queues::workers(&words),
         "cron" => queues::cron(&words),
         "cron drop" => queues::drop_cron(&words),
+        "cron fire" => queues::fire_cron(&words),
         "console" => console::main(&words),
         "completions" => shells::main(&words),
         "man" => Answer::say(manual::page()),

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// How often `top` looks unless it is told.
 const EVERY: Duration = Duration::from_secs(2);
+/// How often a periodic job may be changed by workers before it is enqueued.
+const ROUNDS: u32 = 16;
 /// Clears a terminal, and goes to its first line.
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 const TITLES: [&str; 8] =
@@ -215,6 +217,29 @@ pub(crate) fn cron(words: &Words) -> Result<Answer, Failed> {
             vec![it.name, it.cron, next, it.error.unwrap_or_default()]
         });
         Answer::table(&["name", "cron", "next", "error"], rows.collect())
+    })
+}
+
+/// 3 when there is no such job, or it is disabled.
+pub(crate) fn fire_cron(words: &Words) -> Result<Answer, Failed> {
+    let [name] = words.texts("cron fire")?;
+    answer::tell(format_args!("lastout: store {}", shown(words)?));
+    on_store(words, Missing::Refuse, async |driver| {
+        // Its time may come meanwhile, and a worker be first; then it has another time.
+        for _ in 0..ROUNDS {
+            let jobs = driver.periodic().await?;
+            let Some(job) = jobs.into_iter().find(|it| it.name == name) else {
+                return changed(words, false);
+            };
+            if let Some(error) = job.error {
+                answer::tell(format_args!("lastout: it is disabled: {}", answer::clean(&error)));
+                return changed(words, false);
+            }
+            if driver.registry().fire_periodic(job.name, job.at_ms, job.at_ms).await? {
+                return changed(words, true);
+            }
+        }
+        Err(Failed::text(format!("workers have changed {name} each time")))
     })
 }
 

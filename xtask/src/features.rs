@@ -1,15 +1,14 @@
-//! Each crate alone: without features, with each one, with all; and from outside the workspace.
+//! Each crate alone: without features, with each one, with all.
 //!
-//! Pairs are the business of `hack`. Warnings count as failures: an import that only one feature uses is
+//! Pairs are the business of `hack`; packages outside of the workspace are a test of the façade. Warnings count as failures: an import that only one feature uses is
 //! a defect.
 
 use crate::cli::{Flags, NAME};
 use crate::command::Cmd;
-use crate::console::{Console, Show};
+use crate::console::Console;
 use crate::steps::Outcome;
 use crate::workspace::{Package, Workspace};
-use anyhow::{Context as _, Result, bail};
-use std::path::Path;
+use anyhow::{Result, bail};
 
 /// `cargo xtask features [CRATE]`; with `--cost`, what each feature of the façade costs instead.
 ///
@@ -38,9 +37,6 @@ pub fn features(console: &Console, workspace: &Workspace, flags: &Flags) -> Resu
                 ));
             }
         }
-        if let Err(error) = from_outside(console, workspace, package) {
-            failures.push(format!("{} from a package outside: {error:#}", package.name));
-        }
     }
     if !failures.is_empty() {
         bail!("{} combinations do not build cleanly:\n{}", failures.len(), failures.join("\n"));
@@ -48,10 +44,7 @@ pub fn features(console: &Console, workspace: &Workspace, flags: &Flags) -> Resu
     if checked == 0 {
         bail!("no crate answers to `{}`", flags.name.as_deref().unwrap_or_default());
     }
-    Ok(Outcome::passed(format!(
-        "{checked} combinations, and each crate from outside{}",
-        workspace.left_out(flags)
-    )))
+    Ok(Outcome::passed(format!("{checked} combinations{}", workspace.left_out(flags))))
 }
 
 /// The flags of `cargo check` for no feature, each feature, and all.
@@ -83,36 +76,6 @@ fn refuse_warnings(stderr: &str) -> Result<()> {
         Some(warning) => bail!("{warning}"),
         None => Ok(()),
     }
-}
-
-/// Builds a package outside the workspace that depends on this crate alone, by path.
-fn from_outside(console: &Console, workspace: &Workspace, package: &Package) -> Result<()> {
-    let dir = workspace.target_dir.join("outside").join(&package.folder);
-    std::fs::create_dir_all(dir.join("src")).context("create the outside package")?;
-    let write = |name: &str, text: String| {
-        std::fs::write(dir.join(name), text).with_context(|| format!("write {name}"))
-    };
-    write("Cargo.toml", outside_manifest(&package.name, &package.dir))?;
-    write("src/lib.rs", format!("pub use {} as it;\n", package.name.replace('-', "_")))?;
-    // The same versions as everywhere else, so that nothing is resolved anew.
-    std::fs::copy(workspace.root.join("Cargo.lock"), dir.join("Cargo.lock"))
-        .context("copy the lock file")?;
-    Cmd::cargo()
-        .arg("check")
-        .dir(&dir)
-        .env("CARGO_TARGET_DIR", &workspace.target_dir)
-        .show(Show::OnFailure)
-        .run(console)?;
-    Ok(())
-}
-
-fn outside_manifest(name: &str, dir: &Path) -> String {
-    format!(
-        "[package]\nname = \"outside\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
-         [profile.dev]\ndebug = \"line-tables-only\"\n\n\
-         [dependencies]\n{name} = {{ path = {:?}, default-features = false }}\n",
-        dir.to_string_lossy()
-    )
 }
 
 #[cfg(test)]

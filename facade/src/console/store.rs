@@ -177,7 +177,7 @@ impl View {
     }
 
     fn workers(&self, base: &str) -> Html {
-        let mut table = Table::new(&["worker", "host", "process", "lease"]);
+        let mut table = Table::new(&["worker", "machine", "process", "version", "places", "lease"]);
         for worker in &self.workers {
             let lease = match worker.lease_ms {
                 left if left > 0 => Html::mark("good", format_args!("{} left", span(left))),
@@ -186,11 +186,16 @@ impl View {
                     Html::mark("bad", text)
                 }
             };
-            let who = &worker.identity;
+            let (who, about) = (&worker.identity, &worker.about);
+            let machine = if about.hostname.is_empty() { &who.host } else { &about.hostname };
+            let places = about.queues.iter().map(|at| format!("{} {}", at.queue, at.places));
+            let places = places.collect::<Vec<_>>().join(", ");
             table.row([
                 Html::link(format_args!("{base}/jobs?worker={}", worker.id), worker.id),
-                Html::of(cut(&who.host, NAME)),
+                Html::of(cut(machine, NAME)),
                 Html::of(who.pid),
+                Html::of(cut(&about.version, NAME)),
+                Html::of(cut(&places, NAME)),
                 lease,
             ]);
         }

@@ -11,8 +11,6 @@ use std::time::Duration;
 
 /// How often `top` looks unless it is told.
 const EVERY: Duration = Duration::from_secs(2);
-/// How often a periodic job may be changed by workers before it is enqueued.
-const ROUNDS: u32 = 16;
 /// Clears a terminal, and goes to its first line.
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 const TITLES: [&str; 8] =
@@ -181,7 +179,11 @@ pub(crate) fn workers(words: &Words) -> Result<Answer, Failed> {
             let workers = workers.iter().map(|it| {
                 json!({
                     "id": it.id.to_string(), "host": it.identity.host, "pid": it.identity.pid,
-                    "lease_ms": it.lease_ms,
+                    "lease_ms": it.lease_ms, "since_ms": it.since_ms, "version": it.about.version,
+                    "hostname": it.about.hostname, "kinds": it.about.kinds,
+                    "queues": it.about.queues.iter().map(|queue| {
+                        json!({ "queue": queue.queue, "places": queue.places })
+                    }).collect::<Vec<_>>(),
                 })
             });
             return Answer::json(&workers.collect());
@@ -191,10 +193,16 @@ pub(crate) fn workers(words: &Words) -> Result<Answer, Failed> {
                 left if left > 0 => format!("{} left", measure::age(left)),
                 over => format!("ran out {} ago", measure::age(over.saturating_neg())),
             };
-            let host = it.identity.host.clone();
-            vec![it.id.to_string(), host, it.identity.pid.to_string(), lease]
+            let machine = match it.about.hostname.as_str() {
+                "" => it.identity.host.clone(),
+                name => name.to_owned(),
+            };
+            let places = it.about.queues.iter().map(|at| format!("{} {}", at.queue, at.places));
+            let places = places.collect::<Vec<_>>().join(", ");
+            let pid = it.identity.pid.to_string();
+            vec![it.id.to_string(), machine, pid, it.about.version.clone(), places, lease]
         });
-        Answer::table(&["worker", "host", "pid", "lease"], rows.collect())
+        Answer::table(&["worker", "machine", "pid", "version", "places", "lease"], rows.collect())
     })
 }
 
@@ -204,7 +212,11 @@ pub(crate) fn cron(words: &Words) -> Result<Answer, Failed> {
         let jobs = driver.periodic().await?;
         if words.json() {
             let jobs = jobs.iter().map(|it| {
-                json!({ "name": it.name, "cron": it.cron, "at_ms": it.at_ms, "error": it.error })
+                json!({
+                    "name": it.name, "cron": it.cron, "at_ms": it.at_ms, "error": it.error,
+                    "queue": it.queue, "kind": it.kind, "payload_bytes": it.payload_bytes,
+                    "catch_up": it.catch_up,
+                })
             });
             return Answer::json(&jobs.collect());
         }
@@ -214,32 +226,18 @@ pub(crate) fn cron(words: &Words) -> Result<Answer, Failed> {
                 left if left > 0 => format!("in {}", measure::age(left)),
                 _ => "due".to_owned(),
             };
-            vec![it.name, it.cron, next, it.error.unwrap_or_default()]
+            vec![it.name, it.cron, next, it.queue, it.kind, it.error.unwrap_or_default()]
         });
-        Answer::table(&["name", "cron", "next", "error"], rows.collect())
+        Answer::table(&["name", "cron", "next", "queue", "kind", "error"], rows.collect())
     })
 }
 
-/// 3 when there is no such job, or it is disabled.
+/// 3 when there is no such job. One that is disabled is enqueued as well: it was asked for by name.
 pub(crate) fn fire_cron(words: &Words) -> Result<Answer, Failed> {
     let [name] = words.texts("cron fire")?;
     answer::tell(format_args!("lastout: store {}", shown(words)?));
     on_store(words, Missing::Refuse, async |driver| {
-        // Its time may come meanwhile, and a worker be first; then it has another time.
-        for _ in 0..ROUNDS {
-            let jobs = driver.periodic().await?;
-            let Some(job) = jobs.into_iter().find(|it| it.name == name) else {
-                return changed(words, false);
-            };
-            if let Some(error) = job.error {
-                answer::tell(format_args!("lastout: it is disabled: {}", answer::clean(&error)));
-                return changed(words, false);
-            }
-            if driver.registry().fire_periodic(job.name, job.at_ms, job.at_ms).await? {
-                return changed(words, true);
-            }
-        }
-        Err(Failed::text(format!("workers have changed {name} each time")))
+        changed(words, driver.run_periodic(&name).await?.is_some())
     })
 }
 

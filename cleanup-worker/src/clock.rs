@@ -1,7 +1,7 @@
 //! Time: the clock that timeouts and ages are judged by, which a test may move, what is due by it, and the thread
 //! that watches the deadlines of those who wait.
 
-use crate::fork::PerProcess;
+use crate::fork::{self, PerProcess};
 use crate::ready::Ready;
 use crate::sync::process::AtomicU64;
 use std::collections::BTreeMap;
@@ -287,6 +287,7 @@ impl Alarm {
     }
 
     fn run(&self) {
+        let generation = fork::generation();
         let mut state = self.lock();
         let mut idle_since = Instant::now();
         loop {
@@ -295,6 +296,10 @@ impl Alarm {
             if let Some(waker) = due {
                 drop(state);
                 let _ = crate::contain::contain(move || waker.wake());
+                if !fork::is_generation(generation) {
+                    // The waker forked, and this is the child: the others are the parent's.
+                    return;
+                }
                 state = self.lock();
                 idle_since = now;
                 continue;

@@ -3,6 +3,7 @@
 //! A closure that outlives its task keeps its thread, and is replaced: it must not starve the others.
 
 use crate::contain::contain;
+use crate::fork;
 use crate::sync::process::AtomicU64;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
@@ -157,6 +158,7 @@ impl Pool {
     }
 
     fn run(self: Arc<Self>) {
+        let generation = fork::generation();
         let mut state = self.lock();
         loop {
             if let Some(job) = state.jobs.pop_front() {
@@ -167,6 +169,10 @@ impl Pool {
                 drop(state);
                 // A panic must not take the thread with it, which is counted.
                 let _ = contain(move || job(false));
+                if !fork::is_generation(generation) {
+                    // The closure forked, and this is the child: the closures behind it are the parent's.
+                    return;
+                }
                 state = self.lock();
                 continue;
             }

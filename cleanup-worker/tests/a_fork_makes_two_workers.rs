@@ -556,3 +556,37 @@ fn guards_of_any_weight_cross_any_number_of_forks() {
     guards.clear();
     assert!(worker.shutdown_blocking(LONG).is_clean());
 }
+
+/// The child comes out of a closure on its copy of the thread, which runs nothing else there and ends.
+#[test]
+fn a_closure_that_forks_takes_none_of_those_behind_it_along() {
+    if !is_second_life() {
+        let (status, output) = again("a_closure_that_forks_takes_none_of_those_behind_it_along");
+        assert!(status.success(), "{output}");
+        return;
+    }
+    let path = scratch("behind");
+    let worker = CleanupWorker::builder().blocking_threads(1).build().unwrap();
+    let (forks, forked) = std::sync::mpsc::channel();
+    let (open, closed) = gate();
+    let closure = move || {
+        closed.recv().unwrap();
+        // SAFETY: as in `in_a_fork`; the child ends with its only thread.
+        forks.send(unsafe { libc::fork() }).unwrap();
+    };
+    worker.handle().submit(Blocking(closure)).unwrap();
+    for _ in 0..10 {
+        let path = path.clone();
+        worker.handle().submit(Blocking(move || mark(&path))).unwrap();
+    }
+    until("all wait for the thread", || worker.stats().in_flight == 11);
+    open.send(()).unwrap();
+    let mut status = 0;
+    // SAFETY: our own child, and `status` is live.
+    assert!(unsafe { libc::waitpid(forked.recv().unwrap(), &mut status, 0) } > 0);
+    assert!(worker.drain_blocking(LONG).is_clean());
+    let marks = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let own = format!("{}\n", std::process::id());
+    assert_eq!((status, marks), (0, own.repeat(10)), "each ran once, in the parent");
+}

@@ -91,8 +91,8 @@ pub enum LeftReason {
     /// The time ran out while the task was being polled: it holds the worker's thread, and is
     /// dropped when that poll returns. Counted as abandoned.
     StillPolled,
-    /// The task has ended, and the time ran out while the event hook was told of it. It is counted when the
-    /// hook returns.
+    /// The task has ended, and the time ran out while the event hook was told of it, or its error was dropped.
+    /// It is counted when that returns.
     InEventHook,
     /// Blocking closures go on whose tasks ended before them.
     BlockingClosures {
@@ -129,7 +129,9 @@ impl fmt::Display for LeftReason {
         match self {
             Self::Abandoned => f.write_str("given up at the deadline"),
             Self::StillPolled => f.write_str("given up at the deadline while it holds the thread"),
-            Self::InEventHook => f.write_str("ended, and the event hook holds the thread"),
+            Self::InEventHook => {
+                f.write_str("ended, and the event hook or its error holds the thread")
+            }
             Self::BlockingClosures { count } => {
                 write!(f, "{count} blocking closures go on after the end of their tasks")
             }

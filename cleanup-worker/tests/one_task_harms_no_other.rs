@@ -114,6 +114,55 @@ fn a_future_whose_destructor_panics_at_its_timeout_is_timed_out() {
     );
 }
 
+/// An error whose destructor panics.
+#[derive(Debug)]
+struct Failure(Arc<Mutex<u32>>);
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a failure")
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl Drop for Failure {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap() += 1;
+        panic_any(Bomb);
+    }
+}
+
+/// Every part of a task is the task: the flush returns after the last of its destructors, whichever panicked.
+#[test]
+fn an_error_and_a_future_whose_destructors_panic_end_their_task() {
+    struct Fails(Arc<Mutex<u32>>, #[allow(dead_code, reason = "for its destructor")] Option<Bomb>);
+    impl Future for Fails {
+        type Output = Result<(), Failure>;
+        fn poll(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Self::Output> {
+            std::task::Poll::Ready(Err(Failure(Arc::clone(&self.0))))
+        }
+    }
+    let dropped = Arc::new(Mutex::new(0));
+    let worker = CleanupWorker::builder().build().unwrap();
+    for round in 1..=100 {
+        let bomb = (round % 2 == 0).then(|| Bomb);
+        worker.handle().submit(Fails(Arc::clone(&dropped), bomb)).unwrap();
+        worker.handle().flush_blocking(LONG).unwrap();
+        assert_eq!(
+            *dropped.lock().unwrap(),
+            round,
+            "the error is dropped before the flush returns"
+        );
+    }
+    let stats = worker.stats();
+    assert_eq!((stats.failed, stats.panicked, stats.starts), (50, 50, 1), "{stats:?}");
+    assert!(worker.drain_blocking(LONG).is_clean());
+}
+
 #[test]
 fn a_hanging_task_holds_one_slot_and_ends_at_its_timeout() {
     let clock = ManualClock::new();

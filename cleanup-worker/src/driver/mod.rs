@@ -147,7 +147,8 @@ impl Driver {
             Work::Expire { slot, node, info } => {
                 run_inside(self.inside(Some(TaskRef { slot, id: info.id })), || drop_quietly(node));
                 let event = |age| Event::TimedOut { label: info.label, age };
-                self.end_told(slot, &info, Ended::TimedOut, event);
+                self.tell(slot, &info, event);
+                self.end(slot, Ended::TimedOut);
             }
             Work::Wake(waker) => drop(contain(move || waker.wake())),
             Work::Sweep => sweep(&self.shared, BUDGET),
@@ -182,8 +183,13 @@ impl Driver {
             }
             Ok(Poll::Ready(outcome)) => {
                 // The destructor of the future is part of the task: it has not ended before.
-                let dropped = run_inside(inside, || drop_contained(node));
-                self.settle(slot, info, dropped.map(|()| outcome));
+                match run_inside(inside, || drop_contained(node)) {
+                    Ok(()) => self.settle(slot, info, Ok(outcome)),
+                    Err(panicked) => {
+                        self.discard(outcome);
+                        self.settle(slot, info, Err(panicked));
+                    }
+                }
             }
             Err(panicked) => {
                 run_inside(inside, || drop_quietly(node));
@@ -195,34 +201,24 @@ impl Driver {
     /// Tells about the outcome of a task that is gone, and counts it.
     fn settle(&self, slot: usize, info: &Info, outcome: Result<Outcome, Panicked>) {
         let label = info.label;
-        match outcome {
-            Ok(Ok(())) => self.end(slot, Ended::Completed),
+        let ended = match outcome {
+            Ok(Ok(())) => Ended::Completed,
             Ok(Err(error)) => {
-                self.end_told(slot, info, Ended::Failed, |age| Event::Failed {
-                    label,
-                    age,
-                    error: &*error,
-                });
-                drop_quietly(error);
+                self.tell(slot, info, |age| Event::Failed { label, age, error: &*error });
+                // The error is what is left of the task, which has not ended before.
+                self.discard(error);
+                Ended::Failed
             }
             Err(Panicked(message)) => {
-                self.end_told(slot, info, Ended::Panicked, |age| Event::Panicked {
-                    label,
-                    age,
-                    message: &message,
-                });
+                self.tell(slot, info, |age| Event::Panicked { label, age, message: &message });
+                Ended::Panicked
             }
-        }
+        };
+        self.end(slot, ended);
     }
 
     /// The hook hears of the end before a flush does.
-    fn end_told<'a>(
-        &self,
-        slot: usize,
-        info: &Info,
-        ended: Ended,
-        event: impl FnOnce(Duration) -> Event<'a>,
-    ) {
+    fn tell<'a>(&self, slot: usize, info: &Info, event: impl FnOnce(Duration) -> Event<'a>) {
         if self.is_inherited() {
             return;
         }
@@ -230,7 +226,15 @@ impl Driver {
         if uncounted {
             self.shared.report(&event(self.shared.age(info.since)));
         }
-        self.end(slot, ended);
+    }
+
+    /// Drops what is left of a task. In the child of one that forked it is the parent's.
+    fn discard<T>(&self, left: T) {
+        if self.is_inherited() {
+            let _ = ManuallyDrop::new(left);
+        } else {
+            drop_quietly(left);
+        }
     }
 
     fn end(&self, slot: usize, ended: Ended) {

@@ -6,7 +6,7 @@ use crate::clock::Key;
 use crate::contain::{Inside, Panicked, TaskRef, contain, drop_quietly, inside, run_inside};
 use crate::error::BlockingError;
 use crate::node::Keep;
-use crate::pool::{Handed, Job};
+use crate::pool::{Handed, Job, Ticket};
 use crate::shared::Shared;
 use crate::sync::Arc;
 use crate::task::{Cleanup, Finish, Outcome};
@@ -166,26 +166,37 @@ impl<F> fmt::Debug for Blocking<F> {
     }
 }
 
-/// Where a call and its closure meet.
-struct Meeting<R> {
-    progress: Mutex<Progress<R>>,
+/// Where a call and its closure meet. What is taken out here under the lock has one owner: a closure is run by the
+/// thread that took it, or dropped by the call that did.
+struct Meeting<R, F> {
+    progress: Mutex<Progress<R, F>>,
     shared: Arc<Shared>,
     /// The task whose time stands while the closure waits for a thread.
     task: Option<TaskRef>,
     stands: AtomicBool,
 }
 
-enum Progress<R> {
-    /// For a thread.
-    Waiting(Option<Waker>),
-    Running(Option<Waker>),
-    /// The call is gone, but the closure goes on.
-    Deserted,
-    Done(Option<Result<R, BlockingError>>),
+struct Progress<R, F> {
+    stage: Stage,
+    /// Until it begins.
+    work: Option<F>,
+    /// Until the call takes it.
+    result: Option<Result<R, BlockingError>>,
+    waker: Option<Waker>,
 }
 
-impl<R> Meeting<R> {
-    fn lock(&self) -> MutexGuard<'_, Progress<R>> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// For a thread.
+    Waiting,
+    Running,
+    /// The call is gone, but the closure goes on.
+    Deserted,
+    Done,
+}
+
+impl<R, F> Meeting<R, F> {
+    fn lock(&self) -> MutexGuard<'_, Progress<R, F>> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -205,63 +216,69 @@ impl<R> Meeting<R> {
         }
     }
 
-    /// The closure has its thread; `false` when the call is gone, or the worker has ended.
-    fn begin(&self) -> bool {
-        {
+    /// The closure has its thread; `None` when the call is gone, or the worker has ended.
+    fn begin(&self) -> Option<F> {
+        let work = {
             let mut progress = self.lock();
-            let Progress::Waiting(waker) = &mut *progress else { return false };
-            if !self.shared.state().closure_begins(self.task) {
-                return false;
+            if progress.stage != Stage::Waiting || !self.shared.state().closure_begins(self.task) {
+                return None;
             }
-            *progress = Progress::Running(waker.take());
-        }
+            progress.stage = Stage::Running;
+            progress.work.take()
+        };
         self.go_on();
-        true
+        work
+    }
+
+    /// The closure does not begin any more.
+    fn decline(&self) {
+        let work = {
+            let mut progress = self.lock();
+            if progress.stage != Stage::Waiting {
+                return;
+            }
+            progress.work.take()
+        };
+        drop_quietly(work);
+        self.go_on();
+        self.end(Err(BlockingError::Closed));
     }
 
     /// The closure has ended, or does not begin.
     fn end(&self, result: Result<R, BlockingError>) {
-        let before = {
+        let (stage, waker) = {
             let mut progress = self.lock();
-            if matches!(*progress, Progress::Running(_)) {
+            if progress.stage == Stage::Running {
                 // Before its task can hear of it, and end.
                 self.shared.state().closure_ends(self.task);
             }
-            std::mem::replace(&mut *progress, Progress::Done(Some(result)))
+            progress.result = Some(result);
+            (std::mem::replace(&mut progress.stage, Stage::Done), progress.waker.take())
         };
-        match before {
-            Progress::Waiting(Some(waker)) | Progress::Running(Some(waker)) => {
-                let _ = contain(move || waker.wake());
-            }
-            Progress::Deserted => {
-                let unused = std::mem::replace(&mut *self.lock(), Progress::Done(None));
-                drop_quietly(unused);
-                self.shared.state().closure_ends(None);
-            }
-            _ => {}
+        if stage == Stage::Deserted {
+            let unused = self.lock().result.take();
+            drop_quietly(unused);
+            self.shared.state().closure_ends(None);
+        }
+        if let Some(waker) = waker {
+            let _ = contain(move || waker.wake());
         }
     }
 }
 
-/// Ends the meeting even if the pool drops the closure unrun.
+/// A closure on its way to a thread.
 struct Closure<R, F> {
-    meeting: StdArc<Meeting<R>>,
-    work: Option<F>,
+    meeting: StdArc<Meeting<R, F>>,
     inside: Inside,
 }
 
 impl<R, F: FnOnce() -> R> Closure<R, F> {
-    fn run(mut self, on_driver: bool) {
-        let Some(work) = self.work.take() else { return };
-        if !self.meeting.begin() {
-            drop_quietly(work);
-            self.meeting.go_on();
-            return self.meeting.end(Err(BlockingError::Closed));
-        }
+    fn run(self, on_driver: bool) {
+        let Some(work) = self.meeting.begin() else { return };
         let result = run_inside(Inside { on_driver, ..self.inside }, || contain(work));
         if !self.inside.worker.is_of_this_process() {
             // The closure forked, and this is the child: the call is the parent's.
-            let _ = ManuallyDrop::new(result);
+            let _ = ManuallyDrop::new((self, result));
             return;
         }
         let result = result.map_err(|Panicked(message)| BlockingError::Panicked(message));
@@ -270,30 +287,58 @@ impl<R, F: FnOnce() -> R> Closure<R, F> {
 }
 
 impl<R, F> Drop for Closure<R, F> {
+    /// Ends the meeting even if the closure did not begin.
     fn drop(&mut self) {
-        if let Some(work) = self.work.take() {
-            drop_quietly(work);
-            self.meeting.go_on();
-            self.meeting.end(Err(BlockingError::Closed));
-        }
+        self.meeting.decline();
     }
 }
 
 /// One blocking call from within a cleanup.
 pub(crate) struct BlockingCall<R, F> {
+    meeting: StdArc<Meeting<R, F>>,
     inside: Inside,
-    work: Option<F>,
-    meeting: StdArc<Meeting<R>>,
+    handed: bool,
+    /// The closure among those that wait for a thread.
+    ticket: Option<Ticket>,
 }
 
 impl<R, F> Unpin for BlockingCall<R, F> {}
 
 impl<R, F> BlockingCall<R, F> {
     pub(crate) fn new(shared: Arc<Shared>, inside: Inside, work: F) -> Self {
-        let progress = Mutex::new(Progress::Waiting(None));
+        let progress =
+            Progress { stage: Stage::Waiting, work: Some(work), result: None, waker: None };
         let (task, stands) = (inside.task, AtomicBool::new(false));
+        let progress = Mutex::new(progress);
         let meeting = StdArc::new(Meeting { progress, shared, task, stands });
-        Self { inside, work: Some(work), meeting }
+        Self { meeting, inside, handed: false, ticket: None }
+    }
+}
+
+impl<R, F> BlockingCall<R, F>
+where
+    R: Send + 'static,
+    F: FnOnce() -> R + Send + 'static,
+{
+    fn hand_over(&mut self) {
+        let meeting = &self.meeting;
+        let closure = Closure { meeting: StdArc::clone(meeting), inside: self.inside };
+        let job: Job = Box::new(move |on_driver| closure.run(on_driver));
+        meeting.stand();
+        match meeting.shared.side().pool.hand(job) {
+            Handed::Over(ticket) => self.ticket = Some(ticket),
+            Handed::Hopeless(ticket) => {
+                self.ticket = Some(ticket);
+                // Its time is its own again: no thread is free before then, perhaps none ever.
+                meeting.go_on();
+            }
+            Handed::Back(job) => {
+                let here = inside(self.inside.worker);
+                job(here.is_some_and(|here| here.on_driver));
+            }
+            // Dropped there, it has ended the meeting.
+            Handed::Stopped => {}
+        }
     }
 }
 
@@ -305,62 +350,50 @@ where
     type Output = Result<R, BlockingError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(work) = self.work.take() {
-            let meeting = StdArc::clone(&self.meeting);
-            let pool = &meeting.shared.side().pool;
-            let closure =
-                Closure { meeting: StdArc::clone(&meeting), work: Some(work), inside: self.inside };
-            let job: Job = Box::new(move |on_driver| closure.run(on_driver));
-            meeting.stand();
-            match pool.hand(job) {
-                Handed::Over => {}
-                // Its time is its own again: no thread is free before then, perhaps none ever.
-                Handed::Hopeless => meeting.go_on(),
-                Handed::Back(job) => {
-                    let here = inside(self.inside.worker);
-                    job(here.is_some_and(|here| here.on_driver));
-                }
-                Handed::Stopped => return Poll::Ready(Err(BlockingError::Closed)),
-            }
+        if !std::mem::replace(&mut self.handed, true) {
+            self.hand_over();
         }
         let new = cx.waker().clone();
         let mut progress = self.meeting.lock();
-        match &mut *progress {
-            Progress::Waiting(waker) | Progress::Running(waker) => {
-                let old = waker.replace(new);
-                drop(progress);
-                drop_quietly(old);
-                Poll::Pending
-            }
-            Progress::Done(result) => {
-                Poll::Ready(result.take().unwrap_or(Err(BlockingError::Closed)))
-            }
-            Progress::Deserted => Poll::Ready(Err(BlockingError::Closed)),
+        if progress.stage == Stage::Done {
+            let result = progress.result.take();
+            drop(progress);
+            return Poll::Ready(result.unwrap_or(Err(BlockingError::Closed)));
         }
+        let old = progress.waker.replace(new);
+        drop(progress);
+        drop_quietly(old);
+        Poll::Pending
     }
 }
 
 impl<R, F> Drop for BlockingCall<R, F> {
     fn drop(&mut self) {
         let shared = &self.meeting.shared;
-        let mut progress = self.meeting.lock();
-        let (after, deserted) = match &*progress {
-            Progress::Waiting(_) => (Progress::Done(None), false),
-            Progress::Running(_) => {
+        let (stage, left) = {
+            let mut progress = self.meeting.lock();
+            let stage = progress.stage;
+            progress.stage = Stage::Done;
+            if stage == Stage::Running {
                 // Counted before the closure can see that it is alone, so the count stays exact.
                 shared.state().closure_deserted(self.meeting.task);
-                (Progress::Deserted, true)
+                progress.stage = Stage::Deserted;
             }
-            // A value that is not taken is dropped here, inside the task, and not by a thread of the pool.
-            Progress::Done(_) => (Progress::Done(None), false),
-            Progress::Deserted => return,
+            (stage, (progress.work.take(), progress.result.take(), progress.waker.take()))
         };
-        let before = std::mem::replace(&mut *progress, after);
-        drop(progress);
-        drop_quietly(before);
+        // What did not begin, or was not taken, is dropped here, inside the task, and not by a thread of the pool.
+        let (work, result, waker) = left;
+        drop_quietly(work);
+        drop_quietly(result);
+        drop_quietly(waker);
         self.meeting.go_on();
-        if deserted {
-            shared.replace_stuck();
+        match stage {
+            Stage::Waiting => {
+                let job = self.ticket.take().and_then(|ticket| shared.side().pool.cancel(ticket));
+                drop(job);
+            }
+            Stage::Running => shared.replace_stuck(),
+            Stage::Deserted | Stage::Done => {}
         }
     }
 }

@@ -34,8 +34,14 @@ pub(crate) struct Pool {
     stuck: Arc<AtomicU64>,
 }
 
+/// Names a closure that waits for a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket(u64);
+
 struct State {
-    jobs: VecDeque<Job>,
+    /// In the order of their tickets.
+    jobs: VecDeque<(Ticket, Job)>,
+    issued: u64,
     threads: Vec<JoinHandle<()>>,
     alive: usize,
     idle: usize,
@@ -47,9 +53,9 @@ struct State {
 /// What became of a closure that was handed in.
 pub(crate) enum Handed {
     /// A thread of the pool runs it, as soon as one is free.
-    Over,
+    Over(Ticket),
     /// It waits, but every thread is with a closure that outlived its task.
-    Hopeless,
+    Hopeless(Ticket),
     /// There is no thread and none can be started: the caller has to run it.
     Back(Job),
     /// The pool has ended.
@@ -63,6 +69,7 @@ impl Pool {
             name: format!("{name}-io"),
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
+                issued: 0,
                 threads: Vec::new(),
                 alive: 0,
                 idle: 0,
@@ -90,11 +97,20 @@ impl Pool {
                 return Handed::Back(job);
             }
         }
-        state.jobs.push_back(job);
+        state.issued += 1;
+        let ticket = Ticket(state.issued);
+        state.jobs.push_back((ticket, job));
         let hopeless = state.is_hopeless(self.stuck());
         drop(state);
         self.changed.notify_one();
-        if hopeless { Handed::Hopeless } else { Handed::Over }
+        if hopeless { Handed::Hopeless(ticket) } else { Handed::Over(ticket) }
+    }
+
+    /// Takes back a closure whose call is gone, if no thread has it.
+    pub(crate) fn cancel(&self, ticket: Ticket) -> Option<Job> {
+        let mut state = self.lock();
+        let index = state.jobs.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()?;
+        state.jobs.remove(index).map(|(_, job)| job)
     }
 
     /// Adds a thread if there may be one more, and if the system gives one.
@@ -136,7 +152,7 @@ impl Pool {
         let (threads, jobs) = {
             let mut state = self.lock();
             state.stopped = true;
-            // Without any, a thread that is not idle yet drops what a closure left, or is on its way to its end.
+            // Without any, a thread that is not idle is on its way to its end.
             let none_goes_on = self.stuck() == 0;
             let threads =
                 if none_goes_on { std::mem::take(&mut state.threads) } else { Vec::new() };
@@ -161,7 +177,7 @@ impl Pool {
         let generation = fork::generation();
         let mut state = self.lock();
         loop {
-            if let Some(job) = state.jobs.pop_front() {
+            if let Some((_, job)) = state.jobs.pop_front() {
                 if state.idle < state.jobs.len() {
                     // A thread that the system refused before is asked for again.
                     self.grow(&mut state);
@@ -202,5 +218,36 @@ impl State {
     /// Whether no thread is left that comes back in a bounded time.
     fn is_hopeless(&self, stuck: u64) -> bool {
         self.alive as u64 <= stuck
+    }
+}
+
+#[cfg(all(test, not(lastout_loom)))]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn a_closure_whose_call_is_gone_leaves_nothing_in_the_queue() {
+        let pool = Pool::new(1, "pool");
+        let (open, closed) = channel::<()>();
+        let (begin, began) = channel();
+        let holds = move |_| {
+            begin.send(()).unwrap();
+            closed.recv().unwrap();
+        };
+        assert!(matches!(pool.hand(Box::new(holds)), Handed::Over(_)));
+        began.recv().unwrap();
+        let tickets: Vec<_> = (0..10)
+            .map(|_| match pool.hand(Box::new(|_| {})) {
+                Handed::Over(ticket) => ticket,
+                _ => unreachable!("it waits"),
+            })
+            .collect();
+        for ticket in tickets.iter().rev() {
+            assert!(pool.cancel(*ticket).is_some() && pool.cancel(*ticket).is_none());
+        }
+        assert!(pool.lock().jobs.is_empty());
+        open.send(()).unwrap();
+        pool.stop().into_iter().for_each(|thread| thread.join().unwrap());
     }
 }

@@ -114,6 +114,38 @@ fn a_future_whose_destructor_panics_at_its_timeout_is_timed_out() {
     );
 }
 
+/// Hands a closure to a pool that has no thread for it, and gives it up.
+struct Asks(Arc<()>, std::sync::mpsc::Sender<usize>);
+
+impl Cleanup for Asks {
+    async fn run(self, cx: CleanupContext) -> Outcome {
+        let Self(owned, left) = self;
+        let inside = Arc::clone(&owned);
+        let mut call = Box::pin(cx.blocking(move || drop(inside)));
+        let asked = std::future::poll_fn(|cx| std::task::Poll::Ready(call.as_mut().poll(cx)));
+        assert!(asked.await.is_pending());
+        drop(call);
+        left.send(Arc::strong_count(&owned))?;
+        Ok(())
+    }
+}
+
+/// What a closure owns is its task's until a thread has it.
+#[test]
+fn a_closure_that_did_not_begin_is_dropped_with_its_call() {
+    let worker = CleanupWorker::builder().blocking_threads(1).build().unwrap();
+    let (open, closed) = gate();
+    worker.handle().submit(Blocking(move || closed.recv().unwrap())).unwrap();
+    let (sender, left) = std::sync::mpsc::channel();
+    for _ in 0..10 {
+        worker.handle().submit(Asks(Arc::new(()), sender.clone())).unwrap();
+        assert_eq!(left.recv_timeout(LONG), Ok(1), "the closure is still there");
+    }
+    open.send(()).unwrap();
+    worker.handle().flush_blocking(LONG).unwrap();
+    assert!(worker.drain_blocking(LONG).is_clean());
+}
+
 /// An error whose destructor panics.
 #[derive(Debug)]
 struct Failure(Arc<Mutex<u32>>);

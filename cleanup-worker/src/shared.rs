@@ -8,7 +8,7 @@
 
 use crate::clock::Alarm;
 use crate::config::Config;
-use crate::contain::Identity;
+use crate::contain::{Identity, drop_quietly};
 use crate::event::Event;
 use crate::fork::{self, PerProcess};
 use crate::gate::{Drained, Gate};
@@ -49,6 +49,13 @@ pub(crate) struct Shared {
     refused: AtomicU64,
     pub(crate) starts: AtomicU64,
     pub(crate) start_failures: AtomicU64,
+}
+
+impl Drop for Shared {
+    /// The last one may be a handle or a guard in an unwind, and what the hook owns is a user's.
+    fn drop(&mut self) {
+        drop_quietly(self.config.on_event.take());
+    }
 }
 
 // Each critical section leaves its data whole, and no code of a user runs inside one: what a caught panic

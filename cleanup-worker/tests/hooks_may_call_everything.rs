@@ -95,3 +95,23 @@ fn a_flush_in_the_hook_gets_its_error_from_the_call() {
     assert_eq!(*errors.lock().unwrap(), [Err(FlushError::WouldDeadlock)]);
     assert_eq!(told(&log), ["failed"]);
 }
+
+/// What a hook owns is dropped with the last handle, which may be in an unwind.
+#[test]
+fn a_hook_whose_destructor_panics_panics_in_no_handle() {
+    struct Bomb(Arc<Mutex<u32>>);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            *self.0.lock().unwrap() += 1;
+            panic!("in the destructor of the hook");
+        }
+    }
+    let dropped = Arc::new(Mutex::new(0));
+    let bomb = Bomb(Arc::clone(&dropped));
+    let hook = move |_: &Event<'_>| assert!(Arc::strong_count(&bomb.0) > 0);
+    let worker = CleanupWorker::builder().on_event(hook).build().unwrap();
+    let guard = worker.handle().arm(async {}).unwrap();
+    assert_eq!(worker.drain_blocking(LONG).left_behind().len(), 1);
+    drop(guard);
+    support::until("the hook is gone", || *dropped.lock().unwrap() == 1);
+}

@@ -54,8 +54,11 @@ impl Cleanup for RemoveFile {
 /// A process that is still dying may write into the directory while it is removed, or make it
 /// anew. So the removal is repeated, with growing pauses, until the directory was found absent twice
 /// in a row. A try that ends more than 10 s after the first one, by the clock of the worker, is the last if it
-/// fails or finds the directory there again; the timeout of the task may end it sooner. It does not follow
-/// symbolic links.
+/// fails or finds the directory there again; the timeout of the task may end it sooner.
+///
+/// A symbolic link in the directory is removed and not followed, and so is one that the path itself names, even
+/// if a slash stands behind its name. Links in the parents of the path are followed as for any other path. If the
+/// path does not end in a name (`/`, `.`, `..`, or empty), the task fails and nothing is removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoveDirAll {
     path: PathBuf,
@@ -127,6 +130,11 @@ enum Found {
 
 #[expect(clippy::disallowed_methods, reason = "here is where it is repeated until it stays gone")]
 fn remove_tree(path: &Path) -> io::Result<Found> {
+    if path.file_name().is_none() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "the path does not end in a name"));
+    }
+    // Without a slash or a dot behind the name, for which the system would follow a link.
+    let path = path.components().as_path();
     let looked = std::fs::symlink_metadata(path);
     if looked.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
         return Ok(Found::Nothing);

@@ -79,19 +79,40 @@ fn a_directory_is_removed_until_it_stays_gone() {
     assert!(!path.exists());
 }
 
+/// A slash behind a link makes the system follow it.
 #[test]
-fn a_link_to_a_directory_is_removed_and_not_followed() {
-    let (kept, link) = (scratch("kept"), scratch("link"));
-    fs::create_dir(&kept).unwrap();
-    fs::write(kept.join("file"), b"x").unwrap();
-    std::os::unix::fs::symlink(&kept, &link).unwrap();
-    let (stats, told) = run(|worker| {
-        worker.handle().submit(RemoveDirAll::new(&link)).unwrap();
-    });
-    assert!(kept.join("file").exists());
+fn a_link_to_a_directory_is_removed_and_not_followed_however_it_is_written() {
+    for end in ["", "/", "//", "/.", "/./"] {
+        let (kept, link) = (scratch("kept"), scratch("link"));
+        fs::create_dir(&kept).unwrap();
+        fs::write(kept.join("file"), b"x").unwrap();
+        std::os::unix::fs::symlink(&kept, &link).unwrap();
+        let (stats, told) = run(|worker| {
+            let path = format!("{}{end}", link.display());
+            worker.handle().submit(RemoveDirAll::new(path)).unwrap();
+        });
+        assert!(kept.join("file").exists(), "followed with {end:?}");
+        fs::remove_dir_all(&kept).unwrap();
+        assert_eq!((stats.completed, stats.failed), (1, 0), "{end:?}: {told:?}");
+        assert!(fs::symlink_metadata(&link).is_err());
+    }
+}
+
+/// What such a path means depends on where the worker runs, and is never what was meant.
+#[test]
+fn a_path_that_does_not_end_in_a_name_removes_nothing() {
+    let kept = scratch("unnamed");
+    fs::create_dir_all(kept.join("child")).unwrap();
+    let paths = [kept.join("child/.."), kept.join("child/../child/.."), PathBuf::new()];
+    for path in paths {
+        let (stats, told) = run(|worker| {
+            worker.handle().submit(RemoveDirAll::new(&path)).unwrap();
+        });
+        assert_eq!((stats.failed, told.len()), (1, 1), "{path:?}");
+        assert!(told[0].contains("does not end in a name"), "{told:?}");
+        assert!(kept.join("child").exists(), "{path:?}");
+    }
     fs::remove_dir_all(&kept).unwrap();
-    assert_eq!((stats.completed, stats.failed), (1, 0), "{told:?}");
-    assert!(fs::symlink_metadata(&link).is_err());
 }
 
 #[test]

@@ -182,6 +182,10 @@ impl Shutdown {
 
     /// The time ran out before a goal was reached. A task that holds the driver is named in its place.
     fn missed(&mut self, goal: Goal) {
+        if goal == Goal::Swept && self.shared.state().must_sweep() {
+            // The driver gets no turns: its runtime is not driven.
+            driver::sweep_elsewhere(&self.shared);
+        }
         let held = goal == Goal::Finished && !self.shared.state().held().is_empty();
         if !held {
             self.note_thread();

@@ -267,3 +267,21 @@ fn an_awaited_end_on_the_only_thread_waits_until_what_was_given_up_is_dropped() 
     assert_eq!((report.stats().abandoned, dropped.load(SeqCst)), (1000, 1000));
     assert!(!handle.is_running());
 }
+
+/// A runtime that no thread drives gives the worker no turns. What it gives up is dropped all the same.
+#[test]
+fn what_is_given_up_on_a_runtime_that_is_not_driven_is_dropped() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let worker = on(&runtime);
+    let handle = worker.handle().clone();
+    let owned = Arc::new(());
+    for _ in 0..10 {
+        let owned = Arc::clone(&owned);
+        handle.submit(async move { drop(owned) }).unwrap();
+    }
+    let report = worker.kill_blocking(Duration::ZERO);
+    assert_eq!(report.stats().abandoned, 10, "{report:?}");
+    until("all are dropped", || Arc::strong_count(&owned) == 1 && handle.stats().used == 0);
+    drop(runtime);
+    assert!(handle.stats().is_balanced());
+}

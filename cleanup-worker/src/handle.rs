@@ -31,8 +31,8 @@ use std::time::Duration;
 /// Submits and arms cleanups on one worker.
 ///
 /// Everything here may be called from any thread: outside every runtime, during unwinding, in the
-/// destructor of a thread-local. Submitting never panics and never blocks; a refused task is told to the event
-/// hook on the thread that submits it.
+/// destructor of a thread-local. Submitting has no panic of its own and never blocks; a refused task is told to the
+/// event hook on the thread that submits it.
 pub struct CleanupHandle {
     shared: Arc<Shared>,
     lazy: bool,
@@ -131,7 +131,7 @@ impl CleanupHandle {
         self.shared.is_running()
     }
 
-    /// Whether submits are refused because the worker was shut down.
+    /// Whether submits are refused because the worker was closed.
     pub fn is_closed(&self) -> bool {
         self.shared.gate().snapshot().is_closed()
     }
@@ -215,12 +215,13 @@ pub(crate) fn arm<T: Cleanup>(
     if let Err((reason, drained)) = shared.gate().arm(options.weight) {
         return Err(refuse(shared, reason, drained, options, task));
     }
-    ensure_running(shared);
     let meta = meta(shared, options, Origin { armed: true, lazy });
     let node = TypedNode::new(task, T::run, meta, Some(Arc::clone(shared))).map_err(|task| {
         let drained = shared.gate().disarm(options.weight);
         out_of_memory(shared, options, task, drained)
     })?;
+    // After the allocation that can be refused: a thread takes some that cannot.
+    ensure_running(shared);
     if lazy {
         shared.lazy_begins();
     }

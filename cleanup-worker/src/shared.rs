@@ -1,5 +1,13 @@
 //! What all ends of a worker share: the way in, the gate, and the side that only the worker works at.
 //!
+//! A task passes each file once on its way down and once on its way up:
+//!
+//! ```text
+//!   in:    handle ─► gate ─► node ─► inbox                     then the driver is woken: ready, driver::launch
+//!   run:   driver ─► state ─► state::slots ─► node ─► task     and for a closure: context ─► pool
+//!   end:   driver ─► event ─► state ─► waiting::ledger ─► gate ─► waiting     which finds the flushes to wake
+//! ```
+//!
 //! The submit path reads three words that hardly ever change (which process this is, whether a
 //! worker runs), takes room (a plain submit) and swaps. Everything else is on the [`Side`], which a
 //! forked child gets anew, because a lock of the parent may be held for ever there. In the child the parent's

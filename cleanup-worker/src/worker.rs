@@ -138,7 +138,7 @@ impl CleanupWorker {
         Shutdown::begin(self.handle.shared(), patience, deadline).run_blocking()
     }
 
-    /// Starts no further tasks until [`resume`](Self::resume) or a shutdown; those in flight go on.
+    /// Starts no further tasks until [`resume`](Self::resume) or the end of the worker; those in flight go on.
     pub fn pause(&self) {
         self.handle.shared().state().paused = true;
     }

@@ -18,6 +18,7 @@ use crate::time::wheel::Wheel;
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +62,10 @@ pub(crate) struct Owner {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Rc<Owner>>> = const { RefCell::new(None) };
+    /// It has no destructor, and `enter` empties it: so it is there while the thread drops its other
+    /// thread locals, among which a runtime may be.
+    static CURRENT: ManuallyDrop<RefCell<Option<Rc<Owner>>>> =
+        const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
 impl Owner {
@@ -97,9 +101,9 @@ impl Owner {
         }
     }
 
-    /// The runtime that runs on this thread, if one does and the thread is not about to end.
+    /// The runtime that runs on this thread, if one does.
     pub(crate) fn current() -> Option<Rc<Self>> {
-        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+        CURRENT.with(|current| current.borrow().clone())
     }
 
     /// Runs `work` as this runtime.
@@ -108,12 +112,10 @@ impl Owner {
         impl Drop for Restore {
             fn drop(&mut self) {
                 let before = self.0.take();
-                // A thread that ends drops its runtimes after its thread locals.
-                let _ = CURRENT.try_with(|current| current.replace(before));
+                drop(CURRENT.with(|current| current.replace(before)));
             }
         }
-        let before = CURRENT.try_with(|current| current.replace(Some(Rc::clone(self))));
-        let _restore = Restore(before.ok().flatten());
+        let _restore = Restore(CURRENT.with(|current| current.replace(Some(Rc::clone(self)))));
         let _turns = coop::begin_turns();
         self.engine.enter(work)
     }

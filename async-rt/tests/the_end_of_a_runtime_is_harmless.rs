@@ -123,6 +123,34 @@ on_both_cores! {
         }).join().unwrap();
     }
 
+    fn a_runtime_that_ends_with_its_thread_ends_as_any_other(core) {
+        thread_local! { static LATE: RefCell<Vec<Box<dyn std::any::Any>>> = const { RefCell::new(Vec::new()) }; }
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            // It is dropped last: after the thread locals that a runtime has used.
+            LATE.with(|late| assert!(late.borrow().is_empty()));
+            let runtime = core.runtime();
+            let told = tell.clone();
+            let in_context = OnDrop(move || {
+                spawn_boxed(async {}).detach();
+                let mut nap = sleep(Duration::from_secs(1));
+                let polled = Pin::new(&mut nap).poll(&mut Context::from_waker(Waker::noop()));
+                told.send((Handle::try_current().is_some(), polled.is_pending())).unwrap();
+            });
+            runtime.handle().spawn_boxed(async move { let _in_context = in_context; pending::<()>().await }).detach();
+            runtime.block_on(yield_now());
+            let anew = OnDrop(move || {
+                let outcome = core.runtime().block_on(async {
+                    sleep(Duration::from_micros(1)).await;
+                    spawn_boxed(async { Handle::try_current().is_some() }).await.unwrap()
+                });
+                tell.send((outcome, Handle::try_current().is_none())).unwrap();
+            });
+            LATE.with(|late| late.borrow_mut().extend([Box::new(runtime) as Box<dyn std::any::Any>, Box::new(anew)]));
+        }).join().unwrap();
+        assert_eq!(told.iter().collect::<Vec<_>>(), [(true, true); 2]);
+    }
+
     fn runtimes_follow_each_other_on_a_thread(core) {
         for n in 0..100 {
             assert_eq!(core.runtime().block_on(async { spawn_boxed(async move { n }).await.unwrap() }), n);

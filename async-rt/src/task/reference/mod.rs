@@ -76,12 +76,11 @@ impl Engine {
         impl Drop for Restore {
             fn drop(&mut self) {
                 let before = self.0.take();
-                let _ = CURRENT.try_with(|current| current.replace(before));
+                drop(CURRENT.with(|current| current.replace(before)));
             }
         }
         let here = (Arc::clone(&self.inbox), Rc::clone(&self.ready));
-        let before = CURRENT.try_with(|current| current.replace(Some(here)));
-        let _restore = Restore(before.ok().flatten());
+        let _restore = Restore(CURRENT.with(|current| current.replace(Some(here))));
         work()
     }
 

@@ -5,6 +5,7 @@ use crate::sys::Unpark;
 use crate::task::origin::Origin;
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -78,7 +79,9 @@ pub(super) struct Task {
 pub(super) type Here = (Arc<Inbox>, Rc<Ready>);
 
 thread_local! {
-    pub(super) static CURRENT: RefCell<Option<Here>> = const { RefCell::new(None) };
+    /// Without a destructor, so that it is there while the thread drops its other thread locals.
+    pub(super) static CURRENT: ManuallyDrop<RefCell<Option<Here>>> =
+        const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
 impl Ready {
@@ -99,12 +102,12 @@ impl Wake for Name {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let ours = CURRENT.try_with(|current| {
+        let ours = CURRENT.with(|current| {
             let current = current.borrow();
             let (inbox, ready) = current.as_ref()?;
             Arc::ptr_eq(inbox, &self.inbox).then(|| Rc::clone(ready))
         });
-        if let Ok(Some(ready)) = ours {
+        if let Some(ready) = ours {
             return ready.schedule(self);
         }
         let mut state = self.inbox.lock();

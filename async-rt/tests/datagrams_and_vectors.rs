@@ -6,7 +6,9 @@ mod common;
 
 use common::{on_both_cores, within};
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
-use lastout_async_rt::net::{UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use lastout_async_rt::net::{
+    TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream,
+};
 use lastout_async_rt::spawn_boxed;
 use lastout_async_rt::time::yield_now;
 use std::future::poll_fn;
@@ -116,6 +118,24 @@ on_both_cores! {
     }
 
     /// A call that left out buffers has not filled the socket.
+    fn a_buffer_without_room_is_not_waited_for(core) {
+        core.runtime().block_on(async {
+            let (mut a, mut b) = UnixStream::pair().unwrap();
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+            let mut tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            within("empty buffers", async {
+                assert_eq!((a.read(&mut []).await.unwrap(), tcp.read(&mut []).await.unwrap()), (0, 0));
+                assert_eq!((a.read_vectored(&mut []).await.unwrap(), tcp.peek(&mut []).await.unwrap()), (0, 0));
+                assert_eq!((a.write(&[]).await.unwrap(), tcp.write_vectored(&[]).await.unwrap()), (0, 0));
+            }).await;
+            a.write_all(b"all").await.unwrap();
+            let mut bytes = [0; 3];
+            assert_eq!(b.read(&mut []).await.unwrap(), 0);
+            within("the bytes", b.read_exact(&mut bytes)).await.unwrap();
+            assert_eq!(&bytes, b"all");
+        });
+    }
+
     fn more_buffers_than_one_call_takes_are_written(core) {
         core.runtime().block_on(async {
             let (mut one, mut two) = UnixStream::pair().unwrap();

@@ -37,7 +37,8 @@ fn current() -> Rc<Owner> {
     Handle::current().owner
 }
 
-/// Reads what there is. When `short_is_empty`, a short read has emptied the socket, which saves asking
+/// Reads what there is; nothing into a buffer without room, for which the system would wait until there
+/// are bytes. When `short_is_empty`, a short read has emptied the socket, which saves asking
 /// again.
 fn poll_read<S: AsFd>(
     fd: &AsyncFd<S>,
@@ -45,6 +46,9 @@ fn poll_read<S: AsFd>(
     (len, short_is_empty): (usize, bool),
     read: impl FnMut(&S) -> io::Result<usize>,
 ) -> Poll<io::Result<usize>> {
+    if len == 0 {
+        return Poll::Ready(fd.is_live().map(|()| 0));
+    }
     let count = ready!(fd.poll_read_io(cx, read))?;
     if short_is_empty && count > 0 && count < len {
         fd.exhausted(Direction::Read);

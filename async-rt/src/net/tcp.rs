@@ -46,6 +46,9 @@ impl TcpStream {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return self.io.is_live().map(|()| 0);
+        }
         self.io.read_io(|socket| socket.peek(buffer)).await
     }
 

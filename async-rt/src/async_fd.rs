@@ -169,7 +169,7 @@ impl<T: AsFd> AsyncFd<T> {
         self.io(Direction::Write, operation).await
     }
 
-    /// As [`read_io`](Self::read_io), for hand-written futures. Only the last task that polled is
+    /// Polls what [`read_io`](Self::read_io) awaits, for hand-written futures. Only the last task that polled is
     /// woken.
     pub fn poll_read_io<R>(
         &self,
@@ -179,7 +179,7 @@ impl<T: AsFd> AsyncFd<T> {
         self.poll_io(Direction::Read, cx, operation)
     }
 
-    /// As [`write_io`](Self::write_io), for hand-written futures. Only the last task that polled is
+    /// Polls what [`write_io`](Self::write_io) awaits, for hand-written futures. Only the last task that polled is
     /// woken.
     pub fn poll_write_io<R>(
         &self,

@@ -41,7 +41,7 @@ impl Handle {
         JoinHandle::new(self.owner.spawn(future, Origin::here(None)))
     }
 
-    /// As [`spawn_boxed`](Self::spawn_boxed), with a name for the dump of the feature `insight`.
+    /// Does what [`spawn_boxed`](Self::spawn_boxed) does, with a name for the dump of the feature `insight`.
     #[track_caller]
     pub fn spawn_named<F: Future + 'static>(&self, name: &str, future: F) -> JoinHandle<F::Output> {
         JoinHandle::new(self.owner.spawn(future, Origin::here(Some(name))))

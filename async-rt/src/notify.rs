@@ -70,7 +70,7 @@ impl fmt::Debug for Notify {
 #[derive(Clone)]
 pub struct Semaphore {
     permits: Shared,
-    /// All there are, whoever has them.
+    /// All permits, whether a task has them or not.
     total: Rc<Cell<usize>>,
 }
 
@@ -78,9 +78,9 @@ pub struct Semaphore {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TooManyPermits {
-    /// All permits of the semaphore, whoever has them.
+    /// All permits of the semaphore, whether a task has them or not.
     pub total: usize,
-    /// Those that were to be added.
+    /// The permits that were to be added.
     pub added: usize,
 }
 

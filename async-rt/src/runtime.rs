@@ -95,7 +95,7 @@ impl Runtime {
         })
     }
 
-    /// As [`block_on`](Self::block_on), without ever sleeping in the kernel.
+    /// Does what [`block_on`](Self::block_on) does, without ever sleeping in the kernel.
     ///
     /// # Panics
     /// As `block_on`.

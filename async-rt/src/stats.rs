@@ -129,7 +129,7 @@ impl ShutdownStatsAtomics {
 pub struct ShutdownStats {
     /// Always zero: this runtime never aborts the process, not even in an unwind.
     pub aborted_unwinds: u64,
-    /// Always zero: whoever drops the last reference to a task frees it, on any thread.
+    /// Always zero: the last reference to a task frees it, on any thread.
     pub leaked_box_tasks: u64,
     /// Tasks whose memory outlived the runtime, because a waker, a handle or another reference to
     /// them did. Harmless, and freed with that reference; their futures are dropped.

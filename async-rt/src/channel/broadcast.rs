@@ -127,7 +127,7 @@ pub struct Sender<T> {
 }
 
 impl<T> Sender<T> {
-    /// Sends `value` to every receiver there is; how many they are.
+    /// Sends `value` to every receiver, and returns how many there are.
     ///
     /// # Errors
     /// When there is none; the value comes back. Later ones are possible: see
@@ -155,7 +155,7 @@ impl<T> Sender<T> {
         Receiver { shared: Arc::clone(&self.shared), key, next }
     }
 
-    /// Receivers there are.
+    /// The number of receivers.
     pub fn receiver_count(&self) -> usize {
         lock(&self.shared.state).receivers.count()
     }
@@ -279,7 +279,7 @@ impl<T: Clone> Receiver<T> {
         poll_fn(|cx| self.poll_recv(cx)).await
     }
 
-    /// As [`recv`](Self::recv), for hand-written futures.
+    /// Polls what [`recv`](Self::recv) awaits, for hand-written futures.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).

@@ -160,7 +160,7 @@ macro_rules! byte_channel {
                     poll_fn(|cx| self.poll_recv(cx)).await
                 }
 
-                /// As [`recv`](Self::recv), for hand-written futures.
+                /// Polls what [`recv`](Self::recv) awaits, for hand-written futures.
                 pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Record>> {
                     self.tail.poll_pop(cx).map(|popped| popped.map(|buffer| self.record(buffer)))
                 }

@@ -166,7 +166,7 @@ pub struct Permit<'a, T> {
 }
 
 impl<T> Permit<'_, T> {
-    /// Sends `value`, also after the receiver has closed the channel.
+    /// Sends `value`, even after the receiver has closed the channel.
     ///
     /// # Errors
     /// When the receiver is gone; the value comes back.
@@ -199,7 +199,7 @@ pub struct Receiver<T> {
 }
 
 impl<T> Receiver<T> {
-    /// As [`recv`](Self::recv), for hand-written futures.
+    /// Polls what [`recv`](Self::recv) awaits, for hand-written futures.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let value = ready!(self.tail.poll_pop(cx));
         if value.is_some() {
@@ -230,8 +230,8 @@ impl<T> Receiver<T> {
         woken.wake();
     }
 
-    /// Takes no more values; those sent before, and those of a [`Permit`] that is out, can still be
-    /// received.
+    /// Closes the channel to new values. What was sent before, and what is sent through a [`Permit`]
+    /// that is out, is still received.
     pub fn close(&mut self) {
         let mut woken = Woken::default();
         self.tail.0.with(|state| state.close(&mut woken));

@@ -75,7 +75,7 @@ impl<T> Sender<T> {
         poll_fn(|cx| self.poll_closed(cx)).await;
     }
 
-    /// As [`closed`](Self::closed), for hand-written futures: work that ends when its result is not
+    /// Polls what [`closed`](Self::closed) awaits, for hand-written futures: work that ends when its result is not
     /// wanted any more.
     ///
     /// ```

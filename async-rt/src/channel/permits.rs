@@ -1,4 +1,4 @@
-//! Permits: a number of them, and a fair queue of those who wait for some. Pure: what is to be woken
+//! Permits: a number of them, and a fair queue of the waiters for some. Pure: what is to be woken
 //! is returned, and the caller wakes it once it holds nothing.
 //!
 //! A permit is granted to the waiter before the waiter runs. So no call overtakes the queue, and a
@@ -281,7 +281,7 @@ impl<W: Wakes> Permits<W> {
         }
     }
 
-    /// Refuses everybody from now on, those who wait included.
+    /// Refuses every waiter and every later call.
     pub(crate) fn close(&mut self, woken: &mut Woken<W>) {
         self.closed = true;
         while self.has_waiting() {

@@ -121,7 +121,7 @@ impl Room {
         taken
     }
 
-    /// Refuses everybody from now on; room that is out can still come back.
+    /// Refuses every waiter and every later call; room that is out can still come back.
     pub(super) fn close(&self) {
         let mut woken = Woken::default();
         let mut permits = lock(&self.slow);

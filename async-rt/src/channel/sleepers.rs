@@ -1,4 +1,4 @@
-//! The places where those who sleep leave their wakers: [`Seat`] for one, [`Sleepers`] for the receivers
+//! The places where sleepers leave their wakers: [`Seat`] for one, [`Sleepers`] for the receivers
 //! of a channel that has many, [`Closers`] for senders that wait until their receiver takes no more.
 //!
 //! A sleeper leaves its waker first and looks for what it waits for afterwards; whoever brings that looks

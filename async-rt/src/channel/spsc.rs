@@ -178,7 +178,7 @@ impl<T> Sender<T> {
         poll_fn(|cx| self.poll_closed(cx)).await;
     }
 
-    /// As [`closed`](Self::closed), for hand-written futures.
+    /// Polls what [`closed`](Self::closed) awaits, for hand-written futures.
     pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let progress = ready!(coop::poll_proceed(cx));
         if !self.is_closed() {
@@ -232,7 +232,7 @@ pub struct Permit<'a, T> {
 }
 
 impl<T> Permit<'_, T> {
-    /// Sends `value`, also after the receiver has closed the channel.
+    /// Sends `value`, even after the receiver has closed the channel.
     ///
     /// # Errors
     /// When the receiver is gone; the value comes back.
@@ -268,7 +268,7 @@ pub struct Receiver<T> {
 }
 
 impl<T> Receiver<T> {
-    /// As [`recv`](Self::recv), for hand-written futures.
+    /// Polls what [`recv`](Self::recv) awaits, for hand-written futures.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let progress = ready!(coop::poll_proceed(cx));
         let mut value = self.pop();
@@ -328,8 +328,8 @@ impl<T> Receiver<T> {
         self.ended || self.shared.sender_gone.load(order)
     }
 
-    /// Takes no more values; those sent before, and that of a [`Permit`] that is out, can still be
-    /// received.
+    /// Closes the channel to new values. What was sent before, and what is sent through a [`Permit`]
+    /// that is out, is still received.
     pub fn close(&mut self) {
         self.shared.end.fetch_or(CLOSED, Ordering::Relaxed);
         if on("i17.wake_sender") {

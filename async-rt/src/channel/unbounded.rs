@@ -131,7 +131,7 @@ pub struct Receiver<T> {
 }
 
 impl<T> Receiver<T> {
-    /// As [`recv`](Self::recv), for hand-written futures.
+    /// Polls what [`recv`](Self::recv) awaits, for hand-written futures.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let progress = ready!(coop::poll_proceed(cx));
         let mut value = self.pop();
@@ -178,7 +178,7 @@ impl<T> Receiver<T> {
         self.last.is_some() || self.shared.senders.load(Ordering::Acquire) == 0
     }
 
-    /// Takes no more values; those sent before can still be received.
+    /// Closes the channel to new values. What was sent before is still received.
     pub fn close(&mut self) {
         if self.last.is_none() {
             self.last = Some(Taken(self.shared.inbox.close()));

@@ -109,7 +109,7 @@ macro_rules! blocks_for_values {
                 waiting::wait(None, |cx| self.poll_recv(cx)).flatten()
             }
 
-            /// As [`recv_blocking`](Self::recv_blocking), for `timeout` at most.
+            /// Does what [`recv_blocking`](Self::recv_blocking) does, for `timeout` at most.
             ///
             /// # Errors
             /// When the time passed, or no value will come.
@@ -148,7 +148,7 @@ macro_rules! blocks_to_send {
                 sent.map_err(|error| SendError(error.into_inner()))
             }
 
-            /// As [`send_blocking`](Self::send_blocking), for `timeout` at most.
+            /// Does what [`send_blocking`](Self::send_blocking) does, for `timeout` at most.
             ///
             /// # Errors
             /// When the time passed, or the receiver is gone or closed; the value comes back.

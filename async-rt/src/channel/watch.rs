@@ -77,7 +77,7 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Replaces the value, whether there is a receiver or not; the one before.
+    /// Replaces the value, with or without receivers, and returns the one before.
     pub fn send_replace(&self, value: T) -> Arc<T> {
         let value = Arc::new(value);
         let (before, woken) = lock(&self.shared.state).replace(value);
@@ -86,7 +86,7 @@ impl<T> Sender<T> {
         before
     }
 
-    /// Replaces the value by what `next` makes of it; the one before. If another sender replaces the
+    /// Replaces the value by what `next` makes of it, and returns the one before. If another sender replaces the
     /// value meanwhile, `next` is called again with that one.
     pub fn update(&self, mut next: impl FnMut(&T) -> T) -> Arc<T> {
         loop {
@@ -123,7 +123,7 @@ impl<T> Sender<T> {
         Receiver { shared: Arc::clone(&self.shared), key, seen }
     }
 
-    /// Receivers there are.
+    /// The number of receivers.
     pub fn receiver_count(&self) -> usize {
         lock(&self.shared.state).receivers.count()
     }
@@ -209,7 +209,7 @@ impl<T> Receiver<T> {
         poll_fn(|cx| self.poll_changed(cx)).await
     }
 
-    /// As [`changed`](Self::changed), for hand-written futures.
+    /// Polls what [`changed`](Self::changed) awaits, for hand-written futures.
     ///
     /// # Errors
     /// As [`changed`](Self::changed).
@@ -254,8 +254,8 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// As [`changed`](Self::changed), for a plain thread, which sleeps until then, for `timeout` at
-    /// most if there is one; whether there is a new value.
+    /// Waits for a value that was not seen, on a plain thread, for `timeout` at most if there is one, and
+    /// returns whether there is such a value.
     ///
     /// # Errors
     /// As [`changed`](Self::changed).

@@ -108,7 +108,7 @@ macro_rules! datagrams {
                 self.io.read_io(|socket| socket.recv_from(buffer)).await
             }
 
-            /// As [`send`](Self::send), now.
+            /// Does what [`send`](Self::send) does, now or not at all.
             ///
             /// # Errors
             /// `WouldBlock` when there is no room, and those of the socket.
@@ -116,7 +116,7 @@ macro_rules! datagrams {
                 self.io.try_write_io(|socket| socket.send(datagram))
             }
 
-            /// As [`recv`](Self::recv), now.
+            /// Does what [`recv`](Self::recv) does, now or not at all.
             ///
             /// # Errors
             /// `WouldBlock` when there is no datagram, and those of the socket.
@@ -124,7 +124,7 @@ macro_rules! datagrams {
                 self.io.try_read_io(|socket| socket.recv(buffer))
             }
 
-            /// As [`recv_from`](Self::recv_from), now.
+            /// Does what [`recv_from`](Self::recv_from) does, now or not at all.
             ///
             /// # Errors
             /// `WouldBlock` when there is no datagram, and those of the socket.
@@ -132,7 +132,7 @@ macro_rules! datagrams {
                 self.io.try_read_io(|socket| socket.recv_from(buffer))
             }
 
-            /// As [`send`](Self::send), for hand-written futures. Only the last task that polled is
+            /// Polls what [`send`](Self::send) awaits, for hand-written futures. Only the last task that polled is
             /// woken.
             pub fn poll_send(
                 &self,
@@ -142,7 +142,7 @@ macro_rules! datagrams {
                 self.io.poll_write_io(cx, |socket| socket.send(datagram))
             }
 
-            /// As [`recv`](Self::recv), for hand-written futures. Only the last task that polled is
+            /// Polls what [`recv`](Self::recv) awaits, for hand-written futures. Only the last task that polled is
             /// woken.
             pub fn poll_recv(
                 &self,
@@ -152,7 +152,7 @@ macro_rules! datagrams {
                 self.io.poll_read_io(cx, |socket| socket.recv(buffer))
             }
 
-            /// As [`recv_from`](Self::recv_from), for hand-written futures. Only the last task that
+            /// Polls what [`recv_from`](Self::recv_from) awaits, for hand-written futures. Only the last task that
             /// polled is woken.
             pub fn poll_recv_from(
                 &self,

@@ -47,7 +47,7 @@ impl UdpSocket {
         self.io.write_io(|socket| socket.send_to(datagram, address)).await
     }
 
-    /// As [`send_to`](Self::send_to), now.
+    /// Does what [`send_to`](Self::send_to) does, now or not at all.
     ///
     /// # Errors
     /// `WouldBlock` when there is no room, and those of the socket.
@@ -55,7 +55,7 @@ impl UdpSocket {
         self.io.try_write_io(|socket| socket.send_to(datagram, address))
     }
 
-    /// As [`send_to`](Self::send_to), for hand-written futures. Only the last task that polled is
+    /// Polls what [`send_to`](Self::send_to) awaits, for hand-written futures. Only the last task that polled is
     /// woken.
     pub fn poll_send_to(
         &self,

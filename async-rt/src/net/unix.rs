@@ -271,7 +271,7 @@ impl UnixDatagram {
         }
     }
 
-    /// As [`send_to`](Self::send_to), now.
+    /// Does what [`send_to`](Self::send_to) does, now or not at all.
     ///
     /// # Errors
     /// `WouldBlock` when the receiver's queue is full, and those of the socket.

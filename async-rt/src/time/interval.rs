@@ -81,7 +81,7 @@ impl Interval {
         poll_fn(|cx| self.poll_tick(cx)).await
     }
 
-    /// As [`tick`](Self::tick), for hand-written futures.
+    /// Polls what [`tick`](Self::tick) awaits, for hand-written futures.
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         ready!(self.sleep.poll_elapsed(cx));
         ready!(coop::poll_proceed(cx)).made();

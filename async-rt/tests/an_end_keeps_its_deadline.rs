@@ -75,11 +75,35 @@ on_both_cores! {
         runtime.block_on(async { sleep(Duration::from_millis(1)).await });
     }
 
+    fn what_destructors_spawn_at_the_deadline_is_dropped(core) {
+        /// Spawns as many more, one in the destructor of the other.
+        struct Spawns(usize, Drops);
+        impl Drop for Spawns {
+            fn drop(&mut self) {
+                let (guard, next) = (self.1.guard(), self.0.checked_sub(1).map(|left| Self(left, self.1.clone())));
+                spawn_boxed(async move { let _held = (guard, next); pending::<()>().await }).detach();
+            }
+        }
+        let (runtime, drops) = (core.runtime(), Drops::default());
+        let (handle, shutdown) = (runtime.handle(), runtime.shutdown_handle());
+        for _ in 0..2000 {
+            let spawns = Spawns(2, drops.clone());
+            runtime.handle().spawn_boxed(async move { let _spawns = spawns; pending::<()>().await }).detach();
+        }
+        runtime.run_until_stalled();
+        let report = runtime.shutdown_blocking(Duration::ZERO);
+        assert!(report.is_clean(), "{} left", report.left_behind().len());
+        assert_eq!((report.forced(), drops.count()), (8000, 6000));
+        assert_eq!(handle.stats().cancelled, 8000);
+        assert!(shutdown.report().unwrap().is_clean());
+    }
+
     fn destructors_that_spawn_for_ever_are_named(core) {
         struct Again;
         impl Drop for Again {
             fn drop(&mut self) {
-                spawn_boxed(async { let _again = Self; pending::<()>().await }).detach();
+                let again = Self;
+                spawn_boxed(async move { let _again = again; pending::<()>().await }).detach();
             }
         }
         let runtime = core.runtime();

@@ -19,7 +19,7 @@ use crate::task::order::Order;
 use crate::task::origin::Origin;
 #[cfg(feature = "insight")]
 use crate::task::origin::TaskView;
-use crate::task::plan::{EngineConfig, Visibility};
+use crate::task::plan::{EngineConfig, Generations, Visibility};
 use crate::{contain, coop, trace};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -323,24 +323,24 @@ impl Engine {
     }
 
     /// Drops every future, with this engine entered so that destructors may spawn and wake, and
-    /// closes the inbox. What destructors spawn is dropped too, until `time_is_up`; then, and when a
-    /// task is inside its own poll because that poll ends the process, tasks are kept for ever.
+    /// closes the inbox. What destructors spawn is dropped too, until `time_is_up` and [`Generations`] says
+    /// that it is enough; then, and when a task is inside its own poll because that poll ends the process,
+    /// tasks are kept for ever.
     pub(crate) fn shutdown(&self, mut time_is_up: impl FnMut() -> bool) -> ShutdownCounts {
         self.enter(|| {
-            let (mut counts, mut ended_some) = (ShutdownCounts::default(), false);
+            let (mut counts, mut ends) = (ShutdownCounts::default(), Generations::default());
             loop {
                 self.drain(usize::MAX);
                 self.clear_ready();
                 let idle = |task: &&TaskRef| task.phase.get() == Phase::Idle;
                 let tasks: Vec<_> = self.table.borrow().iter().filter(idle).cloned().collect();
-                if tasks.is_empty() || ended_some && time_is_up() {
+                if !ends.goes_on(tasks.len(), &mut time_is_up) {
                     break;
                 }
                 for task in tasks.iter().filter(idle) {
                     counts.cancelled += usize::from(!task.hidden);
                     self.cancel(task.0);
                 }
-                ended_some = true;
             }
             self.closed.set(true);
             (counts.running, counts.spawning) = self.keep_what_is_left();

@@ -17,7 +17,7 @@ use crate::task::order::Order;
 use crate::task::origin::Origin;
 #[cfg(feature = "insight")]
 use crate::task::origin::TaskView;
-use crate::task::plan::{EngineConfig, Visibility};
+use crate::task::plan::{EngineConfig, Generations, Visibility};
 use crate::task::raw::WakerSlot;
 use crate::{contain, coop, trace};
 use body::{Body, Output};
@@ -322,7 +322,7 @@ impl Engine {
 
     pub(crate) fn shutdown(&self, mut time_is_up: impl FnMut() -> bool) -> ShutdownCounts {
         self.enter(|| {
-            let (mut counts, mut ended_some) = (ShutdownCounts::default(), false);
+            let (mut counts, mut ends) = (ShutdownCounts::default(), Generations::default());
             loop {
                 self.drain(usize::MAX);
                 drop(self.ready.queue.take());
@@ -330,14 +330,13 @@ impl Engine {
                 let idle = tasks.iter().filter(|(_, task)| task.future.is_some());
                 let names: Vec<_> = idle.map(|(_, task)| Arc::clone(&task.name)).collect();
                 drop(tasks);
-                if names.is_empty() || ended_some && time_is_up() {
+                if !ends.goes_on(names.len(), &mut time_is_up) {
                     break;
                 }
                 for name in &names {
                     counts.cancelled += usize::from(!name.hidden);
                     self.cancel(name);
                 }
-                ended_some = true;
             }
             (counts.running, counts.spawning) = self.keep_what_is_left();
             let mut state = self.inbox.lock();

@@ -1,21 +1,18 @@
 //! Values and records between two threads: throughput, and the time of one to arrive.
 //!
 //! In the cases named `try` both threads look again and again and never sleep, as the users of a bare
-//! ring do, so what is compared is the path without a wake-up. In those named `awaited` a runtime
-//! awaits what plain threads send, and sleeps and wake-ups are part of it.
-//!
-//! Left out: `nexus-async-rt` where a side sleeps (its channels between threads hang now and then).
+//! ring do, so what is compared is the path without a wake-up. `awaited.rs` has the cases with one.
 
-use crate::contender::{Contender, Nexus, OursSpinning, TokioLocalSet};
+use crate::contender::{Contender, Nexus};
 use crate::stopwatch::Stopwatch;
 use lastout_async_rt::channel::{mpsc, mpsc_bytes, spsc, spsc_bytes};
 use lastout_bench_runner::{Bar, Bench, Case, pin_to_core};
 use std::thread;
 use std::time::Instant;
 
-const VALUES: u64 = 50_000;
+pub const VALUES: u64 = 50_000;
 const TRIPS: u64 = 2_000;
-const CAPACITY: usize = 1024;
+pub const CAPACITY: usize = 1024;
 const RECORD: [u8; 64] = [7; 64];
 
 /// Looks until it is so, and lets others run now and then: there may be fewer cores than threads.
@@ -130,6 +127,13 @@ single!(
     |r| r.try_recv().is_ok()
 );
 single!(
+    ours_mpsc_bytes,
+    ours_mpsc_bytes_way,
+    mpsc_bytes::channel(CAPACITY * 64),
+    |s| s.try_send(&RECORD).is_ok(),
+    |r| r.try_recv().is_ok()
+);
+single!(
     rtrb_bytes,
     rtrb_bytes_way,
     rtrb::RingBuffer::<u8>::new(CAPACITY * 64),
@@ -192,6 +196,20 @@ single!(
     },
     |r| r.try_recv().is_some()
 );
+single!(
+    nexus_mpsc_bytes_inside,
+    nexus_mpsc_bytes_way_inside,
+    nexus_async_rt::channel::mpsc_bytes::channel(CAPACITY * 64),
+    |s| match s.try_claim(64) {
+        Ok(mut claim) => {
+            claim.copy_from_slice(&RECORD);
+            claim.commit();
+            true
+        }
+        Err(_) => false,
+    },
+    |r| r.try_recv().is_some()
+);
 
 /// Two senders.
 macro_rules! double {
@@ -238,6 +256,12 @@ double!(
     |r| r.try_recv().is_ok()
 );
 double!(
+    flume_two_bytes,
+    flume::bounded(CAPACITY),
+    |s| !s.is_full() && s.try_send(RECORD.to_vec()).is_ok(),
+    |r| r.try_recv().is_ok()
+);
+double!(
     nexus_two_bytes_inside,
     nexus_async_rt::channel::mpsc_bytes::channel(CAPACITY * 64),
     |s| match s.try_claim(64) {
@@ -250,67 +274,6 @@ double!(
     },
     |r| r.try_recv().is_some()
 );
-
-/// Plain threads send, and a runtime awaits until they are gone.
-fn awaited<C: Contender, S: Send + 'static>(
-    senders: Vec<S>,
-    send: fn(&mut S),
-    receive: impl Future<Output = ()> + 'static,
-) -> f64 {
-    let each = VALUES / 4 / senders.len() as u64;
-    let total = each * senders.len() as u64;
-    let start = Instant::now();
-    let threads: Vec<_> = senders
-        .into_iter()
-        .map(|mut sender| {
-            thread::spawn(move || {
-                pin_to_core(1);
-                (0..each).for_each(|_| send(&mut sender));
-            })
-        })
-        .collect();
-    C::run(receive);
-    let each_ns = start.elapsed().as_nanos() as f64 / total as f64;
-    threads.into_iter().for_each(|thread| thread.join().expect("a sender"));
-    each_ns
-}
-
-fn ours_awaited(senders: usize) -> f64 {
-    let (send, mut recv) = mpsc::channel(CAPACITY);
-    let senders = vec![send; senders];
-    awaited::<OursSpinning, _>(
-        senders,
-        |send| send.send_blocking(1_u64).expect("a receiver"),
-        async move { while recv.recv().await.is_some() {} },
-    )
-}
-
-fn ours_spsc_awaited() -> f64 {
-    let (send, mut recv) = spsc::channel(CAPACITY);
-    awaited::<OursSpinning, _>(
-        vec![send],
-        |send| send.send_blocking(1_u64).expect("a receiver"),
-        async move { while recv.recv().await.is_some() {} },
-    )
-}
-
-fn tokio_awaited(senders: usize) -> f64 {
-    let (send, mut recv) = tokio::sync::mpsc::channel(CAPACITY);
-    let senders = vec![send; senders];
-    awaited::<TokioLocalSet, _>(
-        senders,
-        |send| send.blocking_send(1_u64).expect("a receiver"),
-        async move { while recv.recv().await.is_some() {} },
-    )
-}
-
-fn flume_awaited(senders: usize) -> f64 {
-    let (send, recv) = flume::bounded(CAPACITY);
-    let senders = vec![send; senders];
-    awaited::<TokioLocalSet, _>(senders, |send| send.send(1_u64).expect("a receiver"), async move {
-        while recv.recv_async().await.is_ok() {}
-    })
-}
 
 macro_rules! alone {
     ($($ends:tt)*) => {{
@@ -395,7 +358,7 @@ fn paths(bench: Bench<'static>) -> Bench<'static> {
         )
 }
 
-fn case(name: &str) -> Case<'static> {
+pub fn case(name: &str) -> Case<'static> {
     Case::lower(name, "ns").rounds(15)
 }
 
@@ -469,31 +432,27 @@ pub fn add_to(bench: Bench<'static>) -> Bench<'static> {
                 .bar(ahead()),
         )
         .case(
+            case("channel mpsc, 1 producer, 64-byte records, try, each")
+                .ours(ours_mpsc_bytes)
+                .peer("nexus", || nexus(nexus_mpsc_bytes_inside))
+                .peer("tokio", tokio_bytes)
+                .peer("flume", flume_bytes)
+                .bar(ahead()),
+        )
+        .case(
+            case("channel mpsc, 64-byte records, try, one way")
+                .ours(ours_mpsc_bytes_way)
+                .peer("nexus", || nexus(nexus_mpsc_bytes_way_inside))
+                .peer("tokio", tokio_bytes_way)
+                .peer("flume", flume_bytes_way)
+                .bar(ahead()),
+        )
+        .case(
             case("channel mpsc, 2 producers, 64-byte records, try, each")
                 .ours(ours_two_bytes)
                 .peer("nexus", || nexus(nexus_two_bytes_inside))
                 .peer("tokio", tokio_two_bytes)
-                .bar(ahead()),
-        )
-        .case(
-            case("channel spsc, values, awaited, each")
-                .ours(ours_spsc_awaited)
-                .peer("tokio mpsc", || tokio_awaited(1))
-                .peer("flume", || flume_awaited(1))
-                .bar(ahead()),
-        )
-        .case(
-            case("channel mpsc, 1 producer, values, awaited, each")
-                .ours(|| ours_awaited(1))
-                .peer("tokio", || tokio_awaited(1))
-                .peer("flume", || flume_awaited(1))
-                .bar(ahead()),
-        )
-        .case(
-            case("channel mpsc, 2 producers, values, awaited, each")
-                .ours(|| ours_awaited(2))
-                .peer("tokio", || tokio_awaited(2))
-                .peer("flume", || flume_awaited(2))
+                .peer("flume", flume_two_bytes)
                 .bar(ahead()),
         )
 }

@@ -6,6 +6,7 @@
 //! or panic there, and its own channel between threads hangs now and then), `futures::LocalPool` and `FuturesUnordered` (they have neither timers nor sockets; in the cases they
 //! could run they are slower than every other peer).
 
+mod awaited;
 mod channels;
 mod contender;
 mod net;
@@ -192,7 +193,7 @@ fn main() -> std::process::ExitCode {
         .ours(net::many::<Ours, lastout_async_rt::net::TcpStream>);
     let many = echo_peers!(many, many).bar(Bar::best_peer().max(1.0)).bar(Bar::floor().max(1.05));
 
-    channels::add_to(Bench::new("rt"))
+    awaited::add_to(channels::add_to(Bench::new("rt")))
         .case(dispatch_case("dispatch, 64 ready", 64, 0.5))
         .case(dispatch_case("dispatch, 1 ready", 1, 0.5))
         .case(spawn)

@@ -43,7 +43,7 @@ pub(super) struct Proc {
     pub(super) hidden: bool,
     /// Stays as a zombie: its parent does not wait.
     pub(super) lingers: bool,
-    stopping: bool,
+    pub(super) stopping: bool,
 }
 
 /// What the engine is about to do.

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// in that time, so a number that was looked at does not mean a younger process.
 const CLEARED: Duration = Duration::from_millis(100);
 
+/// How often the mark is looked for while what is written is read.
+const CATCH: Duration = Duration::from_millis(5);
+
 impl<T: Table> Engine<T> {
     /// Looks at the whole table for processes that carry evidence; returns how many were found.
     ///
@@ -42,7 +45,7 @@ impl<T: Table> Engine<T> {
             fresh.retain(|pid| seen.insert(*pid) && !self.has_died(*pid));
             if fresh.is_empty() {
                 // Who has come by the number of one that was looked at is found by the mark.
-                let is_long = thorough && self.table.now() >= begin + CLEARED;
+                let is_long = self.table.now() >= begin + CLEARED;
                 return if is_long { self.catch_marked() } else { 0 };
             }
             if !is_first && self.table.now() >= self.limit {
@@ -52,20 +55,42 @@ impl<T: Table> Engine<T> {
             is_first = false;
             let mut found = self.catch_marked_of(&fresh, thorough);
             if found == 0 && (written || numbers) {
-                for (place, pid) in fresh.into_iter().enumerate() {
-                    if self.is_over_limit(place) {
-                        self.is_cut_short = true;
-                        break;
-                    }
-                    let claims = (written && self.table.carries(pid, &self.evidence))
-                        || (numbers && self.has_number(pid));
-                    found += usize::from(claims && self.admit(pid, Claim::Evidence));
-                }
+                found = self.read_all_of(fresh, written, numbers);
             }
             if found > 0 {
                 return found;
             }
         }
+    }
+
+    /// Looks at what is written in the memory of each, and at its numbers; returns how many were found.
+    ///
+    /// The memory of a process cannot be read while it maps some, and on a machine that is busy with a storm
+    /// that takes seconds. A member that nobody has stopped would have filled the machine by then, so the
+    /// mark is looked for in between.
+    fn read_all_of(&mut self, pids: Vec<Pid>, written: bool, numbers: bool) -> usize {
+        let mut found = 0;
+        let mut caught_at = self.table.now();
+        for pid in pids {
+            let now = self.table.now();
+            if now >= self.limit {
+                self.is_cut_short = true;
+                break;
+            }
+            if now >= caught_at + CATCH {
+                found += self.catch_marked();
+                if found > 0 {
+                    break;
+                }
+                caught_at = self.table.now();
+            }
+            // The number may mean a member by now, whose memory is the busiest of all.
+            let claims = self.carries_mark(pid)
+                || (written && self.table.carries(pid, &self.evidence))
+                || (numbers && self.has_number(pid));
+            found += usize::from(claims && self.admit(pid, Claim::Evidence));
+        }
+        found
     }
 
     /// Looks at everybody but `members`, who are dying, and remembers who carries nothing: the next scan

@@ -282,3 +282,23 @@ fn a_member_with_the_number_of_one_that_a_long_look_has_passed_is_found() {
     let outcome = kill(&table, evidence);
     assert!(!table.is_alive(3999) && !outcome.is_open);
 }
+
+#[test]
+fn a_member_that_is_born_while_others_are_read_is_stopped_before_all_are() {
+    let table = family();
+    table.with(|world| {
+        (1000..4000).for_each(|pid| world.spawn(pid, 1).group = pid);
+        world.cost = Duration::from_micros(50);
+        // The youngest are looked at first.
+        world.before(Op::Stat(3999), |world| {
+            world.spawn(5000, 1).mark = Some(super::races::MARK);
+        });
+        world.before(Op::Stat(1000), |world| {
+            assert!(world.procs.get(&5000).is_none_or(|process| process.stopping));
+        });
+    });
+    let mut evidence = marked(&table).group(300);
+    evidence.adopted_at = u64::MAX;
+    let outcome = kill(&table, evidence);
+    assert!(!table.is_alive(5000) && !outcome.is_open);
+}

@@ -55,12 +55,13 @@ struct Left {
 
 impl Removal {
     fn remove(self, place: OwnedFd, top: &CStr) -> Result<(), Errno> {
-        // Somebody may put a directory where a link was, or the other way round, between two looks.
         if unlink(place.as_fd(), top)? {
             return Ok(());
         }
         let mut here = match sparing(|| openat(&place, top, DIRECTORY, Mode::empty())) {
             Err(Errno::NOENT) => return Ok(()),
+            // Somebody has put something else there since.
+            Err(Errno::NOTDIR | Errno::LOOP) => return Err(Errno::NOTEMPTY),
             opened => opened?,
         };
         let mut above: Vec<Left> = Vec::new();
@@ -75,7 +76,10 @@ impl Removal {
                 continue;
             }
             let Some(left) = above.pop() else {
-                return remove_directory(place.as_fd(), top);
+                return match remove_directory(place.as_fd(), top) {
+                    Err(Errno::NOTDIR) => Err(Errno::NOTEMPTY),
+                    outcome => outcome,
+                };
             };
             here = sparing(|| openat(&here, c"..", DIRECTORY, Mode::empty()))?;
             if id(here.as_fd())? != left.id {
@@ -83,8 +87,9 @@ impl Removal {
                 return Err(Errno::NOTEMPTY);
             }
             match remove_directory(here.as_fd(), &left.name) {
-                // Somebody writes into it: it is listed again.
+                // Somebody has written into it, or put something else there: all are listed again.
                 Err(Errno::NOTEMPTY) if Instant::now() < self.until => {}
+                Err(Errno::NOTDIR) => {}
                 outcome => outcome?,
             }
         }

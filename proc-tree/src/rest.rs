@@ -1,7 +1,8 @@
 //! What a drop could not do in its time is done later: by the process-wide cleanup worker with the feature
 //! `cleanup`, and by a thread of this crate without it, or where the worker refuses.
 //!
-//! One thread serves all trees. It starts with the first of them, and ends with the last.
+//! A look at a process may wait inside the kernel for seconds, when others keep that process busy. So each tree
+//! gets a thread of its own, as long as there are few; later ones are ended side by side by those that run.
 
 use crate::ending::Ending;
 use crate::error::KillError;
@@ -48,64 +49,68 @@ impl lastout_cleanup_worker::Cleanup for Rest {
     }
 }
 
-/// Trees that wait for the thread.
+/// How many threads there are at most.
+const MOST: usize = 8;
+
 #[derive(Debug)]
 struct Queue {
+    /// Trees that wait for a thread which runs already.
     waiting: Vec<Arc<Inner>>,
-    /// The thread while it runs, and the process that it is of: a copy that was forked has none.
-    thread: Option<(u32, Thread)>,
+    /// The threads that run, and the process that they are of: a copy that was forked has none.
+    threads: Vec<Thread>,
+    process: u32,
 }
 
 fn queue() -> MutexGuard<'static, Queue> {
-    static QUEUE: Mutex<Queue> = Mutex::new(Queue { waiting: Vec::new(), thread: None });
+    static QUEUE: Mutex<Queue> =
+        Mutex::new(Queue { waiting: Vec::new(), threads: Vec::new(), process: 0 });
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn enqueue(inner: Arc<Inner>) {
     let process = std::process::id();
     let mut queue = queue();
-    match &queue.thread {
-        Some((of, thread)) if *of == process => thread.unpark(),
-        _ => {
-            queue.waiting.clear();
-            match start() {
-                Ok(thread) => queue.thread = Some((process, thread)),
-                // The rest is left to the members themselves, and nobody is there to be told.
-                Err(_) => return,
-            }
+    if queue.process != process {
+        *queue = Queue { waiting: Vec::new(), threads: Vec::new(), process };
+    }
+    if queue.threads.len() < MOST {
+        if let Ok(thread) = start(Arc::clone(&inner)) {
+            queue.threads.push(thread);
+            return;
         }
     }
+    if queue.threads.is_empty() {
+        // The rest is left to the members themselves, and nobody is there to be told.
+        return;
+    }
     queue.waiting.push(inner);
+    queue.threads.iter().for_each(Thread::unpark);
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one thread for this, which ends by itself")]
-fn start() -> std::io::Result<Thread> {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "one of the few threads for this, which end by themselves"
+)]
+fn start(inner: Arc<Inner>) -> std::io::Result<Thread> {
     let thread = std::thread::Builder::new().name("lastout-proc-rest".into());
-    thread.spawn(run).map(|thread| thread.thread().clone())
+    thread.spawn(move || run(inner)).map(|thread| thread.thread().clone())
 }
 
 type Finishing = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Finishes all trees side by side, until there is none.
-fn run() {
+/// Finishes the tree, and those that wait meanwhile, side by side, until there is none.
+fn run(first: Arc<Inner>) {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
             self.0.unpark();
         }
     }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let this = std::thread::current();
+    let waker = Waker::from(Arc::new(Unpark(this.clone())));
+    let mut come = vec![first];
     let mut finishing: Vec<Finishing> = Vec::new();
     loop {
-        let come = {
-            let mut queue = queue();
-            let come = std::mem::take(&mut queue.waiting);
-            if come.is_empty() && finishing.is_empty() {
-                queue.thread = None;
-                return;
-            }
-            come
-        };
         finishing.extend(come.into_iter().map(|inner| -> Finishing {
             Box::pin(async move {
                 // Whoever survives this is left: nobody is there to be told.
@@ -114,8 +119,16 @@ fn run() {
         }));
         let mut context = Context::from_waker(&waker);
         finishing.retain_mut(|one| one.as_mut().poll(&mut context) == Poll::Pending);
-        if !finishing.is_empty() {
-            std::thread::park();
+        let mut queue = queue();
+        come = std::mem::take(&mut queue.waiting);
+        if !come.is_empty() {
+            continue;
         }
+        if finishing.is_empty() {
+            queue.threads.retain(|thread| thread.id() != this.id());
+            return;
+        }
+        drop(queue);
+        std::thread::park();
     }
 }

@@ -241,3 +241,31 @@ fn a_root_that_ended_and_is_held_by_a_tracer_is_waited_for_without_haste() {
         tracer.wait().unwrap();
     });
 }
+
+#[cfg(not(feature = "cleanup"))]
+#[test]
+fn the_rest_of_one_tree_does_not_wait_for_that_of_another() {
+    fn threads() -> usize {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+        // The kernel cuts a name after 15 bytes.
+        names.filter(|name| name.trim() == "lastout-proc-re").count()
+    }
+    audited(|| {
+        let program = || {
+            let containment = Containment::demand(Level::Evidence);
+            Tree::spawn(Program::new("sleep").arg("600"), containment).unwrap()
+        };
+        // More trees than threads.
+        let trees: Vec<_> = (0..12).map(|_| program()).collect();
+        let roots: Vec<_> = trees.iter().map(|(tree, _)| tree.root().unwrap()).collect();
+        roots.iter().for_each(|root| death::hold_up(*root));
+        for (tree, child) in trees {
+            drop((tree.drop_within(Duration::ZERO), child));
+        }
+        support::await_that(|| threads() == 8);
+        roots.iter().for_each(|root| death::release(*root));
+        await_gone(&roots);
+        support::await_that(|| threads() == 0);
+    });
+}

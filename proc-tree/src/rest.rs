@@ -1,5 +1,6 @@
-//! What a drop could not do in its time is done later: by the process-wide cleanup worker with the feature
-//! `cleanup`, and by a thread of this crate without it, or where the worker refuses.
+//! What a drop could not do in its time is done later, by a thread of this crate. With the feature `cleanup` the
+//! process-wide cleanup worker has it as its work: it counts it, waits for the thread, and does without one where
+//! none can be started.
 //!
 //! A look at a process may wait inside the kernel for seconds, when others keep that process busy. So each tree
 //! gets a thread of its own, as long as there are few; later ones are ended side by side by those that run.
@@ -22,7 +23,11 @@ pub(crate) fn hand_over(inner: &Arc<Inner>) {
     if lastout_cleanup_worker::submit(Rest(Arc::clone(inner))).is_ok() {
         return;
     }
-    enqueue(Arc::clone(inner));
+    let inner = Arc::clone(inner);
+    // Whoever survives this is left, and so is everybody without a thread: nobody is there to be told.
+    let _ = enqueue(Box::pin(async move {
+        let _ = finish(&inner).await;
+    }));
 }
 
 async fn finish(inner: &Inner) -> Result<(), KillError> {
@@ -37,11 +42,31 @@ struct Rest(Arc<Inner>);
 
 #[cfg(feature = "cleanup")]
 impl lastout_cleanup_worker::Cleanup for Rest {
+    /// The worker has other work, and waits for a thread that may wait inside the kernel.
     async fn run(
         self,
         _cx: lastout_cleanup_worker::CleanupContext,
     ) -> lastout_cleanup_worker::Outcome {
-        Ok(finish(&self.0).await?)
+        let told = Arc::new(Mutex::new(Told::default()));
+        let (inner, teller) = (self.0, Arc::clone(&told));
+        let finishing = Box::pin(async move {
+            let outcome = finish(&inner).await;
+            let waker = {
+                let mut told = lock(&teller);
+                told.outcome = Some(outcome);
+                told.waker.take()
+            };
+            waker.into_iter().for_each(Waker::wake);
+        });
+        if let Err(finishing) = enqueue(finishing) {
+            finishing.await;
+        }
+        let outcome = std::future::poll_fn(|context| {
+            let mut told = lock(&told);
+            told.waker = Some(context.waker().clone());
+            told.outcome.take().map_or(Poll::Pending, Poll::Ready)
+        });
+        Ok(outcome.await?)
     }
 
     fn options(&self) -> lastout_cleanup_worker::Options {
@@ -49,13 +74,23 @@ impl lastout_cleanup_worker::Cleanup for Rest {
     }
 }
 
+/// What has come of a tree that a thread has finished for the worker.
+#[cfg(feature = "cleanup")]
+#[derive(Default)]
+struct Told {
+    outcome: Option<Result<(), KillError>>,
+    waker: Option<Waker>,
+}
+
 /// How many threads there are at most.
 const MOST: usize = 8;
 
-#[derive(Debug)]
+/// A tree that is being finished.
+type Finishing = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 struct Queue {
     /// Trees that wait for a thread which runs already.
-    waiting: Vec<Arc<Inner>>,
+    waiting: Vec<Finishing>,
     /// The threads that run, and the process that they are of: a copy that was forked has none.
     threads: Vec<Thread>,
     process: u32,
@@ -64,42 +99,54 @@ struct Queue {
 fn queue() -> MutexGuard<'static, Queue> {
     static QUEUE: Mutex<Queue> =
         Mutex::new(Queue { waiting: Vec::new(), threads: Vec::new(), process: 0 });
-    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&QUEUE)
 }
 
-fn enqueue(inner: Arc<Inner>) {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives it to a thread, or back when there is none and none can be started.
+fn enqueue(finishing: Finishing) -> Result<(), Finishing> {
     let process = std::process::id();
     let mut queue = queue();
     if queue.process != process {
         *queue = Queue { waiting: Vec::new(), threads: Vec::new(), process };
     }
+    let mut finishing = Some(finishing);
     if queue.threads.len() < MOST {
-        if let Ok(thread) = start(Arc::clone(&inner)) {
-            queue.threads.push(thread);
-            return;
+        let slot = Arc::new(Mutex::new(finishing.take()));
+        match start(Arc::clone(&slot)) {
+            Ok(thread) => queue.threads.push(thread),
+            Err(_) => finishing = lock(&slot).take(),
         }
     }
-    if queue.threads.is_empty() {
-        // The rest is left to the members themselves, and nobody is there to be told.
-        return;
+    match finishing {
+        Some(finishing) if queue.threads.is_empty() => return Err(finishing),
+        Some(finishing) => {
+            queue.waiting.push(finishing);
+            queue.threads.iter().for_each(Thread::unpark);
+        }
+        None => {}
     }
-    queue.waiting.push(inner);
-    queue.threads.iter().for_each(Thread::unpark);
+    Ok(())
 }
 
 #[expect(
     clippy::disallowed_methods,
     reason = "one of the few threads for this, which end by themselves"
 )]
-fn start(inner: Arc<Inner>) -> std::io::Result<Thread> {
+fn start(first: Arc<Mutex<Option<Finishing>>>) -> std::io::Result<Thread> {
     let thread = std::thread::Builder::new().name("lastout-proc-rest".into());
-    thread.spawn(move || run(inner)).map(|thread| thread.thread().clone())
+    let run = move || {
+        let first = lock(&first).take();
+        run(first.into_iter().collect());
+    };
+    thread.spawn(run).map(|thread| thread.thread().clone())
 }
 
-type Finishing = Pin<Box<dyn Future<Output = ()>>>;
-
-/// Finishes the tree, and those that wait meanwhile, side by side, until there is none.
-fn run(first: Arc<Inner>) {
+/// Finishes these trees, and those that wait meanwhile, side by side, until there is none.
+fn run(mut finishing: Vec<Finishing>) {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -108,20 +155,12 @@ fn run(first: Arc<Inner>) {
     }
     let this = std::thread::current();
     let waker = Waker::from(Arc::new(Unpark(this.clone())));
-    let mut come = vec![first];
-    let mut finishing: Vec<Finishing> = Vec::new();
     loop {
-        finishing.extend(come.into_iter().map(|inner| -> Finishing {
-            Box::pin(async move {
-                // Whoever survives this is left: nobody is there to be told.
-                let _ = finish(&inner).await;
-            })
-        }));
         let mut context = Context::from_waker(&waker);
         finishing.retain_mut(|one| one.as_mut().poll(&mut context) == Poll::Pending);
         let mut queue = queue();
-        come = std::mem::take(&mut queue.waiting);
-        if !come.is_empty() {
+        if !queue.waiting.is_empty() {
+            finishing.append(&mut queue.waiting);
             continue;
         }
         if finishing.is_empty() {

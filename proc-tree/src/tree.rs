@@ -205,8 +205,9 @@ impl Tree {
 
     /// Bounds the kill in the drop; 250 ms otherwise.
     ///
-    /// A thread of this crate goes on with what is left then, or the process-wide cleanup worker with the
-    /// feature `cleanup`, for up to a minute: while the process lives, and if a thread can be started.
+    /// A thread of this crate goes on with what is left then, for up to a minute: while the process lives, and if
+    /// a thread can be started. With the feature `cleanup` the process-wide cleanup worker has it as its work, and
+    /// counts it.
     pub fn drop_within(mut self, budget: Duration) -> Self {
         self.drop_budget = budget;
         self

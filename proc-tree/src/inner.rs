@@ -2,7 +2,6 @@
 
 use crate::child::Root;
 use crate::contain::Means;
-use crate::end::SentSignals;
 use crate::engine::{Engine, Outcome};
 use crate::error::{KillError, SignalError, WaitError};
 use crate::evidence::Evidence;
@@ -10,6 +9,7 @@ use crate::guarantee::{Guarantee, Level};
 use crate::id::{Pid, ProcId};
 use crate::identity::Maker;
 use crate::report::{Report, Survivor, SurvivorReason};
+use crate::root_end::SentSignals;
 use crate::signal::Signal;
 use crate::sys::{Account, Pidfd, Reserve, SystemTable};
 use rustix::io::Errno;

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(lastout_docsrs, feature(doc_cfg))]
 
+mod accounting;
 mod adopt;
 #[cfg(feature = "test-util")]
 pub mod audit;
@@ -25,6 +26,7 @@ mod policy;
 mod program;
 mod report;
 mod rest;
+mod root_end;
 mod signal;
 mod snapshot;
 mod spawn;

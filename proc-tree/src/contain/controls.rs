@@ -6,9 +6,10 @@
 
 use super::mounts::own_v1;
 use super::{cgroup, owner};
+use crate::accounting::parse;
 use crate::identity::Maker;
 use crate::limits::{Hierarchy, LimitError, LimitGuarantee, Limits, Resource};
-use crate::usage::{Reading, Source, Usage, parse};
+use crate::usage::{Reading, Source, Usage};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};

@@ -1,7 +1,8 @@
 //! Compiles the helper program that supervises a tree, with the compiler and for the target of this build.
 //!
 //! It never fails a build for Linux. Where the helper cannot be made, the crate is built with `cfg(no_helper)`,
-//! and a supervisor is a copy of its caller. For another system it says in one line that there is nothing to build.
+//! and a supervisor is a copy of its caller. For Windows there is nothing to make. For another system it says in
+//! one line that there is nothing to build.
 
 use std::env;
 use std::path::PathBuf;
@@ -9,9 +10,15 @@ use std::process::{Command, Stdio};
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(no_helper)");
-    if !env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
-        println!("cargo::error=lastout-proc-tree controls processes on Linux only, so far");
-        return;
+    match env::var("CARGO_CFG_TARGET_OS").as_deref() {
+        Ok("linux") => {}
+        Ok("windows") => return,
+        _ => {
+            println!(
+                "cargo::error=lastout-proc-tree controls processes on Linux and on Windows only, so far"
+            );
+            return;
+        }
     }
     println!("cargo::rerun-if-changed=helper/main.rs");
     for file in ["direct", "kin", "watch"] {

@@ -12,6 +12,9 @@ pub enum Level {
     PidNamespace,
     /// A leaf of the cgroup v2 tree. Needs write access to the caller's own cgroup.
     Cgroup,
+    /// A job object of Windows, which every process is born in that a member starts, and which ends with its
+    /// owner. It is the only level there, but for [`Walk`](Self::Walk).
+    Job,
     /// A parent process between the caller and the tree that every orphan falls back to, and that
     /// ends the tree when the caller is gone. The root gets a death signal: it is killed when the supervisor
     /// dies. Needs no privileges.
@@ -24,7 +27,7 @@ pub enum Level {
     /// A mark that children inherit, a variable in the environment, the process group, and the walk
     /// from parent to child.
     Evidence,
-    /// The walk from parent to child alone.
+    /// The walk from parent to child alone. On Windows whoever it finds is held by a job from then on.
     Walk,
 }
 
@@ -33,7 +36,7 @@ impl Level {
     /// session, environment, parent or limit takes it out of the tree. What a member can do on purpose
     /// is told by [`same_user`](Self::same_user).
     pub fn is_complete(self) -> bool {
-        matches!(self, Self::PidNamespace | Self::Cgroup | Self::Supervisor)
+        matches!(self, Self::PidNamespace | Self::Cgroup | Self::Job | Self::Supervisor)
     }
 
     /// What a process has to do to become invisible.
@@ -42,6 +45,10 @@ impl Level {
             Self::PidNamespace => &[],
             Self::Cgroup => &[
                 "a member that may write to the cgroup file system moves out of the leaf, and had shed the mark, the variable and the group",
+            ],
+            Self::Job => &[
+                "a member has a service of the system, such as the task scheduler, start a process for it",
+                "a member creates a process as the child of another process, which it may open for that",
             ],
             Self::Supervisor => &[
                 "a member makes itself a subreaper and is killed by another process during the kill, and had shed the mark, the variable and the group",
@@ -66,6 +73,9 @@ impl Level {
             Self::Cgroup => {
                 "it can move out of the leaf; the mark, the variable or the group finds it, unless it sheds all three"
             }
+            Self::Job => {
+                "it can have a service, or a process outside of the tree as the parent, start what is no member"
+            }
             Self::Supervisor => {
                 "it can stop or kill the supervisor; the caller then kills by what members carry, but a caller that is killed after that leaves them"
             }
@@ -82,6 +92,7 @@ impl fmt::Display for Level {
         f.write_str(match self {
             Self::PidNamespace => "pid namespace",
             Self::Cgroup => "cgroup",
+            Self::Job => "job object",
             Self::Supervisor => "supervisor",
             Self::Subreaper => "subreaper",
             Self::Evidence => "evidence",

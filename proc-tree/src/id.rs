@@ -48,13 +48,14 @@ impl ProcId {
         self.pid
     }
 
-    /// When it started, in the unit of the system: clock ticks since the boot on Linux.
+    /// When it started, in the unit of the system: clock ticks since the boot on Linux, tenths of a microsecond
+    /// since 1601 on Windows.
     pub fn start(&self) -> u64 {
         self.start
     }
 
     /// The inode number of its pidfd, which no other process has in this boot. `None` where the kernel
-    /// has no such number (before Linux 6.9), and where no descriptor was free to ask for it.
+    /// has no such number (before Linux 6.9, and on Windows), and where no descriptor was free to ask for it.
     pub fn inode(&self) -> Option<NonZeroU64> {
         self.inode
     }

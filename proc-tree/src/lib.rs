@@ -1,52 +1,78 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(lastout_docsrs, feature(doc_cfg))]
 
-mod accounting;
-mod adopt;
-#[cfg(feature = "test-util")]
-pub mod audit;
-mod child;
-mod command;
-mod contain;
-mod containment;
 mod deadline;
 mod end;
-mod ending;
-mod engine;
+#[cfg_attr(windows, expect(dead_code, reason = "the steps of a start are told by Linux alone"))]
 mod error;
-mod evidence;
-mod freeze;
+#[cfg_attr(windows, expect(dead_code, reason = "a job has no gap, and no supervisor"))]
 mod guarantee;
 mod id;
-mod identity;
-mod inner;
 mod limits;
-mod marks;
 mod policy;
-mod program;
 mod report;
-mod rest;
-mod root_end;
-mod signal;
-mod snapshot;
-mod spawn;
-mod stays_dead;
 mod sys;
-#[cfg(feature = "test-util")]
-pub mod terminal;
-#[cfg(feature = "tokio")]
-mod tokio_child;
-mod tree;
+#[cfg_attr(windows, expect(dead_code, reason = "a job counts all by itself"))]
 mod usage;
+
+// Linux: one engine over several means that confirm each other.
+#[cfg(target_os = "linux")]
+mod accounting;
+#[cfg(target_os = "linux")]
+mod adopt;
+#[cfg(all(target_os = "linux", feature = "test-util"))]
+pub mod audit;
+#[cfg(target_os = "linux")]
+mod child;
+#[cfg(target_os = "linux")]
+mod command;
+#[cfg(target_os = "linux")]
+mod contain;
+#[cfg(target_os = "linux")]
+mod containment;
+#[cfg(target_os = "linux")]
+mod ending;
+#[cfg(target_os = "linux")]
+mod engine;
+#[cfg(target_os = "linux")]
+mod evidence;
+#[cfg(target_os = "linux")]
+mod freeze;
+#[cfg(target_os = "linux")]
+mod identity;
+#[cfg(target_os = "linux")]
+mod inner;
+#[cfg(target_os = "linux")]
+mod marks;
+#[cfg(target_os = "linux")]
+mod program;
+#[cfg(target_os = "linux")]
+mod rest;
+#[cfg(target_os = "linux")]
+mod root_end;
+#[cfg(target_os = "linux")]
+mod signal;
+#[cfg(target_os = "linux")]
+mod snapshot;
+#[cfg(target_os = "linux")]
+mod spawn;
+#[cfg(target_os = "linux")]
+mod stays_dead;
+#[cfg(all(target_os = "linux", feature = "test-util"))]
+pub mod terminal;
+#[cfg(all(target_os = "linux", feature = "tokio"))]
+mod tokio_child;
+#[cfg(target_os = "linux")]
+mod tree;
+#[cfg(target_os = "linux")]
 mod verbs;
+#[cfg(target_os = "linux")]
 mod wait;
 
-#[doc(inline)]
-pub use child::Child;
-#[doc(inline)]
-pub use command::{Contained, Spawn, TreeCommand};
-#[doc(inline)]
-pub use containment::Containment;
+// Windows: a job object holds the tree, and the whole of it stands in `sys`.
+#[cfg(windows)]
+use sys::signal;
+
 #[doc(inline)]
 pub use deadline::Deadline;
 #[doc(inline)]
@@ -56,10 +82,6 @@ pub use error::{
     AdoptError, KillError, KillTreeError, Refused, SignalError, SpawnError, SpawnStep, WaitError,
 };
 #[doc(inline)]
-pub use evidence::Evidence;
-#[doc(inline)]
-pub use freeze::FreezeError;
-#[doc(inline)]
 pub use guarantee::{Gap, Guarantee, Level, Skipped, SupervisorForm};
 #[doc(inline)]
 pub use id::{ParseProcIdError, Pid, ProcId};
@@ -68,22 +90,49 @@ pub use limits::{Hierarchy, LimitError, LimitGuarantee, Limits, Resource};
 #[doc(inline)]
 pub use policy::Policy;
 #[doc(inline)]
-pub use program::{Io, Program};
-#[doc(inline)]
 pub use report::{Report, Survivor, SurvivorReason};
 #[doc(inline)]
 pub use signal::Signal;
 #[doc(inline)]
+pub use usage::{Reading, Source, Usage};
+
+#[cfg(target_os = "linux")]
+#[doc(inline)]
+pub use child::Child;
+#[cfg(target_os = "linux")]
+#[doc(inline)]
+pub use command::{Contained, Spawn, TreeCommand};
+#[cfg(target_os = "linux")]
+#[doc(inline)]
+pub use containment::Containment;
+#[cfg(target_os = "linux")]
+#[doc(inline)]
+pub use evidence::Evidence;
+#[cfg(target_os = "linux")]
+#[doc(inline)]
+pub use freeze::FreezeError;
+#[cfg(target_os = "linux")]
+#[doc(inline)]
+pub use program::{Io, Program};
+#[cfg(target_os = "linux")]
+#[doc(inline)]
 pub use snapshot::{Process, Snapshot, snapshot};
+#[cfg(target_os = "linux")]
 #[doc(inline)]
 pub use stays_dead::{Culprit, Removal, StaysDead, StaysDeadError};
-#[cfg(feature = "tokio")]
+#[cfg(all(target_os = "linux", feature = "tokio"))]
 #[doc(inline)]
 pub use tokio_child::{OnTokio, TokioChild};
+#[cfg(target_os = "linux")]
 #[doc(inline)]
 pub use tree::Tree;
+
+#[cfg(all(windows, feature = "tokio"))]
 #[doc(inline)]
-pub use usage::{Reading, Source, Usage};
+pub use sys::TokioChild;
+#[cfg(windows)]
+#[doc(inline)]
+pub use sys::{Child, Containment, Spawn, Tree};
 
 /// Ends the process with this pid and all of its descendants, within the deadline.
 ///

@@ -34,7 +34,8 @@ impl Limits {
     /// A tree that needs more loses a member to the kernel's memory killer. Memory that was moved to
     /// swap is not counted. A limit that is too small for one process ends the root at its start; one that
     /// is too small for the exec of a program, such as a single page, fails the spawn with
-    /// [`SpawnError::Command`](crate::SpawnError::Command) and `ENOMEM`.
+    /// [`SpawnError::Command`](crate::SpawnError::Command) and `ENOMEM`. On Windows it is a limit of the memory
+    /// that is committed, and a member that asks for more than is left does not get it.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = Some(bytes);
         self
@@ -42,14 +43,16 @@ impl Limits {
 
     /// How many processes and threads there may be at a time, all members together.
     ///
-    /// A member that starts one more gets `EAGAIN`. With a limit of 1 the root can start nothing.
+    /// A member that starts one more gets `EAGAIN`. With a limit of 1 the root can start nothing. On Windows
+    /// threads are not counted.
     pub fn tasks(mut self, count: u32) -> Self {
         self.tasks = Some(count);
         self
     }
 
     /// The processor time of all members together, in thousandths of one processor: 1 500 is one and a
-    /// half. A tree that has used its share waits for the next period.
+    /// half. A tree that has used its share waits for the next period. On Windows the share is rounded down to
+    /// ten-thousandths of the whole machine, and one that is less is refused.
     pub fn milli_cpus(mut self, thousandths: u32) -> Self {
         self.milli_cpus = Some(thousandths);
         self
@@ -106,7 +109,7 @@ impl fmt::Display for LimitGuarantee {
     }
 }
 
-/// Which of the kernel's two hierarchies of cgroups enforces a limit, strongest first.
+/// What enforces a limit, strongest first: one of the two hierarchies of cgroups of Linux, or a job of Windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -115,6 +118,8 @@ pub enum Hierarchy {
     V2,
     /// A leaf of the same name in the hierarchy of that one controller. It limits, and contains nobody.
     V1,
+    /// The job of the tree on Windows.
+    Job,
 }
 
 impl Hierarchy {
@@ -129,6 +134,10 @@ impl Hierarchy {
                  and stays in the tree",
                 "a member may start in the leaf of another controller later than in this one",
             ],
+            Self::Job => &[
+                "threads are not counted: the limit of tasks is one of processes",
+                "a process that is started by a service for a member is none of the job",
+            ],
         }
     }
 }
@@ -138,6 +147,7 @@ impl fmt::Display for Hierarchy {
         f.write_str(match self {
             Self::V2 => "cgroup v2",
             Self::V1 => "cgroup v1",
+            Self::Job => "job object",
         })
     }
 }

@@ -49,6 +49,8 @@ pub enum Source {
     V2,
     /// A leaf in the hierarchy of one controller in cgroup v1.
     V1,
+    /// The job of the tree on Windows.
+    Job,
     /// The members themselves: `/proc`, and what the kernel said of those that were waited for.
     Processes,
 }
@@ -61,6 +63,10 @@ impl Source {
             Self::V1 => &[
                 "a member that moved out of the leaf of that controller",
                 "input and output of devices that the throttle of blkio does not count",
+            ],
+            Self::Job => &[
+                "threads are not counted: the tasks are processes",
+                "bytes are those of every read and write, also of pipes and of what is in memory already",
             ],
             Self::Processes => &[
                 "a member that ended, and that no other member or the tree itself waited for",
@@ -76,6 +82,7 @@ impl fmt::Display for Source {
         f.write_str(match self {
             Self::V2 => "cgroup v2",
             Self::V1 => "cgroup v1",
+            Self::Job => "job object",
             Self::Processes => "processes",
         })
     }

@@ -53,6 +53,7 @@ fn make_level(
             crate::sys::become_subreaper().map_err(|error| error.to_string())?;
             None
         }
+        Level::Job => return Err("job objects are there on Windows alone".into()),
         Level::Walk => return Err("a spawned tree always has evidence".into()),
     };
     let supervised =

@@ -6,3 +6,12 @@
 mod linux;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::*;
+
+#[cfg(windows)]
+mod windows;
+#[cfg(all(windows, feature = "tokio"))]
+pub use windows::TokioChild;
+#[cfg(windows)]
+pub(crate) use windows::signal;
+#[cfg(windows)]
+pub use windows::{Child, Containment, Spawn, Tree};

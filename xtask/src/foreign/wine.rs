@@ -20,15 +20,22 @@ const WINE: &str = "/usr/lib/wine/wine64";
 struct Row {
     folder: &'static str,
     features: &'static str,
+    /// The test targets beside the library; all of them, if none is named.
+    targets: &'static [&'static str],
     skipped: &'static [&'static str],
 }
 
-const ROWS: &[Row] = &[Row {
-    folder: "cleanup-worker",
-    features: "tokio,tracing",
-    // It starts its own program again, which Wine refuses from a test.
-    skipped: &["after_the_first_runtime_is_gone"],
-}];
+const ROWS: &[Row] = &[
+    Row {
+        folder: "cleanup-worker",
+        features: "tokio,tracing",
+        targets: &[],
+        // It starts its own program again, which Wine refuses from a test.
+        skipped: &["after_the_first_runtime_is_gone"],
+    },
+    // The other targets test the engine of Linux.
+    Row { folder: "proc-tree", features: "serde,tokio", targets: &["job_objects"], skipped: &[] },
+];
 
 /// Crates that are type-checked only, with their features: their tests start processes of Linux, or need SQLite.
 const CHECKED: &[(&str, &str)] = &[
@@ -75,9 +82,14 @@ pub(crate) fn wine(console: &Console, workspace: &Workspace, flags: &Flags) -> R
         if !flags.wants(package) {
             continue;
         }
+        let targets = match row.targets {
+            [] => vec!["--tests"],
+            names => names.iter().flat_map(|name| ["--test", name]).collect(),
+        };
         compiler
             .cargo_with_std("test", "std,panic_unwind,test", TRIPLE)
-            .args(["--no-fail-fast", "--lib", "--tests", "--package", &package.name])
+            .args(["--no-fail-fast", "--lib", "--package", &package.name])
+            .args(targets)
             .args(["--features", row.features])
             .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", GCC)
             .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", &runner)

@@ -35,7 +35,8 @@ pub(crate) fn called() -> Option<std::convert::Infallible> {
                 ),
                 #[cfg(feature = "pty")]
                 1 => {
-                    let builder = crate::terminals::on_terminal(bytes, false, &mut dice);
+                    let builder =
+                        crate::terminals::on_terminal(bytes, crate::terminals::STAYS, &mut dice);
                     processes.push_back(builder.spawn().unwrap());
                 }
                 _ => {

@@ -1,16 +1,18 @@
-//! Processes on terminals of their own, which end, are killed or dropped.
+//! Processes on terminals of their own, which end, are killed, interrupted or dropped.
 
 use crate::Sums;
 use crate::dice::Dice;
 use crate::ledger::follow;
-use lastout_output_stream::{Config, Process, ProcessBuilder, Stream, Terminal};
+use lastout_output_stream::{Config, Inlet, Process, ProcessBuilder, Stream, Terminal};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// One that writes `bytes` and a line, and then ends or does not.
-pub(crate) fn on_terminal(bytes: u64, ends: bool, dice: &mut Dice) -> ProcessBuilder {
-    let then = if ends { "" } else { "; sleep 600 & sleep 600" };
+/// Does not end by itself.
+pub(crate) const STAYS: &str = "; sleep 600 & sleep 600";
+
+/// One that writes `bytes` and a line, and then goes on like this.
+pub(crate) fn on_terminal(bytes: u64, then: &str, dice: &mut Dice) -> ProcessBuilder {
     let write = format!("head -c {bytes} /dev/zero | tr '\\0' x; echo; echo done{then}");
     let size = (1 + dice.roll(200)) as u16;
     Process::shell(write).terminal(Terminal::new(size, size).echo(false))
@@ -21,8 +23,13 @@ pub(crate) async fn storm(dice: &mut Dice, sums: &mut Sums) {
     let bytes = dice.roll(300_000);
     let out = Stream::prepare(Config::default());
     let ledger = follow(&out, dice);
-    let how = dice.roll(3);
-    let builder = on_terminal(bytes, how == 0, dice).stdout(out).timeout(LONG);
+    let how = dice.roll(4);
+    let then = match how {
+        0 => "",
+        1 => "; exec sleep 600",
+        _ => STAYS,
+    };
+    let builder = on_terminal(bytes, then, dice).stdin(Inlet::Piped).stdout(out).timeout(LONG);
     let mut process = builder.spawn().unwrap();
     process.pty().unwrap().resize(1 + dice.roll(99) as u16, 80).unwrap();
     match how {
@@ -30,13 +37,20 @@ pub(crate) async fn storm(dice: &mut Dice, sums: &mut Sums) {
             let exit = process.wait().await.unwrap();
             assert!(exit.success() && !exit.timed_out, "{exit:?}");
         }
-        1 => assert!(process.kill(LONG).await.unwrap().is_clean()),
+        1 => {
+            // An interrupt drops what nobody has read from the terminal yet.
+            process.wait_for(LONG, |line| line.bytes.ends_with(b"done")).await.unwrap();
+            process.stdin().unwrap().write("\x03").await.unwrap();
+            let exit = process.wait_for_exit().await.unwrap();
+            assert_eq!((exit.signal(), exit.timed_out), (Some(2), false), "{exit:?}");
+        }
+        2 => assert!(process.kill(LONG).await.unwrap().is_clean()),
         _ => {}
     }
     drop(process);
     let (seen, whole) = (ledger.settle(sums).await, bytes + "\r\ndone\r\n".len() as u64);
     assert!(seen <= whole);
-    assert!(seen == whole || how > 0, "{seen} of {whole} bytes came from the terminal");
+    assert!(seen == whole || how > 1, "{seen} of {whole} bytes came from the terminal");
     sums.child_bytes += seen;
     sums.terminals += 1;
 }

@@ -16,9 +16,9 @@ pub(crate) struct Core {
 /// What runs the pump; the handle is kept so that the pump never runs unowned.
 #[derive(Debug)]
 pub(crate) enum Pump {
-    /// It ended before the stream was made.
+    /// It ended before the stream was made, or the thread of the caller drives it.
     #[cfg(feature = "process")]
-    None,
+    Elsewhere,
     #[cfg(feature = "tokio")]
     Task(tokio::task::JoinHandle<()>),
     /// Never joined: it may be in a read that never returns.

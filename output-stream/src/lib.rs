@@ -2,13 +2,13 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(lastout_docsrs, feature(doc_cfg))]
 #![cfg_attr(
-    not(any(feature = "tokio", feature = "blocking")),
-    allow(dead_code, reason = "without a pump only the pure parts have callers")
+    not(feature = "tokio"),
+    allow(dead_code, reason = "some parts have callers only where there are tasks")
 )]
 
 mod collect;
 mod config;
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "process", feature = "tokio"))]
 mod consume;
 mod core;
 mod error;
@@ -25,6 +25,8 @@ mod process;
 #[cfg(feature = "tokio")]
 mod prompts;
 mod pump;
+#[cfg(feature = "process")]
+mod reactor;
 mod sequence;
 mod shared;
 mod state;
@@ -47,9 +49,12 @@ pub use collect::Collector;
 pub use collect::{Collected, Keep, Missing, Part, Sink, TextError};
 #[doc(inline)]
 pub use config::{Config, ConfigBuilder, Retain};
+#[cfg(any(feature = "process", feature = "tokio"))]
+#[doc(inline)]
+pub use consume::ConsumerError;
 #[cfg(feature = "tokio")]
 #[doc(inline)]
-pub use consume::{Consumer, ConsumerError, Tee, TeeEnd};
+pub use consume::{Consumer, Tee, TeeEnd};
 #[doc(inline)]
 pub use error::{ConfigError, SubscribeError};
 #[doc(inline)]
@@ -68,11 +73,13 @@ pub use prepared::Prepared;
 #[cfg(feature = "process")]
 #[doc(inline)]
 pub use process::{
-    CopyFailed, Exit, ExitError, Failed, Food, Inlet, IntoCommand, Limits, LinesBlocking, Once,
-    Outlet, Output, OutputError, Pipeline, PipelineError, PipelineFailed, PipelineOutput, Process,
-    ProcessBuilder, ProcessLines, Retry, RunningPipeline, Stdin, StdinClosed, StdinEnd,
-    StdinReport,
+    CopyFailed, Exit, ExitError, Failed, Food, Inlet, IntoCommand, Limits, Once, Outlet, Output,
+    OutputError, Pipeline, PipelineError, PipelineFailed, PipelineOutput, Process, ProcessBuilder,
+    StdinEnd, StdinReport,
 };
+#[cfg(all(feature = "process", feature = "tokio"))]
+#[doc(inline)]
+pub use process::{LinesBlocking, ProcessLines, Retry, RunningPipeline, Stdin, StdinClosed};
 #[cfg(feature = "pty")]
 #[doc(inline)]
 pub use process::{Pty, Terminal};

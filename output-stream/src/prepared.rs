@@ -48,10 +48,19 @@ impl Prepared {
     }
 
     /// Starts it with a source that can be asked what it has.
-    #[cfg(feature = "process")]
+    #[cfg(all(feature = "process", feature = "tokio"))]
     pub(crate) fn start(mut self, source: impl crate::pump::task::Source + Send + 'static) {
         self.stream.start(source);
         self.is_started = true;
+    }
+}
+
+impl Prepared {
+    /// Starts it, to be read by the thread of the caller.
+    #[cfg(feature = "process")]
+    pub(crate) fn start_by_caller(mut self) -> crate::pump::Duty {
+        self.is_started = true;
+        self.stream.start_by_caller()
     }
 }
 

@@ -131,7 +131,7 @@ impl Shared {
     }
 
     /// The orders for the pump, which is woken when they change.
-    #[cfg(any(feature = "tokio", all(test, lastout_loom)))]
+    #[cfg(any(feature = "process", feature = "tokio", all(test, lastout_loom)))]
     pub(crate) fn poll_orders(&self, cx: &mut Context<'_>) -> Orders {
         let waker = cx.waker().clone();
         let mut state = self.lock();

@@ -185,6 +185,13 @@ impl Stream {
         Ok(())
     }
 
+    /// Hands the pump of an idle stream to the thread of the caller.
+    #[cfg(feature = "process")]
+    pub(crate) fn start_by_caller(&self) -> Duty {
+        self.set_pump(Pump::Elsewhere);
+        self.duty()
+    }
+
     /// Ends a stream that was never started.
     pub(crate) fn give_up(&self) {
         let shared = &self.core.shared;
@@ -205,7 +212,7 @@ impl Stream {
         let shared = &stream.core.shared;
         let room = shared.lock().room();
         shared.finish(EndReason::Closed, room, Instant::now());
-        stream.set_pump(Pump::None);
+        stream.set_pump(Pump::Elsewhere);
         stream
     }
 

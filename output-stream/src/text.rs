@@ -65,7 +65,7 @@ impl TextDecoder {
 
 /// Text of a process in a message of ours: what would move the cursor or colour the screen is shown
 /// and not done.
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "process", feature = "tokio"))]
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.replace("\r\n", "\n").chars() {

@@ -8,6 +8,7 @@
 //! use lastout_output_stream::{Process, tree};
 //! use std::time::Duration;
 //!
+//! # #[cfg(feature = "tokio")]
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let process = Process::shell("exec sleep 600").spawn()?;
@@ -16,6 +17,8 @@
 //! assert!(report.is_clean() && !report.forced);
 //! # Ok(())
 //! # }
+//! # #[cfg(not(feature = "tokio"))]
+//! # fn main() {}
 //! ```
 
 pub use lastout_proc_tree::{

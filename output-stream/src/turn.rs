@@ -57,3 +57,17 @@ impl Turn {
         took()
     }
 }
+
+/// Lets the other futures of the thread have a turn.
+#[cfg(feature = "process")]
+pub(crate) async fn let_others_run() {
+    let mut had_turn = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut had_turn, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

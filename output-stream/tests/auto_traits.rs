@@ -59,7 +59,7 @@ fn consumers_and_their_futures_too() {
     let _collected = sent(async move { collector.wait().await });
 }
 
-#[cfg(feature = "process")]
+#[cfg(all(feature = "process", feature = "tokio"))]
 #[test]
 fn processes_and_their_futures_too() {
     all::<stream::Process>();

@@ -1,6 +1,6 @@
 //! Text, retries, cancellation, limits and messages: what people expect of a process.
 #![allow(clippy::unwrap_used, reason = "tests")]
-#![cfg(feature = "process")]
+#![cfg(all(feature = "process", feature = "tokio"))]
 
 use lastout_output_stream::{
     Config, Exit, Inlet, Keep, Outlet, OutputError, Process, Retry, Stream, tree,

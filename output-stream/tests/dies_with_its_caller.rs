@@ -1,6 +1,6 @@
 //! A process dies with its caller at every level, and hears Ctrl-C as in a shell, unless it is told not to.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
-#![cfg(feature = "process")]
+#![cfg(all(feature = "process", feature = "tokio"))]
 
 #[path = "support/callers.rs"]
 mod callers;

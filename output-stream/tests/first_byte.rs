@@ -64,7 +64,7 @@ async fn a_stream_gives_its_lines_and_its_text_from_the_start() {
     assert_eq!(text.next().await.unwrap(), "one\ntwo\n");
 }
 
-#[cfg(feature = "process")]
+#[cfg(all(feature = "process", feature = "tokio"))]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_writes_to_readers_that_were_there_before_it() {
     use lastout_output_stream::Process;

@@ -1,6 +1,6 @@
 //! The streams of a process lead where people want them to, and every byte arrives or is named.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
-#![cfg(feature = "process")]
+#![cfg(all(feature = "process", feature = "tokio"))]
 
 use lastout_output_stream::{
     Channel, Config, EndReason, Inlet, Outlet, Policy, Position, Process, ProcessBuilder, Stream,

@@ -1,6 +1,6 @@
 //! Pipelines: one clock, one end for all, and the result of each stage.
 #![allow(clippy::unwrap_used, reason = "tests")]
-#![cfg(feature = "process")]
+#![cfg(all(feature = "process", feature = "tokio"))]
 
 use lastout_output_stream::{Inlet, Outlet, Pipeline, PipelineError, Process, ProcessBuilder};
 use lastout_proc_tree::audit::Audit;

@@ -1,6 +1,6 @@
 //! A process ends with its tree, its bytes are read to the last, and nothing hangs.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
-#![cfg(feature = "process")]
+#![cfg(all(feature = "process", feature = "tokio"))]
 
 use lastout_output_stream::{
     Channel, Config, End, EndReason, Inlet, Keep, Limits, LineOptions, Outlet, Policy, Position,

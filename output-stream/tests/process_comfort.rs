@@ -1,6 +1,6 @@
 //! A process is described, fed and asked in the ways that people are used to.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
-#![cfg(feature = "process")]
+#![cfg(all(feature = "process", feature = "tokio"))]
 
 use lastout_output_stream::{
     Config, ConsumerError, Inlet, Position, Process, ProcessBuilder, Stream, SubscribeError, tree,

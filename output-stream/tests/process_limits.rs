@@ -1,6 +1,6 @@
 //! The time limit of a process is one for its whole tree, and says what it did.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
-#![cfg(feature = "process")]
+#![cfg(all(feature = "process", feature = "tokio"))]
 
 use lastout_output_stream::{ExitError, Process};
 use lastout_proc_tree::audit::Audit;

@@ -1,23 +1,21 @@
 //! Consumers that run as tasks: each owns one subscriber, and fails alone.
 
+#[cfg(feature = "tokio")]
 mod inspect;
+#[cfg(feature = "tokio")]
+mod task;
+#[cfg(feature = "tokio")]
 mod tee;
 
+#[cfg(feature = "tokio")]
+pub use task::Consumer;
+#[cfg(feature = "tokio")]
 pub use tee::{Tee, TeeEnd};
 
 use crate::error::SubscribeError;
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
-use tokio::task::JoinHandle;
-
-/// A task that reads a stream. Dropping it stops it, and detaches its subscriber.
-#[must_use = "dropping a consumer stops it"]
-#[derive(Debug)]
-pub struct Consumer<T> {
-    task: JoinHandle<T>,
-}
 
 /// Why a consumer gave no result. Nothing else is affected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,51 +47,6 @@ impl Error for ConsumerError {
             Self::Subscribe(error) => Some(error),
             Self::Panicked(_) | Self::Aborted => None,
         }
-    }
-}
-
-impl<T: Send + 'static> Consumer<T> {
-    #[expect(clippy::disallowed_methods, reason = "the one place that starts consumers")]
-    pub(crate) fn spawn(work: impl Future<Output = T> + Send + 'static) -> Self {
-        Self { task: tokio::spawn(work) }
-    }
-
-    /// Waits for its result.
-    ///
-    /// # Errors
-    ///
-    /// Its callback panicked, or it was stopped before its end.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future leaves the consumer as it is. After a result was returned there is no
-    /// other: a further call panics.
-    ///
-    /// # Panics
-    ///
-    /// When the result was already taken.
-    pub async fn wait(&mut self) -> Result<T, ConsumerError> {
-        (&mut self.task).await.map_err(|error| match error.try_into_panic() {
-            Ok(panic) => ConsumerError::Panicked(message(&*panic)),
-            Err(_) => ConsumerError::Aborted,
-        })
-    }
-
-    /// Whether it has ended.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.task.is_finished()
-    }
-
-    /// Stops it at its next wait, without a result.
-    pub fn stop(&self) {
-        self.task.abort();
-    }
-}
-
-impl<T> Drop for Consumer<T> {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

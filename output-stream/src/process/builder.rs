@@ -1,27 +1,33 @@
 //! How a process is to be started.
 
 use super::command::Origin;
+#[cfg(feature = "tokio")]
+use super::food::Food;
 use super::once::Once;
 use super::outlet::{Inlet, Outlet};
 use super::watcher::{Cancel, Ending};
 use super::words::Words;
-use crate::lines::{Line, LineOptions, LineRef};
+#[cfg(feature = "tokio")]
+use crate::lines::Line;
+use crate::lines::{LineOptions, LineRef};
 use crate::merge::Channel;
 use crate::tree::EndPolicy;
 use lastout_proc_tree::{Containment, Signal};
 use std::ffi::OsStr;
 use std::fmt;
-use std::future::Future;
 use std::path::Path;
-use std::pin::Pin;
 use std::time::{Duration, Instant};
+#[cfg(feature = "tokio")]
+use std::{future::Future, pin::Pin};
 
 /// What a callback that may wait gives for one line.
+#[cfg(feature = "tokio")]
 type Shown = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What is called with every line of a running process.
 pub(super) enum Hook {
     Plain(Box<dyn FnMut(Channel, LineRef<'_>) + Send>),
+    #[cfg(feature = "tokio")]
     Async(Box<dyn FnMut(Channel, Line) -> Shown + Send>),
 }
 
@@ -251,6 +257,7 @@ impl ProcessBuilder {
 
     /// [`on_line`](Self::on_line) with a callback that may wait: each line is taken after the future of the line
     /// before it has ended. One of the two, the one given last, is called.
+    #[cfg(feature = "tokio")]
     pub fn on_line_async<F>(
         mut self,
         mut f: impl FnMut(Channel, Line) -> F + Send + 'static,
@@ -289,6 +296,7 @@ impl ProcessBuilder {
     ///
     /// It is polled by a task of the process. One that panics counts as ready; one that is ready at the start
     /// ends the process right after it.
+    #[cfg(feature = "tokio")]
     pub fn cancel_on<T>(mut self, cancel: impl Future<Output = T> + Send + 'static) -> Self {
         self.cancel = Some(Once::new(Box::pin(async move { drop(cancel.await) })));
         self
@@ -328,7 +336,22 @@ impl ProcessBuilder {
         self
     }
 
+    /// Whether it has a part that needs the runtime of tokio.
+    #[cfg(feature = "tokio")]
+    pub(super) fn needs_runtime(&self) -> bool {
+        let is_reader = |food: &Food| matches!(food, Food::Reader(_));
+        let is_async = |hook: &Hook| matches!(hook, Hook::Async(_));
+        #[cfg(feature = "pty")]
+        if self.terminal.is_some() {
+            return true;
+        }
+        self.cancel.is_some()
+            || matches!(&self.stdin, Some(Inlet::Source(food)) if food.is(is_reader))
+            || self.hook.as_ref().is_some_and(|hook| hook.is(is_async))
+    }
+
     /// What only one start can have.
+    #[cfg(feature = "tokio")]
     pub(super) fn only_once(&self) -> Option<&'static str> {
         fn has_prepared(outlet: &Outlet) -> bool {
             match outlet {

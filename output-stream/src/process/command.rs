@@ -2,15 +2,16 @@
 
 use super::once::Once;
 use super::outlet::{Inlet, Outlet};
-use lastout_proc_tree::{Containment, Io, Program, SpawnError, TokioChild, Tree};
+#[cfg(feature = "tokio")]
+use lastout_proc_tree::TokioChild;
+use lastout_proc_tree::{Child, Containment, Io, Program, SpawnError, Tree};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::mem;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use tokio::process::Command;
 
 mod sealed {
     use super::{Command, OsStr, OsString, Path, PathBuf, Program};
@@ -19,8 +20,10 @@ mod sealed {
     impl Sealed for Program {}
     impl Sealed for Command {}
     impl Sealed for &mut Command {}
-    impl Sealed for std::process::Command {}
-    impl Sealed for &mut std::process::Command {}
+    #[cfg(feature = "tokio")]
+    impl Sealed for tokio::process::Command {}
+    #[cfg(feature = "tokio")]
+    impl Sealed for &mut tokio::process::Command {}
     impl Sealed for &str {}
     impl Sealed for &String {}
     impl Sealed for String {}
@@ -32,7 +35,7 @@ mod sealed {
 }
 
 /// What [`Process::builder`](crate::Process::builder) takes: the name or the path of a program, a
-/// [`Program`](crate::tree::Program), or a command of std or of tokio.
+/// [`Program`](crate::tree::Program), or a command of std or, with the feature `tokio`, of tokio.
 ///
 /// Where a program or a command leads its standard streams itself, that holds unless the builder says
 /// otherwise.
@@ -106,11 +109,10 @@ enum Led {
 
 impl From<Command> for Origin {
     fn from(command: Command) -> Self {
-        let std = command.as_std();
-        let text = format!("{std:#?}");
+        let text = format!("{command:#?}");
         Self::Command(Given {
-            name: std.get_program().to_owned(),
-            directory: std.get_current_dir().map(Path::to_owned),
+            name: command.get_program().to_owned(),
+            directory: command.get_current_dir().map(Path::to_owned),
             led: [0, 1, 2].map(|number| led_by_std(&text, number)),
             edits: Vec::new(),
             command: Once::new(command),
@@ -251,13 +253,23 @@ impl Taken {
         Ok(())
     }
 
-    pub(super) fn spawn(
-        &mut self,
+    pub(super) fn spawn(&mut self, containment: Containment) -> Result<(Tree, Child), SpawnError> {
+        match self {
+            Self::Program(program) => Tree::spawn(program, containment),
+            Self::Command(command) => Tree::spawn(command, containment),
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn spawn_on_tokio(
+        self,
         containment: Containment,
     ) -> Result<(Tree, TokioChild), SpawnError> {
         match self {
-            Self::Program(program) => Tree::spawn(&mut program.on_tokio(), containment),
-            Self::Command(command) => Tree::spawn(command, containment),
+            Self::Program(mut program) => Tree::spawn(&mut program.on_tokio(), containment),
+            Self::Command(command) => {
+                Tree::spawn(&mut tokio::process::Command::from(command), containment)
+            }
         }
     }
 }
@@ -316,15 +328,17 @@ impl IntoCommand for &mut Command {
     }
 }
 
-impl IntoCommand for std::process::Command {
+#[cfg(feature = "tokio")]
+impl IntoCommand for tokio::process::Command {
     fn into_origin(self) -> Origin {
-        Command::from(self).into()
+        self.into_std().into()
     }
 }
 
-impl IntoCommand for &mut std::process::Command {
+#[cfg(feature = "tokio")]
+impl IntoCommand for &mut tokio::process::Command {
     fn into_origin(self) -> Origin {
-        mem::replace(self, std::process::Command::new("")).into_origin()
+        mem::replace(self, tokio::process::Command::new("")).into_origin()
     }
 }
 

@@ -1,14 +1,18 @@
 //! What a process is fed with before, or instead of, what its owner writes.
 
-use super::stdin::StdinEnd;
+use super::input::StdinEnd;
 use crate::consume::message;
 use bytes::{Bytes, BytesMut};
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
-use std::task::Poll;
+#[cfg(feature = "tokio")]
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::{Pin, pin},
+    task::Poll,
+};
+#[cfg(feature = "tokio")]
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// How much is asked of a source at a time.
@@ -23,6 +27,7 @@ type More = Box<dyn FnMut(&mut BytesMut) -> bool + Send>;
 pub enum Food {
     #[doc(hidden)]
     Bytes(Bytes),
+    #[cfg(feature = "tokio")]
     #[doc(hidden)]
     Reader(Pin<Box<dyn AsyncRead + Send>>),
     #[doc(hidden)]
@@ -33,6 +38,7 @@ impl fmt::Debug for Food {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Bytes(_) => "Bytes",
+            #[cfg(feature = "tokio")]
             Self::Reader(_) => "Reader",
             Self::Lines(_) => "Lines",
         })
@@ -66,15 +72,21 @@ impl Drop for Meal {
 impl Food {
     /// What comes next, nothing at the end. The second part is set when the source will give no more because
     /// it failed; what it gave before that is in the first.
+    #[cfg_attr(
+        not(feature = "tokio"),
+        expect(clippy::unused_async, reason = "a reader is waited for")
+    )]
     async fn next(&mut self) -> (Bytes, Option<StdinEnd>) {
         match self {
             Self::Bytes(bytes) => (std::mem::take(bytes), None),
+            #[cfg(feature = "tokio")]
             Self::Reader(reader) => read(reader).await,
             Self::Lines(more) => gather(more),
         }
     }
 }
 
+#[cfg(feature = "tokio")]
 async fn read(reader: &mut Pin<Box<dyn AsyncRead + Send>>) -> (Bytes, Option<StdinEnd>) {
     let mut room = BytesMut::with_capacity(ROOM);
     let failure = loop {

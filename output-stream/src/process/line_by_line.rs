@@ -1,8 +1,7 @@
 //! A process whose lines are taken one after the other, and whose failure is the last of them.
 
 use super::builder::ProcessBuilder;
-use super::output::Output;
-use super::{OutputError, Process, REST};
+use super::{Ended, OutputError, Process, REST, concluded};
 use crate::collect::{Collector, Keep};
 use crate::lines::Line;
 use crate::merge::{Channel, MergedLines};
@@ -22,7 +21,7 @@ pub struct ProcessLines {
 
 impl ProcessBuilder {
     /// Starts the process, to take the lines of both outputs from the first one on, in the order in which they were
-    /// read. After the last line, a process that failed gives an error, as [`Output::check`] does.
+    /// read. After the last line, a process that failed gives an error, as [`Output::check`](crate::Output::check) does.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -139,21 +138,10 @@ impl ProcessLines {
         };
         let (stdout, stderr) = (out.wait().await, err.wait().await);
         let stdin = self.process.stdin_report().await;
-        let tree = match self.process.kill(REST).await {
-            Ok(tree) => tree,
-            Err(source) => {
-                let (stdout, stderr) = (Box::new(stdout), Box::new(stderr));
-                return Err(OutputError::Survivors {
-                    source,
-                    stdout,
-                    stderr,
-                    exit: Box::new(exit),
-                });
-            }
-        };
-        let program = self.process.shown.clone();
-        let usage = None;
-        Output { program, exit, stdout, stderr, stdin, tree, usage, attempts: 1 }.check()?;
+        let ended = Ended { exit, stdout, stderr, stdin };
+        let process = &mut self.process;
+        let report = process.kill(REST).await;
+        concluded(process.shown.clone(), &process.tree, false, ended, report)?.check()?;
         Ok(())
     }
 }

@@ -1,26 +1,40 @@
 //! A process: a whole tree, both of its outputs, its input, and its end.
 //!
-//! A watcher task waits for the exit, so that the streams end and the time limit holds whether or
-//! not somebody waits. The tree belongs to [`Process`]: dropping that ends everybody in it.
+//! A builder is checked and its files are opened (`start`); then a watcher waits for the exit, the time limit
+//! and the last bytes. Tasks of tokio drive all of that (`on_tokio`), or the thread of the caller does
+//! (`blocking`).
 
 mod blocking;
 mod builder;
 mod command;
 mod copy;
+#[cfg(feature = "tokio")]
 mod ending;
 mod error;
 mod food;
+mod input;
+#[cfg(feature = "tokio")]
 mod line_by_line;
+#[cfg(feature = "tokio")]
+mod on_tokio;
 mod once;
 mod outlet;
 mod output;
 mod pipeline;
 mod pipeline_output;
+#[cfg(feature = "tokio")]
+mod pipeline_run;
 mod route;
+#[cfg(feature = "tokio")]
 mod run;
+#[cfg(feature = "tokio")]
+mod running;
+#[cfg(feature = "tokio")]
 mod shown;
+#[cfg(feature = "tokio")]
 mod source;
 mod start;
+#[cfg(feature = "tokio")]
 mod stdin;
 #[cfg(feature = "pty")]
 mod terminal;
@@ -32,64 +46,34 @@ pub use command::IntoCommand;
 pub use copy::CopyFailed;
 pub use error::{ExitError, OutputError};
 pub use food::Food;
-pub use line_by_line::{LinesBlocking, ProcessLines};
+pub use input::{StdinEnd, StdinReport};
 pub use once::Once;
 pub use outlet::{Inlet, Outlet};
 pub use output::{Exit, Failed, Limits, Output};
-pub use pipeline::{Pipeline, RunningPipeline};
+pub use pipeline::Pipeline;
 pub use pipeline_output::{PipelineError, PipelineFailed, PipelineOutput};
-pub use run::Retry;
-pub use stdin::{Stdin, StdinClosed, StdinEnd, StdinReport};
+
+#[cfg(feature = "tokio")]
+pub use {
+    line_by_line::{LinesBlocking, ProcessLines},
+    pipeline_run::RunningPipeline,
+    run::Retry,
+    running::Process,
+    stdin::{Stdin, StdinClosed},
+};
 
 #[cfg(feature = "pty")]
 pub use terminal::{Pty, Terminal};
 
+#[cfg(feature = "tokio")]
 use shown::Shown;
 
-use crate::collect::{Collected, Collector};
-use crate::consume::Consumer;
-use crate::error::SubscribeError;
-use crate::lines::{Line, LineOptions, LineRef};
-use crate::merge::{MergedLines, merge};
-use crate::policy::{Policy, Position};
-use crate::prompts::Prompts;
-use crate::stream::Stream;
-use crate::wait::WaitError;
-use lastout_proc_tree::{ProcId, Tree};
-use std::sync::Arc;
+use crate::collect::Collected;
+use lastout_proc_tree::{KillError, Report, Tree};
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// What ending the rest of a tree may take after its root has exited.
 const REST: Duration = Duration::from_secs(5);
-
-/// A running process and all of its descendants.
-///
-/// Dropping it kills the tree, within 250 ms; [`kill`](Self::kill) and
-/// [`terminate`](Self::terminate) wait, and tell what was left. Its streams live on until they are
-/// dropped as well.
-#[derive(Debug)]
-#[must_use = "dropping a process kills its tree"]
-pub struct Process {
-    // The first field: the tree is ended before its pipes are closed.
-    tree: Arc<Tree>,
-    id: ProcId,
-    program: String,
-    /// How it is named in errors.
-    shown: String,
-    #[cfg(feature = "pty")]
-    pty: Option<Pty>,
-    is_measured: bool,
-    line_options: LineOptions,
-    stdin: Option<Stdin>,
-    writer: Option<Consumer<StdinReport>>,
-    stdout: Stream,
-    stderr: Stream,
-    after: Shown,
-    exit: watch::Receiver<watcher::Known>,
-    #[expect(dead_code, reason = "owned: the watcher ends with the process")]
-    watcher: Consumer<()>,
-}
 
 /// What a process has left whose tree is still to be ended.
 #[derive(Debug)]
@@ -100,12 +84,38 @@ struct Ended {
     stdin: Option<StdinReport>,
 }
 
+/// What a process leaves whose tree was ended with this report.
+#[expect(clippy::result_large_err, reason = "it is that of the public call, once for each process")]
+fn concluded(
+    program: String,
+    tree: &Tree,
+    is_measured: bool,
+    ended: Ended,
+    report: Result<Report, KillError>,
+) -> Result<Output, OutputError> {
+    let Ended { exit, stdout, stderr, stdin } = ended;
+    let report = match report {
+        Ok(report) => report,
+        Err(source) => {
+            let (stdout, stderr) = (Box::new(stdout), Box::new(stderr));
+            return Err(OutputError::Survivors { source, stdout, stderr, exit: Box::new(exit) });
+        }
+    };
+    let usage = if is_measured { tree.usage().ok() } else { None };
+    Ok(Output { program, exit, stdout, stderr, stdin, tree: report, usage, attempts: 1 })
+}
+
+/// Where processes begin: with the feature `tokio` a running process as well, without it never made.
+#[cfg(not(feature = "tokio"))]
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "nothing is in it")]
+pub enum Process {}
+
 impl Process {
     /// Prepares a process: a program by its name, or a command of std or of tokio, which starts slower.
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use lastout_output_stream::Process;
     /// use std::time::Duration;
     ///
@@ -113,8 +123,7 @@ impl Process {
     ///     .arg("-r")
     ///     .stdin("a\nb\n")
     ///     .timeout(Duration::from_secs(10))
-    ///     .output()
-    ///     .await?
+    ///     .output_blocking()? // `.output().await?` in a program with tokio
     ///     .check()?;
     /// assert_eq!(output.stdout.text(), "b\na\n");
     /// # Ok(())
@@ -127,245 +136,5 @@ impl Process {
     /// Prepares a line for `sh -c`.
     pub fn shell(line: impl AsRef<std::ffi::OsStr>) -> ProcessBuilder {
         Self::builder("sh").arg("-c").arg(line)
-    }
-
-    /// Which process the root is.
-    #[must_use]
-    pub fn id(&self) -> ProcId {
-        self.id
-    }
-
-    /// The pid of the root. It may be that of somebody else once the root was waited for.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.id.pid()
-    }
-
-    /// The program as it was named, without its arguments.
-    #[must_use]
-    pub fn program(&self) -> &str {
-        &self.program
-    }
-
-    /// The tree: what holds it, who is in it, signals, and letting it live on.
-    pub fn tree(&self) -> &Tree {
-        &self.tree
-    }
-
-    /// Standard output. A stream that has ended from the start when it was discarded or inherited, or goes to a
-    /// file alone.
-    pub fn stdout(&self) -> &Stream {
-        &self.stdout
-    }
-
-    /// Standard error. A stream that has ended from the start as [`stdout`](Self::stdout) may have, and when it
-    /// [follows](ProcessBuilder::stderr_to_stdout) that.
-    pub fn stderr(&self) -> &Stream {
-        &self.stderr
-    }
-
-    /// Its input, when that is [`Inlet::Piped`] and was not taken or closed.
-    pub fn stdin(&mut self) -> Option<&mut Stdin> {
-        self.stdin.as_mut()
-    }
-
-    /// Takes its input, to write from another task.
-    pub fn take_stdin(&mut self) -> Option<Stdin> {
-        self.stdin.take()
-    }
-
-    /// Closes its input: it reads what is in the queue, and then end of file.
-    pub fn close_stdin(&mut self) {
-        self.stdin = None;
-    }
-
-    /// The lines of both outputs from their start, in the order in which they were read.
-    ///
-    /// # Errors
-    ///
-    /// When an output is for a single subscriber and has one.
-    pub fn lines(&self, options: LineOptions) -> Result<MergedLines, SubscribeError> {
-        let out = self.stdout.subscribe(Position::Start, Policy::Block)?;
-        let err = self.stderr.subscribe(Position::Start, Policy::Block)?;
-        Ok(merge(out, err).lines(options))
-    }
-
-    /// Waits for prompts in both outputs, from their start on: text that no newline ends.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use lastout_output_stream::{Inlet, Process};
-    /// use std::time::Duration;
-    ///
-    /// let script = "printf 'name? ' >&2; read name; echo hello $name";
-    /// let mut process = Process::shell(script).stdin(Inlet::Piped).spawn()?;
-    /// let mut prompts = process.prompts()?;
-    /// let within = Duration::from_secs(5);
-    /// prompts.wait_for(within, "name? ").await?;
-    /// process.stdin().unwrap().write("ann\n").await?;
-    /// assert_eq!(prompts.wait_for(within, "\n").await?.text(), "hello ann\n");
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// When an output is for a single subscriber and has one.
-    pub fn prompts(&self) -> Result<Prompts, SubscribeError> {
-        let out = self.stdout.subscribe(Position::Start, Policy::Block)?;
-        let err = self.stderr.subscribe(Position::Start, Policy::Block)?;
-        Ok(Prompts::new(merge(out, err)))
-    }
-
-    /// Its terminal, when it was started on [one of its own](ProcessBuilder::terminal).
-    #[cfg(feature = "pty")]
-    pub fn pty(&self) -> Option<&Pty> {
-        self.pty.as_ref()
-    }
-
-    /// Waits until a line of standard output matches: a server that says that it listens.
-    /// [`Stream::wait_for`] gives the lines behind it as well. It starts at the oldest byte that the
-    /// output retains, and takes [`ProcessBuilder::line_options`].
-    ///
-    /// # Errors
-    ///
-    /// With what was seen, when the time runs out or the output ends first.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses nothing: the next call starts again at the start of the output.
-    pub async fn wait_for(
-        &self,
-        within: Duration,
-        is_match: impl FnMut(&LineRef<'_>) -> bool,
-    ) -> Result<Line, WaitError> {
-        let lines = self.stdout.wait_for_line(within, self.line_options, is_match);
-        Ok(lines.await?.0)
-    }
-
-    /// How it ended, if it has. Whether every line was shown is not known before
-    /// [`wait`](Self::wait).
-    pub fn try_wait(&self) -> Option<Result<Exit, ExitError>> {
-        self.exit.borrow().clone()
-    }
-
-    /// Closes its input, and waits until the root has exited and its outputs are read.
-    ///
-    /// What descendants do that outlive the root is not waited for: what is in the pipes is read,
-    /// and then the streams end; [`Exit::writers_left`] says whether somebody holds them. They are
-    /// ended with the drop of this. A reader that blocks and is not read meanwhile holds up the
-    /// process; after its exit such a reader has 10 s more.
-    ///
-    /// # Errors
-    ///
-    /// When its status is lost, or when its time was over and it could not be ended.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses nothing but the input, which stays closed: wait again.
-    pub async fn wait(&mut self) -> Result<Exit, ExitError> {
-        self.close_stdin();
-        self.wait_for_exit().await
-    }
-
-    /// [`wait`](Self::wait), and leaves its input as it is: for a process that ends by itself, or is written to by
-    /// another task.
-    ///
-    /// # Errors
-    ///
-    /// As [`wait`](Self::wait).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses nothing: wait again.
-    pub async fn wait_for_exit(&mut self) -> Result<Exit, ExitError> {
-        let exit = match self.exit.wait_for(Option::is_some).await {
-            Ok(known) => known.clone(),
-            Err(_) => None,
-        };
-        let mut exit = exit.unwrap_or(Err(ExitError::Aborted))?;
-        // Every line that was read is shown and copied before this returns.
-        exit.copies = self.after.copied(exit.timed_out || exit.cancelled).await;
-        exit.on_line = self.after.wait().await;
-        Ok(exit)
-    }
-
-    /// Waits for the end, collects what both outputs still have from their start, and ends what is
-    /// left of the tree.
-    ///
-    /// Of what was written before this call, what the streams retain is collected, and the rest is
-    /// counted as lost; [`ProcessBuilder::output`] collects from the first byte on.
-    ///
-    /// # Errors
-    ///
-    /// When an output is for a single subscriber and has one, when it is not known how the process
-    /// ended, and when somebody of its tree survived. What was collected is in the error.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future kills the tree; the output is lost.
-    pub async fn wait_with_output(self, limits: impl Into<Limits>) -> Result<Output, OutputError> {
-        let limits = limits.into();
-        let stdout = self.stdout.collect(limits.stdout).map_err(OutputError::Subscribe)?;
-        let stderr = self.stderr.collect(limits.stderr).map_err(OutputError::Subscribe)?;
-        self.collected(stdout, stderr).await
-    }
-
-    async fn collected(
-        mut self,
-        stdout: Collector,
-        stderr: Collector,
-    ) -> Result<Output, OutputError> {
-        let ended = self.finished(stdout, stderr).await?;
-        self.buried(ended).await
-    }
-
-    /// Waits for the exit and for everything that was written.
-    async fn finished(
-        &mut self,
-        mut stdout: Collector,
-        mut stderr: Collector,
-    ) -> Result<Ended, OutputError> {
-        let exit = match self.wait().await {
-            Ok(exit) => exit,
-            Err(source) => {
-                let stdout = Box::new(stdout.snapshot());
-                let stderr = Box::new(stderr.snapshot());
-                return Err(OutputError::Exit { source, stdout, stderr });
-            }
-        };
-        let (stdout, stderr) = (stdout.wait().await, stderr.wait().await);
-        // Before the kill, which would break a pipe that a descendant holds.
-        let stdin = self.stdin_report().await;
-        Ok(Ended { exit, stdout, stderr, stdin })
-    }
-
-    /// Ends what is left of the tree.
-    async fn buried(mut self, ended: Ended) -> Result<Output, OutputError> {
-        let Ended { exit, stdout, stderr, stdin } = ended;
-        let tree = match self.kill(REST).await {
-            Ok(report) => report,
-            Err(source) => {
-                let (stdout, stderr) = (Box::new(stdout), Box::new(stderr));
-                let exit = Box::new(exit);
-                return Err(OutputError::Survivors { source, stdout, stderr, exit });
-            }
-        };
-        let program = std::mem::take(&mut self.shown);
-        let usage = if self.is_measured { self.tree.usage().ok() } else { None };
-        Ok(Output { program, exit, stdout, stderr, stdin, tree, usage, attempts: 1 })
-    }
-
-    /// Waits until its input has ended, and tells what became of it; `None` when it was no pipe, and when it was
-    /// told before. The input that its owner writes has to be [closed](Self::close_stdin) first.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses nothing.
-    pub async fn stdin_report(&mut self) -> Option<StdinReport> {
-        let report = self.writer.as_mut()?.wait().await.ok();
-        self.writer = None;
-        report
     }
 }

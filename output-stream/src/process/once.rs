@@ -15,6 +15,12 @@ impl<T> Once<T> {
         Self { held: Arc::new(Mutex::new(Some(value))) }
     }
 
+    /// Whether it is still there and answers to this.
+    #[cfg(feature = "tokio")]
+    pub(super) fn is(&self, what: impl FnOnce(&T) -> bool) -> bool {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(what)
+    }
+
     /// `None` when a start has taken it before.
     pub(super) fn take(&self) -> Option<T> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).take()

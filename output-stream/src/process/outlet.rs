@@ -9,21 +9,18 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::io::AsyncRead;
 
 /// Where an output of a process goes.
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use lastout_output_stream::{Outlet, Process};
 ///
 /// let log = std::env::temp_dir().join(format!("log-of-outlets-{}", std::process::id()));
 /// let output = Process::shell("echo one; echo two >&2; echo three")
 ///     .stderr_to_stdout() // one pipe: the order is that of the writes
 ///     .stdout(Outlet::tee([Outlet::default(), Outlet::file(&log)]))
-///     .output()
-///     .await?
+///     .output_blocking()?
 ///     .check()?;
 /// assert_eq!(output.stdout.text(), "one\ntwo\nthree\n");
 /// assert_eq!(std::fs::read_to_string(&log)?, "one\ntwo\nthree\n");
@@ -117,12 +114,11 @@ impl From<OwnedFd> for Outlet {
 /// Where the input of a process comes from. Text and bytes of any kind can be turned into it.
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use lastout_output_stream::{Inlet, Process};
 ///
 /// let numbers = (1..=3).map(|n| n.to_string());
-/// let output = Process::builder("wc").arg("-l").stdin(Inlet::lines(numbers)).output().await?;
+/// let output = Process::builder("wc").arg("-l").stdin(Inlet::lines(numbers)).output_blocking()?;
 /// assert_eq!(output.check()?.stdout.text().trim(), "3");
 /// # Ok(())
 /// # }
@@ -138,13 +134,13 @@ pub enum Inlet {
     Inherit,
     /// These bytes, and then end of file.
     Bytes(Bytes),
-    /// From [`Process::stdin`](crate::Process::stdin).
+    /// From `Process::stdin`. A blocking form closes it at once.
     Piped,
     /// From this file, which the start opens and the process reads itself.
     File(PathBuf),
     /// From this open file, pipe or socket, which the process reads itself. Several starts share its position.
     Descriptor(Arc<OwnedFd>),
-    /// From a [reader](Self::reader) or from [lines](Self::lines), and then end of file. One start can have it.
+    /// From a reader or from [lines](Self::lines), and then end of file. One start can have it.
     Source(Once<Food>),
 }
 
@@ -159,8 +155,9 @@ impl Inlet {
     ///
     /// A reader that fails, or panics, ends the input: the process reads end of file, and
     /// [`StdinReport`](crate::StdinReport) and [`Output::check`](crate::Output::check) say so.
+    #[cfg(feature = "tokio")]
     #[must_use]
-    pub fn reader(reader: impl AsyncRead + Send + 'static) -> Self {
+    pub fn reader(reader: impl tokio::io::AsyncRead + Send + 'static) -> Self {
         Self::Source(Once::new(Food::Reader(Box::pin(reader))))
     }
 

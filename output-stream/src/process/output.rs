@@ -1,8 +1,9 @@
 //! What a process leaves: how it ended, and what it wrote.
 
 use super::copy::CopyFailed;
-use super::stdin::StdinReport;
-use crate::collect::{Collected, Keep};
+use super::error::OutputError;
+use super::input::StdinReport;
+use crate::collect::{Collected, Keep, TextError};
 use crate::consume::ConsumerError;
 use crate::event::{End, EndReason};
 use crate::text::printable;
@@ -206,6 +207,29 @@ fn last_lines(text: &str) -> &str {
         start += 1;
     }
     &text[start..]
+}
+
+/// What [`ProcessBuilder::read_blocking`](crate::ProcessBuilder::read_blocking) takes at most.
+const READ: u64 = 16 * 1024 * 1024;
+
+pub(super) fn limits_of_text() -> Limits {
+    Limits::new(Keep::head(READ), Keep::default())
+}
+
+/// The standard output of a process that succeeded, as text.
+#[expect(clippy::result_large_err, reason = "it is that of the public call, once for each process")]
+pub(super) fn text_of(output: Output) -> Result<String, OutputError> {
+    let output = output.check()?;
+    let text = match output.stdout.end() {
+        // A descendant that holds the pipe is no reason to doubt what the process itself wrote.
+        Some(end) if !matches!(end.reason, EndReason::Eof | EndReason::Drained) => {
+            Err(TextError::NotRead(end.clone()))
+        }
+        _ => output.stdout.utf8(),
+    };
+    let mut text = text.map_err(|error| OutputError::Text(output.program, error))?;
+    text.truncate(text.trim_end_matches(['\n', '\r']).len());
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -1,15 +1,12 @@
 //! Several processes, each of which reads what the one before writes, through pipes of the system.
 
-use super::Process;
 use super::builder::ProcessBuilder;
 use super::error::OutputError;
 use super::outlet::{Inlet, Outlet};
-use super::output::Limits;
+use super::output::Output;
 use super::pipeline_output::{PipelineError, PipelineOutput, Rule};
 use super::route::Named;
-use crate::collect::Keep;
-use crate::stream::Stream;
-use lastout_proc_tree::{Deadline, KillError, Report, SpawnError};
+use lastout_proc_tree::SpawnError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,8 +24,7 @@ impl ProcessBuilder {
     /// caller.
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use lastout_output_stream::Process;
     /// use std::time::Duration;
     ///
@@ -37,8 +33,7 @@ impl ProcessBuilder {
     ///     .pipe(Process::builder("sort"))
     ///     .pipe(Process::builder("uniq").arg("-c"))
     ///     .timeout(Duration::from_secs(10))
-    ///     .output()
-    ///     .await?
+    ///     .output_blocking()?
     ///     .check()?; // every stage has to succeed
     /// assert_eq!(output.stdout().text().split_whitespace().collect::<String>(), "1a2b");
     /// # Ok(())
@@ -78,100 +73,14 @@ impl Pipeline {
         self
     }
 
-    /// Starts all stages.
-    ///
-    /// # Errors
-    ///
-    /// When one could not be started, or its stream between two stages was led elsewhere. What had been started
-    /// is ended.
-    ///
-    /// # Panics
-    ///
-    /// As [`ProcessBuilder::spawn`].
-    pub fn spawn(self) -> Result<RunningPipeline, SpawnError> {
-        let (stages, _) = self.start(|_, _| ())?;
-        Ok(RunningPipeline { stages })
-    }
-
-    /// Runs all stages to their end, keeps the first and the last mebibyte of what the last one writes and of each
-    /// standard error, and ends what is left of each.
-    ///
-    /// Whoever still holds a pipe between two stages keeps the next stage reading, as in a shell.
-    ///
-    /// # Errors
-    ///
-    /// When a stage could not be started, or one could not be ended. A stage that fails is no error of this
-    /// call; see [`PipelineOutput::check`].
-    ///
-    /// # Panics
-    ///
-    /// As [`ProcessBuilder::spawn`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future kills all stages; the output is lost.
-    pub async fn output(self) -> Result<PipelineOutput, PipelineError> {
-        self.output_within(Limits::default()).await
-    }
-
-    /// [`output`](Self::output) with other limits, which hold for each stage.
-    ///
-    /// # Errors
-    ///
-    /// As [`output`](Self::output).
-    ///
-    /// # Panics
-    ///
-    /// As [`ProcessBuilder::spawn`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future kills all stages; the output is lost.
-    pub async fn output_within(
+    /// Starts all stages with one clock, each by `start`.
+    pub(super) fn start_each<T>(
         self,
-        limits: impl Into<Limits>,
-    ) -> Result<PipelineOutput, PipelineError> {
-        let limits = limits.into();
-        let rule = self.rule;
-        let collect = |stream: &Stream, keep: Keep| stream.collect(keep);
-        let (mut stages, collectors) = self
-            .start(|out, err| Ok((collect(out, limits.stdout)?, collect(err, limits.stderr)?)))
-            .map_err(PipelineError::Spawn)?;
-        let mut ended = Vec::new();
-        for (stage, collectors) in stages.iter_mut().zip(collectors) {
-            ended.push(match collectors.map_err(OutputError::Subscribe) {
-                Ok((out, err)) => stage.finished(out, err).await,
-                Err(error) => Err(error),
-            });
-        }
-        // One end for all, and not before the last one: whatever a stage left may be what the next one reads.
-        let (mut outputs, mut failure) = (Vec::new(), None);
-        for (number, (stage, ended)) in stages.into_iter().zip(ended).enumerate() {
-            let output = match ended {
-                Ok(ended) => stage.buried(ended).await,
-                Err(error) => Err(error),
-            };
-            match output {
-                Ok(output) => outputs.push(output),
-                Err(source) => drop(failure.get_or_insert((number + 1, source))),
-            }
-        }
-        match failure {
-            None => Ok(PipelineOutput { stages: outputs, rule }),
-            Some((stage, source)) => {
-                Err(PipelineError::Stage { stage, source: Box::new(source), others: outputs })
-            }
-        }
-    }
-
-    /// Starts all stages with one clock; `attach` sees the streams of each before the first byte is read.
-    fn start<T>(
-        self,
-        mut attach: impl FnMut(&Stream, &Stream) -> T,
-    ) -> Result<(Vec<Process>, Vec<T>), SpawnError> {
+        mut start: impl FnMut(ProcessBuilder) -> Result<T, SpawnError>,
+    ) -> Result<Vec<T>, SpawnError> {
         let begin = Instant::now();
         let count = self.stages.len();
-        let (mut started, mut attached) = (Vec::new(), Vec::new());
+        let mut started = Vec::new();
         let mut input = None;
         for (number, mut stage) in self.stages.into_iter().enumerate() {
             let program = stage.program();
@@ -196,67 +105,37 @@ impl Pipeline {
                 (Some(own), Some(all)) => Some(own.min(all)),
                 (own, all) => own.or(all),
             };
-            let (process, more) = stage.start(&mut attach)?;
-            started.push(process);
-            attached.push(more);
+            started.push(start(stage)?);
         }
-        Ok((started, attached))
+        Ok(started)
+    }
+
+    pub(super) fn rule(&self) -> Rule {
+        self.rule
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn needs_runtime(&self) -> bool {
+        self.stages.iter().any(ProcessBuilder::needs_runtime)
     }
 }
 
-/// The running stages of a pipeline. Dropping it kills them all.
-#[derive(Debug)]
-#[must_use = "dropping a pipeline kills its stages"]
-pub struct RunningPipeline {
-    stages: Vec<Process>,
-}
-
-impl RunningPipeline {
-    /// The stages, the first one first. There are at least two.
-    pub fn stages(&mut self) -> &mut [Process] {
-        &mut self.stages
-    }
-
-    /// What the last stage writes.
-    pub fn stdout(&self) -> &Stream {
-        self.stages[self.stages.len() - 1].stdout()
-    }
-
-    /// Waits until every stage has exited, and tells how, the first one first. Otherwise like [`Process::wait`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Process::wait`], for the first stage to which it happens.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`Process::wait`].
-    pub async fn wait(&mut self) -> Result<Vec<super::Exit>, super::ExitError> {
-        let mut exits = Vec::new();
-        for stage in &mut self.stages {
-            exits.push(stage.wait().await?);
+/// What the stages left, or the first thing that went wrong.
+pub(super) fn concluded(
+    stages: impl IntoIterator<Item = Result<Output, OutputError>>,
+    rule: Rule,
+) -> Result<PipelineOutput, PipelineError> {
+    let (mut outputs, mut failure) = (Vec::new(), None);
+    for (number, output) in stages.into_iter().enumerate() {
+        match output {
+            Ok(output) => outputs.push(output),
+            Err(source) => drop(failure.get_or_insert((number + 1, source))),
         }
-        Ok(exits)
     }
-
-    /// Kills every stage with all that it started, and returns when nobody is left: one report for each stage.
-    ///
-    /// # Errors
-    ///
-    /// When somebody survived; the other stages were killed all the same.
-    ///
-    /// # Cancel safety
-    ///
-    /// Who was killed is dead; the future may be made again.
-    pub async fn kill(&self, deadline: impl Into<Deadline>) -> Result<Vec<Report>, KillError> {
-        let deadline = deadline.into();
-        let (mut reports, mut failure) = (Vec::new(), None);
-        for stage in &self.stages {
-            match stage.kill(deadline).await {
-                Ok(report) => reports.push(report),
-                Err(error) => failure = failure.or(Some(error)),
-            }
+    match failure {
+        None => Ok(PipelineOutput { stages: outputs, rule }),
+        Some((stage, source)) => {
+            Err(PipelineError::Stage { stage, source: Box::new(source), others: outputs })
         }
-        failure.map_or(Ok(reports), Err)
     }
 }

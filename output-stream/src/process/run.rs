@@ -1,16 +1,11 @@
 //! Runs what a builder describes to its end.
 
 use super::builder::ProcessBuilder;
-use super::output::{Limits, Output};
+use super::output::{Limits, Output, limits_of_text, text_of};
 use super::route::Named;
 use super::{OutputError, Process};
-use crate::collect::{Keep, TextError};
-use crate::event::EndReason;
 use lastout_proc_tree::SpawnError;
 use std::time::Duration;
-
-/// What [`ProcessBuilder::read`] takes at most.
-const READ: u64 = 16 * 1024 * 1024;
 
 /// How often a command is tried, and how long is waited between two attempts.
 ///
@@ -135,7 +130,7 @@ impl ProcessBuilder {
     ///
     /// Dropping the future kills the tree; the output is lost.
     pub async fn read(self) -> Result<String, OutputError> {
-        let limits = Limits::new(Keep::head(READ), Keep::default());
+        let limits = limits_of_text();
         text_of(self.output_within(limits).await?)
     }
 
@@ -175,22 +170,6 @@ impl ProcessBuilder {
             attempts += 1;
         }
     }
-}
-
-/// The standard output of a process that succeeded, as text.
-#[expect(clippy::result_large_err, reason = "it is that of the public call, once for each process")]
-pub(super) fn text_of(output: Output) -> Result<String, OutputError> {
-    let output = output.check()?;
-    let text = match output.stdout.end() {
-        // A descendant that holds the pipe is no reason to doubt what the process itself wrote.
-        Some(end) if !matches!(end.reason, EndReason::Eof | EndReason::Drained) => {
-            Err(TextError::NotRead(end.clone()))
-        }
-        _ => output.stdout.utf8(),
-    };
-    let mut text = text.map_err(|error| OutputError::Text(output.program, error))?;
-    text.truncate(text.trim_end_matches(['\n', '\r']).len());
-    Ok(text)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What is shown to the caller beside the streams: every line, and copies.
 
+use super::CopyFailed;
 use super::REST;
-use super::copy::{self, CopyFailed};
+use super::copy::task::Copy;
 use crate::consume::{Consumer, ConsumerError};
 use crate::error::SubscribeError;
 
@@ -11,7 +12,7 @@ pub(super) struct Shown {
     pub(super) hook: Option<Consumer<Result<(), SubscribeError>>>,
     pub(super) failure: Option<ConsumerError>,
     /// Those that are still made, and those that failed.
-    pub(super) copies: Vec<copy::Copy>,
+    pub(super) copies: Vec<Copy>,
     pub(super) failed: Vec<CopyFailed>,
 }
 
@@ -28,7 +29,7 @@ impl Shown {
                 }
             };
             if tokio::time::timeout(REST, all).await.is_err() {
-                self.copies.iter().for_each(copy::Copy::stop);
+                self.copies.iter().for_each(Copy::stop);
             }
         }
         while let Some(copy) = self.copies.first_mut() {

@@ -2,52 +2,43 @@
 
 use super::builder::{Hook, ProcessBuilder};
 use super::command::{Lead, Taken};
-use super::copy::Copy;
 use super::outlet::Inlet;
 #[cfg(feature = "pty")]
 use super::outlet::Outlet;
 use super::route::{Feed, Named, Route};
-use super::source::Pipe;
 #[cfg(feature = "pty")]
 use super::terminal::Pty;
-use super::watcher::{Cancel, Ending, Watcher};
-use super::{Process, Shown, stdin};
-use crate::consume::Consumer;
+use super::watcher::{Cancel, Ending};
 use crate::error::SubscribeError;
 use crate::lines::LineOptions;
-use crate::merge::{Channel, merge};
+use crate::merge::merge;
 use crate::policy::{Policy, Position};
 use crate::stream::Stream;
+use crate::turn::let_others_run;
 use lastout_proc_tree::{Containment, Limits, SpawnError, SpawnStep};
+use std::future::Future;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::process::ChildStdout;
-use tokio::sync::watch;
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 impl ProcessBuilder {
-    /// Starts the process; `attach` sees the streams before the first byte is read.
-    pub(super) fn start<T>(
+    /// Starts the process by `start`, after its files, pipes and terminal were opened.
+    pub(super) fn start_by<T>(
         self,
-        attach: impl FnOnce(&Stream, &Stream) -> T,
-    ) -> Result<(Process, T), SpawnError> {
+        start: impl FnOnce(Ready) -> Result<T, SpawnError>,
+    ) -> Result<T, SpawnError> {
         let shown = self.shown();
         if self.echoes {
             // Whether it can be written is no concern of the process.
             let _ = writeln!(io::stderr(), "$ {}", self.line());
         }
-        let started = self.ready().and_then(|ready| ready.start(attach));
+        let started = self.ready().and_then(start);
         started.map_err(|error| named(error, shown))
     }
 
     /// Opens and checks everything, and starts nothing.
     fn ready(self) -> Result<Ready, SpawnError> {
-        // Panics without a timer here, and not in the task that will need it.
-        drop(tokio::time::sleep(Duration::ZERO));
-        let begin = self.begin.map_or_else(Instant::now, Instant::from_std);
         let program = self.program();
         if program.is_empty() {
             let program = "\"\"".into();
@@ -94,7 +85,7 @@ impl ProcessBuilder {
             origin,
             directory,
             containment,
-            begin,
+            begin: self.begin,
             program,
             shown,
             feed,
@@ -115,104 +106,29 @@ impl ProcessBuilder {
 }
 
 /// A start that was checked: its files, pipes and terminal are open, and nothing runs.
-struct Ready {
+pub(super) struct Ready {
     /// Where its streams lead is in it.
-    origin: Taken,
-    directory: Option<PathBuf>,
-    containment: Containment,
-    begin: Instant,
-    program: String,
-    shown: String,
-    feed: Feed,
-    out: Route,
-    err: Route,
+    pub(super) origin: Taken,
+    pub(super) directory: Option<PathBuf>,
+    pub(super) containment: Containment,
+    /// When its time began to run; `None`: with the start.
+    pub(super) begin: Option<Instant>,
+    pub(super) program: String,
+    pub(super) shown: String,
+    pub(super) feed: Feed,
+    pub(super) out: Route,
+    pub(super) err: Route,
     /// The reading end of the pipe for both outputs.
-    joined: Option<OwnedFd>,
+    pub(super) joined: Option<OwnedFd>,
     #[cfg(feature = "pty")]
-    pty: Option<Pty>,
-    hook: Option<Hook>,
-    cancel: Option<Cancel>,
-    line_options: LineOptions,
-    is_measured: bool,
-    time: Option<Duration>,
-    ending: Ending,
-    linger: Duration,
-}
-
-impl Ready {
-    /// Starts the tree, then its readers, then the pumps.
-    fn start<T>(
-        mut self,
-        attach: impl FnOnce(&Stream, &Stream) -> T,
-    ) -> Result<(Process, T), SpawnError> {
-        let (tree, mut child) = self
-            .origin
-            .spawn(self.containment)
-            .map_err(|error| blame(error, self.directory.as_deref()))?;
-        // It holds the ends of the process of pipes and terminals that were made here.
-        drop(self.origin);
-        let (stdout, stderr) = (self.out.stream, self.err.stream);
-        let attached = attach(&stdout, &stderr);
-        let hook = self.hook.map(|hook| call(hook, self.line_options, &stdout, &stderr));
-        let copies = (self.out.copies.into_iter())
-            .map(|target| Copy::start(Channel::Out, &stdout, target))
-            .chain(self.err.copies.into_iter().map(|to| Copy::start(Channel::Err, &stderr, to)))
-            .collect();
-        let (known, exit) = watch::channel(None);
-        let lost = |source| SpawnError::Lost { source };
-        let joined = self.joined.map(std::process::ChildStdout::from).map(ChildStdout::from_std);
-        let joined = joined.transpose().map_err(lost)?;
-        let output = joined.or(child.stdout.take()).map(Pipe::Stdout);
-        let (input, end_of_file) = (child.stdin.take(), None);
-        #[cfg(feature = "pty")]
-        let (input, end_of_file, output) = match &self.pty {
-            None => (input, end_of_file, output),
-            Some(pty) => {
-                let output = Pipe::Terminal(pty.output().map_err(lost)?);
-                (Some(pty.input().map_err(lost)?), Some(pty.end_of_file()), Some(output))
-            }
-        };
-        let fed = input.zip(self.feed.food).map(|(pipe, food)| {
-            stdin::pump(pipe, food, self.feed.is_open, end_of_file, exit.clone())
-        });
-        let (stdin, writer) = fed.unzip();
-        if let (Some(idle), Some(pipe)) = (self.out.idle, output) {
-            idle.start(pipe);
-        }
-        if let (Some(idle), Some(pipe)) = (self.err.idle, child.stderr.take()) {
-            idle.start(Pipe::Stderr(pipe));
-        }
-        let (tree, id) = (Arc::new(tree), child.id());
-        let watcher = Watcher {
-            child,
-            tree: Arc::downgrade(&tree),
-            stdout: stdout.clone(),
-            stderr: stderr.clone(),
-            begin: self.begin,
-            time: self.time,
-            ending: self.ending,
-            linger: self.linger,
-            known,
-        };
-        let process = Process {
-            tree,
-            id,
-            program: self.program,
-            shown: self.shown,
-            #[cfg(feature = "pty")]
-            pty: self.pty,
-            is_measured: self.is_measured,
-            line_options: self.line_options,
-            stdin: stdin.flatten(),
-            writer,
-            stdout,
-            stderr,
-            after: Shown { hook, failure: None, copies, failed: Vec::new() },
-            exit,
-            watcher: Consumer::spawn(watcher.run(self.cancel)),
-        };
-        Ok((process, attached))
-    }
+    pub(super) pty: Option<Pty>,
+    pub(super) hook: Option<Hook>,
+    pub(super) cancel: Option<Cancel>,
+    pub(super) line_options: LineOptions,
+    pub(super) is_measured: bool,
+    pub(super) time: Option<Duration>,
+    pub(super) ending: Ending,
+    pub(super) linger: Duration,
 }
 
 /// A background process that reads from its terminal is stopped, for ever.
@@ -265,7 +181,7 @@ fn named(mut error: SpawnError, shown: String) -> SpawnError {
 }
 
 /// A directory that is not there is no fault of the program. Std does not tell one from the other.
-fn blame(error: SpawnError, directory: Option<&Path>) -> SpawnError {
+pub(super) fn blame(error: SpawnError, directory: Option<&Path>) -> SpawnError {
     match (error, directory) {
         (SpawnError::Command { program, source, .. }, Some(directory)) if !directory.is_dir() => {
             let named = format!("{}: {source}", directory.display());
@@ -280,25 +196,34 @@ fn take(lead: &mut Lead) -> Lead {
     std::mem::replace(lead, Lead::Kept)
 }
 
+/// How many lines are shown in a row before others have a turn.
+const IN_A_ROW: usize = 64;
+
 /// Calls the hook with every line, unless somebody else reads an output alone.
-fn call(
+pub(super) fn show(
     mut hook: Hook,
     options: LineOptions,
     stdout: &Stream,
     stderr: &Stream,
-) -> Consumer<Result<(), SubscribeError>> {
+) -> impl Future<Output = Result<(), SubscribeError>> + Send + use<> {
     let readers = (
         stdout.subscribe(Position::Start, Policy::Block),
         stderr.subscribe(Position::Start, Policy::Block),
     );
-    Consumer::spawn(async move {
+    async move {
         let mut lines = merge(readers.0?, readers.1?).lines(options);
+        let mut shown = 0;
         while let Some((channel, line)) = lines.next().await {
             match &mut hook {
                 Hook::Plain(hook) => hook(channel, line.borrow()),
+                #[cfg(feature = "tokio")]
                 Hook::Async(hook) => hook(channel, line).await,
+            }
+            shown += 1;
+            if shown % IN_A_ROW == 0 {
+                let_others_run().await;
             }
         }
         Ok(())
-    })
+    }
 }

@@ -4,7 +4,7 @@ use super::error::ExitError;
 use super::output::Exit;
 use crate::event::End;
 use crate::stream::Stream;
-use lastout_proc_tree::{KillError, Policy, Signal, TokioChild, Tree};
+use lastout_proc_tree::{KillError, Policy, Signal, Tree};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,15 +12,10 @@ use std::pin::{Pin, pin};
 use std::process::ExitStatus;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
-use std::time::Duration;
-use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use std::time::{Duration, Instant};
 
 /// How long a tree that was asked to end has for it.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// What the watcher knows.
-pub(super) type Known = Option<Result<Exit, ExitError>>;
 
 /// How a tree is ended whose time is over.
 #[derive(Debug, Clone)]
@@ -40,10 +35,22 @@ impl Default for Ending {
 /// Ends a process when it is ready.
 pub(super) type Cancel = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// How a root is waited for.
+pub(super) trait Root: Send + Sync {
+    type Sleep: Future<Output = ()> + Send;
+
+    /// Waits for its exit. The future may be dropped, and made again.
+    fn exit(&mut self) -> impl Future<Output = io::Result<ExitStatus>> + Send;
+
+    fn sleep_until(&self, time: Instant) -> Self::Sleep;
+
+    fn now(&self) -> Instant;
+}
+
 /// What the watcher needs.
 #[derive(Debug)]
-pub(super) struct Watcher {
-    pub(super) child: TokioChild,
+pub(super) struct Watcher<R> {
+    pub(super) root: R,
     /// Weak: dropping the process must drop the tree, which ends it.
     pub(super) tree: Weak<Tree>,
     pub(super) stdout: Stream,
@@ -53,23 +60,18 @@ pub(super) struct Watcher {
     pub(super) time: Option<Duration>,
     pub(super) ending: Ending,
     pub(super) linger: Duration,
-    pub(super) known: watch::Sender<Known>,
 }
 
 /// How and when the root exited.
 type Left = (io::Result<ExitStatus>, Duration);
 
-impl Watcher {
+impl<R: Root> Watcher<R> {
     /// Watches until the process has exited and its outputs have ended.
-    pub(super) async fn run(mut self, cancel: Option<Cancel>) {
-        let result = self.watch(cancel).await;
-        self.known.send_replace(Some(result));
-    }
-
-    async fn watch(&mut self, cancel: Option<Cancel>) -> Result<Exit, ExitError> {
+    pub(super) async fn run(mut self, cancel: Option<Cancel>) -> Result<Exit, ExitError> {
         let limit = self.time.and_then(|time| self.begin.checked_add(time));
-        let mut stop = Stop::new(limit, cancel);
-        let left = stop.unless(root_exit(&mut self.child, self.begin)).await;
+        let limit = limit.map(|limit| self.root.sleep_until(limit));
+        let mut stop = Stop { limit: limit.map(Box::pin), cancel };
+        let left = stop.unless(root_exit(&mut self.root, self.begin)).await;
         let mut stopped = left.as_ref().err().copied();
         let (status, elapsed) = match left {
             Ok(left) => left,
@@ -98,7 +100,7 @@ impl Watcher {
     /// Ends the tree, and notes how and when the root exited meanwhile.
     async fn end_with_root(&mut self) -> Result<Left, ExitError> {
         let tree = self.tree.upgrade();
-        let mut exit = pin!(root_exit(&mut self.child, self.begin));
+        let mut exit = pin!(root_exit(&mut self.root, self.begin));
         let mut ending = pin!(end(tree.as_deref(), &self.ending));
         let mut left = None;
         let ended = poll_fn(|cx| {
@@ -120,14 +122,30 @@ impl Watcher {
     }
 
     /// Waits for descendants that write on, and ends them when they are stopped; whether it came to that.
-    async fn let_linger(&self, stop: &mut Stop) -> Result<Option<Stopped>, ExitError> {
-        let lingers = by(Instant::now().checked_add(self.linger), self.ended());
-        let Err(stopped) = stop.unless(lingers).await else {
+    async fn let_linger<L: Future<Output = ()>>(
+        &self,
+        stop: &mut Stop<L>,
+    ) -> Result<Option<Stopped>, ExitError> {
+        let Err(stopped) = stop.unless(self.lingers()).await else {
             return Ok(None);
         };
         // The root is gone: everybody is asked at once.
         end(self.tree.upgrade().as_deref(), &self.ending).await?;
         Ok(Some(stopped))
+    }
+
+    /// Waits until the outputs end, or for as long as they may linger.
+    async fn lingers(&self) {
+        let until = self.root.now().checked_add(self.linger);
+        let mut until = until.map(|until| Box::pin(self.root.sleep_until(until)));
+        let mut ended = pin!(self.ended());
+        poll_fn(|cx| {
+            if ended.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            until.as_mut().map_or(Poll::Pending, |until| until.as_mut().poll(cx))
+        })
+        .await;
     }
 
     /// Reads what is in the pipes, whatever the readers do, and waits for nobody who holds them.
@@ -150,16 +168,12 @@ enum Stopped {
 }
 
 /// Waits for whatever stops a process.
-struct Stop {
-    limit: Option<Pin<Box<Sleep>>>,
+struct Stop<L> {
+    limit: Option<Pin<Box<L>>>,
     cancel: Option<Cancel>,
 }
 
-impl Stop {
-    fn new(limit: Option<Instant>, cancel: Option<Cancel>) -> Self {
-        Self { limit: limit.map(|limit| Box::pin(sleep_until(limit))), cancel }
-    }
-
+impl<L: Future<Output = ()>> Stop<L> {
     /// What `work` gives, unless the process is stopped first.
     async fn unless<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stopped> {
         let mut work = pin!(work);
@@ -186,7 +200,7 @@ impl Stop {
     }
 }
 
-impl Drop for Stop {
+impl<L> Drop for Stop<L> {
     /// The future is its owner's: a panic of its destructor ends here.
     fn drop(&mut self) {
         let cancel = self.cancel.take();
@@ -194,9 +208,9 @@ impl Drop for Stop {
     }
 }
 
-async fn root_exit(child: &mut TokioChild, begin: Instant) -> Left {
-    let status = child.wait().await;
-    (status, begin.elapsed())
+async fn root_exit(root: &mut impl Root, begin: Instant) -> Left {
+    let status = root.exit().await;
+    (status, root.now().saturating_duration_since(begin))
 }
 
 async fn end(tree: Option<&Tree>, ending: &Ending) -> Result<(), ExitError> {
@@ -209,12 +223,4 @@ async fn end(tree: Option<&Tree>, ending: &Ending) -> Result<(), ExitError> {
         Ending::Exactly(policy) => tree.terminate(policy).await,
     };
     ended.map(drop).map_err(|error: KillError| ExitError::Terminate(Arc::new(error)))
-}
-
-/// What `work` gives, unless the time comes first.
-async fn by<T>(time: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
-    match time {
-        Some(time) => timeout_at(time, work).await.ok(),
-        None => Some(work.await),
-    }
 }

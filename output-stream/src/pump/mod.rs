@@ -1,9 +1,11 @@
 //! The one reader of a source: it asks for room, reads, appends, and says how the source ended.
 //!
 //! A pump owns the source and the room that it reads into, and holds no lock while it reads. There
-//! is one for async sources, a task, and one for blocking sources, a thread. Both end the stream
-//! exactly once, also when they are torn down.
+//! is one for async sources, a task, one for blocking sources, a thread, and one for pipes that the
+//! thread of the caller waits for. All end the stream exactly once, also when they are torn down.
 
+#[cfg(feature = "process")]
+pub(crate) mod caller;
 #[cfg(feature = "tokio")]
 pub(crate) mod task;
 #[cfg(feature = "blocking")]

@@ -61,8 +61,8 @@ pub use error::{ConfigError, SubscribeError};
 pub use event::{End, EndReason, Event};
 #[doc(inline)]
 pub use lines::{
-    Ending, Line, LineOptions, LineOptionsBuilder, LineParser, LineRef, Lines, LinesEnd, NextLine,
-    OnLong, Separator, TooLong,
+    Ending, Line, LineBytes, LineOptions, LineOptionsBuilder, LineParser, LineRef, Lines, LinesEnd,
+    NextLine, OnLong, Separator, TooLong,
 };
 #[doc(inline)]
 pub use merge::{Channel, Merge, Merged, MergedLines, merge};

@@ -170,7 +170,7 @@ impl MergedLines {
 
     /// The building block of [`next`](Self::next).
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Channel, Line)>> {
-        ready!(turn::poll_may(cx));
+        ready!(self.turn.poll_may(cx));
         let line = ready!(self.poll_line(cx));
         self.turn.took_line();
         Poll::Ready(line)
@@ -226,6 +226,10 @@ impl MergedLines {
     fn cut(&mut self) -> Option<(Channel, Line)> {
         let (channel, mut offset, mut slice) = self.at.take()?;
         let half = self.half(channel);
+        if let Some(line) = half.parser.next_whole(&mut offset, &mut slice) {
+            self.at = Some((channel, offset, slice));
+            return Some((channel, line));
+        }
         while !slice.is_empty() {
             match half.parser.step(offset, &slice) {
                 Ok((used, found)) => {

@@ -46,6 +46,12 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
+    /// [`poll_may`], which is asked once for so many lines.
+    #[inline]
+    pub(crate) fn poll_may(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.lines == 0 { poll_may(cx) } else { Poll::Ready(()) }
+    }
+
     /// A line was found. `false` when the task has had its turn.
     #[inline]
     pub(crate) fn took_line(&mut self) -> bool {

@@ -1,6 +1,6 @@
 //! One line.
 
-use bytes::Bytes;
+use super::bytes::LineBytes;
 use std::borrow::Cow;
 
 /// How a line ended.
@@ -23,14 +23,12 @@ pub enum Ending {
     End,
 }
 
-/// A line that owns its bytes, or shares them with the log.
-///
-/// A short line may keep its segment of at most 64 KiB alive; copy the bytes to keep few of many.
+/// A line that owns its bytes, or shares them with the log, see [`LineBytes`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Line {
     /// The line without its ending.
-    pub bytes: Bytes,
+    pub bytes: LineBytes,
     /// The offset of its first byte in the stream.
     pub offset: u64,
     /// How it ended.
@@ -85,6 +83,6 @@ impl<'a> LineRef<'a> {
     #[must_use]
     pub fn to_line(&self) -> Line {
         let Self { bytes, offset, ending, cut, lost_before } = *self;
-        Line { bytes: Bytes::copy_from_slice(bytes), offset, ending, cut, lost_before }
+        Line { bytes: LineBytes::copied(bytes), offset, ending, cut, lost_before }
     }
 }

@@ -1,10 +1,12 @@
 //! A subscriber that reads lines.
 
+mod bytes;
 mod found;
 mod line;
 mod options;
 mod parser;
 
+pub use bytes::LineBytes;
 pub use found::TooLong;
 pub use line::{Ending, Line, LineRef};
 pub use options::{LineOptions, LineOptionsBuilder, OnLong, Separator};
@@ -13,7 +15,7 @@ pub use parser::LineParser;
 use crate::event::{End, Event};
 use crate::subscriber::Subscriber;
 use crate::turn::{self, Turn};
-use bytes::{Buf, Bytes};
+use ::bytes::{Buf, Bytes};
 use found::Found;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -84,10 +86,22 @@ impl Lines {
 
     /// The building block of [`next`](Self::next), for futures written by hand.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Line>> {
-        ready!(turn::poll_may(cx));
-        let line = ready!(self.poll_line(cx));
+        ready!(self.turn.poll_may(cx));
+        let line = match self.next_whole() {
+            Some(line) => Some(line),
+            None => ready!(self.poll_line(cx)),
+        };
         self.turn.took_line();
         Poll::Ready(line)
+    }
+
+    /// The next line, if it is one of the most frequent kind and lies in the slice at hand.
+    #[inline]
+    fn next_whole(&mut self) -> Option<Line> {
+        if self.end.is_some() {
+            return None;
+        }
+        self.parser.next_whole(&mut self.offset, &mut self.slice)
     }
 
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Option<Line>> {

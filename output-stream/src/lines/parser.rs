@@ -4,10 +4,11 @@
 //! `max_len + 1` bytes: the one more tells whether the line is too long, whether the cut would fall
 //! into a character, and whether a CR before the LF is all that is too much.
 
+use super::bytes::LineBytes;
 use super::found::{Found, Place, Step, TooLong, char_boundary};
 use super::line::{Ending, Line, LineRef};
 use super::options::{LineOptions, OnLong, Separator};
-use bytes::Bytes;
+use ::bytes::{Buf, Bytes};
 use memchr::{memchr, memchr2};
 use std::ops::ControlFlow;
 
@@ -138,6 +139,25 @@ impl LineParser {
         ControlFlow::Continue(())
     }
 
+    /// Takes the next line as its own off the front of a slice at `offset`, by the short way.
+    #[inline]
+    pub(crate) fn next_whole(&mut self, offset: &mut u64, slice: &mut Bytes) -> Option<Line> {
+        let LineOptions { separator, max_len, strip_cr, .. } = self.options;
+        if separator != Separator::Lf || !self.stash.is_empty() || self.lost_before > 0 {
+            return None;
+        }
+        let len = memchr(b'\n', slice).filter(|len| *len <= max_len)?;
+        let (shown, ending) = match &slice[..len] {
+            [.., b'\r'] if strip_cr => (len - 1, Ending::CrLf),
+            _ => (len, Ending::Lf),
+        };
+        let bytes = LineBytes::of(slice, 0..shown);
+        let line = Line { bytes, offset: *offset, ending, cut: 0, lost_before: 0 };
+        slice.advance(len + 1);
+        *offset = offset.wrapping_add(len as u64 + 1);
+        Some(line)
+    }
+
     /// So many bytes were lost here: an unfinished line ends, and the next one starts after the gap.
     pub fn gap(
         &mut self,
@@ -227,7 +247,7 @@ impl LineParser {
         let Found { offset, ending, cut, lost_before, .. } = *found;
         match &found.place {
             Place::Slice(range) => {
-                let bytes = slice.slice(range.clone());
+                let bytes = LineBytes::of(slice, range.clone());
                 Line { bytes, offset, ending, cut, lost_before }
             }
             Place::Piece => self.borrow(found, &[]).to_line(),

@@ -1,7 +1,7 @@
 //! A process whose lines are taken one after the other, and whose failure is the last of them.
 
 use super::builder::ProcessBuilder;
-use super::{Ended, OutputError, Process, REST, concluded};
+use super::{Ended, OutputError, Process, concluded};
 use crate::collect::{Collector, Keep};
 use crate::lines::Line;
 use crate::merge::{Channel, MergedLines};
@@ -140,7 +140,7 @@ impl ProcessLines {
         let stdin = self.process.stdin_report().await;
         let ended = Ended { exit, stdout, stderr, stdin };
         let process = &mut self.process;
-        let report = process.kill(REST).await;
+        let report = process.end_rest().await;
         concluded(process.shown.clone(), &process.tree, false, ended, report)?.check()?;
         Ok(())
     }

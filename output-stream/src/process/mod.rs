@@ -75,6 +75,15 @@ use std::time::Duration;
 /// What ending the rest of a tree may take after its root has exited.
 const REST: Duration = Duration::from_secs(5);
 
+/// What looking again may take, where nobody is known to be left and there was no time to be sure of it: on a machine
+/// that is overloaded the look itself takes long.
+const SURE: Duration = Duration::from_secs(25);
+
+/// Whether the end of a tree only lacks the time to be confirmed.
+fn is_unsure(ended: &Result<Report, KillError>) -> bool {
+    matches!(ended, Err(KillError::Unconfirmed(report)) if report.elapsed >= REST / 2)
+}
+
 /// What a process has left whose tree is still to be ended.
 #[derive(Debug)]
 struct Ended {

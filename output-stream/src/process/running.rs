@@ -9,7 +9,7 @@ use super::output::{Exit, Limits, Output};
 use super::stdin::Stdin;
 #[cfg(feature = "pty")]
 use super::terminal::Pty;
-use super::{Ended, ExitError, OutputError, REST, Shown, concluded};
+use super::{Ended, ExitError, OutputError, REST, SURE, Shown, concluded, is_unsure};
 use crate::collect::Collector;
 use crate::consume::Consumer;
 use crate::error::SubscribeError;
@@ -19,7 +19,7 @@ use crate::policy::{Policy, Position};
 use crate::prompts::Prompts;
 use crate::stream::Stream;
 use crate::wait::WaitError;
-use lastout_proc_tree::{ProcId, Tree};
+use lastout_proc_tree::{KillError, ProcId, Report, Tree};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -265,9 +265,17 @@ impl Process {
         Ok(Ended { exit, stdout, stderr, stdin })
     }
 
+    /// Kills what is left of the tree, until it is known that nobody is.
+    pub(super) async fn end_rest(&self) -> Result<Report, KillError> {
+        match self.kill(REST).await {
+            ended if is_unsure(&ended) => self.kill(SURE).await,
+            ended => ended,
+        }
+    }
+
     /// Ends what is left of the tree.
     pub(super) async fn buried(mut self, ended: Ended) -> Result<Output, OutputError> {
-        let report = self.kill(REST).await;
+        let report = self.end_rest().await;
         let shown = std::mem::take(&mut self.shown);
         concluded(shown, &self.tree, self.is_measured, ended, report)
     }

@@ -12,7 +12,7 @@ use crate::process::input::{StdinEnd, StdinReport, has_no_reader};
 use crate::process::output::{Exit, Limits, Output};
 use crate::process::start::{Ready, blame, show};
 use crate::process::watcher::{Root, Watcher};
-use crate::process::{Ended, ExitError, OutputError, REST, concluded};
+use crate::process::{Ended, ExitError, OutputError, REST, SURE, concluded, is_unsure};
 use crate::pump::caller;
 use crate::reactor::{Promise, Reactor};
 use crate::stream::Stream;
@@ -161,7 +161,10 @@ impl Stage {
         reason = "it is that of the public call, once for each process"
     )]
     pub(super) fn buried(self, ended: Ended) -> Result<Output, OutputError> {
-        let report = self.tree.kill_blocking(REST);
+        let report = match self.tree.kill_blocking(REST) {
+            ended if is_unsure(&ended) => self.tree.kill_blocking(SURE),
+            ended => ended,
+        };
         concluded(self.program, &self.tree, self.is_measured, ended, report)
     }
 }

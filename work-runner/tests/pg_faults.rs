@@ -371,7 +371,8 @@ async fn another_version_and_a_bad_schema_are_refused() {
     drop(PostgresRegistry::connect(database.config()).await.unwrap());
     run(database.config(), "UPDATE lastout.meta SET value = 99").await;
     let error = PostgresRegistry::connect(database.config()).await.unwrap_err();
-    assert_eq!(error.kind(), StoreErrorKind::SchemaVersion { have: 99, want: 5 });
+    let want = lastout_work_runner::postgres::SCHEMA_VERSION;
+    assert_eq!(error.kind(), StoreErrorKind::SchemaVersion { have: 99, want });
     let options = lastout_work_runner::postgres::PostgresOptions::new().schema("a; drop");
     assert!(PostgresRegistry::connect_with(database.config(), &options).await.is_err());
     database.remove().await;

@@ -87,6 +87,41 @@ pub(super) async fn a_batch_sees_its_own_keys(bench: Bench) {
     assert!(enqueued[3].id() > enqueued[1].id() && enqueued[1].id() > first);
 }
 
+pub(super) async fn a_long_batch_of_keys_is_answered_one_by_one(bench: Bench) {
+    const MANY: usize = 6000;
+    let before = bench.enqueue(job("any").unique("key 1000")).await;
+    let batch = |n: usize| match n % 10 {
+        9 => job("plain"),
+        // Each of these twice, the second time with another shape.
+        8 => job("other").unique(format!("key {}", n - 1)).priority(3).delay(super::LONG),
+        _ => NewJob::raw("any", format!("{n}").into_bytes()).unique(format!("key {n}")),
+    };
+    let jobs = || (0..MANY).map(batch).collect::<Vec<_>>();
+    let first = bench.registry.enqueue(jobs()).await.expect("enqueue");
+    assert_eq!(first.len(), MANY);
+    for (n, answer) in first.iter().enumerate() {
+        match n {
+            1000 => assert_eq!(*answer, Enqueued::Duplicate(before)),
+            _ if n % 10 == 8 => assert_eq!(*answer, Enqueued::Duplicate(first[n - 1].id())),
+            _ => assert!(answer.is_new(), "{n}: {answer:?}"),
+        }
+    }
+    let new: Vec<JobId> = first.iter().filter(|job| job.is_new()).map(|job| job.id()).collect();
+    assert!(new.is_sorted_by(|one, next| one < next), "in the order of the batch");
+    let row = bench.get(first[5].id()).await;
+    assert_eq!((&*row.payload, row.unique_key.as_deref()), (&b"5"[..], Some("key 5")));
+    assert!(!row.unique_kept && row.state == State::Ready && row.run_at == row.created_at);
+    // Once more: only what has no key is stored again.
+    let again = bench.registry.enqueue(jobs()).await.expect("enqueue");
+    for (n, (one, other)) in first.iter().zip(&again).enumerate() {
+        assert_eq!(other.is_new(), n % 10 == 9, "{n}: {other:?}");
+        assert!(other.is_new() || other.id() == one.id(), "{n}");
+    }
+    let kept = |n: usize| job("any").unique_while(format!("kept {n}"), UniqueWhile::Kept);
+    let kept = bench.registry.enqueue((0..300).map(kept).collect()).await.expect("enqueue");
+    assert!(bench.get(kept[299].id()).await.unique_kept);
+}
+
 pub(super) async fn a_limit_key_admits_as_many_as_it_may(bench: Bench) {
     let worker = bench.worker().await;
     let limited = |priority| job("any").limit("key", 2).priority(priority);

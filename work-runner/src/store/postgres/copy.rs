@@ -59,7 +59,7 @@ pub(super) async fn insert(
 }
 
 /// As many ids, ascending.
-async fn take_ids(connection: &mut Connection, count: usize) -> Sql<Vec<i64>> {
+pub(super) async fn take_ids(connection: &mut Connection, count: usize) -> Sql<Vec<i64>> {
     let statement = connection
         .prepare("SELECT array_agg(nextval('lastout.job_id')) FROM generate_series(1, $1::int8)")
         .await?;

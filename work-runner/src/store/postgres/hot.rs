@@ -4,6 +4,7 @@
 use super::super::table::Table as _;
 use super::super::transitions;
 use super::copy;
+use super::keyed;
 use super::pool::{Connection, Pool, failed};
 use super::rows::{Sql, Tx, transact, transact_within};
 use crate::job::{JobId, JobRecord, NewJob, Recovery};
@@ -56,9 +57,13 @@ pub(super) async fn enqueue_in_transaction(tx: &mut Tx<'_>, jobs: &[NewJob]) -> 
     let mut rest = jobs;
     while let Some(first) = rest.first() {
         let mut run = rest.iter().take_while(|job| is_plain(job)).count();
+        let free = rest.iter().take_while(|job| is_free(job)).count();
         if run >= copy::WORTH {
             let mut copied = copy::insert(tx.connection, tx.now_ms, &rest[..run]).await?;
             enqueued.append(&mut copied);
+        } else if free > run.max(1) {
+            run = free;
+            enqueued.append(&mut keyed::insert(tx, &rest[..run]).await?);
         } else if run > 0 {
             run = rest[..run].iter().take_while(|job| same_shape(first, job)).count();
             enqueued.append(&mut insert(tx.connection, &rest[..run]).await?);
@@ -69,6 +74,11 @@ pub(super) async fn enqueue_in_transaction(tx: &mut Tx<'_>, jobs: &[NewJob]) -> 
         rest = &rest[run.max(1)..];
     }
     Ok(enqueued)
+}
+
+/// Whether it can be stored with others in one statement, whatever key it has.
+fn is_free(job: &NewJob) -> bool {
+    job.limit.is_none() && job.recovery != Recovery::External
 }
 
 fn is_plain(job: &NewJob) -> bool {

@@ -6,6 +6,7 @@
 mod copy;
 mod encryption;
 mod hot;
+mod keyed;
 mod listen;
 mod look;
 mod members;

@@ -3,6 +3,7 @@
 
 use super::super::table::{Table, at_once};
 use super::super::transitions;
+use super::bulk;
 use super::many;
 use super::rows::{INLINE_BYTES, Sql, Tx};
 use super::schema::{boot, failed};
@@ -21,9 +22,9 @@ const PICKED: usize = 1024;
 pub(super) fn enqueue(tx: &mut Tx<'_>, jobs: &[NewJob]) -> Sql<Vec<Enqueued>> {
     let mut enqueued = Vec::with_capacity(jobs.len());
     for job in jobs {
-        let plain = job.unique.is_none() && job.limit.is_none() && job.recovery == Recovery::Rerun;
+        let plain = job.limit.is_none() && job.recovery == Recovery::Rerun;
         if plain && job.payload.len() <= INLINE_BYTES {
-            enqueued.push(Enqueued::New(tx.insert_later(job)?));
+            enqueued.push(bulk::enqueue(tx, job)?);
         } else {
             let mut row = JobRecord::new(JobId(0), job.clone(), tx.now_ms);
             enqueued.push(at_once(transitions::enqueue(tx, &mut row))?);

@@ -7,7 +7,7 @@ use super::many::Completing;
 use super::record::{read_row, select};
 use super::schema::{boot, failed};
 use crate::error::StoreError;
-use crate::job::{JobId, JobRecord, NewJob, stored};
+use crate::job::{JobId, JobRecord, stored};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
 use rusqlite::{Connection, OptionalExtension, Row, Statement, ToSql, params};
@@ -31,7 +31,7 @@ pub(super) struct Tx<'c> {
     /// The last id given out; read at the first insert of the transaction.
     last_id: Option<i64>,
     /// Stored before anything else is done; see `bulk`.
-    pending: Vec<Pending>,
+    pub(super) pending: Pending,
     pub(super) completing: Completing,
 }
 
@@ -51,7 +51,7 @@ impl<'c> Tx<'c> {
             now_ms: 0,
             boot_ms: 0,
             last_id: None,
-            pending: Vec::new(),
+            pending: Pending::default(),
             completing: Completing::one_by_one(),
         }
     }
@@ -78,17 +78,7 @@ impl<'c> Tx<'c> {
         self.insert_pending()
     }
 
-    /// Stores a plain job, together with others like it.
-    pub(super) fn insert_later(&mut self, job: &NewJob) -> Sql<JobId> {
-        let id = self.next_id()?;
-        self.pending.push((id, job.clone()));
-        if self.pending.len() >= bulk::MOST {
-            self.insert_pending()?;
-        }
-        Ok(JobId(id))
-    }
-
-    fn insert_pending(&mut self) -> Sql<()> {
+    pub(super) fn insert_pending(&mut self) -> Sql<()> {
         if self.pending.is_empty() {
             return Ok(());
         }
@@ -105,7 +95,7 @@ impl<'c> Tx<'c> {
         self.prepared(sql).map_err(|error| failed("prepare", error))
     }
 
-    fn prepared(&mut self, sql: &'static str) -> rusqlite::Result<&mut Statement<'c>> {
+    pub(super) fn prepared(&mut self, sql: &'static str) -> rusqlite::Result<&mut Statement<'c>> {
         use std::collections::hash_map::Entry;
         match self.statements.entry((sql.as_ptr().addr(), sql.len())) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),

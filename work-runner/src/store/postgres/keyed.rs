@@ -1,0 +1,86 @@
+//! Many new jobs with unique keys by one INSERT: as a COPY it would fail as a whole over one key that is taken.
+
+use super::copy;
+use super::rows::{Params, Sql, Tx};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::job::{JobId, JobRecord, NewJob};
+use crate::registry::Enqueued;
+use std::collections::{HashMap, HashSet};
+
+/// Rows of one statement, so that a long enqueue does not hold everything twice.
+const CHUNK: usize = 5000;
+
+const INSERT: &str = "INSERT INTO lastout.jobs (id, rank, run_at, timeout_ms, own_lease_ms, max_attempts, \
+    max_crashes, state, priority, recovery, unique_kept, unique_key, queue, kind, payload, created_at) \
+    SELECT new.*, $16::int8 FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::int8[], \
+    $6::int4[], $7::int4[], $8::int2[], $9::int2[], $10::int2[], $11::bool[], $12::text[], $13::text[], \
+    $14::text[], $15::bytea[]) AS new ON CONFLICT DO NOTHING RETURNING id";
+
+const HOLDERS: &str = "SELECT unique_key, id FROM lastout.jobs WHERE unique_key = ANY($1) \
+    AND unique_key IS NOT NULL AND (state < {succeeded} OR unique_kept)";
+
+/// Stores jobs without limit keys that no handler outside holds, some of them with unique keys.
+pub(super) async fn insert(tx: &mut Tx<'_>, jobs: &[NewJob]) -> Sql<Vec<Enqueued>> {
+    let mut enqueued = Vec::with_capacity(jobs.len());
+    for chunk in jobs.chunks(CHUNK) {
+        enqueued.append(&mut insert_chunk(tx, chunk).await?);
+    }
+    Ok(enqueued)
+}
+
+async fn insert_chunk(tx: &mut Tx<'_>, jobs: &[NewJob]) -> Sql<Vec<Enqueued>> {
+    let ids = copy::take_ids(tx.connection, jobs.len()).await?;
+    let row = |(id, job): (i64, &NewJob)| JobRecord::new(JobId(id), job.clone(), tx.now_ms);
+    let mut rows: Vec<JobRecord> = ids.into_iter().zip(jobs).map(row).collect();
+    // In the order of keys, so that two enqueues of the same keys do not wait for each other.
+    rows.sort_by(|one, other| one.unique_key.cmp(&other.unique_key));
+    let stored = store(tx, &rows).await?;
+    rows.sort_by_key(|row| row.id);
+    let key = |row: &JobRecord| row.unique_key.clone().unwrap_or_default();
+    let mut holders = HashMap::new();
+    for row in rows.iter().filter(|row| stored.contains(&row.id)) {
+        holders.insert(key(row), row.id);
+    }
+    let refused = rows.iter().filter(|row| !stored.contains(&row.id)).map(key);
+    let elsewhere: Vec<String> = refused.filter(|key| !holders.contains_key(key)).collect();
+    if !elsewhere.is_empty() {
+        let found = tx.all(HOLDERS, &[&elsewhere]).await?;
+        holders.extend(found.iter().map(|row| (row.get(0), JobId(row.get(1)))));
+    }
+    let answer = |row: &JobRecord| match stored.contains(&row.id) {
+        true => Ok(Enqueued::New(row.id)),
+        // Its holder ended between the two statements: the transaction is tried again.
+        false => match holders.get(&key(row)) {
+            Some(holder) => Ok(Enqueued::Duplicate(*holder)),
+            None => Err(StoreError::new(StoreErrorKind::Unavailable, "enqueue jobs")),
+        },
+    };
+    rows.iter().map(answer).collect()
+}
+
+/// The rows that were stored: no other one has their key.
+async fn store(tx: &mut Tx<'_>, rows: &[JobRecord]) -> Sql<HashSet<JobId>> {
+    fn column<'a, T>(rows: &'a [JobRecord], value: impl Fn(&'a JobRecord) -> T) -> Vec<T> {
+        rows.iter().map(value).collect()
+    }
+    let now_ms = tx.now_ms;
+    let values: Params<'_> = &[
+        &column(rows, |row| row.id.0),
+        &column(rows, |row| row.rank),
+        &column(rows, |row| row.run_at),
+        &column(rows, |row| row.timeout_ms),
+        &column(rows, |row| row.own_lease_ms),
+        &column(rows, |row| row.max_attempts),
+        &column(rows, |row| row.max_crashes),
+        &column(rows, |row| row.state.code()),
+        &column(rows, |row| row.priority),
+        &column(rows, |row| row.recovery.code()),
+        &column(rows, |row| row.unique_kept),
+        &column(rows, |row| row.unique_key.as_deref()),
+        &column(rows, |row| &*row.queue),
+        &column(rows, |row| &*row.kind),
+        &column(rows, |row| &*row.payload),
+        &now_ms,
+    ];
+    Ok(tx.all(INSERT, values).await?.iter().map(|row| JobId(row.get(0))).collect())
+}

@@ -11,7 +11,7 @@ mod chrome_support;
 use chrome_support::{
     LONG, Oracle, Server, assert_clean_end, builder, engines, patient, pool, soon,
 };
-use lastout_browser_pool::{BrowserPool, OpError};
+use lastout_browser_pool::{BrowserPool, LeaseOptions, OpError, Pdf, Screenshot};
 use std::time::{Duration, Instant};
 
 /// What each command may take unless more is asked for: enough for a browser on a busy machine.
@@ -50,6 +50,34 @@ async fn a_run_and_a_navigation_have_the_time_that_they_ask_for() {
     drop(opened);
     drop((runs, goes, far, other, context));
     assert_clean_end(pool, &oracle).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_may_be_nothing_or_have_no_end() {
+    for engine in engines() {
+        let (oracle, server) = (Oracle::new(), Server::start().await);
+        let pool = pool(&engine, &oracle, patient().max_browsers(1).build().unwrap());
+        let page = soon("a page", pool.page_with(LeaseOptions::new().downloads())).await.unwrap();
+        let none = page.navigate(server.url("/hang"), Duration::ZERO).await;
+        assert!(matches!(none, Err(OpError::TimedOut { .. })), "{none:?}");
+        let none = page.capture(&Screenshot::png(), &mut Vec::new(), Duration::ZERO).await;
+        assert!(matches!(none, Err(OpError::TimedOut { .. })), "{none:?}");
+        let all = async {
+            page.navigate(server.url("/links"), Duration::MAX).await?;
+            page.capture(&Screenshot::png().full_page(), &mut Vec::new(), Duration::MAX).await?;
+            page.print(&Pdf::new(), &mut Vec::new(), Duration::MAX).await?;
+            let mut downloads = page.watch_downloads().await?;
+            let clicked = page.evaluate("document.getElementById('load').click()");
+            page.run(Duration::MAX, clicked).await?.unwrap();
+            downloads.next(Duration::MAX).await?;
+            let state = page.save_storage(Duration::MAX).await?;
+            page.restore_storage(&state, Duration::MAX).await
+        };
+        soon("all of it", all).await.unwrap();
+        assert_eq!(pool.stats().lost, 0);
+        page.release();
+        assert_clean_end(pool, &oracle).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

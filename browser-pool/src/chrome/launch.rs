@@ -41,7 +41,7 @@ impl Driver for Chrome {
         if let Some(adopted) = self.inner.adopted.take(launch.pool, launch.browser) {
             return adopted.launch().await;
         }
-        let deadline = Instant::now() + launch.timeout;
+        let deadline = Instant::now() + launch.timeout.min(FOREVER);
         let started = start(&self.inner, &launch)?;
         let process = started.process.clone();
         let mut phase = "the opening of its port";

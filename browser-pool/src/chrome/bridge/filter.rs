@@ -20,6 +20,7 @@ use self::message::{
 pub(super) use self::message::{NO_ANSWER, answered};
 use self::reset::is_undone;
 pub(super) use self::traffic::{Incoming, Order, Outgoing};
+use crate::config::FOREVER;
 use crate::driver::News;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -169,7 +170,7 @@ impl Filter {
         }
         let is_navigation = head.method == "Page.navigate";
         let limit = limit.unwrap_or_else(|| self.limit_of(session.as_deref(), now));
-        let deadline = now + limit;
+        let deadline = now + limit.min(FOREVER);
         let aim = || serde_json::from_str::<Creating>(text).ok()?.params;
         let detaches = head.method == "Target.detachFromTarget";
         let detached = detaches.then(|| aim()?.session_id).flatten();

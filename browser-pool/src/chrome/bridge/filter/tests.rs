@@ -64,6 +64,17 @@ fn a_call_that_is_not_answered_expires() {
 }
 
 #[test]
+fn a_limit_of_any_length_is_one() {
+    let (mut filter, now) = filter();
+    for (id, limit) in [(1, Duration::ZERO), (2, Duration::MAX)] {
+        let call = call(id, "Runtime.evaluate", "s1");
+        assert_eq!(filter.outgoing(&call, Some(limit), now), Outgoing::Forward);
+    }
+    let expired = filter.expire(now + LIMIT).inject;
+    assert_eq!((expired.len(), filter.pending.len()), (1, 1), "{expired:?}");
+}
+
+#[test]
 fn the_limit_that_was_asked_for_is_the_one_that_holds() {
     let (mut filter, now) = filter();
     let with = |session: &str, context: &str| {

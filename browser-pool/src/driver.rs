@@ -48,6 +48,12 @@ pub trait Driver: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Whether nothing of a lease that has a proxy goes past it. Where something may, leases with a proxy of their own
+    /// are refused.
+    fn keeps_to_proxies(&self) -> bool {
+        true
+    }
+
     /// What browsers of this pool left behind and is still there, those included whose launches came to nothing;
     /// `reported` is what the reports of its browsers named. A driver that can end it now tries to.
     fn left_behind(

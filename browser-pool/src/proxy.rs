@@ -35,18 +35,27 @@ pub(crate) fn check_proxy(proxy: &str) -> Result<(), &'static str> {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (address, None),
     };
-    if port.is_some_and(|port| port.parse::<u16>().is_err() || port.starts_with('+')) {
-        return Err("its port is not a number below 65536");
+    let is_port = |port: &str| !port.starts_with('+') && port.parse::<u16>().is_ok_and(|n| n > 0);
+    if port.is_some_and(|port| !is_port(port)) {
+        return Err("its port is not a number from 1 to 65535");
     }
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let good = match bare {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            let letter = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
-            !host.is_empty() && host.chars().all(letter)
-        }
+        None => is_host(host),
     };
     if good { Ok(()) } else { Err("it is not one host, such as socks5://127.0.0.1:1080") }
+}
+
+/// Whether this is the name of a host, or an IPv4 address in four numbers. What a browser cannot make one of,
+/// such as the address `256.1.1.1`, it ignores, and connects directly.
+fn is_host(host: &str) -> bool {
+    let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let labels: Vec<_> = host.strip_suffix('.').unwrap_or(host).split('.').collect();
+    let last = labels.last().copied().unwrap_or_default();
+    let is_number = last.chars().all(|c| c.is_ascii_digit()) || last.starts_with("0x");
+    labels.iter().all(|label| !label.is_empty() && label.chars().all(letter))
+        && (!is_number || host.parse::<std::net::Ipv4Addr>().is_ok())
 }
 
 #[cfg(test)]
@@ -62,6 +71,7 @@ mod tests {
             "https://a.b-c.example:443",
             "[::1]:80",
             "socks4://[fe80::1]",
+            "a_b.",
             "direct://",
         ];
         for proxy in good {
@@ -88,6 +98,17 @@ mod tests {
             "[x]:1",
             "direct://x",
             "a\0",
+            "a:0",
+            "http://256.1.1.1:80",
+            "http://1.2.3.4.5",
+            "http://1.2.3:80",
+            "http://0x7f.1",
+            "http://0x7f000001",
+            "7",
+            "a..b",
+            ".",
+            "http://\u{f1}",
+            "http://\u{ff11}27.0.0.1",
             "http://a:1:2",
             "HTTP://a",
         ];

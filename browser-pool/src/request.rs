@@ -27,7 +27,7 @@ impl LaunchProfile {
         self
     }
 
-    /// Replaces the user agent of every page of the browser.
+    /// Replaces the user agent of every page of the browser. It has printable ASCII characters alone.
     #[must_use]
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
         self.user_agent = Some(user_agent.into());
@@ -94,8 +94,8 @@ impl UnitSpec {
 
     /// Whether only a browser that the pool launched can have it.
     pub(crate) fn needs_own_browser(&self) -> bool {
-        let needs =
-            |options: &ContextOptions| options.downloads || options.proxy_credentials.is_some();
+        // What was launched by somebody else may let traffic go past a proxy.
+        let needs = |options: &ContextOptions| options.downloads || options.proxy.is_some();
         self.context().is_some_and(needs)
     }
 
@@ -149,7 +149,18 @@ impl LaunchProfile {
     /// Why a browser cannot be started as this says, if it cannot.
     pub(crate) fn check(&self) -> Result<(), BadOption> {
         let proxy = self.proxy.as_deref().map_or(Ok(()), check_proxy);
-        proxy.map_err(|reason| BadOption { option: "profile.proxy", reason })
+        proxy.map_err(|reason| BadOption { option: "profile.proxy", reason })?;
+        let is_plain = |agent: &str| {
+            !agent.trim().is_empty() && agent.chars().all(|c| c == ' ' || c.is_ascii_graphic())
+        };
+        match self.user_agent.as_deref() {
+            // A browser ignores it, and tells its own.
+            Some(agent) if !is_plain(agent) => {
+                let reason = "it is empty, or has other characters than those of printable ASCII";
+                Err(BadOption { option: "profile.user_agent", reason })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -340,6 +351,9 @@ mod tests {
                 LeaseOptions::new().proxy_credentials("u", "p"),
                 LeaseOptions::new().proxy("socks5://a").proxy_credentials("u", "p"),
                 LeaseOptions::new().profile(LaunchProfile::new().proxy("")),
+                LeaseOptions::new().profile(LaunchProfile::new().user_agent("")),
+                LeaseOptions::new().profile(LaunchProfile::new().user_agent("a\r\nb")),
+                LeaseOptions::new().profile(LaunchProfile::new().user_agent("caf\u{e9}")),
             ] {
                 assert!(wrong.unit(kind).is_err(), "{kind:?} {wrong:?}");
             }

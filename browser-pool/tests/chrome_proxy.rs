@@ -11,7 +11,7 @@ mod chrome_support;
 use chrome_support::{
     LONG, Oracle, assert_clean_end, builder, engines, patient, pool, soon, until,
 };
-use lastout_browser_pool::{BrowserPool, ChromeBuilder, LeaseOptions};
+use lastout_browser_pool::{AcquireError, BrowserPool, LeaseOptions};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -152,17 +152,22 @@ async fn a_video_call_does_not_go_past_the_proxy() {
     for engine in engines() {
         let (oracle, proxy) = (Oracle::new(), Proxy::start().await);
         let config = patient().max_browsers(1).build().unwrap();
-        let open =
-            ["--webrtc-ip-handling-policy=default", "--force-webrtc-ip-handling-policy=default"];
-        let opened =
-            open.into_iter().fold(builder(&engine, &oracle), ChromeBuilder::arg).build().unwrap();
+        let opened = builder(&engine, &oracle).webrtc_udp(true).build().unwrap();
         let opened = BrowserPool::start(opened, config.clone()).unwrap();
         let closed = pool(&engine, &oracle, config);
+        let proxied = LeaseOptions::new().proxy(&proxy.address).proxy_credentials("user", "word");
+        let refused = opened.page_with(proxied.clone()).await;
+        assert!(
+            matches!(refused, Err(AcquireError::BadOption { option: "proxy", .. })),
+            "{refused:?}"
+        );
         // The first shows that the server would see it.
-        for (pool, goes_past) in [(opened, true), (closed, false)] {
-            let with = LeaseOptions::new().proxy(&proxy.address).proxy_credentials("user", "word");
+        let plain = LeaseOptions::new();
+        for (pool, with, goes_past) in [(opened, plain, true), (closed, proxied, false)] {
             let page = soon("a page", pool.page_with(with)).await.unwrap();
-            page.navigate("http://site.test/one", LONG).await.unwrap();
+            if !goes_past {
+                page.navigate("http://site.test/one", LONG).await.unwrap();
+            }
             let mut asked = [0; 1500];
             let gathered = page.run(LONG, page.evaluate(script.as_str()));
             let went_past = tokio::select! {

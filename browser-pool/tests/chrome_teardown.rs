@@ -10,8 +10,9 @@ mod chrome_support;
 
 use chrome_support::{LONG, Oracle, builder, endings, engines, patient, soon};
 use lastout_browser_pool::chromiumoxide::{Browser, BrowserConfig, Handler};
-use lastout_browser_pool::{AdoptError, BrowserPool, LeaseOptions};
+use lastout_browser_pool::{AcquireError, AdoptError, BrowserPool, LaunchProfile, LeaseOptions};
 use std::path::Path;
+use std::time::Duration;
 
 /// Rounds of five drops; the soak runs ten.
 const ROUNDS: u64 = 2;
@@ -51,6 +52,16 @@ async fn an_adopted_browser_ends_like_our_own() {
     assert_eq!(page.get_title().await.unwrap().as_deref(), Some("adopted"));
     let (second, handler) = launch_by_client(&engine, &oracle.root().join("second")).await;
     assert!(matches!(pool.adopt(second, handler, None), Err(AdoptError::Full)));
+    // Its traffic would not go through the proxy that each lease of this pool has.
+    let config = patient().profile(LaunchProfile::new().proxy("socks5://127.0.0.1:9"));
+    let proxied =
+        BrowserPool::start(builder(&engine, &oracle).build().unwrap(), config.build().unwrap());
+    let (third, handler) = launch_by_client(&engine, &profile.with_extension("third")).await;
+    let refused = proxied.unwrap().adopt(third, handler, None);
+    assert!(matches!(refused, Err(AdoptError::Proxy)), "{refused:?}");
+    let with = LeaseOptions::new().proxy("socks5://127.0.0.1:9").deadline(Duration::from_secs(1));
+    let refused = pool.page_with(with).await;
+    assert!(matches!(refused, Err(AcquireError::Deadline { .. })), "{refused:?}");
     page.release();
     let report = soon("the drain", pool.drain(LONG)).await;
     assert!(report.is_clean(), "{report}");

@@ -83,8 +83,8 @@ impl Pool<Chrome> {
     /// is removed with everything in it.
     ///
     /// What the pool's own browsers have beyond that does not hold for it: it opened a port, it does
-    /// not end when this process is killed, its temporary files are where they are, and a call on a
-    /// page that crashed fails only after the client's own limit (use
+    /// not end when this process is killed, its temporary files are where they are, it serves no lease that asks for
+    /// a proxy or downloads, and a call on a page that crashed fails only after the client's own limit (use
     /// [`PageLease::run`](crate::PageLease::run), which does not wait for it).
     ///
     /// Returns the number that the pool gave it.
@@ -99,6 +99,9 @@ impl Pool<Chrome> {
         handler: Handler,
         profile_dir: Option<PathBuf>,
     ) -> Result<u64, AdoptError> {
+        if self.core().config.profile.proxy.is_some() {
+            return Err(AdoptError::Proxy);
+        }
         let child = browser.get_mut_child();
         let pid = child.and_then(|child| child.as_mut_inner().id()).ok_or(AdoptError::NoProcess)?;
         let tree =
@@ -130,6 +133,8 @@ pub enum AdoptError {
     },
     /// The pool has `max_browsers` already, or is closed.
     Full,
+    /// The pool's launch profile has a proxy, and nothing shows that the browser uses it.
+    Proxy,
 }
 
 impl fmt::Display for AdoptError {
@@ -138,6 +143,9 @@ impl fmt::Display for AdoptError {
             Self::NoProcess => f.write_str("adopt a browser: it has no process of this program"),
             Self::Tree { pid, .. } => write!(f, "adopt the browser with pid {pid}"),
             Self::Full => f.write_str("adopt a browser: the pool is full or closed"),
+            Self::Proxy => f.write_str(
+                "adopt a browser: the pool's launch profile has a proxy that it may not use",
+            ),
         }
     }
 }
@@ -146,7 +154,7 @@ impl std::error::Error for AdoptError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Tree { source, .. } => Some(&**source),
-            Self::NoProcess | Self::Full => None,
+            Self::NoProcess | Self::Full | Self::Proxy => None,
         }
     }
 }

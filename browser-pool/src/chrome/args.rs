@@ -42,15 +42,14 @@ pub(super) const ALWAYS: &[(&str, &str)] = &[
     ("--mute-audio", "nobody listens"),
     ("--password-store=basic", "no keyring daemon is started or asked"),
     ("--use-mock-keychain", "the same on macOS"),
-    (
-        "--webrtc-ip-handling-policy=disable_non_proxied_udp",
-        "WebRTC would send UDP past every proxy, and show the machine's own address",
-    ),
-    (
-        "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
-        "the headless shell's name for it",
-    ),
     ("--lang=en-US", "messages and number formats do not depend on the machine"),
+];
+
+/// Switches that every browser gets unless WebRTC may use UDP, which would go past every proxy and show the
+/// machine's own address. The second is the headless shell's name of the first.
+const WEBRTC_PROXIED: &[&str] = &[
+    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
 ];
 
 /// Features that are off, with the reason.
@@ -95,6 +94,8 @@ const OWNED: &[(&str, &str)] = &[
     ("--headless", "say headful in the configuration"),
     ("--proxy-server", "say LaunchProfile::proxy"),
     ("--user-agent", "say LaunchProfile::user_agent"),
+    ("--webrtc-ip-handling-policy", "say ChromeBuilder::webrtc_udp"),
+    ("--force-webrtc-ip-handling-policy", "say ChromeBuilder::webrtc_udp"),
     ("--disable-crashpad-for-testing", "pages hang with it"),
     ("--single-process", "a crash of one page would take all"),
 ];
@@ -104,6 +105,7 @@ const UNSANDBOXING: &[&str] = &[
     "--allow-no-sandbox-job",
     "--allow-sandbox-debugging",
     "--allow-third-party-modules",
+    "--browser-subprocess-path",
     "--disable-gpu-sandbox",
     "--disable-landlock-sandbox",
     "--disable-namespace-sandbox",
@@ -125,20 +127,36 @@ const UNSANDBOXING: &[&str] = &[
 ];
 
 /// Switches that send traffic past the proxy of the profile: refused beside one.
-const UNPROXYING: &[&str] = &[
-    "--force-webrtc-ip-handling-policy",
-    "--no-proxy-server",
-    "--proxy-auto-detect",
-    "--proxy-pac-url",
-    "--webrtc-ip-handling-policy",
-    "--winhttp-proxy-resolver",
+const UNPROXYING: &[&str] =
+    &["--no-proxy-server", "--proxy-auto-detect", "--proxy-pac-url", "--winhttp-proxy-resolver"];
+
+/// Variables that lead a browser to its own places, and the letter of each in its directory.
+pub(super) const OWN_PLACES: [(&str, &str); 7] = [
+    ("TMPDIR", "t"),
+    ("HOME", "h"),
+    ("XDG_CACHE_HOME", "c"),
+    ("XDG_CONFIG_HOME", "g"),
+    ("XDG_DATA_HOME", "h"),
+    ("XDG_RUNTIME_DIR", "t"),
+    ("BREAKPAD_DUMP_LOCATION", "k"),
 ];
+
+/// The longest side of a window: no picture of a page that a browser draws is longer.
+const MOST_WINDOW: u32 = 16_384;
+
+/// What the configuration says of the browser's own protection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Safety {
+    pub(super) sandbox: Sandbox,
+    /// Whether WebRTC may use UDP.
+    pub(super) webrtc_udp: bool,
+}
 
 /// What else decides the command line.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Parts<'a> {
     pub(super) is_shell: bool,
-    pub(super) sandbox: Sandbox,
+    pub(super) safety: Safety,
     pub(super) transport: Transport,
     pub(super) headful: bool,
     pub(super) without: &'a [String],
@@ -159,8 +177,11 @@ pub(super) fn arguments(parts: Parts<'_>, extra: &[String]) -> Result<Vec<OsStri
     if !parts.gpu {
         args.push("--disable-gpu".into());
     }
-    if parts.sandbox == Sandbox::Disabled {
+    if parts.safety.sandbox == Sandbox::Disabled {
         args.push("--no-sandbox".into());
+    }
+    if !parts.safety.webrtc_udp {
+        args.extend(WEBRTC_PROXIED.iter().map(|switch| (*switch).into()));
     }
     args.push("--remote-debugging-pipe".into());
     if parts.transport == Transport::Port {
@@ -175,8 +196,8 @@ pub(super) fn arguments(parts: Parts<'_>, extra: &[String]) -> Result<Vec<OsStri
     }
     let mut off: Vec<String> = FEATURES_OFF.iter().map(|(name, _)| (*name).into()).collect();
     let mut on = Vec::new();
-    check(extra, parts.sandbox, parts.profile)?;
-    check(&parts.profile.args, parts.sandbox, parts.profile)?;
+    check(extra, parts.safety, parts.profile)?;
+    check(&parts.profile.args, parts.safety, parts.profile)?;
     for arg in extra.iter().chain(&parts.profile.args) {
         merge(&mut args, &mut off, &mut on, arg);
     }
@@ -199,13 +220,17 @@ pub(super) fn arguments(parts: Parts<'_>, extra: &[String]) -> Result<Vec<OsStri
 
 /// Checks the switches that a user wants left out.
 pub(super) fn check_without(without: &[String]) -> Result<(), LaunchError> {
-    match without.iter().find(|out| !ALWAYS.iter().any(|(switch, _)| switch == out)) {
-        None => Ok(()),
-        Some(out) => {
-            let what = format!("{out:?} cannot be left out: no browser gets it by default");
-            Err(LaunchError::Refused { what })
-        }
-    }
+    let Some(out) = without.iter().find(|out| !ALWAYS.iter().any(|(switch, _)| switch == out))
+    else {
+        return Ok(());
+    };
+    let why = owned(out).unwrap_or("no browser gets it by default");
+    Err(LaunchError::Refused { what: format!("{out:?} cannot be left out: {why}") })
+}
+
+/// Why a switch is the pool's alone, if it is.
+fn owned(arg: &str) -> Option<&'static str> {
+    OWNED.iter().find(|(owned, _)| *owned == name_of(arg)).map(|(_, why)| *why)
 }
 
 /// Adds a user's argument: features are merged, another switch replaces ours of the same name.
@@ -230,14 +255,17 @@ fn name_of(arg: &str) -> &str {
 /// Checks a profile and a user's arguments, without a browser.
 pub(super) fn check(
     args: &[String],
-    sandbox: Sandbox,
+    safety: Safety,
     profile: &LaunchProfile,
 ) -> Result<(), LaunchError> {
     let refused = |what: String| LaunchError::Refused { what };
     let bad = |bad: BadOption| refused(format!("{} is refused: {}", bad.option, bad.reason));
     profile.check().map_err(bad)?;
+    if profile.proxy.is_some() && safety.webrtc_udp {
+        return Err(refused("a proxy is refused: WebRTC over UDP would go past it".into()));
+    }
     for arg in args {
-        if let Err(why) = check_arg(arg, sandbox, profile) {
+        if let Err(why) = check_arg(arg, safety.sandbox, profile) {
             return Err(refused(format!("the argument {arg:?} is refused: {why}")));
         }
     }
@@ -252,7 +280,7 @@ fn check_arg(arg: &str, sandbox: Sandbox, profile: &LaunchProfile) -> Result<(),
     if name_of(arg).chars().any(|c| !c.is_ascii_graphic()) {
         return Err("the name of a switch has printable ASCII characters alone");
     }
-    if let Some((_, why)) = OWNED.iter().find(|(owned, _)| *owned == name_of(arg)) {
+    if let Some(why) = owned(arg) {
         return Err(why);
     }
     if sandbox == Sandbox::Required && UNSANDBOXING.contains(&name_of(arg)) {
@@ -262,6 +290,35 @@ fn check_arg(arg: &str, sandbox: Sandbox, profile: &LaunchProfile) -> Result<(),
         return Err("traffic would go past the proxy of the launch profile");
     }
     Ok(())
+}
+
+/// Checks the environment variables that a user sets for every browser.
+pub(super) fn check_env(env: &[(String, String)]) -> Result<(), LaunchError> {
+    for (name, value) in env {
+        let is_one = !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0');
+        let why = if !is_one {
+            "a name has neither = nor NUL in it, and a value no NUL"
+        } else if OWN_PLACES.iter().any(|(owned, _)| owned == name) {
+            "the pool gives every browser a directory of its own"
+        } else if name.starts_with("CHROMIUM_") && name.ends_with("FLAGS") {
+            "say ChromeBuilder::arg, which is checked"
+        } else {
+            continue;
+        };
+        let what = format!("the environment variable {name:?} is refused: {why}");
+        return Err(LaunchError::Refused { what });
+    }
+    Ok(())
+}
+
+/// Checks the size of pages.
+pub(super) fn check_window((width, height): (u32, u32)) -> Result<(), LaunchError> {
+    if [width, height].iter().all(|side| (1..=MOST_WINDOW).contains(side)) {
+        return Ok(());
+    }
+    let what =
+        format!("a window of {width} x {height} is refused: each is from 1 to {MOST_WINDOW}");
+    Err(LaunchError::Refused { what })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! How browsers are started: which executable, where, and how safely.
 
-use super::args;
+use super::args::{self, Safety};
 use super::find::{Engine, Executable};
 use super::home::{Home, SweepReport};
 use crate::error::LaunchError;
@@ -48,7 +48,7 @@ pub struct Chrome {
 pub(super) struct Inner {
     pub(super) executable: Executable,
     pub(super) transport: Transport,
-    pub(super) sandbox: Sandbox,
+    pub(super) safety: Safety,
     pub(super) headful: bool,
     pub(super) without: Vec<String>,
     pub(super) gpu: bool,
@@ -74,6 +74,7 @@ impl Chrome {
             without: Vec::new(),
             gpu: false,
             window: (1280, 720),
+            webrtc_udp: false,
             args: Vec::new(),
             env: Vec::new(),
             root: None,
@@ -110,6 +111,7 @@ pub struct ChromeBuilder {
     without: Vec<String>,
     gpu: bool,
     window: (u32, u32),
+    webrtc_udp: bool,
     args: Vec<String>,
     env: Vec<(String, String)>,
     root: Option<PathBuf>,
@@ -163,9 +165,16 @@ impl ChromeBuilder {
         self
     }
 
-    /// The size of pages. Default 1280 × 720.
+    /// The size of pages, each side from 1 to 16384. Default 1280 × 720.
     pub fn window(mut self, width: u32, height: u32) -> Self {
         self.window = (width, height);
+        self
+    }
+
+    /// Lets WebRTC use UDP, which goes past every proxy and shows the machine's own address: with it every proxy, of a
+    /// lease or of a launch profile, is refused. Default off.
+    pub fn webrtc_udp(mut self, allowed: bool) -> Self {
+        self.webrtc_udp = allowed;
         self
     }
 
@@ -176,7 +185,8 @@ impl ChromeBuilder {
     }
 
     /// Sets an environment variable. Browsers see only these, and `PATH`, `LANG`, `LC_ALL`, `TZ`,
-    /// `FONTCONFIG_*` and `LD_LIBRARY_PATH` of this process.
+    /// `FONTCONFIG_*` and `LD_LIBRARY_PATH` of this process. Variables that lead a browser to its private
+    /// directory, such as `HOME` and `TMPDIR`, are the pool's.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
         self
@@ -208,9 +218,9 @@ impl ChromeBuilder {
     ///
     /// # Errors
     ///
-    /// When no executable is found, when an argument is refused, when a switch to leave out is none that browsers
-    /// get, when a headless shell is to show windows, when this is root and the sandbox is
-    /// not disabled, and when the directory cannot be made private.
+    /// When no executable is found; when an argument, a variable or the size of the window is refused; when a switch to
+    /// leave out is none that browsers get, or protects what has an option of its own; when a headless shell is to show
+    /// windows; when this is root and the sandbox is not disabled; and when the directory cannot be made private.
     pub fn build(self) -> Result<Chrome, LaunchError> {
         let executable = match self.executable {
             Some(path) => Executable::at(path),
@@ -222,7 +232,10 @@ impl ChromeBuilder {
             return Err(LaunchError::Refused { what: what.into() });
         }
         args::check_without(&self.without)?;
-        args::check(&self.args, self.sandbox, &LaunchProfile::default())?;
+        args::check_env(&self.env)?;
+        args::check_window(self.window)?;
+        let safety = Safety { sandbox: self.sandbox, webrtc_udp: self.webrtc_udp };
+        args::check(&self.args, safety, &LaunchProfile::default())?;
         if self.sandbox == Sandbox::Required && rustix::process::geteuid().is_root() {
             let what = "as root no browser starts with its sandbox: run as another user, or, if \
                         every page is trusted, say Sandbox::Disabled";
@@ -234,7 +247,7 @@ impl ChromeBuilder {
             inner: Arc::new(Inner {
                 executable,
                 transport: self.transport,
-                sandbox: self.sandbox,
+                safety,
                 headful: self.headful,
                 without: self.without,
                 gpu: self.gpu,

@@ -72,7 +72,11 @@ impl Driver for Chrome {
     }
 
     fn check(&self, profile: &LaunchProfile) -> Result<(), LaunchError> {
-        args::check(&profile.args, self.inner.sandbox, profile)
+        args::check(&profile.args, self.inner.safety, profile)
+    }
+
+    fn keeps_to_proxies(&self) -> bool {
+        !self.inner.safety.webrtc_udp
     }
 
     fn called_off(&self, pool: u64, browser: u64) {
@@ -125,7 +129,7 @@ type Spawned = (Tree, TokioChild, (pipe::Receiver, pipe::Sender));
 fn spawn(chrome: &Inner, launch: &Launch, dir: &BrowserDir) -> Result<Spawned, SpawnFailed> {
     let parts = Parts {
         is_shell: chrome.executable.is_headless_shell(),
-        sandbox: chrome.sandbox,
+        safety: chrome.safety,
         transport: chrome.transport,
         headful: chrome.headful,
         without: &chrome.without,
@@ -148,16 +152,7 @@ fn spawn(chrome: &Inner, launch: &Launch, dir: &BrowserDir) -> Result<Spawned, S
     let fonts =
         std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FONTCONFIG_"));
     program.envs(fonts);
-    let own = [
-        ("TMPDIR", "t"),
-        ("HOME", "h"),
-        ("XDG_CACHE_HOME", "c"),
-        ("XDG_CONFIG_HOME", "g"),
-        ("XDG_DATA_HOME", "h"),
-        ("XDG_RUNTIME_DIR", "t"),
-        ("BREAKPAD_DUMP_LOCATION", "k"),
-    ];
-    program.envs(own.map(|(name, letter)| (name, dir.part(letter))));
+    program.envs(args::OWN_PLACES.map(|(name, letter)| (name, dir.part(letter))));
     program.envs(chrome.env.iter().map(|(name, value)| (name, value)));
     let failed = |error: std::io::Error| SpawnFailed::Io(Box::new(error));
     let (our_out, its_in) = pipe::pipe().map_err(failed)?;

@@ -8,7 +8,7 @@ use crate::error::{AcquireError, WithPageError};
 use crate::hooks::{Hooked, Hooks, NoHooks};
 use crate::lease::{BrowserLease, ContextLease, Granted, PageLease};
 use crate::report::{BrowserReport, EndReason};
-use crate::request::{Kind, LeaseOptions};
+use crate::request::{Kind, LeaseOptions, UnitSpec};
 use crate::shell::Core;
 use crate::state::{Event, Phase, Slot, SlotId, WaiterId};
 use crate::stats::{BrowserInfo, BrowserPhase, Stats};
@@ -105,7 +105,7 @@ impl<D: Driver> Pool<D> {
     /// See [`AcquireError`].
     pub fn try_page(&self, options: LeaseOptions) -> Result<Option<PageLease<D>>, AcquireError> {
         let isolation = options.isolation.unwrap_or(self.core().config.isolation);
-        let spec = options.unit(Kind::Page(isolation))?;
+        let spec = self.unit(Kind::Page(isolation), &options)?;
         let granted = self.core().try_lease(options.profile, spec)?;
         Ok(granted.map(|mut granted| {
             granted.accept(std::time::Duration::ZERO);
@@ -319,8 +319,16 @@ impl<D: Driver> Pool<D> {
         self.core().read(|state, _| state.slots().map(|(id, _)| id.0).collect())
     }
 
+    fn unit(&self, kind: Kind, options: &LeaseOptions) -> Result<UnitSpec, AcquireError> {
+        if options.context.proxy.is_some() && !self.core().driver.keeps_to_proxies() {
+            let reason = "the driver lets traffic such as that of WebRTC go past a proxy";
+            return Err(AcquireError::BadOption { option: "proxy", reason });
+        }
+        Ok(options.unit(kind)?)
+    }
+
     async fn acquire(&self, kind: Kind, options: LeaseOptions) -> Result<Granted<D>, AcquireError> {
-        let spec = options.unit(kind)?;
+        let spec = self.unit(kind, &options)?;
         let core = self.core();
         let checked = options.profile.as_ref().map_or(Ok(()), |profile| core.driver.check(profile));
         checked.map_err(|error| AcquireError::Launch(Arc::new(error)))?;

@@ -4,7 +4,7 @@ use super::*;
 use std::collections::BTreeSet;
 
 fn refused(arg: &str, sandbox: Sandbox, profile: &LaunchProfile) -> bool {
-    check(&[arg.to_owned()], sandbox, profile).is_err()
+    check(&[arg.to_owned()], Safety { sandbox, webrtc_udp: false }, profile).is_err()
 }
 
 fn line(profile: &LaunchProfile, extra: &[&str]) -> Vec<String> {
@@ -19,7 +19,7 @@ fn line_without(
 ) -> Vec<String> {
     let parts = Parts {
         is_shell: false,
-        sandbox: Sandbox::Required,
+        safety: Safety { sandbox: Sandbox::Required, webrtc_udp: false },
         transport: Transport::Pipe,
         headful,
         without,
@@ -104,4 +104,42 @@ fn nothing_leads_past_the_proxy_of_the_profile() {
         assert!(!refused(switch, Sandbox::Required, &LaunchProfile::new()), "{switch}");
     }
     assert!(refused("--fine", Sandbox::Required, &LaunchProfile::new().proxy("")));
+}
+
+#[test]
+fn nothing_but_its_own_option_lets_webrtc_past_a_proxy() {
+    let plain = LaunchProfile::new();
+    let with = |webrtc_udp| Safety { sandbox: Sandbox::Required, webrtc_udp };
+    for switch in WEBRTC_PROXIED {
+        assert!(line(&plain, &[]).contains(&(*switch).to_owned()));
+        assert!(refused(switch, Sandbox::Disabled, &plain), "{switch}");
+        let kept = check_without(&[(*switch).to_owned()]).unwrap_err().to_string();
+        assert!(kept.contains("webrtc_udp"), "{kept}");
+    }
+    assert!(check(&[], with(true), &plain).is_ok());
+    let proxied = LaunchProfile::new().proxy("socks5://p");
+    assert!(check(&[], with(false), &proxied).is_ok() && check(&[], with(true), &proxied).is_err());
+}
+
+#[test]
+fn a_variable_leads_no_browser_out_of_its_directory() {
+    let refused = |name: &str, value: &str| check_env(&[(name.into(), value.into())]).is_err();
+    for (name, _) in OWN_PLACES {
+        assert!(refused(name, "/tmp"), "{name}");
+    }
+    for (name, value) in [("", "a"), ("A=B", "c"), ("A\0", "b"), ("A", "\0")] {
+        assert!(refused(name, value), "{name:?} {value:?}");
+    }
+    assert!(refused("CHROMIUM_FLAGS", "--no-sandbox") && refused("CHROMIUM_USER_FLAGS", ""));
+    assert!(!refused("DISPLAY", ":1") && !refused("LANG", ""));
+}
+
+#[test]
+fn a_window_has_a_size_that_can_be_drawn() {
+    for good in [(1, 1), (MOST_WINDOW, MOST_WINDOW)] {
+        assert!(check_window(good).is_ok(), "{good:?}");
+    }
+    for bad in [(0, 1), (1, 0), (MOST_WINDOW + 1, 1), (1, u32::MAX)] {
+        assert!(check_window(bad).is_err(), "{bad:?}");
+    }
 }

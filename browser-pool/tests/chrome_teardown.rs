@@ -120,3 +120,25 @@ async fn a_full_disk() {
         }
     }
 }
+
+#[test]
+fn a_process_of_others_that_names_the_root_is_none_of_its_own() {
+    let oracle = Oracle::new();
+    let sleeps = |of_ours: bool| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "read line; : \"$0\""]).arg(oracle.root());
+        command.stdin(std::process::Stdio::piped());
+        if of_ours {
+            command.env("TMPDIR", oracle.root().join("t"));
+        }
+        command.spawn().unwrap()
+    };
+    let mut both = [sleeps(false), sleeps(true)];
+    let found: Vec<_> = oracle.processes().iter().map(|found| found.pid).collect();
+    let own = both[1].id();
+    for child in &mut both {
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+    assert_eq!(found, [own]);
+}

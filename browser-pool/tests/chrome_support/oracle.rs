@@ -14,7 +14,7 @@ pub(crate) struct Oracle {
     seen: Mutex<BTreeSet<(u32, String)>>,
 }
 
-/// A process that has the root in its command line, its environment or its working directory.
+/// A process that a browser below the root is made of.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
     pub(crate) pid: u32,
@@ -40,11 +40,22 @@ impl Oracle {
         path
     }
 
-    /// Everybody who belongs to a browser below the root, without this process and zombies. The environment of
-    /// sandboxed processes cannot be read: they belong to their parents, and still do when those are gone.
+    /// Everybody who belongs to a browser below the root, without this process and zombies: whoever was given a place
+    /// below it, in a variable or as the value of a switch, and the children of those. The environment of
+    /// sandboxed processes cannot be read: they belong to their parents, and still do when those are gone. A
+    /// process of others that only names the root, such as a `du`, does not belong.
     pub(crate) fn processes(&self) -> Vec<Found> {
-        let needle = self.root.as_os_str().as_encoded_bytes().to_owned();
-        let has = |bytes: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+        let root = self.root.as_os_str().as_encoded_bytes();
+        let below = |value: &[u8]| {
+            value.strip_prefix(root).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+        };
+        // `NAME=VALUE`, each ended by a NUL.
+        let has = |bytes: &[u8]| {
+            bytes.split(|byte| *byte == 0).any(|word| {
+                let at = word.iter().position(|byte| *byte == b'=');
+                at.is_some_and(|at| below(&word[at + 1..]))
+            })
+        };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut found, mut others) = (Vec::new(), Vec::new());
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
@@ -56,7 +67,6 @@ impl Oracle {
             let path = entry.path();
             let read = |name: &str| std::fs::read(path.join(name)).unwrap_or_default();
             let command = read("cmdline");
-            let cwd = std::fs::read_link(path.join("cwd")).unwrap_or_default();
             let stat = String::from_utf8_lossy(&read("stat")).into_owned();
             let fields: Vec<_> = stat.rsplit_once(')').map_or(Vec::new(), |(_, rest)| {
                 rest.split_whitespace().map(str::to_owned).collect()
@@ -70,7 +80,7 @@ impl Oracle {
                 continue;
             }
             let (parent, one) = (parent.parse().unwrap_or(0), (pid, start.clone()));
-            let belongs = has(&command) || has(&read("environ")) || cwd.starts_with(&self.root);
+            let belongs = has(&command) || has(&read("environ"));
             let command = String::from_utf8_lossy(&command).replace('\0', " ");
             let process = Found { pid, command: command.chars().take(8000).collect() };
             if belongs || seen.contains(&one) {

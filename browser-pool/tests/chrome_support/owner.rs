@@ -40,6 +40,8 @@ pub(crate) fn start(engine: &Path, root: &str) -> Child {
     let mut owner = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "owner", "--nocapture"])
         .env(ROLE, format!("{}|{root}", engine.display()))
+        // For the oracle, if the test fails before it ends the owner.
+        .env("LASTOUT_TEST_ROOT", root.trim_start_matches("port:"))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

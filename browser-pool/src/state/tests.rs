@@ -1,6 +1,7 @@
 //! The state machine against a world that answers in any order, late, wrongly or not at all.
 
 use super::*;
+use crate::report::EndReason;
 use crate::request::LeaseOptions;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -15,9 +16,11 @@ struct World {
     closing: Vec<SlotId>,
     out: Vec<Place>,
     /// Pages that pages opened.
-    popups: Vec<(SlotId, String)>,
-    /// What stands on the browsers, whatever the pool believes.
-    contexts: BTreeSet<(SlotId, UnitId)>,
+    popups: Vec<(SlotId, UnitId, String)>,
+    /// What stands on the browsers, whatever the pool believes: contexts, and the pages that the pool made in each.
+    contexts: BTreeMap<(SlotId, UnitId), usize>,
+    /// Whether browsers refuse what was asked for with options.
+    refuses_options: bool,
     waiting: Vec<(WaiterId, u8, u8)>,
     granted: BTreeMap<WaiterId, usize>,
     refused: BTreeSet<WaiterId>,
@@ -112,6 +115,15 @@ fn spec(kind: u8) -> (UnitSpec, Arc<LaunchProfile>) {
     }
 }
 
+impl World {
+    /// Contexts end with all their pages; how many pages of the last were made.
+    fn end(&mut self, which: impl Fn((SlotId, UnitId)) -> bool) -> Option<usize> {
+        self.popups.retain(|(slot, unit, _)| !which((*slot, *unit)));
+        let ended: Vec<_> = self.contexts.keys().copied().filter(|at| which(*at)).collect();
+        ended.iter().filter_map(|at| self.contexts.remove(at)).last()
+    }
+}
+
 struct Sim {
     state: State,
     world: World,
@@ -158,11 +170,11 @@ impl Sim {
             Action::ResetUnit { slot, unit } => world.ending.push((slot, unit, true)),
             Action::Dispose { slot, unit } => world.ending.push((slot, unit, false)),
             Action::ClosePopup { slot, page } => {
-                world.popups.retain(|entry| (entry.0, &*entry.1) != (slot, &*page));
+                world.popups.retain(|entry| (entry.0, &*entry.2) != (slot, &*page));
             }
             Action::Retired { .. } | Action::Revoke { .. } => {}
             Action::Close { slot, .. } => {
-                world.contexts.retain(|(on, _)| *on != slot);
+                world.end(|(on, _)| on == slot);
                 world.launching.retain(|id| *id != slot);
                 world.closing.push(slot);
             }
@@ -202,13 +214,17 @@ impl Sim {
                     return;
                 };
                 let (slot, unit) = self.world.making.remove(index);
+                let made = self.state.slots.get(&slot).and_then(|slot| slot.units.get(&unit));
+                let (pages, options) =
+                    made.map_or((0, false), |unit| (unit.spec.pages(), unit.spec.is_special()));
+                let well = well && !(options && self.world.refuses_options);
                 let error = Arc::new(if hung {
                     OpError::Lost(Loss::PageCrashed)
                 } else {
                     OpError::driver("no")
                 });
-                if well {
-                    self.world.contexts.insert((slot, unit));
+                if well && self.running().contains(&slot) {
+                    self.world.contexts.insert((slot, unit), pages);
                 }
                 self.tell(if well {
                     Event::Made { slot, unit }
@@ -222,8 +238,9 @@ impl Sim {
                 };
                 let (slot, unit, reset) = self.world.ending.remove(index);
                 let again = reset && well;
-                if well && !reset {
-                    self.world.contexts.remove(&(slot, unit));
+                if well {
+                    let was = self.world.end(|at| at == (slot, unit));
+                    self.world.contexts.extend(was.filter(|_| reset).map(|_| ((slot, unit), 1)));
                 }
                 self.tell(if again {
                     Event::Reset { slot, unit }
@@ -254,11 +271,11 @@ impl Sim {
                 };
                 let slot = running[index];
                 self.world.closing.push(slot);
-                self.world.contexts.retain(|(on, _)| *on != slot);
+                self.world.end(|(on, _)| on == slot);
                 self.tell(Event::Lost { slot, loss: Loss::Unresponsive });
             }
             Do::Crash(which) => {
-                let all: Vec<_> = self.world.contexts.iter().copied().collect();
+                let all: Vec<_> = self.world.contexts.keys().copied().collect();
                 let Some(index) = pick(all.len(), which) else {
                     return;
                 };
@@ -281,26 +298,30 @@ impl Sim {
                 self.tell(Event::Tick);
             }
             Do::Popup(which) => {
-                let all: Vec<_> = self.world.contexts.iter().copied().collect();
+                let all: Vec<_> = self.world.contexts.keys().copied().collect();
                 let Some(index) = pick(all.len(), which) else {
                     return;
                 };
                 let ((slot, unit), page) = (all[index], self.state.number().to_string());
-                self.world.popups.push((slot, page.clone()));
+                self.world.popups.push((slot, unit, page.clone()));
                 self.tell(Event::PopupOpened { slot, unit, page });
             }
             Do::PopupGone(which) => {
                 let Some(index) = pick(self.world.popups.len(), which) else {
                     return;
                 };
-                let (slot, page) = self.world.popups.remove(index);
+                let (slot, _, page) = self.world.popups.remove(index);
                 self.tell(Event::PageGone { slot, page });
             }
             Do::OpenPage(which) => {
                 let Some(index) = pick(self.world.out.len(), which) else {
                     return;
                 };
-                let _ = self.state.open_page(self.world.out[index]);
+                let place = self.world.out[index];
+                let opened = self.state.open_page(place);
+                if let Some(pages) = self.world.contexts.get_mut(&(place.slot, place.unit)) {
+                    *pages += usize::from(opened.is_ok());
+                }
                 self.check();
             }
         }
@@ -317,12 +338,13 @@ impl Sim {
         for (id, slot) in state.slots() {
             let most = if slot.exclusive { config.max_contexts + 1 } else { config.max_contexts };
             assert!(slot.units.len() <= most, "I1: contexts");
-            let alive = self.world.contexts.iter().filter(|(on, _)| *on == id).count();
-            assert!(alive <= most, "I1: {alive} contexts stand where {most} may");
-            assert!(
-                slot.pages() <= config.max_pages.max(1) + usize::from(slot.exclusive),
-                "I1: pages"
-            );
+            let alive = self.world.contexts.iter().filter(|((on, _), _)| *on == id);
+            let (contexts, pages) =
+                alive.fold((0, 0), |sum, (_, pages)| (sum.0 + 1, sum.1 + pages));
+            assert!(contexts <= most, "I1: {contexts} contexts stand where {most} may");
+            let popups = self.world.popups.iter().filter(|entry| entry.0 == id).count();
+            let (alive, most) = (pages + popups, config.max_pages + usize::from(slot.exclusive));
+            assert!(alive <= most && slot.pages() <= most, "I1: {alive} pages where {most} may");
         }
         let units = state.slots().flat_map(|(_, slot)| slot.units.values());
         let overdue = |unit: &Unit| {
@@ -490,6 +512,40 @@ proptest! {
             let bound = 2 * full + (browsers + 1) * supply::OVERTAKES as usize;
             prop_assert!(others <= bound, "{others} were served before it: {:?}", sim.state);
         }
+    }
+
+    /// Whatever options some ask for, and the browsers refuse: each of them is told, and no other notices.
+    #[test]
+    fn an_error_of_a_request_touches_no_other(
+        browsers in 1..3_usize,
+        contexts in 1..4_usize,
+        asks in prop::collection::vec((0..3_u8, 0..6_u8), 1..60),
+    ) {
+        let config = PoolConfig {
+            max_browsers: browsers,
+            max_contexts: contexts,
+            circuit_after: 1,
+            max_errors: 1,
+            ..PoolConfig::default()
+        };
+        let mut sim = Sim::new(config);
+        sim.world.refuses_options = true;
+        for (tenant, kind) in asks {
+            sim.run(Do::Ask { tenant, kind });
+        }
+        let (mut bad, mut good) = (BTreeSet::new(), BTreeSet::new());
+        for (waiter, _, kind) in &sim.world.waiting {
+            if *kind == 5 { bad.insert(*waiter) } else { good.insert(*waiter) };
+        }
+        good.extend(sim.world.granted.keys());
+        sim.calm();
+        prop_assert_eq!(&sim.world.refused, &bad, "each of them is told, and they alone");
+        let granted: BTreeSet<WaiterId> = sim.world.granted.keys().copied().collect();
+        prop_assert_eq!(granted, good);
+        prop_assert!(sim.state.circuits.is_empty(), "launches pause: {:?}", sim.state);
+        prop_assert_eq!(sim.state.counts().ended.get(EndReason::Errors.name()), None);
+        let errors = sim.state.slots().map(|(_, slot)| slot.errors).max();
+        prop_assert!(errors.unwrap_or(0) == 0, "a browser is charged: {:?}", sim.state);
     }
 
     /// Whatever their first page does to them, browsers are launched at a rate that falls.

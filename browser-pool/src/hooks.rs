@@ -1,9 +1,9 @@
 //! What a user's own code may watch or add, called outside every lock.
 
+use crate::contain::contain;
 use crate::error::{LaunchError, Loss};
 use crate::report::{BrowserReport, EndReason};
 use crate::request::{LaunchProfile, UnitSpec};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,9 +68,12 @@ impl Hooks for NoHooks {}
 pub(crate) struct Hooked(pub(crate) Arc<dyn Hooks>);
 
 impl Hooked {
-    pub(crate) fn call(&self, call: impl FnOnce(&dyn Hooks)) {
-        if catch_unwind(AssertUnwindSafe(|| call(&*self.0))).is_err() {
+    /// Calls a hook; `false` when it panicked.
+    pub(crate) fn call(&self, call: impl FnOnce(&dyn Hooks)) -> bool {
+        let called = contain(|| call(&*self.0));
+        if called.is_err() {
             crate::trace::hook_panicked();
         }
+        called.is_ok()
     }
 }

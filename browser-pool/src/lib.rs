@@ -10,6 +10,7 @@ compile_error!("lastout-browser-pool: the feature `chrome` needs Linux");
 mod chrome;
 mod config;
 mod driver;
+mod contain;
 mod error;
 mod free_memory;
 mod hooks;

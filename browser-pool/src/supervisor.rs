@@ -123,8 +123,10 @@ async fn launch<D: Driver>(
     profile: Arc<LaunchProfile>,
     commands: &mut UnboundedReceiver<Command<D::Browser>>,
 ) -> Result<Launched<D::Browser>, LaunchError> {
-    let mut profile = LaunchProfile::clone(&profile);
-    core.hooks.call(|hooks| hooks.before_launch(slot.0, &mut profile));
+    let mut changed = LaunchProfile::clone(&profile);
+    // What a hook that panics has changed by then is half a change.
+    let is_whole = core.hooks.call(|hooks| hooks.before_launch(slot.0, &mut changed));
+    let profile = if is_whole { changed } else { LaunchProfile::clone(&profile) };
     let limit = core.config.launch_timeout;
     // The driver knows more about what was late, so it comes first.
     let hard = limit + MARGIN;

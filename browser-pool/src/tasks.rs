@@ -1,10 +1,10 @@
 //! The one module that starts tasks: it keeps every handle, and ends what still runs.
 
+use crate::contain::{contain, said};
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 /// The tasks of one pool, on the runtime on which it was started.
 #[derive(Debug)]
@@ -33,7 +33,12 @@ impl Tasks {
         loop {
             let next = self.running.lock().unwrap_or_else(PoisonError::into_inner).pop();
             match next {
-                Some(task) => drop(task.await),
+                Some(task) => {
+                    // Its payload is a driver's.
+                    if let Some(Ok(payload)) = task.await.err().map(JoinError::try_into_panic) {
+                        said(payload);
+                    }
+                }
                 None => return,
             }
         }
@@ -56,7 +61,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
             return;
         };
         let work: Box<dyn FnOnce() -> T + Send> = Box::new(work);
-        if let Ok(value) = catch_unwind(AssertUnwindSafe(work)) {
+        if let Ok(value) = contain(work) {
             // Whoever waited may have gone.
             drop(done.send(value));
         }

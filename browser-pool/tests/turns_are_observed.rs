@@ -79,3 +79,65 @@ async fn by_hooks() {
     assert_eq!(seen, ["before launch", "launched", "leased", "ended: lost", "lost"]);
     assert_clean_end(&pool, &fake).await;
 }
+
+/// Panics in every hook, with a payload that panics when it is dropped.
+#[derive(Debug)]
+struct Bombs;
+
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        explode();
+    }
+}
+
+/// Not by `panic!`, which prints a backtrace.
+fn explode() {
+    std::panic::resume_unwind(Box::new(Bomb));
+}
+
+impl Hooks for Bombs {
+    fn before_launch(&self, _: u64, profile: &mut LaunchProfile) {
+        *profile = LaunchProfile::new();
+        explode();
+    }
+
+    fn after_launch(&self, _: u64, _: Option<&LaunchError>) {
+        explode();
+    }
+
+    fn on_lease(&self, _: &LeaseInfo) {
+        explode();
+    }
+
+    fn on_release(&self, _: &LeaseInfo, _: Option<&Loss>) {
+        explode();
+    }
+
+    fn on_retire(&self, _: u64, _: &EndReason) {
+        explode();
+    }
+
+    fn on_end(&self, _: &BrowserReport) {
+        explode();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_panics_changes_nothing_whatever_its_payload_does() {
+    let fake = FakeDriver::new();
+    let profile = LaunchProfile::new().proxy("socks5://127.0.0.1:9");
+    let config = PoolConfig::builder().max_browsers(1).profile(profile.clone()).build().unwrap();
+    let pool = Pool::start_with(fake.clone(), config, Arc::new(Bombs)).unwrap();
+    fake.script(|script| script.failing_launches = 1);
+    for _ in 0..2 {
+        let page = pool.page().await.unwrap();
+        pool.retire(page.browser());
+        page.release();
+    }
+    assert!(fake.profiles().iter().all(|started| *started == profile), "{:?}", fake.profiles());
+    let stats = pool.stats();
+    assert_eq!((stats.lost, stats.granted), (0, 2), "{stats:?}");
+    assert_clean_end(&pool, &fake).await;
+}

@@ -3,6 +3,7 @@
 use super::bridge::{Router, limit_of_unanswered};
 use super::process::{KILL_BOUND, Process};
 use crate::config::FOREVER;
+use crate::contain::said;
 use crate::driver::{Allowed, Ending, LiveBrowser};
 use crate::error::{Loss, OpError};
 use crate::report::BrowserReport;
@@ -359,14 +360,9 @@ pub(super) async fn drive(
         }
     };
     let handled = AssertUnwindSafe(handled).catch_unwind();
-    let handled = handled.map(|ended| ended.unwrap_or_else(|panic| Loss::Client(text_of(&*panic))));
+    let handled = handled.map(|ended| ended.unwrap_or_else(|panic| Loss::Client(said(panic))));
     // Each is polled when it was woken itself, and not with the other: a poll of the handler goes through
     // all its pages.
     let mut both = FuturesUnordered::from_iter([handled.boxed(), carried.boxed()]);
     both.next().await.unwrap_or(Loss::Disconnected)
-}
-
-fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".into())
 }

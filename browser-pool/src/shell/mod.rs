@@ -10,6 +10,7 @@ mod turn;
 
 pub(crate) use self::cell::{PageFate, UnitCell};
 pub(crate) use self::news::PageReply;
+use crate::contain::contain;
 
 use self::cell::doom;
 use self::turn::{Effect, Entry, Inner};
@@ -127,7 +128,8 @@ impl<D: Driver> Core<D> {
             (result, inner.rearm(now))
         };
         for effect in effects {
-            self.perform(effect);
+            // What a driver or a caller gave may panic where it is dropped or woken: the others go on.
+            drop(contain(|| self.perform(effect)));
         }
         if due {
             self.alarm.notify_one();

@@ -3,17 +3,31 @@
 //! Callers never do it themselves, so a caller that goes away leaves nothing half made: the unit
 //! becomes stock.
 
+use crate::cell::{PageFate, UnitCell};
 use crate::driver::LiveBrowser;
 use crate::error::OpError;
+use crate::report::EndReason;
 use crate::request::{ContextOptions, UnitSpec};
-use crate::shell::{PageFate, UnitCell};
 use crate::state::{Place, SlotId, UnitId};
-use crate::supervisor::Command;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
+
+/// Takes a page that was opened for the holder of a context lease.
+pub(crate) type PageReply<B> = Box<dyn FnOnce(Result<Arc<PageFate<B>>, OpError>) + Send>;
+
+/// What the pool orders.
+pub(crate) enum Command<B: LiveBrowser> {
+    Make { unit: UnitId, spec: UnitSpec },
+    Reset { unit: UnitId, cell: Arc<UnitCell<B>> },
+    Dispose { unit: UnitId, cell: Arc<UnitCell<B>> },
+    OpenPage { place: Place, cell: Arc<UnitCell<B>>, reply: PageReply<B> },
+    ClosePopup { page: String },
+    ClosePage { place: Place, page: Arc<PageFate<B>> },
+    Close { reason: EndReason },
+}
 
 /// What a job came to.
 pub(crate) enum Done<B: LiveBrowser> {

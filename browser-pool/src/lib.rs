@@ -5,6 +5,7 @@
 #[cfg(all(feature = "chrome", not(target_os = "linux")))]
 compile_error!("lastout-browser-pool: the feature `chrome` needs Linux");
 
+mod cell;
 #[cfg(feature = "chrome")]
 #[cfg_attr(lastout_docsrs, doc(cfg(feature = "chrome")))]
 mod chrome;

@@ -5,11 +5,11 @@
 
 use crate::driver::{Driver, Ending, IN_A_DROP, Launch, Launched, LiveBrowser, News};
 use crate::error::{LaunchError, Loss, OpError};
-use crate::jobs::{self, Done};
+use crate::jobs::{self, Command, Done};
 use crate::report::{BrowserReport, EndReason};
-use crate::request::{LaunchProfile, UnitSpec};
-use crate::shell::{Core, PageFate, PageReply, UnitCell};
-use crate::state::{Event, Place, SlotId, UnitId};
+use crate::request::LaunchProfile;
+use crate::shell::Core;
+use crate::state::{Event, SlotId};
 use crate::tasks;
 use crate::trace;
 use futures_util::future::BoxFuture;
@@ -21,17 +21,6 @@ use tokio::time::{sleep, timeout};
 
 /// How much longer than its limit a driver may take to give up a launch.
 const MARGIN: Duration = Duration::from_secs(1);
-
-/// What the pool orders.
-pub(crate) enum Command<B: LiveBrowser> {
-    Make { unit: UnitId, spec: UnitSpec },
-    Reset { unit: UnitId, cell: Arc<UnitCell<B>> },
-    Dispose { unit: UnitId, cell: Arc<UnitCell<B>> },
-    OpenPage { place: Place, cell: Arc<UnitCell<B>>, reply: PageReply<B> },
-    ClosePopup { page: String },
-    ClosePage { place: Place, page: Arc<PageFate<B>> },
-    Close { reason: EndReason },
-}
 
 /// Why the browser ends.
 enum End {

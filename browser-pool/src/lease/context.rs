@@ -1,9 +1,10 @@
 //! A leased browser context, and the pages that its holder opens in it.
 
 use super::{Granted, bounded, lost};
+use crate::cell::PageFate;
 use crate::driver::{Driver, LiveBrowser};
 use crate::error::{Loss, OpError};
-use crate::shell::{Core, PageFate};
+use crate::shell::Core;
 use crate::state::{Condition, Place};
 use std::fmt;
 use std::future::Future;

@@ -13,11 +13,12 @@ pub use self::page::PageLease;
 
 pub(crate) use self::context::PageTicket;
 
+use crate::cell::UnitCell;
 use crate::config::FOREVER;
 use crate::driver::{Allowed, Driver, LiveBrowser};
 use crate::error::{Loss, OpError};
 use crate::hooks::LeaseInfo;
-use crate::shell::{Core, UnitCell};
+use crate::shell::Core;
 use crate::state::{Condition, Place};
 use crate::trace::LeaseSpan;
 use std::fmt;

@@ -4,17 +4,13 @@
 //! all they need; after the lock the effects are performed. So no lock is held over an await, a
 //! waker, a hook or a destructor, and an effect that is late finds a state that ignores it.
 
-mod cell;
 mod news;
 mod turn;
 
-pub(crate) use self::cell::{PageFate, UnitCell};
-pub(crate) use self::news::PageReply;
-use crate::contain::contain;
-
-use self::cell::doom;
 use self::turn::{Effect, Entry, Inner};
+use crate::cell::doom;
 use crate::config::PoolConfig;
+use crate::contain::contain;
 use crate::driver::{Driver, Ending};
 use crate::error::{AcquireError, Waiting};
 use crate::hooks::Hooked;

@@ -1,22 +1,19 @@
 //! What supervisors and leases tell the pool.
 
-use super::cell::doom;
-use super::{Core, PageFate, UnitCell};
+use super::Core;
+use crate::cell::{PageFate, UnitCell, doom};
 use crate::driver::Driver;
 use crate::error::{Loss, OpError};
+use crate::jobs::{Command, PageReply};
 use crate::lease::PageTicket;
 use crate::report::BrowserReport;
 use crate::state::{Event, OpenPageError, Place, SlotId, UnitId};
-use crate::supervisor::Command;
 use crate::trace;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Reports that are kept for those who ask later.
 const REPORTS: usize = 1024;
-
-/// Takes a page that was opened for the holder of a context lease.
-pub(crate) type PageReply<B> = Box<dyn FnOnce(Result<Arc<PageFate<B>>, OpError>) + Send>;
 
 impl<D: Driver> Core<D> {
     /// Orders one more page in a leased context.

@@ -1,13 +1,14 @@
 //! What is under the lock, and how an action becomes an effect that owns what it needs.
 
-use super::{Answer, Core, Tally, UnitCell};
+use super::{Answer, Core, Tally};
+use crate::cell::UnitCell;
 use crate::driver::{Driver, LiveBrowser};
 use crate::error::Loss;
+use crate::jobs::Command;
 use crate::lease::Granted;
 use crate::report::EndReason;
 use crate::request::LaunchProfile;
 use crate::state::{Action, Event, SlotId, State, UnitId, WaiterId};
-use crate::supervisor::Command;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;

@@ -40,17 +40,17 @@ impl<B: LiveBrowser> UnitCell<B> {
     }
 
     /// Whether the unit has this context.
-    pub(super) fn is_in(&self, context: &str) -> bool {
+    pub(crate) fn is_in(&self, context: &str) -> bool {
         self.context.as_ref().is_some_and(|own| self.live.context_key(own) == context)
     }
 
     /// Whether the page that the unit was made with has this key.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.page.as_ref().is_some_and(|page| self.live.page_key(page) == key)
     }
 
     /// The fate of the page with this key, if the page is in this unit.
-    pub(super) fn fate_of(&self, key: &str) -> Option<watch::Sender<Option<Loss>>> {
+    pub(crate) fn fate_of(&self, key: &str) -> Option<watch::Sender<Option<Loss>>> {
         if self.has(key) {
             return Some(self.fate.clone());
         }
@@ -68,7 +68,7 @@ pub(crate) struct PageFate<B: LiveBrowser> {
 }
 
 /// Seals a fate; the first loss is the one that counts.
-pub(super) fn doom(fate: &watch::Sender<Option<Loss>>, loss: &Loss) {
+pub(crate) fn doom(fate: &watch::Sender<Option<Loss>>, loss: &Loss) {
     fate.send_if_modified(|fate| {
         let first = fate.is_none();
         fate.get_or_insert_with(|| loss.clone());

@@ -37,8 +37,8 @@ pub trait Driver: Send + Sync + 'static {
         launch: Launch,
     ) -> impl Future<Output = Result<Launched<Self::Browser>, LaunchError>> + Send;
 
-    /// Whether browsers can be started as this says: asked before a caller is queued, so that what cannot be
-    /// launched costs nobody anything.
+    /// Whether browsers can be started with this profile: asked before a caller is queued, so that a profile that
+    /// cannot be launched costs the other callers nothing.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ pub enum News {
         /// The key of the new page.
         page: String,
     },
-    /// The page with this key is gone, whoever closed it.
+    /// The page with this key is gone: it was closed by the client, by itself or by the browser.
     PageGone(String),
 }
 

@@ -71,7 +71,7 @@ pub enum LaunchError {
 }
 
 impl LaunchError {
-    /// Whether trying again cannot help until somebody changes something.
+    /// Whether a retry cannot help until the configuration or the machine changes.
     pub fn is_permanent(&self) -> bool {
         matches!(self, Self::NotFound { .. } | Self::Refused { .. })
     }
@@ -118,7 +118,7 @@ impl Error for LaunchError {
     }
 }
 
-/// An error with all that caused it, for those who get the text alone.
+/// An error and all its causes in one line, for readers of the text alone.
 #[cfg(feature = "chrome")]
 pub(crate) fn with_causes(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());

@@ -146,7 +146,7 @@ impl Waits {
 
     /// An upper bound of the wait of this share of the callers, at most twice the true value.
     ///
-    /// `0.5` gives the median; `None` when nobody waited yet.
+    /// `0.5` gives the median; `None` before the first wait.
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         if self.count == 0 {
             return None;

@@ -96,11 +96,11 @@ impl PageLease<Chrome> {
     ///
     /// # Errors
     ///
-    /// [`OpError::TimedOut`] after `limit`, [`OpError::Lost`], or what the browser said.
+    /// As [`navigate`](Self::navigate).
     ///
     /// # Cancel safety
     ///
-    /// The browser goes on loading; the page can be sent elsewhere.
+    /// As [`navigate`](Self::navigate).
     pub async fn navigate_until(
         &self,
         url: impl Into<String>,
@@ -117,11 +117,11 @@ impl ContextPage<'_, Chrome> {
     ///
     /// # Errors
     ///
-    /// [`OpError::TimedOut`] after `limit`, [`OpError::Lost`], or what the browser said.
+    /// As [`PageLease::navigate`].
     ///
     /// # Cancel safety
     ///
-    /// The browser goes on loading; the page can be sent elsewhere.
+    /// As [`PageLease::navigate`].
     pub async fn navigate_until(
         &self,
         url: impl Into<String>,
@@ -139,11 +139,11 @@ impl BrowserLease<Chrome> {
     ///
     /// # Errors
     ///
-    /// [`OpError::TimedOut`] after `limit`, [`OpError::Lost`], or what the browser said.
+    /// As [`PageLease::navigate`].
     ///
     /// # Cancel safety
     ///
-    /// The browser goes on loading; the page can be sent elsewhere.
+    /// As [`PageLease::navigate`].
     pub async fn navigate_until(
         &self,
         page: &Page,

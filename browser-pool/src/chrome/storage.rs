@@ -21,8 +21,8 @@ use std::time::Duration;
 
 /// The cookies of a context, and the local storage of an origin or more: what keeps a user signed in.
 ///
-/// It can be written and read with serde; its JSON is that of Playwright's `storageState`. Whoever has it is that user, so
-/// keep it like a password; `Debug` shows how much there is, and no value.
+/// It can be written and read with serde; its JSON is that of Playwright's `storageState`. It signs its holder in as
+/// that user, so keep it like a password; `Debug` shows how much there is, and no value.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StorageState {
     #[serde(default)]

@@ -142,7 +142,7 @@ impl<D: Driver> Pool<D> {
         Ok(ContextLease::new(self.acquire(Kind::Context, options).await?))
     }
 
-    /// Leases a whole browser that nobody used before.
+    /// Leases a whole browser that has never been leased before.
     ///
     /// # Errors
     ///

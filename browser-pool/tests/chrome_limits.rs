@@ -73,7 +73,7 @@ async fn a_limit_may_be_nothing_or_have_no_end() {
             let state = page.save_storage(Duration::MAX).await?;
             page.restore_storage(&state, Duration::MAX).await
         };
-        soon("all of it", all).await.unwrap();
+        soon("all of it", Box::pin(all)).await.unwrap();
         assert_eq!(pool.stats().lost, 0);
         page.release();
         assert_clean_end(pool, &oracle).await;

@@ -104,3 +104,19 @@ async fn service_workers_start() {
         assert_clean_end(pool, &oracle).await;
     }
 }
+
+/// Else the main process of the browser would have no time for its other pages.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_cannot_flood_its_history() {
+    for engine in engines() {
+        let (oracle, server) = (Oracle::new(), Server::start().await);
+        let pool = pool(&engine, &oracle, patient().max_browsers(1).build().unwrap());
+        let page = soon("a page", pool.page()).await.unwrap();
+        page.navigate(server.url("/one"), LONG).await.unwrap();
+        let flood = "for (let i = 0; i < 5000; i++) location.hash = i; location.hash";
+        let last: String = page.evaluate(flood).await.unwrap().into_value().unwrap();
+        assert!(last.len() > 1 && last != "#4999", "{last}");
+        page.release();
+        assert_clean_end(pool, &oracle).await;
+    }
+}

@@ -29,7 +29,6 @@ pub(super) const ALWAYS: &[(&str, &str)] = &[
     ("--disable-field-trial-config", "the same behaviour on every machine"),
     ("--disable-hang-monitor", "no dialog about a page that hangs: the pool has limits of its own"),
     ("--disable-infobars", "they change the size of pages"),
-    ("--disable-ipc-flooding-protection", "many navigations in a row are not an attack here"),
     ("--disable-popup-blocking", "pages may open what they want; it ends with their context"),
     ("--disable-prompt-on-repost", "a reload never waits for an answer"),
     ("--disable-search-engine-choice-screen", "no question at the first start"),

@@ -378,6 +378,8 @@ impl Filter {
 }
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod storm;
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ struct Command {
 const COMMANDS: &[Command] = &[
     Command {
         name: "demo",
-        summary: "the main job on embedded defaults, with faults",
+        summary: "the main job on embedded defaults, with faults [--pictures: those of the README]",
         run: crate::demo::run,
     },
     Command {
@@ -185,6 +185,8 @@ pub struct Flags {
     pub with_peers: bool,
     /// Write what would be compared.
     pub bless: bool,
+    /// Take the pictures of the README.
+    pub pictures: bool,
     /// Show what features cost.
     pub cost: bool,
     /// Loom's bound on preemptions.
@@ -238,6 +240,7 @@ impl Flags {
             "with-peers" => self.with_peers = true,
             "bless" => self.bless = true,
             "cost" => self.cost = true,
+            "pictures" => self.pictures = true,
             "without" => {
                 self.without.extend(list(parser)?);
                 if let Some(word) = self

@@ -34,6 +34,7 @@ pub mod foreign;
 pub(crate) mod interrupts;
 pub mod models;
 pub mod package;
+mod pictures;
 pub mod provision;
 pub mod soak;
 pub mod steps;

@@ -3,7 +3,7 @@
 use crate::answer::{Answer, Failed};
 use crate::words::Words;
 use lastout::work_runner::postgres::{PostgresOptions, PostgresRegistry};
-use lastout::work_runner::sqlite::SqliteRegistry;
+use lastout::work_runner::sqlite::{SqliteOptions, SqliteRegistry};
 use lastout::work_runner::{Registry, StoreError, WorkDriver};
 use std::path::Path;
 use std::sync::Arc;
@@ -48,8 +48,10 @@ fn without_password(store: &str) -> String {
 /// Opens the store.
 pub(crate) async fn open(words: &Words, missing: Missing) -> Result<WorkDriver, Failed> {
     let store = name(words)?;
+    // What only looks leaves the tables as they are: the workers may be of another version.
+    let may_make = missing == Missing::Make;
     let registry: Arc<dyn Registry> = if is_address(&store) {
-        let options = PostgresOptions::new().connect_within(CONNECT_WITHIN);
+        let options = PostgresOptions::new().connect_within(CONNECT_WITHIN).migrate(may_make);
         let opened = PostgresRegistry::connect_with(&store, &options).await;
         // The address may hold a password.
         Arc::new(opened.map_err(|error| Failed::new("open the PostgreSQL store", &error))?)
@@ -57,7 +59,7 @@ pub(crate) async fn open(words: &Words, missing: Missing) -> Result<WorkDriver, 
         if missing == Missing::Refuse && !Path::new(&store).exists() {
             return Err(Failed::text(format!("open {store}: there is no such file")));
         }
-        let opened = SqliteRegistry::open(&store);
+        let opened = SqliteRegistry::open_with(&store, &SqliteOptions::new().migrate(may_make));
         Arc::new(opened.map_err(|error| Failed::new(format_args!("open {store}"), &error))?)
     };
     Ok(WorkDriver::producer(registry))

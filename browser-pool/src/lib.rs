@@ -10,8 +10,8 @@ mod cell;
 #[cfg_attr(lastout_docsrs, doc(cfg(feature = "chrome")))]
 mod chrome;
 mod config;
-mod driver;
 mod contain;
+mod driver;
 mod error;
 mod free_memory;
 mod hooks;
@@ -33,6 +33,9 @@ mod trace;
 #[cfg_attr(lastout_docsrs, doc(cfg(feature = "test-util")))]
 pub mod testing;
 
+#[cfg(all(fuzzing, feature = "chrome"))]
+#[doc(hidden)]
+pub use chrome::bridge_traffic;
 #[cfg(feature = "chrome")]
 #[doc(inline)]
 pub use chrome::{
@@ -40,6 +43,7 @@ pub use chrome::{
     Executable, Navigation, OwnedBrowser, Owner, Pdf, Sandbox, Screenshot, StorageState,
     SweepReport, Transport, Until,
 };
+
 /// The client whose types the leases of real browsers deref to, in the version that this crate uses.
 #[cfg(feature = "chrome")]
 pub use chromiumoxide;

@@ -38,18 +38,20 @@ pub fn run_doc(console: &Console, parser: lexopt::Parser) -> Result<()> {
     doc(console, &Workspace::load(console)?).map(|outcome| outcome.report(console))
 }
 
-/// Checks the formatting of the members and of the peers of the benches.
+/// Checks the formatting of the members, of the peers of the benches, and of what is fuzzed.
 pub(crate) fn fmt(console: &Console, workspace: &Workspace) -> Result<Outcome> {
     Cmd::cargo().args(["fmt", "--all", "--check"]).dir(&workspace.root).run(console)?;
     let peers = crate::bench::areas(workspace, true)?;
-    for (_, dir) in &peers {
+    let fuzzed = crate::fuzz::folders(workspace);
+    for dir in peers.iter().map(|(_, dir)| dir).chain(&fuzzed) {
         let manifest = dir.join("Cargo.toml");
         Cmd::cargo().args(["fmt", "--check", "--manifest-path"]).arg(manifest).run(console)?;
     }
     Ok(Outcome::passed(format!(
-        "{} members, {} peer packages",
+        "{} members, {} peer packages, {} to fuzz",
         workspace.packages.len(),
-        peers.len()
+        peers.len(),
+        fuzzed.len()
     )))
 }
 

@@ -85,6 +85,11 @@ const COMMANDS: &[Command] = &[
         run: crate::foreign::run_tsan,
     },
     Command {
+        name: "fuzz",
+        summary: "libFuzzer over what reads bytes of others, a minute for each target [SECONDS]",
+        run: crate::fuzz::run,
+    },
+    Command {
         name: "targets",
         summary: "type checks for systems that cannot be run here [CRATE]",
         run: crate::foreign::run_targets,

@@ -31,6 +31,7 @@ pub mod extras;
 pub mod features;
 pub mod find;
 pub mod foreign;
+pub mod fuzz;
 pub(crate) mod interrupts;
 pub mod models;
 pub mod package;

@@ -36,6 +36,9 @@ mod process;
 mod remove;
 mod storage;
 
+#[cfg(fuzzing)]
+pub use bridge::bridge_traffic;
+
 #[doc(inline)]
 pub use adopt::AdoptError;
 #[doc(inline)]

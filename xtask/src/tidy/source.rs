@@ -49,8 +49,9 @@ pub fn tree(workspace: &Workspace) -> Result<Vec<File>> {
                 .with_context(|| format!("read {}", path.display()))?;
             let inside =
                 path.strip_prefix(&package.dir).unwrap_or(&path).to_string_lossy().into_owned();
-            // The peers of the benches are packages of their own, held to formatting and no more.
-            if package.name == "xtask" && inside.starts_with("peers/") {
+            // The peers of the benches, and what is fuzzed, are packages of their own, held to formatting and no more.
+            let is_peer = package.name == "xtask" && inside.starts_with("peers/");
+            if is_peer || inside.starts_with("fuzz/") {
                 continue;
             }
             found.push(File {

@@ -377,8 +377,10 @@ impl Filter {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod oracle;
+#[cfg(fuzzing)]
+pub use self::oracle::bridge_traffic;
 #[cfg(test)]
 mod storm;
 #[cfg(test)]

@@ -9,6 +9,8 @@ mod filter;
 mod router;
 
 use self::filter::Outgoing;
+#[cfg(fuzzing)]
+pub use self::filter::bridge_traffic;
 pub(super) use self::filter::limit_of_unanswered;
 pub(super) use self::router::Router;
 use self::router::{Ends, OwnCall};

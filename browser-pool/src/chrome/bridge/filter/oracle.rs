@@ -144,3 +144,22 @@ impl Oracle {
         }
     }
 }
+
+/// Lets the oracle see traffic as it is written in the recording, with `+` before milliseconds, and `=` for a call of
+/// the bridge's own.
+#[cfg(fuzzing)]
+pub fn bridge_traffic(text: &str) {
+    let mut oracle = Oracle::new();
+    for line in text.lines() {
+        match line.split_at_checked(1) {
+            Some((">", call)) => oracle.sent(call.trim_start()),
+            Some(("<", message)) => oracle.told(message.trim_start()),
+            Some(("+", time)) => {
+                oracle.later(Duration::from_millis(time.parse::<u16>().unwrap_or(1).into()));
+            }
+            Some(("=", _)) => oracle.asked(),
+            _ => {}
+        }
+    }
+    oracle.end();
+}

@@ -199,6 +199,29 @@ async fn a_process_is_asked_by_the_signals_that_it_was_given() {
     assert!(only(&report).failures.is_empty(), "{report}");
 }
 
+/// Without a runtime of the caller, too.
+#[test]
+fn a_server_behind_a_shell_is_asked_as_well_and_none_of_it_is_killed() {
+    let server = "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done";
+    // The shells would report each `sleep` that obeys.
+    let line = format!("exec 2>/dev/null; sh -c \"{server}\" & wait");
+    let supervisor = Supervisor::builder()
+        .deadline(GENEROUS)
+        .service("server", Restart::never(), move || {
+            let line = line.clone();
+            async move { Ok::<_, Failure>(Process::shell(line).spawn()?) }
+        })
+        .build()
+        .unwrap();
+    let handle = supervisor.handle();
+    let running = std::thread::spawn(move || supervisor.run_blocking());
+    wait_until(|| handle.stats().total("stream.ingested"), |bytes| *bytes == 3);
+    handle.stop();
+    let report = running.join().unwrap();
+    assert_eq!(report.exit_code(), 0, "{report}");
+    assert_eq!(only(&report).ending, Ending::Drained, "{report}");
+}
+
 #[test]
 fn a_tree_is_asked_and_reloaded_by_the_signals_that_it_was_given() {
     let mut command = Command::new("sh");

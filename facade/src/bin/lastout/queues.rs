@@ -237,7 +237,7 @@ pub(crate) fn fire_cron(words: &Words) -> Result<Answer, Failed> {
     let [name] = words.texts("cron fire")?;
     answer::tell(format_args!("lastout: store {}", shown(words)?));
     on_store(words, Missing::Refuse, async |driver| {
-        changed(words, driver.run_periodic(&name).await?.is_some())
+        changed(words, driver.run_periodic(name).await?.is_some())
     })
 }
 

@@ -200,6 +200,21 @@ fn a_nest_deeper_than_paths_descriptors_and_stacks_is_removed() {
 }
 
 #[test]
+fn a_directory_of_more_directories_than_are_kept_by_name_is_removed() {
+    audited(|| {
+        let path = directory("wide");
+        for n in 0..10_000 {
+            let below = path.join(n.to_string());
+            std::fs::create_dir(&below).unwrap();
+            std::fs::write(below.join("file"), "").unwrap();
+        }
+        let removal = StaysDead::new(&path).window(Duration::ZERO).within(LONG).remove_blocking();
+        assert_eq!(removal.unwrap().times, 1);
+        assert!(!path.exists());
+    });
+}
+
+#[test]
 fn what_is_mounted_below_is_not_touched() {
     audited(|| {
         let (path, other) = (directory("mount"), directory("mounted"));

@@ -39,6 +39,10 @@ const PLACE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXE
 const DIRECTORY: OFlags =
     OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 
+/// How many names of directories are kept of each that is listed, so that a wide one is not listed again for
+/// each of them.
+const MANY: usize = 4096;
+
 #[derive(Debug, Clone, Copy)]
 struct Removal {
     begin: SystemTime,
@@ -51,6 +55,8 @@ struct Left {
     id: (Dev, u64),
     /// The name of the one below.
     name: CString,
+    /// Those beside it that are still to be emptied.
+    full: Vec<CString>,
 }
 
 impl Removal {
@@ -65,13 +71,17 @@ impl Removal {
             opened => opened?,
         };
         let mut above: Vec<Left> = Vec::new();
+        let mut full = Vec::new();
         loop {
-            if let Some(name) = self.empty(here.as_fd())? {
+            if full.is_empty() {
+                full = self.empty(here.as_fd())?;
+            }
+            if let Some(name) = full.pop() {
                 let below = match enter(here.as_fd(), &name) {
                     Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
                     entered => entered?,
                 };
-                above.push(Left { id: id(here.as_fd())?, name });
+                above.push(Left { id: id(here.as_fd())?, name, full: std::mem::take(&mut full) });
                 here = below;
                 continue;
             }
@@ -86,8 +96,9 @@ impl Removal {
                 // It was moved away while it was emptied, so what is left of it is not below the top.
                 return Err(Errno::NOTEMPTY);
             }
+            full = left.full;
             match remove_directory(here.as_fd(), &left.name) {
-                // Somebody has written into it, or put something else there: all are listed again.
+                // Somebody has written into it, or put something else there: it is listed again.
                 Err(Errno::NOTEMPTY) if Instant::now() < self.until => {}
                 Err(Errno::NOTDIR) => {}
                 outcome => outcome?,
@@ -95,12 +106,13 @@ impl Removal {
         }
     }
 
-    /// Removes what is in a directory, up to the first directory that is not empty; its name.
-    fn empty(self, directory: BorrowedFd<'_>) -> Result<Option<CString>, Errno> {
+    /// Removes what is in a directory but for the directories that are not empty; the names of the first [`MANY`].
+    fn empty(self, directory: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
+        let mut full = Vec::new();
         rustix::fs::seek(directory, rustix::fs::SeekFrom::Start(0))?;
         let mut space = [MaybeUninit::uninit(); 8192];
         let mut entries = RawDir::new(directory, &mut space);
-        while let Some(entry) = entries.next() {
+        while let Some(entry) = entries.next().filter(|_| full.len() < MANY) {
             let entry = match entry {
                 Err(Errno::NOENT) => break,
                 entry => entry?,
@@ -117,13 +129,13 @@ impl Removal {
                 continue;
             }
             match remove_directory(directory, name) {
-                Err(Errno::NOTEMPTY) => return Ok(Some(name.to_owned())),
+                Err(Errno::NOTEMPTY) => full.push(name.to_owned()),
                 // It was a directory a moment ago.
                 Err(Errno::NOTDIR) => drop(unlink(directory, name)?),
                 outcome => outcome?,
             }
         }
-        Ok(None)
+        Ok(full)
     }
 
     /// Whether somebody has made this since the beginning. The times of a directory are changed by its

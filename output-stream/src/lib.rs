@@ -10,6 +10,7 @@ mod collect;
 mod config;
 #[cfg(any(feature = "process", feature = "tokio"))]
 mod consume;
+mod contain;
 mod core;
 mod error;
 mod event;

@@ -51,8 +51,8 @@ impl Prompts {
         Self { merge, out: BytesMut::new(), err: BytesMut::new(), dropped: 0, end: None }
     }
 
-    /// Waits until this text is in either output, whether or not a newline is behind it. No text at all is there at
-    /// once.
+    /// Waits until this text is in either output, whether or not a newline is behind it. An empty text matches
+    /// at once.
     ///
     /// # Errors
     ///

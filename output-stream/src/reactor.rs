@@ -3,7 +3,8 @@
 //!
 //! A future that waits says so each time it is polled, and all are polled after each wake-up: there are few.
 
-use crate::consume::{ConsumerError, message};
+use crate::consume::ConsumerError;
+use crate::contain::{discard, message};
 use crate::sync::{Mutex, MutexGuard};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::future::{Future, poll_fn};
@@ -84,7 +85,7 @@ impl Drop for Task {
     /// What is in it may be its owner's: a panic of a destructor ends here.
     fn drop(&mut self) {
         let work = std::mem::replace(&mut self.0, Box::pin(std::future::ready(())));
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(work)));
+        discard(work);
     }
 }
 
@@ -119,7 +120,7 @@ impl Reactor {
             let result =
                 poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
                     Ok(poll) => poll.map(Ok),
-                    Err(panic) => Poll::Ready(Err(ConsumerError::Panicked(message(&*panic)))),
+                    Err(panic) => Poll::Ready(Err(ConsumerError::Panicked(message(panic)))),
                 });
             let result = result.await;
             *lock(&keeper) = Some(result);

@@ -1,4 +1,4 @@
-//! The blocking forms need no runtime, start no thread, and keep what the async ones promise.
+//! The blocking forms need no runtime, start no thread before a time limit, and keep what the async ones promise.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 #![cfg(feature = "process")]

@@ -13,7 +13,6 @@ pub use task::Consumer;
 pub use tee::{Tee, TeeEnd};
 
 use crate::error::SubscribeError;
-use std::any::Any;
 use std::error::Error;
 use std::fmt;
 
@@ -48,10 +47,4 @@ impl Error for ConsumerError {
             Self::Panicked(_) | Self::Aborted => None,
         }
     }
-}
-
-pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "a value that is no text".into())
 }

@@ -1,6 +1,7 @@
 //! A consumer as a tokio task.
 
-use super::{ConsumerError, message};
+use super::ConsumerError;
+use crate::contain::message;
 use std::future::Future;
 use tokio::task::JoinHandle;
 
@@ -33,7 +34,7 @@ impl<T: Send + 'static> Consumer<T> {
     /// When the result was already taken.
     pub async fn wait(&mut self) -> Result<T, ConsumerError> {
         (&mut self.task).await.map_err(|error| match error.try_into_panic() {
-            Ok(panic) => ConsumerError::Panicked(message(&*panic)),
+            Ok(panic) => ConsumerError::Panicked(message(panic)),
             Err(_) => ConsumerError::Aborted,
         })
     }

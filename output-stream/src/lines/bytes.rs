@@ -11,8 +11,9 @@ const SHORT: usize = 38;
 
 /// The bytes of a line: a slice of bytes that owns what it shows.
 ///
-/// Up to 38 bytes lie in the value itself, without an allocation; more share the memory of the log, and keep their
-/// segment of at most 64 KiB alive. [`Bytes::from`] makes either into what can be cloned and cut without a copy.
+/// Up to 38 bytes lie in the value itself, without an allocation. A longer line shares the memory of the log and keeps
+/// its segment of at most 64 KiB alive; if it was spread over several reads, or comes from
+/// [`LineRef::to_line`](crate::LineRef::to_line), it is a copy. [`Bytes::from`] makes either into what can be cloned and cut without a copy.
 ///
 /// ```
 /// use lastout_output_stream::{LineOptions, LineParser};

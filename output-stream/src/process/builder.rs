@@ -128,14 +128,14 @@ impl ProcessBuilder {
         self
     }
 
-    /// Does not hand on this variable of ours.
+    /// Removes this variable from the environment that the process inherits.
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
         self.origin.env_remove(name.as_ref());
         self
     }
 
-    /// Hands on no variable of ours. What is set afterwards is its whole environment, beside the mark
-    /// by which its tree may be found.
+    /// Starts with an empty environment. The process gets only what is set afterwards, and the mark by which its tree
+    /// may be found.
     pub fn env_clear(mut self) -> Self {
         self.origin.env_clear();
         self
@@ -176,9 +176,8 @@ impl ProcessBuilder {
     /// Ends the whole tree when it is not over so long after its start: when the root has not exited
     /// by itself, or while descendants [linger](Self::linger). What was read until then is kept.
     ///
-    /// Everybody is asked to end with SIGTERM: the root first, so that it can see to its own
-    /// descendants, and whoever is left as soon as the root is gone. Who has not ended 5 s later is
-    /// killed; [`grace`](Self::grace) and [`terminate_with`](Self::terminate_with) change that.
+    /// The root gets SIGTERM first, so that it can end its own descendants; the other members get it when the root
+    /// has exited. Members that have not ended 5 s later are killed; [`grace`](Self::grace) and [`terminate_with`](Self::terminate_with) change that.
     pub fn timeout(mut self, time: Duration) -> Self {
         self.time = Some(time);
         self
@@ -246,9 +245,10 @@ impl ProcessBuilder {
         self
     }
 
-    /// Calls `f` with every line of both outputs, as they come, on a task of its own.
+    /// Calls `f` with every line of both outputs, as they come: on a task of its own, or in a blocking form on the
+    /// thread of the caller.
     ///
-    /// It gets every line, so a slow one slows the process. One that panics is called no more;
+    /// It gets every line, so a slow callback slows the process. A callback that panics is not called again;
     /// [`Exit::on_line`](crate::Exit::on_line) says so, and nothing else is affected.
     pub fn on_line(mut self, f: impl FnMut(Channel, LineRef<'_>) + Send + 'static) -> Self {
         self.hook = Some(Once::new(Hook::Plain(Box::new(f))));

@@ -9,11 +9,11 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// When somebody survived: it is named, with the reason.
+    /// When a member survived: the error names it, with the reason.
     ///
     /// # Cancel safety
     ///
-    /// The signals that were sent stay sent; nobody is left frozen.
+    /// The signals that were sent stay sent; no member is left frozen.
     pub async fn terminate(&self, policy: &EndPolicy) -> Result<Report, KillError> {
         match self.tree.terminate(policy).await {
             Err(KillError::Io(_)) => {
@@ -24,15 +24,15 @@ impl Process {
         }
     }
 
-    /// Kills the tree, and returns when nobody is left.
+    /// Kills the tree, and returns when no member is left.
     ///
     /// # Errors
     ///
-    /// When somebody survived: it is named, with the reason.
+    /// When a member survived: the error names it, with the reason.
     ///
     /// # Cancel safety
     ///
-    /// Who was killed is dead; the future may be made again.
+    /// Members that were killed stay dead; the call may be repeated.
     pub async fn kill(&self, deadline: impl Into<Deadline>) -> Result<Report, KillError> {
         let deadline = deadline.into();
         match self.tree.kill(deadline).await {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub enum ExitError {
     /// Somebody else has waited for it: its status is lost.
     Status(Arc<io::Error>),
-    /// Its time was over, and somebody of its tree did not end.
+    /// Its time was over or it was cancelled, and a member of its tree did not end.
     Terminate(Arc<KillError>),
     /// The runtime that watched it was shut down.
     Aborted,
@@ -56,9 +56,9 @@ pub enum OutputError {
         /// What it wrote to standard error until then.
         stderr: Box<crate::Collected>,
     },
-    /// It ended, and somebody of its tree did not.
+    /// It ended, but a member of its tree did not.
     Survivors {
-        /// Who, and why.
+        /// Which members, and why.
         source: KillError,
         /// How it ended and what it wrote to its outputs.
         stdout: Box<crate::Collected>,

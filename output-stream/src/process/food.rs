@@ -1,7 +1,7 @@
 //! What a process is fed with before, or instead of, what its owner writes.
 
 use super::input::StdinEnd;
-use crate::consume::message;
+use crate::contain::{discard, message};
 use bytes::{Bytes, BytesMut};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -65,7 +65,7 @@ impl Meal {
 impl Drop for Meal {
     fn drop(&mut self) {
         let food = self.0.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(food)));
+        discard(food);
     }
 }
 
@@ -94,7 +94,7 @@ async fn read(reader: &mut Pin<Box<dyn AsyncRead + Send>>) -> (Bytes, Option<Std
         let read =
             poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| reading.as_mut().poll(cx))) {
                 Ok(poll) => poll.map(Ok),
-                Err(panic) => Poll::Ready(Err(message(&*panic))),
+                Err(panic) => Poll::Ready(Err(message(panic))),
             });
         match read.await {
             Ok(Ok(_)) => break None,
@@ -109,6 +109,6 @@ async fn read(reader: &mut Pin<Box<dyn AsyncRead + Send>>) -> (Bytes, Option<Std
 fn gather(more: &mut More) -> (Bytes, Option<StdinEnd>) {
     let mut room = BytesMut::new();
     let gathered = catch_unwind(AssertUnwindSafe(|| while room.len() < ROOM && more(&mut room) {}));
-    let failure = gathered.err().map(|panic| StdinEnd::SourcePanicked(message(&*panic)));
+    let failure = gathered.err().map(|panic| StdinEnd::SourcePanicked(message(panic)));
     (room.freeze(), failure)
 }

@@ -112,7 +112,7 @@ impl ProcessLines {
     ///
     /// # Errors
     ///
-    /// After the last line, if the process failed or somebody of its tree survived.
+    /// After the last line, if the process failed or a member of its tree survived.
     ///
     /// # Cancel safety
     ///

@@ -114,7 +114,8 @@ fn concluded(
     Ok(Output { program, exit, stdout, stderr, stdin, tree: report, usage, attempts: 1 })
 }
 
-/// Where processes begin: with the feature `tokio` a running process as well, without it never made.
+/// The entry point for processes: [`builder`](Self::builder) and [`shell`](Self::shell). Without the feature `tokio`
+/// there are no values of this type.
 #[cfg(not(feature = "tokio"))]
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "nothing is in it")]

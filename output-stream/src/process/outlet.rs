@@ -161,8 +161,8 @@ impl Inlet {
         Self::Source(Once::new(Food::Reader(Box::pin(reader))))
     }
 
-    /// Each item, with LF behind it, as fast as the process reads. The iterator runs on the runtime: one that
-    /// blocks, blocks a thread of it.
+    /// Each item, with LF behind it, as fast as the process reads. The iterator runs on a thread of the
+    /// runtime, or in a blocking form on the thread of the caller: while it blocks, that thread does nothing else.
     #[must_use]
     pub fn lines<I>(lines: I) -> Self
     where

@@ -63,7 +63,7 @@ impl ProcessBuilder {
     ///
     /// # Errors
     ///
-    /// When it could not be started, or when somebody of its tree survived. A process that fails
+    /// When it could not be started, or when a member of its tree survived. A process that fails
     /// is no error of this call; see [`Output::check`].
     ///
     /// # Panics

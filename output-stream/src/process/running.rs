@@ -59,7 +59,7 @@ impl Process {
         self.id
     }
 
-    /// The pid of the root. It may be that of somebody else once the root was waited for.
+    /// The pid of the root. After the root was waited for, another process may have this pid.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.id.pid()
@@ -83,12 +83,12 @@ impl Process {
     }
 
     /// Standard error. A stream that has ended from the start as [`stdout`](Self::stdout) may have, and when it
-    /// [follows](ProcessBuilder::stderr_to_stdout) that.
+    /// [follows](crate::ProcessBuilder::stderr_to_stdout) that.
     pub fn stderr(&self) -> &Stream {
         &self.stderr
     }
 
-    /// Its input, when that is [`Inlet::Piped`] and was not taken or closed.
+    /// Its input, when that is [`Inlet::Piped`](crate::Inlet::Piped) and was not taken or closed.
     pub fn stdin(&mut self) -> Option<&mut Stdin> {
         self.stdin.as_mut()
     }
@@ -142,7 +142,7 @@ impl Process {
         Ok(Prompts::new(merge(out, err)))
     }
 
-    /// Its terminal, when it was started on [one of its own](ProcessBuilder::terminal).
+    /// Its terminal, when it was started on [one of its own](crate::ProcessBuilder::terminal).
     #[cfg(feature = "pty")]
     pub fn pty(&self) -> Option<&Pty> {
         self.pty.as_ref()
@@ -150,7 +150,7 @@ impl Process {
 
     /// Waits until a line of standard output matches: a server that says that it listens.
     /// [`Stream::wait_for`] gives the lines behind it as well. It starts at the oldest byte that the
-    /// output retains, and takes [`ProcessBuilder::line_options`].
+    /// output retains, and takes [`ProcessBuilder::line_options`](crate::ProcessBuilder::line_options).
     ///
     /// # Errors
     ///
@@ -177,7 +177,7 @@ impl Process {
     /// Closes its input, and waits until the root has exited and its outputs are read.
     ///
     /// What descendants do that outlive the root is not waited for: what is in the pipes is read,
-    /// and then the streams end; [`Exit::writers_left`] says whether somebody holds them. They are
+    /// and then the streams end; [`Exit::writers_left`] says whether a descendant still holds them. They are
     /// ended with the drop of this. A reader that blocks and is not read meanwhile holds up the
     /// process; after its exit such a reader has 10 s more.
     ///
@@ -219,12 +219,12 @@ impl Process {
     /// left of the tree.
     ///
     /// Of what was written before this call, what the streams retain is collected, and the rest is
-    /// counted as lost; [`ProcessBuilder::output`] collects from the first byte on.
+    /// counted as lost; [`ProcessBuilder::output`](crate::ProcessBuilder::output) collects from the first byte on.
     ///
     /// # Errors
     ///
     /// When an output is for a single subscriber and has one, when it is not known how the process
-    /// ended, and when somebody of its tree survived. What was collected is in the error.
+    /// ended, and when a member of its tree survived. What was collected is in the error.
     ///
     /// # Cancel safety
     ///

@@ -2,6 +2,7 @@
 
 use super::error::ExitError;
 use super::output::Exit;
+use crate::contain::discard;
 use crate::event::End;
 use crate::stream::Stream;
 use lastout_proc_tree::{KillError, Policy, Signal, Tree};
@@ -195,8 +196,13 @@ impl<L: Future<Output = ()>> Stop<L> {
     /// Polls what its owner has given. A panic of that counts as ready.
     fn is_cancelled(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(cancel) = &mut self.cancel else { return false };
-        let poll = catch_unwind(AssertUnwindSafe(|| cancel.as_mut().poll(cx)));
-        !matches!(poll, Ok(Poll::Pending))
+        match catch_unwind(AssertUnwindSafe(|| cancel.as_mut().poll(cx))) {
+            Ok(poll) => poll.is_ready(),
+            Err(panic) => {
+                discard(panic);
+                true
+            }
+        }
     }
 }
 
@@ -204,7 +210,7 @@ impl<L> Drop for Stop<L> {
     /// The future is its owner's: a panic of its destructor ends here.
     fn drop(&mut self) {
         let cancel = self.cancel.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(cancel)));
+        discard(cancel);
     }
 }
 

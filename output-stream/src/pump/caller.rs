@@ -88,11 +88,9 @@ fn last_read(duty: &mut Duty, pipe: &OwnedFd, buffer: &mut [u8]) -> EndReason {
 /// Waits until the pipe has something, or there are other orders than to read on.
 async fn more(duty: &Duty, reactor: &Reactor, pipe: &Arc<OwnedFd>) -> Orders {
     poll_fn(|cx| {
-        if reactor.poll_ready(pipe, PollFlags::IN).is_ready() {
-            return Poll::Ready(Orders::Run);
-        }
+        // A pipe that is waited for stays open until the next wait, so orders come first.
         match duty.shared.poll_orders(cx) {
-            Orders::Run => Poll::Pending,
+            Orders::Run => reactor.poll_ready(pipe, PollFlags::IN).map(|()| Orders::Run),
             orders => Poll::Ready(orders),
         }
     })

@@ -30,6 +30,8 @@ pub(crate) use admit::Admit;
 pub(crate) use read::Taken;
 
 use crate::config::Config;
+#[cfg(not(lastout_loom))]
+use crate::contain::discard;
 use crate::error::SubscribeError;
 use crate::event::{End, EndReason};
 use crate::log::Log;
@@ -86,7 +88,9 @@ impl Wakes {
             #[cfg(lastout_loom)]
             waker.wake();
             #[cfg(not(lastout_loom))]
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+                discard(panic);
+            }
         }
     }
 }

@@ -16,7 +16,9 @@ impl ProcessBuilder {
     /// Runs the process to its end on the thread of the caller, keeps the first and the last mebibyte of each output,
     /// and ends what is left of its tree.
     ///
-    /// It needs no runtime and starts no thread. In async code it blocks a thread of the runtime. The callback of
+    /// It needs no runtime, and starts no thread before the time limit; to end the tree then, the shared waiter thread of
+    /// `lastout-proc-tree` runs. A process with a terminal, an `Inlet::reader`, `cancel_on` or `on_line_async` runs on a
+    /// tokio runtime made for the call. In async code it blocks a thread of the runtime. The callback of
     /// [`on_line`](Self::on_line) runs on the thread of the caller as well: while it blocks, no time limit fires.
     ///
     /// ```
@@ -32,8 +34,7 @@ impl ProcessBuilder {
     ///
     /// # Errors
     ///
-    /// When it could not be started, when the system gives no descriptors for the wait, and when somebody of its
-    /// tree survived. A process that fails is no error of this call; see [`Output::check`].
+    /// When it could not be started, when the system gives no descriptors for the wait, and when a member of its tree survived. A process that fails is no error of this call; see [`Output::check`].
     #[expect(clippy::result_large_err, reason = "it is that of the other calls")]
     pub fn output_blocking(self) -> Result<Output, OutputError> {
         self.output_within_blocking(Limits::default())

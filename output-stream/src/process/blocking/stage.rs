@@ -17,8 +17,9 @@ use crate::pump::caller;
 use crate::reactor::{Promise, Reactor};
 use crate::stream::Stream;
 use crate::sync::Mutex;
+use crate::turn::let_others_run;
 use lastout_proc_tree::{Child, ProcId, SpawnError, Tree};
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::future::{Future, poll_fn};
@@ -254,13 +255,22 @@ impl Copying {
                         Err(error) => Poll::Ready(Err(error)),
                     });
                     room.await?;
-                    write_some(&file, &mut rest, size, &noted)?;
+                    // Another copy may have filled the same place since the wait.
+                    if has_room(&file) {
+                        write_some(&file, &mut rest, size, &noted)?;
+                    }
                 }
             }
             Ok(())
         });
         Self { channel, to, progress, task }
     }
+}
+
+/// Whether it can be written to now. What cannot be asked is tried.
+fn has_room(file: &OwnedFd) -> bool {
+    let mut asked = [PollFd::new(file, PollFlags::OUT)];
+    !matches!(poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
 }
 
 /// Writes the input, until it ends, nobody reads it any more, or the process is over.
@@ -281,6 +291,8 @@ async fn feed(
                 Ok(n) => {
                     written += n as u64;
                     rest = &rest[n..];
+                    // A reader that is as fast keeps neither outputs nor the time limit waiting.
+                    let_others_run().await;
                     continue;
                 }
                 Err(Errno::INTR) => continue,
@@ -306,7 +318,7 @@ async fn feed(
         if is_last {
             return StdinReport { written, end: StdinEnd::Eof };
         }
-        crate::turn::let_others_run().await;
+        let_others_run().await;
     }
 }
 
@@ -332,7 +344,7 @@ impl Root for Here {
             if let Some(status) = self.child.wait_until(NEWS)? {
                 return Ok(status);
             }
-            crate::turn::let_others_run().await;
+            let_others_run().await;
         }
     }
 

@@ -20,7 +20,7 @@ use std::task::{Context, Poll, ready};
 /// [`try_read_io`](Self::try_read_io) or [`read_io`](Self::read_io), which note that it would.
 ///
 /// This runtime spawns no processes. The end of one that the caller has spawned is awaited through
-/// its pidfd, which becomes readable at the end; reaping stays with whoever spawned it:
+/// its pidfd, which becomes readable at the end; the caller reaps it:
 ///
 /// ```no_run
 /// use lastout_async_rt::{AsyncFd, Runtime, time::timeout};

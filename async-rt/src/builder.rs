@@ -66,8 +66,8 @@ impl Builder {
         }
     }
 
-    /// Polls between two looks at the inbox and the future of `block_on` (default 64). A number
-    /// above [`event_interval`](Self::event_interval), or above 65 536, counts as that one.
+    /// Polls between two looks at the inbox and the future of `block_on` (default 64). A number above
+    /// [`event_interval`](Self::event_interval), or above 65 536, is reduced to the smaller of the two.
     pub fn tasks_per_cycle(mut self, tasks: usize) -> Self {
         self.looping.tasks_per_cycle = tasks;
         self

@@ -1,6 +1,6 @@
 //! [`Mutex`] and [`RwLock`]: a value that the tasks of one thread lend to each other across awaits.
 //!
-//! Whoever asks first has it first. A task that is cancelled while it waits, or while it has the
+//! Tasks get the value in the order in which they asked. A task that is cancelled while it waits, or while it has the
 //! value, passes it on. A panic of a task that has the value does not spoil it for the others.
 //!
 //! ```

@@ -204,7 +204,7 @@ impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
 impl<'env> Scope<'env> {
     /// Spawns a task, which runs beside the others until it ends, even if its handle is dropped.
     /// After the end of the scope the future is dropped at once, and the handle says that it was
-    /// cancelled.
+    /// cancelled, or has the panic of its destructor.
     pub fn spawn<F>(&self, future: F) -> ScopedJoinHandle<'env, F::Output>
     where
         F: Future + 'env,

@@ -52,7 +52,7 @@ macro_rules! byte_channel {
                 ///
                 /// # Errors
                 /// When the receiver is gone, the record is larger than the channel, or there is no
-                /// memory for it.
+                /// memory for one of more than 1 MiB.
                 ///
                 /// # Cancel safety
                 /// Cancel safe: the turn of a cancelled claim goes to the next sender.
@@ -64,8 +64,8 @@ macro_rules! byte_channel {
                 /// Room for a record of `len` bytes, if it is there and no other sender waits for it.
                 ///
                 /// # Errors
-                /// When there is no room, no receiver or no memory, or the record is larger than the
-                /// channel.
+                /// When there is no room, no receiver, or no memory for one of more than 1 MiB, or the
+                /// record is larger than the channel.
                 pub fn try_claim(&self, len: usize) -> Result<Claim, ClaimError> {
                     records::try_take(&self.records, len)?;
                     Claim::new(&self.records, len)

@@ -11,8 +11,8 @@
 //!
 //! The channels in which a sender waits are fair: senders get room in the order in which they asked,
 //! and a send that is cancelled passes its turn on. No waker, value or closure is called or dropped
-//! under a lock. All of them work under any executor and on plain threads, through the methods with
-//! the suffix `_blocking`; only those that name a thread stay on it.
+//! under a lock. All of them work under any executor, and those between threads also on plain threads,
+//! through the methods with the suffix `_blocking`; the ends of a [`local`] channel stay on their thread.
 
 mod bounded;
 pub mod broadcast;

@@ -181,7 +181,7 @@ impl WorkDriver {
         self.order(Order::Cancel, job).await
     }
 
-    /// Writes down that nobody will finish the job. Its holder, if any, is told and refused.
+    /// Marks the job as abandoned. Its holder, if any, is told and refused.
     ///
     /// # Errors
     ///

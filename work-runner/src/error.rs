@@ -42,7 +42,7 @@ pub enum StoreErrorKind {
     /// The request itself cannot be stored: a name or a key is too long or holds a NUL byte, or a payload
     /// is over the limit of the store. The source says which.
     Invalid,
-    /// The file of the store was deleted or replaced; nothing written to it would be found again.
+    /// The file of the store does not exist, or was deleted or replaced while it was open.
     Missing,
     /// Anything else; see the source.
     Other,
@@ -103,7 +103,7 @@ impl fmt::Display for StoreError {
             }
             StoreErrorKind::Closed => "the store is closed",
             StoreErrorKind::Invalid => "the request cannot be stored",
-            StoreErrorKind::Missing => "the file of the store was deleted or replaced",
+            StoreErrorKind::Missing => "the file of the store does not exist or was replaced",
             StoreErrorKind::Other => "the store refused",
         };
         write!(f, "{}: {why}", self.doing)

@@ -39,7 +39,7 @@ impl WorkDriver {
         self.schedule(Periodic::new(name, cron, job)).await
     }
 
-    /// Like [`put_periodic`](Self::put_periodic), with everything that can be said of a periodic job.
+    /// Creates or changes a periodic job, with all its options.
     ///
     /// ```
     /// use lastout_work_runner::{MemoryRegistry, NewJob, Periodic, WorkDriver};
@@ -76,7 +76,7 @@ impl WorkDriver {
         self.registry().periodic().await
     }
 
-    /// Enqueues the job of a periodic job now, beside its times and even if it is disabled; `None` when there is
+    /// Enqueues the job of a periodic job once, now, in addition to its scheduled times and even if it is disabled; `None` when there is
     /// no periodic job of that name.
     ///
     /// # Errors

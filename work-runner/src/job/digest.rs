@@ -1,4 +1,4 @@
-//! SHA-256, for keys that are made of payloads: two payloads share a key by no accident and by nobody's design.
+//! SHA-256, for keys that are made of payloads: two payloads share a key neither by chance nor on purpose.
 
 /// The digest of `parts`, one after the other.
 pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {

@@ -213,11 +213,12 @@ impl NewJob {
         self
     }
 
-    /// Stores at most one job in each period with the unique key that it has been given, or else with its kind and
-    /// payload, even if that job has ended; the existing id is returned.
+    /// Refuses this job if a job with the same unique key was stored in the current period, even if that job has
+    /// ended; the existing id is returned. Without a unique key, kind and payload make the key, as in
+    /// [`unique_by_args`](Self::unique_by_args). Call it last: a later call that sets the key replaces it.
     ///
-    /// Periods follow each other from the epoch on the clock of the store: of an hour, they are the hours of UTC.
-    /// The time of the enqueue counts. A job that is pruned before its period is over no longer refuses another.
+    /// Periods are counted from the epoch on the clock of the store: a period of one hour is an hour of UTC. The
+    /// period is the one in which the transaction of the enqueue began. A job that is pruned before its period is over no longer refuses another.
     ///
     /// ```
     /// use lastout_work_runner::{MemoryRegistry, NewJob, WorkDriver};

@@ -1,10 +1,10 @@
-//! The words about workers: what one says of itself when it comes, and how a store shows it.
+//! What a worker tells the store about itself when it registers, and how a store shows it.
 
 use crate::identity::Identity;
 use crate::lease::WorkerId;
 use serde::{Deserialize, Serialize};
 
-/// What a worker says of itself when it comes.
+/// What a worker tells the store about itself when it registers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct WorkerProfile {
@@ -35,7 +35,7 @@ pub struct WorkerAbout {
     /// The version of the program, as [`WorkerBuilder::version`](crate::WorkerBuilder::version) says, or the name and
     /// version of this crate; empty when it did not say.
     pub version: String,
-    /// The name of its machine as the system tells it; empty where it does not.
+    /// The name of its machine; empty where this crate cannot read it, as on macOS.
     pub hostname: String,
     /// The queues that it claims from, in its order.
     pub queues: Vec<WorkerQueue>,
@@ -70,7 +70,7 @@ pub struct WorkerRecord {
     pub identity: Identity,
     /// What is left of its lease; negative when it has run out.
     pub lease_ms: i64,
-    /// When it came, in milliseconds since the epoch on the clock of the store; 0 when that is not known.
+    /// When it registered, in milliseconds since the epoch on the clock of the store; 0 when that is not known.
     pub since_ms: i64,
     /// What it does; empty in a [`Peek`](crate::Peek).
     pub about: WorkerAbout,

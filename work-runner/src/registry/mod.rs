@@ -147,7 +147,7 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
     fn drop_periodic(&self, name: String) -> StoreFuture<'_, bool>;
 
     /// Moves the next run of a periodic job from `at_ms` to `next_ms` and enqueues its job `runs` times, unless
-    /// somebody else did so first: then nothing happens and it returns false.
+    /// another worker did so first: then nothing happens and it returns false.
     fn fire_periodic(
         &self,
         name: String,
@@ -156,7 +156,7 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
         runs: u32,
     ) -> StoreFuture<'_, bool>;
 
-    /// Enqueues the job of a periodic job once, beside its times, even if it is disabled; `None` when there is no
+    /// Enqueues the job of a periodic job once, in addition to its scheduled times and even if it is disabled; `None` when there is no
     /// such periodic job.
     fn run_periodic(&self, name: String) -> StoreFuture<'_, Option<Enqueued>>;
 

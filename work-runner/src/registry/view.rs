@@ -40,7 +40,7 @@ impl Keep {
 pub enum Order {
     /// End what waits, ask what runs to end.
     Cancel,
-    /// Write down that nobody will finish it.
+    /// Mark it as abandoned.
     Abandon {
         /// Why.
         reason: String,

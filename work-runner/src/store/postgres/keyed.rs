@@ -9,6 +9,8 @@ use std::collections::{HashMap, HashSet};
 
 /// Rows of one statement, so that a long enqueue does not hold everything twice.
 const CHUNK: usize = 5000;
+/// Payload bytes of one statement: PostgreSQL takes messages below 1 GiB.
+const CHUNK_BYTES: usize = 64 << 20;
 
 const INSERT: &str = "INSERT INTO lastout.jobs (id, rank, run_at, timeout_ms, own_lease_ms, max_attempts, \
     max_crashes, state, priority, recovery, unique_kept, unique_key, queue, kind, payload, created_at) \
@@ -22,8 +24,16 @@ const HOLDERS: &str = "SELECT unique_key, id FROM lastout.jobs WHERE unique_key 
 /// Stores jobs without limit keys that no handler outside holds, some of them with unique keys.
 pub(super) async fn insert(tx: &mut Tx<'_>, jobs: &[NewJob]) -> Sql<Vec<Enqueued>> {
     let mut enqueued = Vec::with_capacity(jobs.len());
-    for chunk in jobs.chunks(CHUNK) {
-        enqueued.append(&mut insert_chunk(tx, chunk).await?);
+    let mut rest = jobs;
+    while !rest.is_empty() {
+        let mut bytes = 0_usize;
+        let fits = |job: &&NewJob| {
+            bytes = bytes.saturating_add(job.payload.len());
+            bytes <= CHUNK_BYTES
+        };
+        let count = rest.iter().take(CHUNK).take_while(fits).count().max(1);
+        enqueued.append(&mut insert_chunk(tx, &rest[..count]).await?);
+        rest = &rest[count..];
     }
     Ok(enqueued)
 }

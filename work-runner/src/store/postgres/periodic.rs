@@ -1,10 +1,14 @@
 //! The table of periodic jobs, and how a run becomes a job.
 
 use super::super::transitions;
+use super::hot;
 use super::rows::{Sql, Tx};
 use crate::job::{JobId, JobRecord, NewJob, Template};
 use crate::registry::{Enqueued, Periodic, PeriodicRecord};
 use tokio_postgres::Row;
+
+/// How many runs are enqueued together, so that catching up takes few round trips.
+const AT_ONCE: usize = 100;
 
 /// The next run is kept when the expression is.
 pub(super) async fn put(tx: &mut Tx<'_>, new: &Periodic, template: &str) -> Sql<()> {
@@ -45,8 +49,11 @@ pub(super) async fn fire(
         return Ok(false);
     };
     let job = read(row)?;
-    for _ in 0..runs {
-        enqueue(tx, &job).await?;
+    let mut left = runs as usize;
+    while left > 0 {
+        let jobs = vec![job.clone(); left.min(AT_ONCE)];
+        hot::enqueue_in_transaction(tx, &jobs).await?;
+        left -= jobs.len();
     }
     Ok(true)
 }

@@ -87,7 +87,8 @@ impl SqliteOptions {
 
     /// Whether opening creates the file and its tables, and brings older ones up to date. If not, a file that is
     /// not there is [`StoreErrorKind::Missing`], one of another version is [`StoreErrorKind::SchemaVersion`], and
-    /// neither is changed: what only looks at the stores of others should open them like this.
+    /// no table is changed. Set it to
+    /// false in a program that only looks at the store of another program.
     ///
     /// ```
     /// use lastout_work_runner::StoreErrorKind;

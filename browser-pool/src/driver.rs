@@ -48,8 +48,8 @@ pub trait Driver: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Whether nothing of a lease that has a proxy goes past it. Where something may, leases with a proxy of their own
-    /// are refused.
+    /// Whether all traffic of a lease that has a proxy goes through the proxy. If not, leases with a proxy of their
+    /// own are refused.
     fn keeps_to_proxies(&self) -> bool {
         true
     }

@@ -53,7 +53,8 @@ fn is_host(host: &str) -> bool {
     let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let labels: Vec<_> = host.strip_suffix('.').unwrap_or(host).split('.').collect();
     let last = labels.last().copied().unwrap_or_default();
-    let is_number = last.chars().all(|c| c.is_ascii_digit()) || last.starts_with("0x");
+    let is_hex = last.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("0x"));
+    let is_number = is_hex || last.chars().all(|c| c.is_ascii_digit());
     labels.iter().all(|label| !label.is_empty() && label.chars().all(letter))
         && (!is_number || host.parse::<std::net::Ipv4Addr>().is_ok())
 }
@@ -78,6 +79,8 @@ mod tests {
             assert_eq!(check_proxy(proxy), Ok(()), "{proxy}");
         }
         let bad = [
+            "http://a.0X1",
+            "http://0X1FFFFFFFF",
             "",
             " ",
             "://",

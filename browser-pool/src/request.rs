@@ -27,7 +27,8 @@ impl LaunchProfile {
         self
     }
 
-    /// Replaces the user agent of every page of the browser. It has printable ASCII characters alone.
+    /// Replaces the user agent of every page of the browser. It must hold printable ASCII
+    /// characters only, and not only spaces.
     #[must_use]
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
         self.user_agent = Some(user_agent.into());

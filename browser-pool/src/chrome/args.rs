@@ -296,7 +296,7 @@ pub(super) fn check_env(env: &[(String, String)]) -> Result<(), LaunchError> {
     for (name, value) in env {
         let is_one = !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0');
         let why = if !is_one {
-            "a name has neither = nor NUL in it, and a value no NUL"
+            "a name is not empty and holds neither = nor NUL, and a value holds no NUL"
         } else if OWN_PLACES.iter().any(|(owned, _)| owned == name) {
             "the pool gives every browser a directory of its own"
         } else if name.starts_with("CHROMIUM_") && name.ends_with("FLAGS") {

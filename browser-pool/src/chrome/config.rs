@@ -185,8 +185,9 @@ impl ChromeBuilder {
     }
 
     /// Sets an environment variable. Browsers see only these, and `PATH`, `LANG`, `LC_ALL`, `TZ`,
-    /// `FONTCONFIG_*` and `LD_LIBRARY_PATH` of this process. Variables that lead a browser to its private
-    /// directory, such as `HOME` and `TMPDIR`, are the pool's.
+    /// `FONTCONFIG_*` and `LD_LIBRARY_PATH` of this process. `build` refuses variables that lead a
+    /// browser out of its private directory, such as `HOME` and `TMPDIR`, and `CHROMIUM_*FLAGS`, whose arguments
+    /// would not be checked.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
         self

@@ -30,6 +30,8 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
         Some(word) => word.parse().with_context(|| format!("`{word}` is no number of seconds"))?,
         None => SECONDS,
     };
+    // libFuzzer takes none as no limit.
+    anyhow::ensure!(seconds > 0, "a target runs for one second at least");
     fuzz(console, &Workspace::load(console)?, seconds).map(|outcome| outcome.report(console))
 }
 

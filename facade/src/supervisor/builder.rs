@@ -63,8 +63,8 @@ impl Builder {
     /// dropped, and counts as a failure. Default 30 s.
     ///
     /// A start that blocks its thread cannot be dropped. The next start waits for it, and fails in its turn if
-    /// that takes too long: a service never has two starts at once. What a start brings that was given up is
-    /// forced to end.
+    /// that takes too long: a service never has two starts at once. If a start that was given up still
+    /// returns a service, that service is forced to end.
     pub fn start_within(mut self, time: Duration) -> Self {
         self.start_within = time;
         self

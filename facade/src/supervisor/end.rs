@@ -130,11 +130,12 @@ async fn one(shared: &Arc<Shared>, at: usize, clock: &Clock, terms: Terms) -> Me
 /// Drops what starts a service, apart; whether that returned in time, if there is time to wait.
 async fn retired(shared: &Arc<Shared>, at: usize, clock: &Clock, terms: Terms) -> bool {
     let Some(make) = shared.members[at].retire() else { return true };
+    let is_too_late = Instant::now() >= terms.hard;
     let gone = apart(&shared.members[at].name, clock, move || Box::pin(async move { drop(make) }));
     let late = clock.at(after(Instant::now(), terms.forced).min(terms.hard));
     let abandoned = shared.stop.reached(Level::Abandon);
     match race(gone, race(abandoned, late)).await {
-        Either::Second(Either::Second(())) => Instant::now() >= terms.hard,
+        Either::Second(Either::Second(())) => is_too_late,
         _ => true,
     }
 }

@@ -53,8 +53,8 @@ impl Supervisor {
     }
 
     /// Starts the services and tends all members, until a [`Handle`] stops it, a member fails for good, or
-    /// all are done; then ends everything. Blocks the thread. One without members, and one whose members are all
-    /// [`last`](Builder::last), runs until it is stopped.
+    /// all are done; then ends everything. Blocks the thread. A supervisor without members, or whose members
+    /// are all [`last`](Builder::last), runs until it is stopped.
     ///
     /// It needs no runtime. Where none is current, the feature `tokio` brings one for the members, which
     /// ends with this.

@@ -9,8 +9,10 @@ use crate::supervisor::drain::{Drain, DrainFuture, Drained, EndedFuture, Until};
 use crate::supervisor::error::chain;
 use crate::supervisor::stats::Counters;
 use lastout_output_stream::{Process, Stream};
+use lastout_proc_tree::SignalError;
+use std::sync::PoisonError;
 use std::time::Duration;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, oneshot};
 
 struct Member {
     /// Held by the watch while it runs, and then by the end: never by both.
@@ -19,7 +21,32 @@ struct Member {
     signals: Signals,
     /// Wakes the watch, which has the process, to send the signal that reloads.
     reload: Notify,
+    /// Where the watch tells whether it could be sent.
+    asked: Asked,
     home: Home,
+}
+
+type Sent = Result<(), SignalError>;
+
+/// The place of a reload that waits for its answer.
+#[derive(Default)]
+struct Asked(std::sync::Mutex<Option<oneshot::Sender<Sent>>>);
+
+impl Asked {
+    fn ask(&self) -> oneshot::Receiver<Sent> {
+        let (asked, answer) = oneshot::channel();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
+        answer
+    }
+
+    /// Answers with `sent`; without it, the reload has nobody to reload.
+    fn answer(&self, sent: Option<Sent>) {
+        let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(asked), Some(sent)) = (asked, sent) {
+            // One that waits no more is past its deadline.
+            let _ = asked.send(sent);
+        }
+    }
 }
 
 impl IntoDrain for Process {
@@ -36,6 +63,7 @@ impl IntoDrain for WithSignals<Process> {
             process: Mutex::new(process),
             signals,
             reload: Notify::new(),
+            asked: Asked::default(),
             home: Home::current(),
         })
     }
@@ -87,25 +115,34 @@ impl Drain for Member {
     fn ended(&self) -> EndedFuture<'_> {
         Box::pin(async {
             let mut process = self.process.lock().await;
-            loop {
+            let ended = loop {
                 match race(process.wait(), self.reload.notified()).await {
-                    Either::First(Ok(exit)) if exit.success() => return Ok(()),
-                    Either::First(Ok(exit)) => {
-                        return Err(format!("{} ended: {}", process.program(), exit.status).into());
+                    Either::First(ended) => break ended,
+                    Either::Second(()) => {
+                        let sent = self.signals.send_reload(process.tree());
+                        self.asked.answer(Some(sent));
                     }
-                    Either::First(Err(error)) => return Err(chain(&error).into()),
-                    // A root that has ended is seen at the next turn.
-                    Either::Second(()) => drop(self.signals.send_reload(process.tree())),
                 }
+            };
+            self.asked.answer(None);
+            match ended {
+                Ok(exit) if exit.success() => Ok(()),
+                Ok(exit) => Err(format!("{} ended: {}", process.program(), exit.status).into()),
+                Err(error) => Err(chain(&error).into()),
             }
         })
     }
 
     fn reload(&self) -> EndedFuture<'_> {
-        if self.signals.reload.is_some() {
+        Box::pin(async move {
+            if self.signals.reload.is_none() {
+                return Ok(());
+            }
+            let answer = self.asked.ask();
             self.reload.notify_one();
-        }
-        Box::pin(std::future::ready(Ok(())))
+            // Without an answer the process has ended, or another reload came after this one.
+            answer.await.unwrap_or(Ok(())).map_err(|error| chain(&error).into())
+        })
     }
 
     fn stats(&self) -> Counters {

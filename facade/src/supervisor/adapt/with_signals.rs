@@ -53,14 +53,14 @@ impl<T> WithSignals<T> {
         self
     }
 
-    /// Asks the first process of the tree alone, which ends the others: a server with workers of its own. A shell
-    /// does not.
+    /// Asks only the first process of the tree to end by this signal. Use it for a server that ends its own workers;
+    /// a shell does not end its children.
     pub fn stop_root(mut self, signal: Signal) -> Self {
         (self.signals.stop, self.signals.stops_root) = (signal, true);
         self
     }
 
-    /// Has the first process of the tree reload by this signal.
+    /// Sends this signal to the first process of the tree on a reload.
     pub fn reload(mut self, signal: Signal) -> Self {
         self.signals.reload = Some(signal);
         self

@@ -129,9 +129,9 @@ impl fmt::Display for LeftReason {
         match self {
             Self::Abandoned => f.write_str("given up at the deadline"),
             Self::StillPolled => f.write_str("given up at the deadline while it holds the thread"),
-            Self::InEventHook => {
-                f.write_str("ended, and the event hook or its error holds the thread")
-            }
+            Self::InEventHook => f.write_str(
+                "ended, and the event hook or the destructor of its error holds the thread",
+            ),
             Self::BlockingClosures { count } => {
                 write!(f, "{count} blocking closures go on after the end of their tasks")
             }

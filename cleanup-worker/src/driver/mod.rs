@@ -186,7 +186,7 @@ impl Driver {
                 match run_inside(inside, || drop_contained(node)) {
                     Ok(()) => self.settle(slot, info, Ok(outcome)),
                     Err(panicked) => {
-                        self.discard(outcome);
+                        self.discard(slot, info, outcome);
                         self.settle(slot, info, Err(panicked));
                     }
                 }
@@ -206,7 +206,7 @@ impl Driver {
             Ok(Err(error)) => {
                 self.tell(slot, info, |age| Event::Failed { label, age, error: &*error });
                 // The error is what is left of the task, which has not ended before.
-                self.discard(error);
+                self.discard(slot, info, error);
                 Ended::Failed
             }
             Err(Panicked(message)) => {
@@ -229,11 +229,11 @@ impl Driver {
     }
 
     /// Drops what is left of a task. In the child of one that forked it is the parent's.
-    fn discard<T>(&self, left: T) {
+    fn discard<T>(&self, slot: usize, info: &Info, left: T) {
         if self.is_inherited() {
             let _ = ManuallyDrop::new(left);
         } else {
-            drop_quietly(left);
+            run_inside(self.inside(Some(TaskRef { slot, id: info.id })), || drop_quietly(left));
         }
     }
 

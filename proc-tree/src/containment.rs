@@ -36,12 +36,12 @@ pub(crate) enum Standing {
 }
 
 impl Containment {
-    /// The strongest level that is to be had.
+    /// The strongest level that is available.
     pub fn strongest() -> Self {
         Self::default()
     }
 
-    /// This level and no other: the spawn fails when it is not to be had.
+    /// This level and no other: the spawn fails when it is not available.
     pub fn demand(level: Level) -> Self {
         Self { demanded: Some(level), ..Self::default() }
     }

@@ -31,13 +31,15 @@ pub struct RootEnd {
 pub enum Cause {
     /// It exited, perhaps because it was asked to.
     Exit,
-    /// A signal ended it that this tree had sent: a request, or SIGKILL.
+    /// A signal ended it that this tree had sent: a request, or SIGKILL. On Windows: the tree terminated it, or it did
+    /// not handle the console event of a request.
     Tree,
     /// SIGKILL ended it that this tree had not sent, and the kernel's memory killer has ended a member
     /// of the tree. Needs a limit for memory, or a tree that is
     /// [measured](crate::Containment::measured): otherwise it is [`Signal`](Self::Signal).
     MemoryKiller,
-    /// A signal ended it that this tree had not sent: its own fault, or another process.
+    /// A signal ended it that this tree had not sent: its own fault, or another process. On Windows: an exception, or a
+    /// console event that this tree had not sent.
     Signal,
 }
 

@@ -30,7 +30,7 @@ pub enum SpawnError {
     },
     /// Pipes for tokio were asked for outside of a tokio runtime with its I/O enabled.
     NoRuntime,
-    /// The level that was demanded is not to be had here.
+    /// The level that was demanded is not available here.
     Unavailable {
         /// That level.
         level: Level,
@@ -155,7 +155,8 @@ impl fmt::Display for SpawnStep {
     }
 }
 
-/// Why a running process was not adopted. Nothing was done to it.
+/// Why a running process was not adopted. It goes on as before; on Windows it may have become a member of a job that
+/// does nothing.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AdoptError {
@@ -178,7 +179,7 @@ pub enum AdoptError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// Pid 0 or 1, or no pid at all.
+    /// Pid 0 or 1, on Windows 0 or 4, or no pid at all.
     System,
     /// The caller itself, or an ancestor of it.
     Caller,
@@ -191,7 +192,9 @@ pub enum Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::System => "it is pid 0, pid 1 or no pid at all",
+            Self::System => {
+                "it is pid 0, pid 1 or no pid at all, or the process of the system itself"
+            }
             Self::Caller => "it is the caller or an ancestor of the caller",
             Self::Kernel => "it is a thread of the kernel",
             Self::Thread => "it is the number of a thread, not of a process",

@@ -12,8 +12,8 @@ pub enum Level {
     PidNamespace,
     /// A leaf of the cgroup v2 tree. Needs write access to the caller's own cgroup.
     Cgroup,
-    /// A job object of Windows, which every process is born in that a member starts, and which ends with its
-    /// owner. It is the only level there, but for [`Walk`](Self::Walk).
+    /// A job object of Windows. Every process that a member starts is born in it, and it ends with its owner. On Windows
+    /// a spawned tree has this level, and an adopted one [`Walk`](Self::Walk).
     Job,
     /// A parent process between the caller and the tree that every orphan falls back to, and that
     /// ends the tree when the caller is gone. The root gets a death signal: it is killed when the supervisor
@@ -27,7 +27,8 @@ pub enum Level {
     /// A mark that children inherit, a variable in the environment, the process group, and the walk
     /// from parent to child.
     Evidence,
-    /// The walk from parent to child alone. On Windows whoever it finds is held by a job from then on.
+    /// The walk from parent to child alone. On Windows a job holds the processes that
+    /// the walk has found.
     Walk,
 }
 
@@ -74,7 +75,7 @@ impl Level {
                 "it can move out of the leaf; the mark, the variable or the group finds it, unless it sheds all three"
             }
             Self::Job => {
-                "it can have a service, or a process outside of the tree as the parent, start what is no member"
+                "it can have a service start a process, or create one with a parent outside of the tree: neither is a member"
             }
             Self::Supervisor => {
                 "it can stop or kill the supervisor; the caller then kills by what members carry, but a caller that is killed after that leaves them"
@@ -132,7 +133,7 @@ pub enum SupervisorForm {
     },
 }
 
-/// A stronger level that was not to be had, and why.
+/// A stronger level that was not available, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -219,7 +220,7 @@ impl Guarantee {
         self.dies_with_parent
     }
 
-    /// The stronger levels that were tried and were not to be had.
+    /// The stronger levels that were tried and were not available.
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
     }

@@ -79,6 +79,8 @@ impl Inner {
         engine.look();
         match engine.was_prevented() {
             None => Ok(engine),
+            // Those that are known are an answer.
+            Some(Errno::TIMEDOUT) if !known.is_empty() => Ok(engine),
             Some(error) => Err(error.into()),
         }
     }

@@ -34,8 +34,8 @@ impl Limits {
     /// A tree that needs more loses a member to the kernel's memory killer. Memory that was moved to
     /// swap is not counted. A limit that is too small for one process ends the root at its start; one that
     /// is too small for the exec of a program, such as a single page, fails the spawn with
-    /// [`SpawnError::Command`](crate::SpawnError::Command) and `ENOMEM`. On Windows it is a limit of the memory
-    /// that is committed, and a member that asks for more than is left does not get it.
+    /// [`SpawnError::Command`](crate::SpawnError::Command) and `ENOMEM`. On Windows the limit is on committed memory, and
+    /// an allocation beyond it fails.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = Some(bytes);
         self
@@ -52,7 +52,7 @@ impl Limits {
 
     /// The processor time of all members together, in thousandths of one processor: 1 500 is one and a
     /// half. A tree that has used its share waits for the next period. On Windows the share is rounded down to
-    /// ten-thousandths of the whole machine, and one that is less is refused.
+    /// ten-thousandths of the whole machine; a share below one ten-thousandth is refused.
     pub fn milli_cpus(mut self, thousandths: u32) -> Self {
         self.milli_cpus = Some(thousandths);
         self
@@ -136,7 +136,7 @@ impl Hierarchy {
             ],
             Self::Job => &[
                 "threads are not counted: the limit of tasks is one of processes",
-                "a process that is started by a service for a member is none of the job",
+                "a process that a service starts for a member is not in the job",
             ],
         }
     }

@@ -15,12 +15,13 @@ pub struct Report {
     ///
     /// Those that were born and died during the kill may be missing from the count. The kernel does not count
     /// the members of a PID namespace: more than 32 are counted before the kill by the mark they carry, with
-    /// zombies. A supervisor counts whoever falls to it, and tells at its end: a member whose parent has waited
-    /// for it is missing, and a report from before that may count fewer.
+    /// zombies. A supervisor counts the processes that it has waited for, and reports the
+    /// count when it ends. A member that its own parent has waited for is missing from the count, and a report made before
+    /// the supervisor ends may count fewer.
     pub killed: usize,
     /// Members that had ended before the kill, and were found as zombies that nobody had waited for.
     pub already_gone: usize,
-    /// Whether SIGKILL was needed for somebody.
+    /// Whether a member had to be killed: by SIGKILL, or on Windows by the job.
     pub forced: bool,
     /// How often the tree was looked at and struck.
     pub rounds: u32,

@@ -1,6 +1,6 @@
-//! What a drop could not do in its time is done later, by a thread of this crate. With the feature `cleanup` the
-//! process-wide cleanup worker has it as its work: it counts it, waits for the thread, and does without one where
-//! none can be started.
+//! A thread of this crate finishes what a drop could not do in its time. With the feature `cleanup` that is a task of
+//! the process-wide cleanup worker, which counts its outcome, waits for the thread, and does the work itself if no
+//! thread can be started.
 //!
 //! A look at a process may wait inside the kernel for seconds, when others keep that process busy. So each tree
 //! gets a thread of its own, as long as there are few; later ones are ended side by side by those that run.
@@ -24,7 +24,7 @@ pub(crate) fn hand_over(inner: &Arc<Inner>) {
         return;
     }
     let inner = Arc::clone(inner);
-    // Whoever survives this is left, and so is everybody without a thread: nobody is there to be told.
+    // Survivors are left alone, and so is the whole tree if no thread can be started: a drop has no caller to tell.
     let _ = enqueue(Box::pin(async move {
         let _ = finish(&inner).await;
     }));
@@ -70,7 +70,7 @@ impl lastout_cleanup_worker::Cleanup for Rest {
     }
 
     fn options(&self) -> lastout_cleanup_worker::Options {
-        lastout_cleanup_worker::Options::new().label("process tree")
+        lastout_cleanup_worker::Options::new().label("process tree").timeout(LONG * 2)
     }
 }
 

@@ -139,13 +139,13 @@ impl Error for StaysDeadError {
 }
 
 impl<'a> StaysDead<'a> {
-    /// The removal of `path` and everything below it, however deep. A symbolic link is removed, not followed,
-    /// even if the path ends in a slash, and what is mounted below it is not touched: that is an error.
+    /// The removal of `path` and everything below it, however deep. A symbolic link is removed, not
+    /// followed, even if the path ends in a slash. A mount point, at the path or below it, is not touched: that is an error.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), window: WINDOW, patience: Deadline::after(PATIENCE), tree: None }
     }
 
-    /// Who is killed when the directory comes back: the members of this tree, and nobody else.
+    /// Kills the members of this tree, and no other process, when the directory comes back.
     pub fn suspect(mut self, tree: &'a Tree) -> Self {
         self.tree = Some(tree);
         self

@@ -66,7 +66,7 @@ impl Tree {
     /// # Errors
     ///
     /// When the command cannot be started, when a descriptor cannot be handed over, and when the
-    /// containment demands a level that is not to be had. Then nothing runs.
+    /// containment demands a level that is not available. Then nothing runs.
     pub fn spawn<P: Spawn>(
         program: &mut P,
         containment: Containment,
@@ -76,11 +76,10 @@ impl Tree {
 
     /// Takes over the process with this pid and its descendants, whoever started them.
     ///
-    /// They are marked, so that what they start from now on is found even when it becomes an orphan. Of one
-    /// process that works for two adoptions at a time, or for one if it was spawned in a tree; otherwise the
-    /// guarantee has the gap [`Unmarked`](crate::Gap::Unmarked). The marking of members that fork on is
-    /// given 2 s, and took 3 s beside 400 that left it little of the processor; whoever is not marked then is
-    /// that gap, too.
+    /// They are marked, so that what they start later is found even as an orphan. A process can carry the marks of two
+    /// adoptions at a time, or of one if it was spawned in a tree; beyond that the guarantee has the gap
+    /// [`Unmarked`](crate::Gap::Unmarked). Marking has 2 s. It took 3 s beside 400 members that kept forking. Members that
+    /// are not marked by then are in the same gap.
     ///
     /// Orphans that exist already are not seen: [`adopt_with`](Self::adopt_with) takes evidence for those.
     ///
@@ -182,12 +181,13 @@ impl Tree {
         &self.inner.means.controls.limits
     }
 
-    /// The members that run now, in no particular order. Of members that fork on, those that a look of
-    /// 2 s finds; beside hundreds that leave it little of the processor the call takes longer.
+    /// The members that run now, in no particular order. If members keep forking, the list has
+    /// those that were found within 2 s; on a busy machine the call takes longer.
     ///
     /// # Errors
     ///
-    /// When the process table cannot be read, or one member cannot be looked at.
+    /// When the process table cannot be read, when one member cannot be looked at, when no descriptor is free, or when
+    /// the look ran out of time before it found a member.
     pub fn members(&self) -> io::Result<Vec<ProcId>> {
         self.inner.reap_orphans();
         let pids = self.inner.member_pids()?;
@@ -206,8 +206,8 @@ impl Tree {
     /// Bounds the kill in the drop; 250 ms otherwise.
     ///
     /// A thread of this crate goes on with what is left then, for up to a minute: while the process lives, and if
-    /// a thread can be started. With the feature `cleanup` the process-wide cleanup worker has it as its work, and
-    /// counts it.
+    /// a thread can be started. With the feature `cleanup` that is a task of the process-wide cleanup worker,
+    /// which counts its outcome and does the work itself if no thread can be started.
     pub fn drop_within(mut self, budget: Duration) -> Self {
         self.drop_budget = budget;
         self

@@ -16,14 +16,16 @@ pub struct Usage {
     /// the largest process, which is less than that of the tree.
     pub peak_memory: Option<Reading<u64>>,
     /// Bytes read from block devices. The files of cgroup v1 miss what some devices do, and 0 may stand for all of
-    /// it: where the processes have counted more than [`Source::V1`], it is their number.
+    /// it: where the processes have counted more than [`Source::V1`], it is their number. By [`Source::Job`] these are
+    /// the bytes of all input, also of pipes and of the file cache.
     pub read: Option<Reading<u64>>,
     /// Bytes written to block devices, by the processes counted from the moment on in which they are handed to the
-    /// kernel. Where the processes have counted more than [`Source::V1`], it is their number.
+    /// kernel. Where the processes have counted more than [`Source::V1`], it is their number. By
+    /// [`Source::Job`] these are the bytes of all output, also of pipes and of the file cache.
     pub written: Option<Reading<u64>>,
     /// How many processes and threads there are now. A cgroup counts a process that has ended until it was
     /// waited for, as its limit does, so that an empty tree may still have a task; [`Source::Processes`] counts
-    /// those that run.
+    /// those that run, and [`Source::Job`] counts processes alone.
     pub tasks: Option<Reading<u64>>,
     /// The most processes and threads that there were at a time, counted as [`tasks`](Self::tasks).
     pub peak_tasks: Option<Reading<u64>>,

@@ -44,6 +44,39 @@ fn a_foreign_executor_kills_and_waits() {
     });
 }
 
+/// Panics at its first wake, and tells when that was.
+struct Bomb(std::sync::mpsc::Sender<()>);
+
+impl std::task::Wake for Bomb {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.send(()).unwrap();
+        panic!("a waker of the test");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_stops_no_other_wait() {
+    audited(|| {
+        let spawn = || {
+            let mut sleeper = Program::new("sleep");
+            Tree::spawn(sleeper.arg("600"), Containment::demand(lastout_proc_tree::Level::Evidence))
+                .unwrap()
+        };
+        let ((harmed, _first), (waited, _second)) = (spawn(), spawn());
+        let (told, woken) = std::sync::mpsc::channel();
+        let waker = Waker::from(std::sync::Arc::new(Bomb(told)));
+        let mut wait = Box::pin(harmed.wait_empty(LONG));
+        assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        harmed.kill_blocking(LONG).unwrap();
+        woken.recv_timeout(LONG).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| block_on(waited.wait_empty(LONG)).unwrap());
+            waited.kill_blocking(LONG).unwrap();
+        });
+        drop(wait);
+    });
+}
+
 #[test]
 fn a_tokio_command_has_tokio_pipes_and_a_status() {
     on_tokio(async || {

@@ -215,7 +215,7 @@ fn a_directory_of_more_directories_than_are_kept_by_name_is_removed() {
 }
 
 #[test]
-fn what_is_mounted_below_is_not_touched() {
+fn what_is_mounted_at_or_below_the_path_is_not_touched() {
     audited(|| {
         let (path, other) = (directory("mount"), directory("mounted"));
         let at = path.join("a/b");
@@ -228,6 +228,13 @@ fn what_is_mounted_below_is_not_touched() {
             assert!(mount("umount", &[at.as_ref()]));
             assert!(matches!(error, Err(StaysDeadError::Remove { .. })), "{error:?}");
             assert!(is_there);
+        }
+        if mount("mount", &["--bind".as_ref(), other.as_ref(), path.as_ref()]) {
+            let error = StaysDead::new(&path).within(Duration::ZERO).remove_blocking();
+            let is_there = other.join("a/b/file").exists();
+            assert!(mount("umount", &[path.as_ref()]));
+            assert!(matches!(error, Err(StaysDeadError::Remove { .. })), "{error:?}");
+            assert!(is_there, "the mount is at the path itself");
         }
         for path in [path, other] {
             StaysDead::new(path).window(Duration::ZERO).remove_blocking().unwrap();

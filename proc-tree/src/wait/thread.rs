@@ -73,6 +73,8 @@ impl Future for Watch {
     type Output = bool;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
+        // Wakers may run code of others when they are cloned and dropped, so not under the lock.
+        let waker = context.waker().clone();
         let mut state = self.shared.state();
         let Some(entry) = state.watches.get_mut(&self.number) else {
             return Poll::Ready(false);
@@ -83,7 +85,9 @@ impl Future for Watch {
         if Instant::now() >= self.until {
             return Poll::Ready(false);
         }
-        entry.waker = Some(context.waker().clone());
+        let earlier = entry.waker.replace(waker);
+        drop(state);
+        drop(earlier);
         Poll::Pending
     }
 }
@@ -185,7 +189,10 @@ impl Shared {
                 }
             }
         }
-        wakers.into_iter().for_each(Waker::wake);
+        for waker in wakers {
+            // One that panics harms its own task alone.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
+        }
     }
 }
 

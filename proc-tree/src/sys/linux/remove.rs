@@ -1,8 +1,8 @@
-//! The removal of a directory and of everything below it, whatever others have made of it.
+//! Removes a directory and everything below it, whatever other processes do to it meanwhile.
 //!
-//! It holds one directory at a time. Down it goes by names, never through a link and never into another mount;
-//! up it goes through `..`, and goes on only in the directory that it came from: who moves a directory
-//! meanwhile does not lead it elsewhere. So neither the depth nor the number of free descriptors matters.
+//! The removal holds one directory at a time. It descends by name, never through a link and never into another
+//! mount. It ascends through `..`, and continues only if that is the directory it came from, so a directory that is
+//! moved meanwhile does not lead it elsewhere. Neither the depth nor the number of free descriptors matters.
 
 use super::reserve::sparing;
 use rustix::fs::{
@@ -64,9 +64,15 @@ impl Removal {
         if unlink(place.as_fd(), top)? {
             return Ok(());
         }
+        // A mount point says that it is busy: what is in it is not ours.
+        match remove_directory(place.as_fd(), top) {
+            Ok(()) => return Ok(()),
+            Err(Errno::BUSY) => return Err(Errno::BUSY),
+            Err(_) => {}
+        }
         let mut here = match sparing(|| openat(&place, top, DIRECTORY, Mode::empty())) {
             Err(Errno::NOENT) => return Ok(()),
-            // Somebody has put something else there since.
+            // Another process has replaced it since.
             Err(Errno::NOTDIR | Errno::LOOP) => return Err(Errno::NOTEMPTY),
             opened => opened?,
         };

@@ -12,12 +12,16 @@ use crate::id::Pid;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use windows_sys::Win32::System::Threading::{
     PROCESS_QUERY_INFORMATION, PROCESS_SET_QUOTA, PROCESS_TERMINATE,
 };
 
 /// The process of the system itself, beside that of the idle time, which is 0.
 const SYSTEM: Pid = 4;
+
+/// How long a process that cannot be made a member is given to be seen as ended.
+const ENDING: Duration = Duration::from_millis(100);
 
 pub(super) fn adopt(pid: Pid) -> Result<Tree, AdoptError> {
     let refused = |why| AdoptError::Refused { pid, why };
@@ -72,7 +76,14 @@ fn take(job: &Job, root: &Held) -> io::Result<crate::id::ProcId> {
             }
             // A child that was born after its parent was taken is a member already.
             if !job.holds(&process)? {
-                job.assign(&process)?;
+                if let Err(error) = job.assign(&process) {
+                    // One that ends meanwhile cannot become a member.
+                    process.wait(Instant::now() + ENDING, None)?;
+                    if process.has_ended()? {
+                        continue;
+                    }
+                    return Err(error);
+                }
             }
             members.insert(child, child_id);
             held.push(process);

@@ -64,7 +64,7 @@ impl Containment {
 
     /// Creates the root with these flags of `CreateProcess` as well, such as `CREATE_NO_WINDOW`.
     ///
-    /// Flags that the command has itself are lost: a command does not tell them. `CREATE_SUSPENDED` has no effect,
+    /// Flags that were set on the command itself are lost, because std does not reveal them. `CREATE_SUSPENDED` has no effect,
     /// the root always runs when the spawn returns, and `CREATE_BREAKAWAY_FROM_JOB` takes the root out of the job of
     /// the caller, and not out of that of the tree.
     pub fn creation_flags(mut self, flags: u32) -> Self {

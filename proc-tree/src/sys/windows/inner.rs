@@ -24,6 +24,8 @@ pub(super) const KILLED: u32 = 137;
 const ENDED_BY_EVENT: u32 = 0xC000_013A;
 /// The codes from here on are those of exceptions that a process did not handle.
 const EXCEPTIONS: u32 = 0xC000_0000;
+/// Above it are small negative exit codes, such as -1.
+const LAST_EXCEPTION: u32 = 0xEFFF_FFFF;
 /// The pause between two looks at members that no handle tells of.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -217,8 +219,9 @@ impl Inner {
 
     pub(super) fn report(&self, outcome: Outcome, begin: Instant) -> Result<Report, KillError> {
         let mut report = self.ended_by_itself(begin);
-        report.killed = outcome.killed;
-        report.forced = outcome.killed > 0;
+        // Those that are left were struck and have not ended.
+        report.killed = outcome.killed.saturating_sub(outcome.survivors.len());
+        report.forced = outcome.killed > 0 || !outcome.survivors.is_empty();
         report.rounds = outcome.rounds.max(1);
         report.survivors = outcome.survivors;
         match report.is_clean() {
@@ -258,7 +261,7 @@ impl Inner {
         let cause = match code {
             KILLED if was(&self.told.killed) => Cause::Tree,
             ENDED_BY_EVENT if was(&self.told.asked) => Cause::Tree,
-            EXCEPTIONS.. => Cause::Signal,
+            EXCEPTIONS..=LAST_EXCEPTION => Cause::Signal,
             _ => Cause::Exit,
         };
         Some(RootEnd { status, cause })

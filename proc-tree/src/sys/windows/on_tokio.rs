@@ -50,7 +50,7 @@ impl TokioChild {
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost: the status is kept until somebody asks again.
+    /// Nothing is lost: the status is kept for the next call.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.stdin = None;
         loop {

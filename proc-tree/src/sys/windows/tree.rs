@@ -66,8 +66,8 @@ impl Tree {
     /// # Errors
     ///
     /// When there is no such process, when it must not be killed (the caller, its ancestors, the system), and when
-    /// the system does not let one of them be held. Then nothing was done to them, but that those that were found
-    /// first stay members of a job that does nothing.
+    /// the system does not let one of them be held. In that case no process is ended. Those that were
+    /// found before the failure stay members of a job that does nothing.
     pub fn adopt(pid: Pid) -> Result<Self, AdoptError> {
         super::adopt::adopt(pid)
     }
@@ -91,7 +91,8 @@ impl Tree {
         &self.inner.limits
     }
 
-    /// The members that run now, in no particular order. One that the caller may not look at has 0 as its start.
+    /// The members that run now, in no particular order. A member that the caller may not inspect
+    /// has the start time 0.
     ///
     /// # Errors
     ///
@@ -115,7 +116,8 @@ impl Tree {
         self
     }
 
-    /// Lets the tree live on: a drop from now on does nothing to it, and neither does the end of the caller.
+    /// Lets the tree live on: neither a later drop nor the end of the caller ends it. If the system refuses to change the
+    /// job, the tree still ends with the caller.
     pub fn disarm(&self) {
         self.armed.store(false, Ordering::Relaxed);
         if self.inner.job.let_live().is_err() {
@@ -129,7 +131,8 @@ impl Tree {
     /// # Errors
     ///
     /// When a member is left at the deadline: [`KillError::Survivors`]. When the time is over before the job was
-    /// seen empty: [`KillError::Unconfirmed`]. It may be called again.
+    /// seen empty: [`KillError::Unconfirmed`]. When the system refuses a thread: [`KillError::Io`]; the members are
+    /// terminated even then. It may be called again.
     ///
     /// # Cancel safety
     ///
@@ -273,14 +276,24 @@ impl Tree {
     /// [`Inner::end`] on a thread.
     async fn end(&self, kills: bool, until: Instant) -> io::Result<Outcome> {
         let inner = Arc::clone(&self.inner);
-        Later::start(move |cancel| inner.end(kills, until, Some(cancel)))?.await
+        match Later::start(move |cancel| inner.end(kills, until, Some(cancel))) {
+            Ok(later) => later.await,
+            Err(error) => {
+                if kills {
+                    let _ = self.inner.end(true, Instant::now(), None);
+                }
+                Err(error)
+            }
+        }
     }
 }
 
 impl Drop for Tree {
     fn drop(&mut self) {
         if self.armed.load(Ordering::Relaxed) {
-            // Nobody is there to be told: whoever wants to know calls `kill`.
+            // What is left after the budget ends with the handle.
+            let _ = self.inner.job.let_die();
+            // A drop has no caller to tell: `kill` tells.
             let _ = self.inner.end(true, Deadline::after(self.drop_budget).instant(), None);
         }
     }

@@ -120,6 +120,32 @@ fn every_line_is_shown_in_order_and_a_panic_ends_only_that() {
 }
 
 #[test]
+fn a_payload_that_panics_when_it_is_dropped_ends_its_consumer_alone() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("in the destructor of a payload");
+        }
+    }
+    let audit = Audit::begin_in([]);
+    let output =
+        sh("seq 5").on_line(|_, _| std::panic::panic_any(Bomb)).output_blocking().unwrap();
+    assert!(matches!(output.exit.on_line, Some(ConsumerError::Panicked(_))), "{output:?}");
+    assert_eq!(output.stdout.total(), 10);
+    audit.assert_clean(LONG);
+}
+
+#[test]
+fn an_input_without_end_holds_up_no_time_limit() {
+    let audit = Audit::begin_in([]);
+    let endless = Inlet::lines(std::iter::repeat("x".repeat(4000)));
+    let builder = Process::shell("exec cat > /dev/null").stdin(endless);
+    let output = builder.timeout(Duration::from_millis(300)).output_blocking().unwrap();
+    assert!(output.exit.timed_out, "{output:?}");
+    audit.assert_clean(LONG);
+}
+
+#[test]
 fn copies_and_files_get_every_byte_and_a_full_disk_is_named() {
     let audit = Audit::begin_in([]);
     let name = format!("lastout-copy-of-a-blocking-form-{}", std::process::id());

@@ -7,7 +7,7 @@ use crate::provision::Need;
 use crate::steps::Steps;
 use crate::workspace::Workspace;
 use crate::{
-    bench, checks, dependencies, e2e, extras, features, foreign, fuzz, models, package, tests_step,
+    bench, checks, dependencies, e2e, extras, features, foreign, models, package, tests_step,
     tidy,
 };
 use anyhow::Result;
@@ -35,7 +35,6 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
     steps.run("package", || package::package(console, workspace));
     steps.run("loom", || models::loom(console, workspace, &flags));
     steps.run("mutants", || models::mutants(console, workspace, &flags));
-    steps.run("fuzz", || fuzz::fuzz(console, workspace, fuzz::SECONDS));
     steps.run("tsan", || foreign::tsan_in_ci(console, workspace, &flags));
     steps.run("chrome", || e2e::e2e(console, workspace, &flags, Need::Chrome, Runs::Once));
     steps.run("postgres", || e2e::e2e(console, workspace, &flags, Need::Postgres, Runs::Once));

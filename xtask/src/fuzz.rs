@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
 
 /// How long each target runs unless it is said.
-pub(crate) const SECONDS: u64 = 60;
+const SECONDS: u64 = 60;
 
 /// What makes the compiler count the places that an input reaches.
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 \
@@ -36,7 +36,7 @@ pub fn run(console: &Console, parser: lexopt::Parser) -> Result<()> {
 }
 
 /// Runs every target for this long.
-pub(crate) fn fuzz(console: &Console, workspace: &Workspace, seconds: u64) -> Result<Outcome> {
+fn fuzz(console: &Console, workspace: &Workspace, seconds: u64) -> Result<Outcome> {
     if find::nightly(console).is_none() {
         return Ok(Outcome::skipped("needs a nightly toolchain, which is not installed"));
     }

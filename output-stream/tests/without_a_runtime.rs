@@ -128,8 +128,7 @@ fn a_payload_that_panics_when_it_is_dropped_ends_its_consumer_alone() {
         }
     }
     let audit = Audit::begin_in([]);
-    let output =
-        sh("seq 5").on_line(|_, _| std::panic::panic_any(Bomb)).output_blocking().unwrap();
+    let output = sh("seq 5").on_line(|_, _| std::panic::panic_any(Bomb)).output_blocking().unwrap();
     assert!(matches!(output.exit.on_line, Some(ConsumerError::Panicked(_))), "{output:?}");
     assert_eq!(output.stdout.total(), 10);
     audit.assert_clean(LONG);

@@ -7,8 +7,7 @@ use crate::provision::Need;
 use crate::steps::Steps;
 use crate::workspace::Workspace;
 use crate::{
-    bench, checks, dependencies, e2e, extras, features, foreign, models, package, tests_step,
-    tidy,
+    bench, checks, dependencies, e2e, extras, features, foreign, models, package, tests_step, tidy,
 };
 use anyhow::Result;
 

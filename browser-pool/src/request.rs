@@ -95,7 +95,7 @@ impl UnitSpec {
 
     /// Whether only a browser that the pool launched can have it.
     pub(crate) fn needs_own_browser(&self) -> bool {
-        // What was launched by somebody else may let traffic go past a proxy.
+        // A browser that another program launched may let traffic go past a proxy.
         let needs = |options: &ContextOptions| options.downloads || options.proxy.is_some();
         self.context().is_some_and(needs)
     }

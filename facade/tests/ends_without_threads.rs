@@ -57,5 +57,5 @@ fn members_are_ended_on_the_thread_at_hand_and_signals_stay_with_the_process() {
 
     let refused = Supervisor::builder().until_signal().build().unwrap_err();
     assert!(matches!(refused.reason(), BuildReason::Signals(_)), "{refused}");
-    assert!(!is_caught(Signal::TERM), "nobody would hear it");
+    assert!(!is_caught(Signal::TERM), "no thread would hear it");
 }

@@ -38,7 +38,7 @@ pub(crate) async fn storm(dice: &mut Dice, sums: &mut Sums) {
             assert!(exit.success() && !exit.timed_out, "{exit:?}");
         }
         1 => {
-            // An interrupt drops what nobody has read from the terminal yet.
+            // An interrupt drops the output that was not read from the terminal yet.
             process.wait_for(LONG, |line| line.bytes.ends_with(b"done")).await.unwrap();
             process.stdin().unwrap().write("\x03").await.unwrap();
             let exit = process.wait_for_exit().await.unwrap();

@@ -1,4 +1,4 @@
-//! Traffic between a browser and its client that nobody recorded: one message a line, as the seeds write it.
+//! Invented traffic between a browser and its client: one message per line, in the form of the seeds.
 
 #![no_main]
 

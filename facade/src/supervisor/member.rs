@@ -61,7 +61,7 @@ impl Drop for Starting {
 struct Start {
     /// Raised when it is over.
     over: Arc<Stop>,
-    /// Whether nobody waits for it any more. What it brings is ended.
+    /// Whether the supervisor has given up this start. A service that it still returns is ended.
     given_up: bool,
 }
 

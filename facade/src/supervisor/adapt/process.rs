@@ -39,7 +39,7 @@ impl Asked {
         answer
     }
 
-    /// Answers with `sent`; without it, the reload has nobody to reload.
+    /// Answers the reload with `sent`. `None` says that the process has ended.
     fn answer(&self, sent: Option<Sent>) {
         let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let (Some(asked), Some(sent)) = (asked, sent) {

@@ -71,7 +71,7 @@ impl Oracle {
         let is_pending = id.is_some_and(|id| self.router.filter().pending.contains_key(&id));
         let incoming = self.router.filter().incoming(message, self.now);
         if !incoming.shed {
-            assert_eq!(self.router.keeps(message), is_own, "an answer to somebody else: {message}");
+            assert_eq!(self.router.keeps(message), is_own, "answer to another client: {message}");
         }
         if is_pending {
             self.answered(message);

@@ -294,14 +294,16 @@ fn the_time_of_a_closure_starts_when_it_gets_its_thread() {
         };
         worker.handle().submit(Blocking(closure)).unwrap();
     }
-    until("all are in flight", || worker.stats().in_flight == 4);
+    // Polled after them: when it has ended, each of them waits for the thread.
+    worker.handle().submit(async {}).unwrap();
+    until("all wait", || worker.stats().in_flight == 4 && worker.stats().completed == 1);
     for completed in 1..=4 {
         began.recv().unwrap();
         clock.advance(Duration::from_secs(20));
         // The worker has seen the new time when this one is done.
         worker.handle().submit(async {}).unwrap();
         release.send(()).unwrap();
-        until("it is done", || worker.stats().completed == 2 * completed);
+        until("it is done", || worker.stats().completed == 2 * completed + 1);
     }
     assert_eq!(worker.stats().timed_out, 0);
     // The last one on the thread has its 30 s as well, and no more.
@@ -393,13 +395,16 @@ fn closures_that_are_stuck_do_not_starve_those_behind_them() {
     began.recv().unwrap();
     // One waits already when the first runs out of its time, and one comes later.
     handle.submit(Blocking(|| ())).unwrap();
-    until("it waits in the pool", || worker.stats().in_flight == 2);
+    handle.submit(async {}).unwrap();
+    until("it waits in the pool", || {
+        worker.stats().in_flight == 2 && worker.stats().completed == 1
+    });
     clock.advance(Duration::from_secs(1));
-    until("it ran", || worker.stats().completed == 1);
+    until("it ran", || worker.stats().completed == 2);
     handle.submit(Blocking(|| ())).unwrap();
     handle.flush_blocking(LONG).unwrap();
     let stats = worker.stats();
-    assert_eq!((stats.completed, stats.timed_out, stats.stuck_blocking), (2, 1, 1), "{stats:?}");
+    assert_eq!((stats.completed, stats.timed_out, stats.stuck_blocking), (3, 1, 1), "{stats:?}");
     drop(release);
     until("it came back", || worker.stats().stuck_blocking == 0);
     assert!(worker.shutdown_blocking(LONG).is_clean());

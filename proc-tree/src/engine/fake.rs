@@ -79,6 +79,8 @@ pub(super) struct World {
     pub(super) refuses: bool,
     /// The kernel does not number its pidfds.
     pub(super) is_old: bool,
+    /// The newest pid, where it tells who is younger than the root.
+    pub(super) newest: Option<Pid>,
     /// So many lists of all processes cannot be had for want of a descriptor.
     pub(super) blind: usize,
     ran_short: bool,
@@ -235,6 +237,7 @@ impl FakeTable {
             hides_children: false,
             refuses: false,
             is_old: false,
+            newest: None,
             blind: 0,
             ran_short: false,
             looks: 0,
@@ -315,6 +318,10 @@ impl Table for FakeTable {
 
     fn is_older(&mut self, pid: Pid, start: u64) -> bool {
         self.with(|world| world.procs.get(&pid).is_some_and(|p| p.start < start))
+    }
+
+    fn newest_since(&mut self, _root: ProcId) -> Option<Pid> {
+        self.with(|world| world.newest)
     }
 
     fn remember_elders(&mut self) {}

@@ -440,3 +440,29 @@ fn who_dies_of_the_strike_of_another_layer_was_killed_and_is_counted_by_one_of_t
         assert_eq!((outcome.killed, outcome.already_gone), (killed, 0));
     }
 }
+
+/// The elders of a machine are many, and a short command is looked for among a few.
+#[test]
+fn of_a_root_that_has_just_started_only_the_younger_ones_are_looked_at() {
+    let looks = |newest| {
+        let table = FakeTable::new();
+        table.with(|world| {
+            for elder in 110..190 {
+                world.spawn(elder, 1);
+            }
+            let root = world.spawn(ROOT, CALLER);
+            (root.group, root.session, root.mark) = (ROOT, ROOT, Some(MARK));
+            world.spawn(205, ROOT);
+            world.newest = newest;
+        });
+        let evidence = marked(&table);
+        table.with(|world| world.end(ROOT));
+        let outcome = kill(&table, evidence);
+        assert_all_dead(&table, [205]);
+        assert!((110..190).all(|elder| table.is_alive(elder)));
+        assert!(outcome.survivors.is_empty());
+        table.with(|world| world.looks)
+    };
+    let (few, all) = (looks(Some(205)), looks(None));
+    assert!(few < all, "{few} looks instead of {all}");
+}

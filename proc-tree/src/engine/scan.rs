@@ -164,11 +164,21 @@ impl<T: Table> Engine<T> {
         found
     }
 
-    /// Everybody who is no living member, the youngest first: they live the shortest.
+    /// Everybody who may be a member and is no living one, the youngest first: they live the shortest.
+    ///
+    /// Who is older than the root is no member, whatever it carries. Of a root that has just started, the
+    /// numbers tell who that is, so a short command costs no look at everybody.
     fn strangers(&mut self) -> Vec<Pid> {
         let mut pids = Vec::new();
         self.table.all(&mut pids);
         pids.reverse();
+        // Asked after the list: whoever is in it has its number by now.
+        let root = self.evidence.root.filter(|root| root.is_of(self.table.boot()));
+        if let Some((root, newest)) =
+            root.and_then(|r| Some((r.pid(), self.table.newest_since(r)?)))
+        {
+            pids.retain(|pid| is_between(root, *pid, newest));
+        }
         pids.retain(|pid| !self.refusal.of_pid(*pid) && !self.is_known_alive(*pid));
         pids
     }
@@ -212,5 +222,25 @@ impl<T: Table> Engine<T> {
             return self.table.stat(number).is_some_and(|leader| leader.start == root.start());
         };
         self.table.has_its_pid(held) || self.table.signal_group(held, None) == GroupSent::Delivered
+    }
+}
+
+/// Whether a number was given from `first` on and up to `last`. They begin anew at the end.
+fn is_between(first: Pid, pid: Pid, last: Pid) -> bool {
+    if first <= last { (first..=last).contains(&pid) } else { pid >= first || pid <= last }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_behind_the_root_are_those_of_whoever_is_younger_also_around_the_end() {
+        let of = |first, last| move |pid: &Pid| is_between(first, *pid, last);
+        let all = [1, 9, 10, 11, 12, 32_767];
+        let younger = |first, last| all.into_iter().filter(of(first, last)).collect::<Vec<_>>();
+        assert_eq!(younger(10, 10), [10]);
+        assert_eq!(younger(10, 11), [10, 11]);
+        assert_eq!(younger(12, 9), [1, 9, 12, 32_767]);
     }
 }

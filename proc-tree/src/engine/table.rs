@@ -4,7 +4,7 @@
 //! die and have their pids used again at exactly the worst moment.
 
 use crate::evidence::Evidence;
-use crate::id::{BootId, Pid};
+use crate::id::{BootId, Pid, ProcId};
 use crate::signal::Signal;
 use std::num::NonZeroU64;
 use std::time::Instant;
@@ -110,6 +110,10 @@ pub(crate) trait Table {
 
     /// Whether the process that has `pid` is certainly older than one that started at `start`.
     fn is_older(&mut self, pid: Pid, start: u64) -> bool;
+
+    /// The newest number that was given to a process, if `root` started so lately that the numbers have certainly
+    /// not come round since: then whoever is younger than it has one of those behind its own.
+    fn newest_since(&mut self, root: ProcId) -> Option<Pid>;
 
     /// Lets later looks know who was asked for by [`is_older`](Self::is_older).
     fn remember_elders(&mut self);

@@ -11,6 +11,7 @@ use std::io::{Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// An open `/proc`, with the buffer that its files are read into.
 #[derive(Debug)]
@@ -27,6 +28,10 @@ enum Root {
     Own(OwnedFd),
     Shared(Arc<Reserve>),
 }
+
+/// How old a process is at most for which its number tells who is younger. The numbers of a machine do not come
+/// round in that time.
+const YOUNG: Duration = Duration::from_millis(50);
 
 /// The first size of the buffer. A longer file makes it grow: nothing is cut off.
 const BUFFER: usize = 16 * 1024;
@@ -164,6 +169,21 @@ impl ProcFs {
     /// Appends every pid of the machine, as far as this process may see it.
     pub(crate) fn all(&mut self, out: &mut Vec<Pid>) -> io::Result<()> {
         Ok(self.list(format_args!("."), out)?)
+    }
+
+    /// The newest number that was given to a process, if the tick `start` was less than [`YOUNG`] ago. The last
+    /// word of the file is where the numbers stand in the namespace of the reader.
+    pub(crate) fn newest_since(&mut self, start: u64) -> Option<Pid> {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let now = Duration::new(now.tv_sec.try_into().ok()?, now.tv_nsec.try_into().ok()?);
+        let tick =
+            Duration::from_secs(1) / rustix::param::clock_ticks_per_second().try_into().ok()?;
+        let start = tick.checked_mul(start.try_into().ok()?)?;
+        if start.is_zero() || now.checked_sub(start)? >= YOUNG {
+            return None;
+        }
+        self.read(format_args!("loadavg")).ok()?;
+        self.buffer.trim_ascii_end().rsplit(|byte| *byte == b' ').next().and_then(decimal)
     }
 
     /// Whether the environment of `pid`, as it was at its exec, holds exactly `entry`.

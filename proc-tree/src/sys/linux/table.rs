@@ -8,7 +8,7 @@ use super::reserve::{is_shortage, sparing};
 use super::sight::{hides_processes, pid_max};
 use crate::engine::{GroupSent, Listing, Opened, Sent, Stat, Table};
 use crate::evidence::Evidence;
-use crate::id::{BootId, Pid};
+use crate::id::{BootId, Pid, ProcId};
 use crate::signal::Signal;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
@@ -75,6 +75,10 @@ impl Table for SystemTable {
 
     fn is_older(&mut self, pid: Pid, start: u64) -> bool {
         self.elders.was_seen_before(pid, start)
+    }
+
+    fn newest_since(&mut self, root: ProcId) -> Option<Pid> {
+        self.proc.newest_since(root.start())
     }
 
     fn remember_elders(&mut self) {

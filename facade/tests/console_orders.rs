@@ -161,6 +161,10 @@ async fn a_page_of_somebody_else_gives_no_order_and_a_name_of_somebody_else_sees
     assert_eq!(post_with(site.address, "/order", &form, &rebound).await.status, 421);
     for path in ["/", "/jobs", "/events", "/console.css"] {
         assert_eq!(get(site.address, path, &["Host: evil.example"]).await.status, 421, "{path}");
+        for header in ["Sec-Fetch-Site: cross-site", "Origin: http://evil.example"] {
+            let refused = get(site.address, path, &[header]).await;
+            assert_eq!(refused.status, 403, "{path} {header}");
+        }
     }
     assert_eq!(site.state(job).await, Some(State::Ready));
 }
@@ -284,8 +288,19 @@ fn what_cannot_work_is_not_built() {
         let refused = Console::builder("").host(host).build().unwrap_err();
         assert_eq!(refused, BuildError::Host(host.to_owned()));
     }
-    for base in ["console", "//evil.example", "/a//b", "/a\"b", "/a?b", "/a b", "/jobs", "/login/a"]
-    {
+    for base in [
+        "console",
+        "//evil.example",
+        "/a//b",
+        "/a\"b",
+        "/a?b",
+        "/a b",
+        "/jobs",
+        "/login/a",
+        "/console.js",
+        "/a/../b",
+        "/.",
+    ] {
         let refused = Console::builder("").base(base).build().unwrap_err();
         assert_eq!(refused, BuildError::Base(base.to_owned()), "{refused}");
     }

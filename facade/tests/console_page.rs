@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use support::web::{Events, get, say};
 use support::{Book, Fake, GENEROUS, wait_until};
+use tokio::io::AsyncWriteExt;
 
 const HOSTILE: &str = "<script>alert('x')</script>\"\n\ndata: y";
 
@@ -289,4 +290,15 @@ async fn clients_that_stop_half_way_are_ended_and_their_places_serve_others() {
             _ => assert!(status == 0 || status == 408, "{status}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_asks_and_does_not_read_is_let_go() {
+    let console = Console::builder("shop").token("0123456789abcdef").build().unwrap();
+    let (_server, address) = serve(&console).await;
+    let mut deaf = tokio::net::TcpStream::connect(address).await.unwrap();
+    let asks = format!("GET /console.css HTTP/1.1\r\nHost: {address}\r\n\r\n").repeat(1_000);
+    let ended = async { while deaf.write_all(asks.as_bytes()).await.is_ok() {} };
+    tokio::time::timeout(GENEROUS, ended).await.expect("the server has ended the connection");
+    assert_eq!(get(address, "/login", &[]).await.status, 200);
 }

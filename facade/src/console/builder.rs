@@ -81,7 +81,7 @@ impl Builder {
         self
     }
 
-    /// Asks for this token: at least 16 letters, digits or `-._~+/=`.
+    /// Asks for this token: 16 to 1 024 letters, digits or `-._~+/=`.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
         self
@@ -95,7 +95,8 @@ impl Builder {
     }
 
     /// The path under which the console stands in your own server, such as `/console`. It must not begin as a
-    /// path of the console itself does: `/jobs`, `/events`, `/confirm`, `/order`, `/login`.
+    /// path of the console itself does: `/jobs`, `/events`, `/confirm`, `/order`, `/login`, `/console.css`,
+    /// `/console.js`. No part of it is `.` or `..`, which a browser takes away.
     pub fn base(mut self, path: impl Into<String>) -> Self {
         self.base = path.into();
         self
@@ -129,7 +130,8 @@ impl Builder {
         let is_rooted = base.is_empty() || base.starts_with('/');
         let first = base.split('/').nth(1).unwrap_or_default();
         let is_ours = PAGES.contains(&first);
-        if !is_rooted || is_ours || base.contains("//") || !base.chars().all(is_path) {
+        let is_walk = base.split('/').any(|part| part == "." || part == "..");
+        if !is_rooted || is_ours || is_walk || base.contains("//") || !base.chars().all(is_path) {
             return Err(BuildError::Base(self.base));
         }
         if !(SHORTEST..=LONGEST).contains(&self.every) {
@@ -168,7 +170,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// First parts of paths of the console. A server that nests it may strip the base or not, and `/jobs/jobs`
 /// would be two pages.
-const PAGES: [&str; 5] = ["jobs", "events", "confirm", "order", "login"];
+const PAGES: [&str; 7] =
+    ["jobs", "events", "confirm", "order", "login", "console.css", "console.js"];
 
 /// Tells the cookies of several consoles on one machine apart: browsers do not, by their ports.
 fn fnv(bytes: &[u8]) -> u32 {
@@ -179,7 +182,7 @@ fn fnv(bytes: &[u8]) -> u32 {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The token is shorter than 16 characters, or has one that a cookie cannot carry.
+    /// The token has fewer than 16 or more than 1 024 characters, or one that a cookie cannot carry.
     Token,
     /// This is not the name of a host.
     Host(String),
@@ -193,7 +196,7 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("build a console: ")?;
         match self {
-            Self::Token => f.write_str("its token needs 16 or more letters, digits or -._~+/="),
+            Self::Token => f.write_str("its token needs 16 to 1024 letters, digits or -._~+/="),
             Self::Host(host) => write!(f, "{host:?} is not the name of a host"),
             Self::Base(base) => write!(f, "{base:?} is not a path such as /console"),
             Self::Every(every) => write!(f, "{every:?} is not between 100 ms and 60 s"),

@@ -3,6 +3,8 @@
 //! - A name in `Host` that the console was not told of is refused: a page of a stranger whose name was
 //!   bound to this address (DNS rebinding) shows its own name there.
 //! - With a token, everything but the sign-in and its two assets needs it.
+//! - A page of another site may lead a person to a page of the console, and loads nothing of it: a script of
+//!   a stranger would hold the places of those who watch, although it reads no answer.
 //! - What changes something is refused while the console is read-only.
 //! - What changes something must come from a page of the console itself, by `Sec-Fetch-Site` and `Origin`.
 //!   A program that shows the token in `Authorization` needs neither: no browser adds that by itself.
@@ -12,6 +14,9 @@ use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use std::hint::black_box;
 use std::net::IpAddr;
+
+/// Where a request comes from, as a browser says it.
+const SITE: &str = "sec-fetch-site";
 
 /// What a console asks of each request.
 #[derive(Debug, Default)]
@@ -28,6 +33,7 @@ pub(crate) struct Guard {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Host,
+    Site,
     Token,
     ReadOnly,
     Origin,
@@ -38,13 +44,14 @@ impl Refusal {
         match self {
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::Token => StatusCode::UNAUTHORIZED,
-            Self::ReadOnly | Self::Origin => StatusCode::FORBIDDEN,
+            Self::Site | Self::ReadOnly | Self::Origin => StatusCode::FORBIDDEN,
         }
     }
 
     pub(crate) fn why(self) -> &'static str {
         match self {
             Self::Host => "This console does not answer to the name in the header Host.",
+            Self::Site => "A page of another site loads nothing of this console.",
             Self::Token => "This console asks for a token.",
             Self::ReadOnly => "This console is read-only.",
             Self::Origin => "An order must come from a page of this console.",
@@ -61,11 +68,15 @@ impl Guard {
         }
         let signs_in = path == "/login";
         let by_header = self.has_bearer(&parts.headers);
+        let changes = parts.method != Method::GET && parts.method != Method::HEAD;
+        if !changes && !by_header && !may_load(&parts.headers, host, path) {
+            return Err(Refusal::Site);
+        }
         let is_known = self.token.is_none() || by_header || self.has_cookie(&parts.headers);
         if !is_known && !signs_in && !path.starts_with("/console.") {
             return Err(Refusal::Token);
         }
-        if parts.method == Method::GET || parts.method == Method::HEAD {
+        if !changes {
             return Ok(());
         }
         if !self.may_order && !signs_in {
@@ -87,8 +98,11 @@ impl Guard {
     fn has_bearer(&self, headers: &HeaderMap) -> bool {
         let Some(token) = &self.token else { return false };
         let value = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
-        let shown = value.and_then(|value| value.strip_prefix(b"Bearer "));
-        shown.is_some_and(|shown| token.is(shown))
+        let scheme = value.and_then(|value| value.split_at_checked("Bearer ".len()));
+        // The name of a scheme has no case.
+        scheme.is_some_and(|(scheme, shown)| {
+            scheme.eq_ignore_ascii_case(b"Bearer ") && token.is(shown)
+        })
     }
 
     fn has_cookie(&self, headers: &HeaderMap) -> bool {
@@ -121,16 +135,32 @@ fn name_of(host: &str) -> &str {
     }
 }
 
+/// Whether what sent this may have the answer: a page of this console, a person who typed or followed an
+/// address, or a program that is no browser. A stream of events is no page to be led to.
+fn may_load(headers: &HeaderMap, host: &str, path: &str) -> bool {
+    let says = |name: &str, value: &str| headers.get(name).is_some_and(|it| it == value);
+    let is_led_to = path != "/events"
+        && says("sec-fetch-mode", "navigate")
+        && says("sec-fetch-dest", "document");
+    let is_near = match headers.get(SITE) {
+        None => true,
+        Some(site) => site == "same-origin" || site == "none",
+    };
+    (is_near || is_led_to) && origin_is_here(headers, host).unwrap_or(true)
+}
+
+/// Whether the header `Origin` names this console, if there is one.
+fn origin_is_here(headers: &HeaderMap, host: &str) -> Option<bool> {
+    let origin = headers.get(ORIGIN)?.to_str().unwrap_or_default();
+    let authority = origin.strip_prefix("http://").or(origin.strip_prefix("https://"));
+    Some(authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host)))
+}
+
 /// Whether a browser says that a page of this very console sent it. Each header that is there must say so,
 /// and one of them must be.
 fn is_from_here(headers: &HeaderMap, host: &str) -> bool {
-    let site = headers.get("sec-fetch-site").map(|site| site == "same-origin");
-    let origin = headers.get(ORIGIN).map(|origin| {
-        let origin = origin.to_str().unwrap_or_default();
-        let authority = origin.strip_prefix("http://").or(origin.strip_prefix("https://"));
-        authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
-    });
-    match (site, origin) {
+    let site = headers.get(SITE).map(|site| site == "same-origin");
+    match (site, origin_is_here(headers, host)) {
         (None, None) => false,
         (site, origin) => site.unwrap_or(true) && origin.unwrap_or(true),
     }
@@ -143,10 +173,14 @@ impl Token {
     /// The shortest one, in bytes: nobody finds it by trying.
     pub(crate) const LEAST: usize = 16;
 
-    /// `None` when it is too short, or has a character that a cookie cannot carry.
+    /// The longest one: a browser keeps no cookie of more than 4 KiB.
+    pub(crate) const MOST: usize = 1024;
+
+    /// `None` when it is too short or too long, or has a character that a cookie cannot carry.
     pub(crate) fn new(text: String) -> Option<Self> {
         let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-        (text.len() >= Self::LEAST && text.bytes().all(is_safe)).then_some(Self(text))
+        let fits = (Self::LEAST..=Self::MOST).contains(&text.len());
+        (fits && text.bytes().all(is_safe)).then_some(Self(text))
     }
 
     /// Compares without telling by its time how much of it was right.
@@ -243,12 +277,43 @@ mod tests {
     }
 
     #[test]
+    fn a_page_of_another_site_leads_here_and_loads_nothing() {
+        let guard = guard(false, false);
+        let led = |site, mode, dest| {
+            [("sec-fetch-site", site), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest)]
+        };
+        for site in ["cross-site", "same-site", ""] {
+            let person = led(site, "navigate", "document");
+            assert_eq!(ask(&guard, "GET", "/jobs", &person), None, "{site}");
+            assert_eq!(ask(&guard, "GET", "/events", &person), Some(Refusal::Site), "{site}");
+            for (mode, dest) in [("cors", "empty"), ("no-cors", "image"), ("navigate", "iframe")] {
+                for path in ["/", "/jobs", "/events", "/console.js"] {
+                    let refused = ask(&guard, "GET", path, &led(site, mode, dest));
+                    assert_eq!(refused, Some(Refusal::Site), "{site} {mode} {path}");
+                }
+            }
+            assert_eq!(ask(&guard, "GET", "/", &[(SITE, site)]), Some(Refusal::Site));
+        }
+        for origin in ["http://evil.example", "null", ""] {
+            let refused = ask(&guard, "HEAD", "/events", &[("origin", origin)]);
+            assert_eq!(refused, Some(Refusal::Site), "a browser without these headers");
+        }
+        for site in ["same-origin", "none"] {
+            assert_eq!(ask(&guard, "GET", "/events", &[(SITE, site)]), None, "{site}");
+        }
+        assert_eq!(ask(&guard, "GET", "/events", &[("origin", "http://127.0.0.1:9")]), None);
+        assert_eq!(ask(&guard, "GET", "/events", &[]), None, "a program");
+    }
+
+    #[test]
     fn nothing_but_the_right_token_opens() {
         let guard = guard(true, true);
         let cookie = format!("a=b; c={TOKEN}; d=e");
         let bearer = format!("Bearer {TOKEN}");
         assert_eq!(ask(&guard, "GET", "/", &[("cookie", &cookie)]), None);
-        assert_eq!(ask(&guard, "GET", "/", &[("authorization", &bearer)]), None);
+        for bearer in [&*bearer, &format!("bearer {TOKEN}")] {
+            assert_eq!(ask(&guard, "GET", "/", &[("authorization", bearer)]), None, "{bearer}");
+        }
         assert_eq!(ask(&guard, "POST", "/order", &[("authorization", &bearer)]), None);
         assert_eq!(
             ask(&guard, "POST", "/order", &[("cookie", &cookie)]),
@@ -282,6 +347,8 @@ mod tests {
     #[test]
     fn tokens_that_are_short_or_do_not_fit_a_cookie_are_refused() {
         assert!(Token::new("0123456789abcde".to_owned()).is_none());
+        assert!(Token::new("x".repeat(Token::MOST)).is_some());
+        assert!(Token::new("x".repeat(Token::MOST + 1)).is_none());
         assert!(Token::new("0123456789abcde;".to_owned()).is_none());
         assert!(Token::new("0123456789abcdeé".to_owned()).is_none());
         let token = Token::new(TOKEN.to_owned()).unwrap();

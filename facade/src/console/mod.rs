@@ -15,6 +15,7 @@ mod page;
 mod panel;
 #[cfg(feature = "work-runner")]
 mod plots;
+mod reader;
 mod route;
 mod server;
 mod source;

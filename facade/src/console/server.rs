@@ -1,6 +1,7 @@
 //! The console's own server: loopback, or a token; bounded in connections, in time and in size.
 
 use super::Console;
+use super::reader::Reader;
 use crate::Drain;
 use crate::supervisor::contain::{Either, race};
 use crate::supervisor::{DrainFuture, EndedFuture, Stopping, Task, Tracker, Until};
@@ -122,7 +123,8 @@ async fn serve(console: Console, socket: TcpStream, closed: watch::Receiver<bool
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
+    let socket = TokioIo::new(Reader::new(socket));
+    let mut connection = pin!(http.serve_connection(socket, service));
     let told = race(ends.wait_for(|closed| *closed), tokio::time::sleep(LIFE));
     if let Either::First(_) = race(&mut connection, told).await {
         return;

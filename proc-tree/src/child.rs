@@ -6,7 +6,7 @@ use crate::id::ProcId;
 use crate::sys::{Account, Pidfd, account_of_ended, wait_readable};
 use crate::wait::{TRACED, reap_later};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -64,6 +64,35 @@ impl Child {
     /// When somebody else has waited for it, so that its status is lost.
     pub fn wait_until(&mut self, deadline: impl Into<Deadline>) -> io::Result<Option<ExitStatus>> {
         self.root.wait_until(deadline.into().instant())
+    }
+
+    /// A pidfd of the root: readable once the root has ended, for the reactor of an async runtime.
+    ///
+    /// Each call makes a descriptor of its own. After it is readable, [`wait`](Self::wait) returns at once; below
+    /// a supervisor it may wait for the moment in which the supervisor tells of the end.
+    ///
+    /// ```
+    /// use lastout_proc_tree::{Containment, Tree};
+    /// use std::process::Command;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (tree, mut root) = Tree::spawn(&mut Command::new("true"), Containment::strongest())?;
+    /// if let Ok(pidfd) = root.pidfd() {
+    ///     // … wait until `pidfd` is readable
+    ///     drop(pidfd);
+    /// }
+    /// assert!(root.wait()?.success());
+    /// # drop(tree);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when the root has ended and has been waited for; the error of the system when no descriptor
+    /// is free.
+    pub fn pidfd(&self) -> io::Result<OwnedFd> {
+        self.root.pidfd()
     }
 }
 
@@ -144,6 +173,15 @@ impl Root {
         if let Some(account) = account_of_ended(pidfd.as_fd()) {
             let _ = self.account.set(account);
         }
+    }
+
+    /// A descriptor of the root itself, whoever its parent is.
+    fn pidfd(&self) -> io::Result<OwnedFd> {
+        let held = match &self.way {
+            Way::Own(pidfd, _) => pidfd.clone(),
+            Way::Told(_) | Way::Lost => self.id.hold().ok_or(io::ErrorKind::NotFound)?,
+        };
+        held.as_fd().try_clone_to_owned()
     }
 
     /// Readable when the root has ended; `None` for one that is gone.

@@ -366,3 +366,30 @@ fn a_call_without_time_looks_once_and_never_tells_of_nobody() {
         }
     });
 }
+
+#[test]
+fn a_pidfd_of_the_root_is_readable_once_the_root_has_ended() {
+    let is_readable = |pidfd: &std::os::fd::OwnedFd, within: Duration| {
+        let within = rustix::event::Timespec::try_from(within).unwrap();
+        let mut fds = [rustix::event::PollFd::new(pidfd, rustix::event::PollFlags::IN)];
+        rustix::event::poll(&mut fds, Some(&within)).unwrap() == 1
+    };
+    for level in levels() {
+        for dies in [false, true] {
+            audited(|| {
+                let mut containment = Containment::demand(level);
+                if dies {
+                    containment = containment.die_with_parent();
+                }
+                let mut command = shell("exec sleep 600");
+                let (tree, mut child) = Tree::spawn(&mut command, containment).unwrap();
+                let (pidfd, second) = (child.pidfd().unwrap(), child.pidfd().unwrap());
+                assert!(!is_readable(&pidfd, Duration::ZERO), "{level} {dies}");
+                assert_eq!(child.try_wait().unwrap(), None, "{level} {dies}");
+                let _ = tree.kill_blocking(LONG).unwrap();
+                assert!(is_readable(&pidfd, LONG) && is_readable(&second, LONG), "{level} {dies}");
+                assert!(!child.wait().unwrap().success(), "{level} {dies}");
+            });
+        }
+    }
+}

@@ -90,8 +90,9 @@ impl Guard {
 
     /// Whether a client with this `Host` may mean this console. An address cannot be rebound.
     fn knows(&self, host: &str) -> bool {
-        let name = name_of(host).to_ascii_lowercase();
-        let address = name.trim_start_matches('[').trim_end_matches(']');
+        let Some(name) = name_of(host).map(str::to_ascii_lowercase) else { return false };
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+        let address = bare.unwrap_or(&name);
         name == "localhost" || address.parse::<IpAddr>().is_ok() || self.hosts.contains(&name)
     }
 
@@ -116,50 +117,54 @@ impl Guard {
     }
 }
 
-/// The one name that the client says it talks to.
+/// The one name that the client says it talks to, in the header or in the address, or in both.
 pub(crate) fn host(parts: &Parts) -> Option<&str> {
-    let mut values = parts.headers.get_all(HOST).iter();
-    match (values.next(), values.next()) {
-        (Some(one), None) => one.to_str().ok(),
-        (None, None) => parts.uri.authority().map(|authority| authority.as_str()),
-        _ => None,
-    }
+    let address = parts.uri.authority().map(|authority| authority.as_str());
+    let mut values = parts.headers.get_all(HOST).iter().map(|value| value.to_str().ok());
+    let header = values.next().unwrap_or(address)?;
+    let is_one = values.next().is_none() && address.is_none_or(|address| address == header);
+    is_one.then_some(header)
 }
 
-/// The name without the port.
-fn name_of(host: &str) -> &str {
+/// The name without the port. `None` when what follows it is no port.
+fn name_of(host: &str) -> Option<&str> {
     let after_address = host.rfind(']').map_or(0, |at| at + 1);
-    match host[after_address..].find(':') {
-        Some(at) => &host[..after_address + at],
-        None => host,
-    }
+    let end = host[after_address..].find(':').map_or(host.len(), |at| after_address + at);
+    let port = host[end..].strip_prefix(':').unwrap_or_default();
+    port.bytes().all(|byte| byte.is_ascii_digit()).then_some(&host[..end])
+}
+
+/// What every value of a header is, if there is one; a header that comes twice must say the same twice.
+fn each_is(headers: &HeaderMap, name: &str, is_right: impl Fn(&str) -> bool) -> Option<bool> {
+    let values = headers.get_all(name);
+    let mut values = values.iter().map(|value| value.to_str().is_ok_and(&is_right)).peekable();
+    values.peek()?;
+    Some(values.all(|is_right| is_right))
 }
 
 /// Whether what sent this may have the answer: a page of this console, a person who typed or followed an
 /// address, or a program that is no browser. A stream of events is no page to be led to.
 fn may_load(headers: &HeaderMap, host: &str, path: &str) -> bool {
-    let says = |name: &str, value: &str| headers.get(name).is_some_and(|it| it == value);
+    let says = |name, value| each_is(headers, name, |it| it == value) == Some(true);
     let is_led_to = path != "/events"
         && says("sec-fetch-mode", "navigate")
         && says("sec-fetch-dest", "document");
-    let is_near = match headers.get(SITE) {
-        None => true,
-        Some(site) => site == "same-origin" || site == "none",
-    };
-    (is_near || is_led_to) && origin_is_here(headers, host).unwrap_or(true)
+    let is_near = each_is(headers, SITE, |site| site == "same-origin" || site == "none");
+    (is_near.unwrap_or(true) || is_led_to) && origin_is_here(headers, host).unwrap_or(true)
 }
 
 /// Whether the header `Origin` names this console, if there is one.
 fn origin_is_here(headers: &HeaderMap, host: &str) -> Option<bool> {
-    let origin = headers.get(ORIGIN)?.to_str().unwrap_or_default();
-    let authority = origin.strip_prefix("http://").or(origin.strip_prefix("https://"));
-    Some(authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host)))
+    each_is(headers, ORIGIN.as_str(), |origin| {
+        let authority = origin.strip_prefix("http://").or(origin.strip_prefix("https://"));
+        authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+    })
 }
 
 /// Whether a browser says that a page of this very console sent it. Each header that is there must say so,
 /// and one of them must be.
 fn is_from_here(headers: &HeaderMap, host: &str) -> bool {
-    let site = headers.get(SITE).map(|site| site == "same-origin");
+    let site = each_is(headers, SITE, |site| site == "same-origin");
     match (site, origin_is_here(headers, host)) {
         (None, None) => false,
         (site, origin) => site.unwrap_or(true) && origin.unwrap_or(true),
@@ -246,6 +251,9 @@ mod tests {
             ":9",
             "[",
             "a]:b",
+            "127.0.0.1:evil.example",
+            "[[127.0.0.1]]",
+            "evil.example@127.0.0.1",
         ] {
             let refused = ask(&guard, "GET", "/", &[("host", host)]);
             assert_eq!(refused, Some(Refusal::Host), "{host:?}");
@@ -254,6 +262,9 @@ mod tests {
         assert_eq!(ask(&guard, "GET", "/", &two), Some(Refusal::Host));
         let (parts, ()) = Request::builder().uri("/").body(()).unwrap().into_parts();
         assert_eq!(guard.check(&parts, "/"), Err(Refusal::Host), "none at all");
+        let elsewhere = ask(&guard, "GET", "http://evil.example/", &[("host", "localhost")]);
+        assert_eq!(elsewhere, Some(Refusal::Host), "the address names another one");
+        assert_eq!(ask(&guard, "GET", "http://localhost/", &[("host", "localhost")]), None);
     }
 
     #[test]
@@ -273,6 +284,10 @@ mod tests {
             assert!(!from(&[("origin", origin)]), "{origin}");
             assert!(!from(&[("origin", origin), ("sec-fetch-site", "same-origin")]), "{origin}");
         }
+        let two = [("origin", "http://127.0.0.1:9"), ("origin", "http://evil.example")];
+        assert!(!from(&two), "a second origin");
+        let two = [("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")];
+        assert!(!from(&two), "a second site");
         assert!(!from(&[]), "neither header");
     }
 

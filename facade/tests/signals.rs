@@ -1,21 +1,32 @@
-//! Real SIGINT and SIGTERM to a child process: the first drains, the second forces.
+//! Real SIGINT and SIGTERM to a child process, with a runtime and without one: the first drains, the second
+//! forces, the third ends it.
 
-#![cfg(feature = "tokio")]
+#![cfg(feature = "signals")]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test of processes")]
 
 mod support;
 
-use lastout::Supervisor;
-use lastout::supervisor::Cause;
+use lastout::supervisor::{Builder, Cause};
+use lastout::{Report, Supervisor};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use support::{Book, Does, Fake, GENEROUS, wait_until};
 
 /// What the child does; not set in the parent.
 const CHILD: &str = "LASTOUT_TEST_CHILD";
+/// In which form it runs its supervisor.
+const FORM: &str = "LASTOUT_TEST_FORM";
 
-/// The child: one member that hangs until it is forced, or ends at once.
+/// The forms of a run: blocking, which needs no runtime, and on a runtime.
+const FORMS: &[&str] = &[
+    "blocking",
+    #[cfg(feature = "tokio")]
+    "tokio",
+];
+
+/// The child: one member that ends at once, hangs until it is forced, or hangs whatever is done.
 #[test]
 fn child() {
     let Ok(does) = std::env::var(CHILD) else {
@@ -24,33 +35,25 @@ fn child() {
     if does == "early" {
         return;
     }
-    let does = if does == "hangs" { Does::Hangs } else { Does::Ends };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let report = runtime.block_on(async {
-        let book = Book::default();
-        let fake = Fake::new("it", &book).drain(does);
-        let supervisor =
-            Supervisor::builder().deadline(GENEROUS).member("it", fake).build().unwrap();
-        let mut running = Box::pin(supervisor.run_until_signal());
-        // The first poll listens; then the parent may send.
-        let listening =
-            std::future::poll_fn(|cx| std::task::Poll::Ready(running.as_mut().poll(cx)));
-        assert!(listening.await.is_pending());
-        say("listening");
-        let said = async {
-            loop {
-                if book.lines().iter().any(|line| line.starts_with("drain")) {
-                    say("draining");
-                    return std::future::pending::<()>().await;
-                }
-                tokio::task::yield_now().await;
+    let book = Book::default();
+    let mut fake = Fake::new("it", &book);
+    if does != "ends" {
+        fake = fake.drain(Does::Hangs);
+    }
+    if does == "sticks" {
+        fake = fake.force(Does::Hangs);
+    }
+    if does != "ends" {
+        let verbs = if does == "sticks" { &["drain", "force"][..] } else { &["drain"] };
+        // It lives as long as the process, which ends after the report.
+        thread::spawn(move || {
+            for verb in verbs {
+                wait_until(|| book.lines(), |lines| lines.iter().any(|it| it.starts_with(verb)));
+                say(&format!("{verb} began"));
             }
-        };
-        tokio::select! {
-            report = running => report.unwrap(),
-            () = said => unreachable!("it never ends"),
-        }
-    });
+        });
+    }
+    let report = run_until_signal(Supervisor::builder().deadline(GENEROUS).member("it", fake));
     let Cause::Signal(name) = &report.cause else {
         panic!("it ended because {}", report.cause);
     };
@@ -59,6 +62,31 @@ fn child() {
     // A drain that overran its deadline would be one: it was the signal that forced.
     say(&format!("failures {}", report.members[0].failures.len()));
     say(&format!("exit {}", report.exit_code()));
+}
+
+fn run_until_signal(builder: Builder) -> Report {
+    #[cfg(feature = "tokio")]
+    if std::env::var(FORM).as_deref() == Ok("tokio") {
+        let running = builder.build().unwrap().run_until_signal();
+        say("listening");
+        return runtime().block_on(running).unwrap();
+    }
+    let supervisor = builder.until_signal().build().unwrap();
+    say("listening");
+    supervisor.run_blocking()
+}
+
+fn run(supervisor: Supervisor) -> Report {
+    #[cfg(feature = "tokio")]
+    if std::env::var(FORM).as_deref() == Ok("tokio") {
+        return runtime().block_on(supervisor.run());
+    }
+    supervisor.run_blocking()
+}
+
+#[cfg(feature = "tokio")]
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 /// The child: signals that come after the build and before the run.
@@ -73,7 +101,7 @@ fn early_child() {
     let handle = supervisor.handle();
     say("built");
     wait_until(|| handle.is_stopping(), |stopping| *stopping);
-    let report = supervisor.run_blocking();
+    let report = run(supervisor);
     say(&format!("{} cause {}", book.lines().join(" "), report.cause));
 }
 
@@ -90,10 +118,11 @@ struct Running {
 }
 
 impl Running {
-    fn start(does: &str) -> Self {
+    fn start(does: &str, form: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([if does == "early" { "early_child" } else { "child" }, "--exact", "--nocapture"])
             .env(CHILD, does)
+            .env(FORM, form)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -129,43 +158,62 @@ impl Drop for Running {
 
 #[test]
 fn each_of_the_two_signals_drains() {
-    for (signal, name) in [(Signal::INT, "SIGINT"), (Signal::TERM, "SIGTERM")] {
-        let mut child = Running::start("ends");
-        child.expect("listening");
-        child.send(signal);
-        // Whether it saw the drain itself before all was over is up to the machine.
-        let report = format!("cause {name}");
-        let line = child.lines.by_ref().map(Result::unwrap).find(|line| line.contains("cause"));
-        assert_eq!(line.unwrap(), format!("child: {report}"));
-        child.expect("ending drained");
-        child.expect("failures 0");
-        child.expect("exit 0");
-        child.finish();
+    for form in FORMS {
+        for (signal, name) in [(Signal::INT, "SIGINT"), (Signal::TERM, "SIGTERM")] {
+            let mut child = Running::start("ends", form);
+            child.expect("listening");
+            child.send(signal);
+            child.expect(&format!("cause {name}"));
+            child.expect("ending drained");
+            child.expect("failures 0");
+            child.expect("exit 0");
+            child.finish();
+        }
     }
 }
 
 #[test]
 fn the_second_signal_forces_whichever_it_is() {
-    for (second, first) in [(Signal::INT, Signal::TERM), (Signal::INT, Signal::INT)] {
-        let mut child = Running::start("hangs");
+    for form in FORMS {
+        for (second, first) in [(Signal::INT, Signal::TERM), (Signal::INT, Signal::INT)] {
+            let mut child = Running::start("hangs", form);
+            child.expect("listening");
+            child.send(first);
+            child.expect("drain began");
+            child.send(second);
+            let name = if first == Signal::INT { "SIGINT" } else { "SIGTERM" };
+            child.expect(&format!("cause {name}"));
+            child.expect("ending forced");
+            child.expect("failures 0");
+            child.expect("exit 3");
+            child.finish();
+        }
+    }
+}
+
+#[test]
+fn after_the_third_signal_the_report_comes_at_once() {
+    for form in FORMS {
+        let mut child = Running::start("sticks", form);
         child.expect("listening");
-        child.send(first);
-        child.expect("draining");
-        child.send(second);
-        let name = if first == Signal::INT { "SIGINT" } else { "SIGTERM" };
-        child.expect(&format!("cause {name}"));
-        child.expect("ending forced");
-        child.expect("failures 0");
-        child.expect("exit 3");
+        child.send(Signal::TERM);
+        child.expect("drain began");
+        child.send(Signal::TERM);
+        child.expect("force began");
+        child.send(Signal::TERM);
+        child.expect("cause SIGTERM");
+        child.expect("ending stuck");
         child.finish();
     }
 }
 
 #[test]
 fn a_signal_before_the_run_ends_it_and_not_the_process() {
-    let mut child = Running::start("early");
-    child.expect("built");
-    child.send(Signal::TERM);
-    child.expect("drain it drop it cause SIGTERM came");
-    child.finish();
+    for form in FORMS {
+        let mut child = Running::start("early", form);
+        child.expect("built");
+        child.send(Signal::TERM);
+        child.expect("drain it drop it cause SIGTERM came");
+        child.finish();
+    }
 }

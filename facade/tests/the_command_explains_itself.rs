@@ -36,6 +36,9 @@ fn every_way_to_ask_for_help_answers_on_stdout() {
     assert_eq!(says(&["jobs", "list", "--help"]), says(&["help", "jobs", "list"]));
     assert!(says(&["jobs", "--help"]).contains("lastout jobs enqueue KIND"));
     assert!(says(&["run", "--help"]).contains("--keep-output FILE"));
+    assert_eq!(says(&["run", "--timeout", "5s", "--help", "sleep"]), says(&["run", "--help"]));
+    assert_eq!(says(&["jobs", "list", "--limit", "3", "-h"]), says(&["help", "jobs", "list"]));
+    assert_eq!(says(&["queues", "--help"]), says(&["help", "queues"]));
     assert_eq!(says(&["--version"]), says(&["version"]));
     for words in [&["help", "nothing"][..], &["nothing"], &["jobs", "lst"], &[], &["man", "page"]] {
         let output = lastout(words);

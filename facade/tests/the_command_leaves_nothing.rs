@@ -109,6 +109,24 @@ fn a_signal_is_passed_on_and_a_second_one_kills() {
 }
 
 #[test]
+fn a_terminal_that_closes_ends_nothing_that_was_started_with_nohup() {
+    let command = format!("trap '' HUP; exec {} run \"$@\"", env!("CARGO_BIN_EXE_lastout"));
+    let script = "kill -HUP $$; echo alive; exec sleep 600";
+    let mut child = Command::new("sh")
+        .args(["-c", &command, "sh", "sh", "-c", script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "alive\n", "the program is deaf to it as well");
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+}
+
+#[test]
 fn a_sigkill_of_it_leaves_nothing() {
     for script in [STAYS, IGNORES] {
         let (mut child, pid) = start(&[], script);

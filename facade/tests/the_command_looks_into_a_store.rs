@@ -168,6 +168,11 @@ fn what_is_not_understood_is_2_and_a_look_makes_no_store() {
         &["jobs", "abandon", "1"],
         &["jobs", "enqueue", "a", "{"],
         &["queues", "limit", "q", "many"],
+        // What a shell makes of a variable that is not set.
+        &["jobs", "enqueue", "", "1"],
+        &["jobs", "enqueue", "a", "1", "--queue", ""],
+        &["queues", "pause", ""],
+        &["jobs", "list", "--kind="],
     ] {
         assert_eq!(store.says(words).1, 2, "{words:?}");
     }

@@ -163,7 +163,7 @@ fn parse(words: &Words) -> Result<(lastout::browser_pool::ChromeBuilder, Capture
         return Err(Failed::usage("browsers capture: it takes a URL and a file"));
     };
     let url = url.to_str().filter(|url| url.contains(':'));
-    let url = url.ok_or_else(|| Failed::usage("browsers capture: that is no URL"))?;
+    let url = url.ok_or_else(|| Failed::usage("browsers capture: that is not a URL"))?;
     let kind = match Path::new(path).extension().and_then(|end| end.to_str()) {
         Some("png") => Kind::Png,
         Some("pdf") => Kind::Pdf,

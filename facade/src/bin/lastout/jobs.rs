@@ -41,7 +41,7 @@ fn enqueue(words: &Words) -> Result<Answer, Failed> {
     };
     // Checked here, where the person is who can correct it.
     let payload: Value = serde_json::from_str(&payload)
-        .map_err(|error| Failed::usage(format!("the payload is no JSON: {error}")))?;
+        .map_err(|error| Failed::usage(format!("the payload is not JSON: {error}")))?;
     let made = NewJob::new(kind, &payload);
     let mut job = made.map_err(|error| Failed::new("make the job", &error))?;
     if let Some(queue) = words.option("queue")? {

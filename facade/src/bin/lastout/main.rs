@@ -40,22 +40,23 @@ fn answer_to(words: Vec<OsString>) -> Result<Answer, Failed> {
     if words.is_empty() {
         return Err(Failed::usage("no command is given"));
     }
-    let first = match text(0).ok_or_else(|| Failed::usage("the command is no text"))? {
+    let first = match text(0).ok_or_else(|| Failed::usage("the command is not UTF-8"))? {
         "--help" | "-h" => "help",
         "--version" | "-V" => "version",
         first => first,
     };
-    if first != "help" && words.iter().any(|word| word == "--help" || word == "-h") {
-        return help::main(
-            &commands::find(first, text(1)).map_or(vec![first], |it| vec![it.0.name]),
-        );
-    }
     let Some((command, taken)) = commands::find(first, text(1)) else {
+        if words.iter().any(|word| word == "--help" || word == "-h") {
+            return help::main(&[first]);
+        }
         let second = help::help(&[first]).and(text(1)).unwrap_or_default();
         let name = format!("{first} {second}");
         return Err(Failed::usage(format!("there is no command {:?}", name.trim_end())));
     };
     let words = Words::parse(command, words.into_iter().skip(taken), false)?;
+    if words.asks_for_help {
+        return help::main(&[command.name]);
+    }
     if command.arguments.is_empty() && !words.values.is_empty() {
         return Err(Failed::usage(format!("{} takes no words", command.name)));
     }

@@ -11,11 +11,11 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
         "m" => 60.0,
         "h" => 3_600.0,
         "d" => 86_400.0,
-        _ => return Err(format!("{text:?} is no time: write 500ms, 30s, 5m, 2h or 1d")),
+        _ => return Err(format!("{text:?} is not a time: write 500ms, 30s, 5m, 2h or 1d")),
     };
     let seconds = number.parse::<f64>().map(|number| number * unit);
     let time = seconds.ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.ok_or_else(|| format!("{text:?} is no time: write 500ms, 30s, 5m, 2h or 1d"))
+    time.ok_or_else(|| format!("{text:?} is not a time: write 500ms, 30s, 5m, 2h or 1d"))
 }
 
 /// A number of bytes, with a unit of 1024.
@@ -31,7 +31,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     };
     let bytes = number.parse::<u64>().ok().zip(shift);
     let bytes = bytes.and_then(|(number, shift)| number.checked_mul(1 << shift));
-    bytes.ok_or_else(|| format!("{text:?} is no size: write 4096, 64K, 512M or 2G"))
+    bytes.ok_or_else(|| format!("{text:?} is not a size: write 4096, 64K, 512M or 2G"))
 }
 
 /// An age in milliseconds, with its largest unit.

@@ -72,7 +72,9 @@ pub(crate) fn main(verb: &str, words: &Words) -> Result<Answer, Failed> {
 }
 
 pub(crate) fn job_id(text: &str) -> Result<JobId, Failed> {
-    text.parse().map(JobId).map_err(|_| Failed::usage(format!("{text:?} is no number of a job")))
+    text.parse()
+        .map(JobId)
+        .map_err(|_| Failed::usage(format!("{text:?} is not the number of a job")))
 }
 
 /// Gives an order to each of these jobs; what became of it for each. The worst is the exit status.

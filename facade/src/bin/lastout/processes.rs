@@ -4,6 +4,7 @@ use crate::answer::{Answer, Failed};
 use crate::words::Words;
 use lastout::proc_tree::{Process, Snapshot, snapshot};
 use serde_json::json;
+use std::io::ErrorKind;
 
 pub(crate) fn main(words: &Words) -> Result<Answer, Failed> {
     let pids = words.list()?;
@@ -12,10 +13,13 @@ pub(crate) fn main(words: &Words) -> Result<Answer, Failed> {
     }
     let mut found: Vec<Process> = Vec::new();
     for pid in pids {
-        let number =
-            pid.parse().map_err(|_| Failed::usage(format!("{pid:?} is no number of a process")))?;
-        let tree = snapshot(number)
-            .map_err(|error| Failed::new(format_args!("look at process {pid}"), &error))?;
+        let number = pid
+            .parse()
+            .map_err(|_| Failed::usage(format!("{pid:?} is not the number of a process")))?;
+        let tree = snapshot(number).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Failed::text(format!("there is no process {pid}")),
+            _ => Failed::new(format_args!("look at process {pid}"), &error),
+        })?;
         found.extend_from_slice(Snapshot::processes(&tree));
     }
     if words.json() {

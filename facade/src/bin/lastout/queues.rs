@@ -49,7 +49,7 @@ fn limit(words: &Words) -> Result<Answer, Failed> {
     let max = match max {
         "none" => None,
         number => Some(number.parse().map_err(|_| {
-            Failed::usage(format!("{number:?} is no limit: write a number or none"))
+            Failed::usage(format!("{number:?} is not a limit: write a number or none"))
         })?),
     };
     answer::tell(format_args!("lastout: store {}", shown(words)?));

@@ -3,7 +3,7 @@
 //! The command gets the three streams of `lastout`. A supervisor above it ends its tree even if `lastout` is
 //! killed with SIGKILL.
 
-use crate::answer::{Failed, chain, clean, tell};
+use crate::answer::{Failed, chain, clean, print, tell};
 use crate::words::Words;
 use crate::{commands, help, measure, signals};
 use lastout::proc_tree::{
@@ -16,7 +16,7 @@ use signal_hook::consts::{SIGINT, SIGQUIT};
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
@@ -47,13 +47,17 @@ struct Options {
 
 /// The exit status.
 pub(crate) fn main(words: Vec<OsString>) -> u8 {
-    if words.get(1).is_some_and(|word| word == "--help" || word == "-h") {
-        // A reader that has gone is no failure.
-        let _ = writeln!(io::stdout(), "{}", help::help(&["run"]).unwrap_or_default());
-        return 0;
-    }
     let options = match parse(words) {
-        Ok(options) => options,
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            return match print(&help::help(&["run"]).unwrap_or_default(), "") {
+                Ok(_) => 0,
+                Err(error) => {
+                    tell(format_args!("lastout: write the answer: {error}"));
+                    FAILED
+                }
+            };
+        }
         Err(failed) => {
             tell(failed);
             return FAILED;
@@ -65,11 +69,15 @@ pub(crate) fn main(words: Vec<OsString>) -> u8 {
     })
 }
 
-fn parse(words: Vec<OsString>) -> Result<Options, Failed> {
+/// `None` when the help is asked for.
+fn parse(words: Vec<OsString>) -> Result<Option<Options>, Failed> {
     let Some((command, taken)) = commands::find("run", None) else {
         return Err(Failed::usage("there is no command run"));
     };
     let words = Words::parse(command, words.into_iter().skip(taken), true)?;
+    if words.asks_for_help {
+        return Ok(None);
+    }
     let mut limits = Limits::new();
     if let Some(memory) = words.option("memory")? {
         let refused = |why| Failed::usage(format!("--memory: {why}"));
@@ -81,7 +89,7 @@ fn parse(words: Vec<OsString>) -> Result<Options, Failed> {
     if words.values.is_empty() {
         return Err(Failed::usage("run: which program?"));
     }
-    Ok(Options {
+    Ok(Some(Options {
         timeout: words.time("timeout")?,
         grace: words.time("grace")?.unwrap_or(GRACE),
         limits,
@@ -89,7 +97,7 @@ fn parse(words: Vec<OsString>) -> Result<Options, Failed> {
         usage: words.has("usage"),
         json: words.json(),
         program: words.values,
-    })
+    }))
 }
 
 /// Why the run is over.
@@ -119,7 +127,8 @@ fn run(options: &Options) -> Result<u8, Box<dyn Error>> {
     let begin = Instant::now();
     let (sender, news) = channel();
     let signals = sender.clone();
-    signals::forward(move |number| signals.send(News::Signal(number)).is_ok())?;
+    signals::forward(move |number| signals.send(News::Signal(number)).is_ok())
+        .map_err(|error| format!("listen to signals: {error}"))?;
     let (tree, child) = match Tree::spawn(&mut command, containment) {
         Ok(spawned) => spawned,
         Err(error) => return Ok(not_started(&error)),

@@ -13,11 +13,14 @@ pub(crate) struct Words {
     pub(crate) values: Vec<OsString>,
     options: BTreeMap<&'static str, OsString>,
     flags: Vec<&'static str>,
+    /// The help is asked for, and nothing after that was read.
+    pub(crate) asks_for_help: bool,
 }
 
 impl Words {
-    /// Reads the words that follow the name of `command`. An option that it does not have is refused. With
-    /// `of_a_program`, what follows the first value belongs to that value.
+    /// Reads the words that follow the name of `command`. An option that it does not have is refused, and so
+    /// is an empty word: it comes from a variable that is not set. With `of_a_program`, what follows the first
+    /// value belongs to that value.
     pub(crate) fn parse(
         command: &Command,
         words: impl IntoIterator<Item = OsString>,
@@ -28,6 +31,10 @@ impl Words {
         let mut read = Self::default();
         while let Some(argument) = parser.next().map_err(usage)? {
             match argument {
+                lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => {
+                    read.asks_for_help = true;
+                    return Ok(read);
+                }
                 lexopt::Arg::Long(name) => {
                     let Some(option) = command.options().find(|option| option.name == name) else {
                         return Err(usage(lexopt::Arg::Long(name).unexpected()));
@@ -39,12 +46,18 @@ impl Words {
                         }
                         _ => {
                             let value = parser.value().map_err(usage)?;
+                            if value.is_empty() {
+                                return Err(Failed::usage(format!("--{} is empty", option.name)));
+                            }
                             read.options.insert(option.name, value).is_none()
                         }
                     };
                     if !is_new {
                         return Err(Failed::usage(format!("--{} is given twice", option.name)));
                     }
+                }
+                lexopt::Arg::Value(value) if value.is_empty() => {
+                    return Err(Failed::usage(format!("{}: a word is empty", command.name)));
                 }
                 lexopt::Arg::Value(value) => {
                     read.values.push(value);
@@ -63,7 +76,8 @@ impl Words {
         let texts = self.list()?;
         <[&str; N]>::try_from(texts).map_err(|texts| {
             let count = texts.len();
-            Failed::usage(format!("{command}: it takes {N} words, and there are {count}"))
+            let words = if N == 1 { "one word".to_owned() } else { format!("{N} words") };
+            Failed::usage(format!("{command} takes {words}, not {count}"))
         })
     }
 
@@ -72,7 +86,7 @@ impl Words {
         let text = |value: &'_ OsString| value.to_str().is_some();
         match self.values.iter().all(text) {
             true => Ok(self.values.iter().filter_map(|value| value.to_str()).collect()),
-            false => Err(Failed::usage("a word is no text")),
+            false => Err(Failed::usage("a word is not UTF-8")),
         }
     }
 
@@ -92,7 +106,7 @@ impl Words {
     /// The value of an option as text.
     pub(crate) fn option(&self, name: &str) -> Result<Option<&str>, Failed> {
         let Some(value) = self.options.get(name) else { return Ok(None) };
-        value.to_str().map(Some).ok_or_else(|| Failed::usage(format!("--{name} is no text")))
+        value.to_str().map(Some).ok_or_else(|| Failed::usage(format!("--{name} is not UTF-8")))
     }
 
     /// The value of an option as what it stands for.

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Variables that a person who pastes the command can do without.
-const QUIET: &[&str] = &["CARGO_TERM_COLOR", "RUSTUP_AUTO_INSTALL"];
+const QUIET: &[&str] = &["CARGO_INCREMENTAL", "CARGO_TERM_COLOR", "RUSTUP_AUTO_INSTALL"];
 
 /// A program to run: built up, shown before it runs so that it can be pasted, and waited for.
 #[derive(Debug, Clone)]
@@ -90,6 +90,12 @@ impl Cmd {
     pub fn rustflags(mut self, flags: &str) -> Self {
         self.removed.push("CARGO_ENCODED_RUSTFLAGS");
         self.env("RUSTFLAGS", flags)
+    }
+
+    /// A build that no later one starts from: what would make that one faster is a fifth of the work.
+    #[must_use]
+    pub fn once(self) -> Self {
+        self.env("CARGO_INCREMENTAL", "0")
     }
 
     /// Adds the tests that it runs to the count of the closing line.

@@ -65,6 +65,7 @@ fn check(
     let done = Cmd::cargo()
         .args(["check", "--lib", "--package", &package.name])
         .args(combination)
+        .once()
         .dir(&workspace.root)
         .run(console)?;
     refuse_warnings(&done.stderr)

@@ -45,6 +45,7 @@ fn pack(console: &Console, workspace: &Workspace, root: &Path) -> Result<()> {
     }
     Cmd::cargo()
         .args(["package", "--workspace", "--exclude", "xtask", "--allow-dirty"])
+        .once()
         .env("CARGO_TARGET_DIR", workspace.target_dir.join("package"))
         .dir(root)
         .run(console)?;

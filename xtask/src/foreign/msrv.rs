@@ -58,6 +58,7 @@ fn minimum(workspace: &Workspace) -> Result<String> {
 /// The toolchain of that version, where rustup has it.
 fn named(console: &Console, minimum: &str) -> Option<(Cmd, String)> {
     let cargo = Cmd::new("cargo")
+        .once()
         .arg(format!("+{minimum}"))
         .env("RUSTUP_AUTO_INSTALL", "0")
         .env("CARGO_TERM_COLOR", "never");

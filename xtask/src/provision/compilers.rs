@@ -33,7 +33,7 @@ pub struct Compiler {
 impl Compiler {
     /// The machine's own cargo, with this compiler.
     pub fn cargo(&self) -> Cmd {
-        Cmd::cargo().env("RUSTC", self.root.join("rustc"))
+        Cmd::cargo().once().env("RUSTC", self.root.join("rustc"))
     }
 
     /// The same, which builds the standard library as well: `crates` of it, for `target`.

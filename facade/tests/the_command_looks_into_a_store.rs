@@ -83,6 +83,22 @@ fn jobs_are_added_listed_shown_and_ordered() {
 }
 
 #[test]
+fn a_payload_is_stored_and_shown_as_it_was_written() {
+    let store = Store::new("verbatim");
+    let payload = r#"{"b": 18446744073709551617, "a": 0.1000000000000000055511, "b": 1e400}"#;
+    assert_eq!(store.says(&["jobs", "enqueue", "sum", payload]).1, 0);
+    let wanted = format!("\"payload\":{payload}");
+    for words in [&["jobs", "show", "1", "--json"][..], &["jobs", "list", "--json"]] {
+        let (shown, code) = store.says(words);
+        assert!(code == 0 && shown.contains(&wanted), "{shown}");
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+    }
+    assert_eq!(store.says(&["jobs", "enqueue", "sum", "{\"b\":\n1}\n"]).1, 0);
+    assert_eq!(store.json(&["jobs", "show", "2"])["payload"]["b"], 1);
+    assert_eq!(store.says(&["jobs", "show", "2", "--json"]).0.lines().count(), 1);
+}
+
+#[test]
 fn queues_are_paused_and_resumed_once() {
     let store = Store::new("queues");
     assert_eq!(store.says(&["jobs", "enqueue", "a"]).1, 0);

@@ -150,7 +150,7 @@ impl fmt::Display for ListenError {
             Self::NeedsToken(address) => {
                 write!(
                     f,
-                    "listen on {address}: it is no loopback address, and the console has no token"
+                    "listen on {address}: it is not a loopback address, and the console has no token"
                 )
             }
             Self::Bind(_) => f.write_str("listen for the console"),

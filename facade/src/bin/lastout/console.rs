@@ -33,7 +33,7 @@ pub(crate) fn main(words: &Words) -> Result<Answer, Failed> {
         let console = console.store(Arc::clone(driver.registry())).build();
         let console = console.map_err(|error| Failed::usage(error.to_string()))?;
         let server = console.listen(address).await;
-        let server = server.map_err(|error| Failed::new("the console", &error))?;
+        let server = server.map_err(|error| Failed::text(answer::chain(&error)))?;
         let url = format!("http://{}/", server.address());
         let supervisor = Supervisor::builder().until_signal().member("console", server).build();
         let supervisor = supervisor.map_err(|error| Failed::new("the console", &error))?;

@@ -6,6 +6,7 @@ use crate::store::{Missing, on_store, shown};
 use crate::words::Words;
 use crate::{doctor, queues};
 use lastout::work_runner::{Attempt, JobRecord, Keep, NewJob, Overview, QueueCount, State};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::time::Duration;
@@ -39,11 +40,11 @@ fn enqueue(words: &Words) -> Result<Answer, Failed> {
         [kind, payload] => (kind, payload.to_owned()),
         _ => return Err(Failed::usage("jobs enqueue: it takes a kind, and a payload")),
     };
-    // Checked here, where the person is who can correct it.
-    let payload: Value = serde_json::from_str(&payload)
+    // Checked here, where the person is who can correct it, and stored as it was written: a number that fits
+    // no type of ours is still the number of somebody.
+    serde_json::from_str::<IgnoredAny>(&payload)
         .map_err(|error| Failed::usage(format!("the payload is not JSON: {error}")))?;
-    let made = NewJob::new(kind, &payload);
-    let mut job = made.map_err(|error| Failed::new("make the job", &error))?;
+    let mut job = NewJob::raw(kind, payload.trim().into());
     if let Some(queue) = words.option("queue")? {
         job = job.queue(queue);
     }
@@ -98,7 +99,8 @@ fn list(words: &Words) -> Result<Answer, Failed> {
             }
         }
         if words.json() {
-            return Answer::json(&jobs.iter().map(value).collect());
+            let jobs: Vec<_> = jobs.iter().map(text).collect();
+            return Answer::say(format!("[{}]", jobs.join(",")));
         }
         let titles = ["id", "state", "queue", "kind", "attempt", "error"];
         Answer::table(&titles, jobs.iter().map(row).collect())
@@ -119,10 +121,10 @@ fn no_job(id: impl std::fmt::Display) -> Failed {
 }
 
 fn details(words: &Words, job: &JobRecord) -> Result<Answer, Failed> {
-    let value = value(job);
     if words.json() {
-        return Answer::json(&value);
+        return Answer::say(text(job));
     }
+    let value = value(job);
     let rows = value.as_object().into_iter().flatten();
     let rows = rows.filter(|(_, value)| !value.is_null()).map(|(name, value)| {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -146,7 +148,7 @@ fn wait(words: &Words) -> Result<Answer, Failed> {
             _ => REFUSED,
         };
         let text = match words.json() {
-            true => value(&job).to_string(),
+            true => text(&job),
             false => job.state.name().to_owned(),
         };
         Ok(Answer { text, code })
@@ -262,9 +264,34 @@ fn value(job: &JobRecord) -> Value {
         "claimed_at_ms": time(job.claimed_at), "ended_at_ms": time(job.ended_at),
         "cancel": job.cancel, "error": job.error,
         "attempts": job.attempts().iter().map(attempt).collect::<Value>(),
-        "payload": bytes(&job.payload), "progress": job.progress.as_deref().map(bytes),
-        "result": job.result.as_deref().map(bytes),
+        "payload": String::from_utf8_lossy(&job.payload),
+        "progress": job.progress.as_deref().map(String::from_utf8_lossy),
+        "result": job.result.as_deref().map(String::from_utf8_lossy),
     })
+}
+
+/// As JSON, in which JSON of the job stands as it is: a number that we could not hold is not rounded. Other bytes
+/// are a text, with a mark for each byte that is none.
+fn text(job: &JobRecord) -> String {
+    let bytes = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        match serde_json::from_str::<IgnoredAny>(&text) {
+            // No string has a line break in it; without those around, the answer is one line.
+            Ok(_) => text.replace(['\n', '\r'], " "),
+            Err(_) => Value::from(text).to_string(),
+        }
+    };
+    let value = value(job);
+    let fields = value.as_object().into_iter().flatten().map(|(name, value)| {
+        let text = match &**name {
+            "payload" => bytes(&job.payload),
+            "progress" => job.progress.as_deref().map_or_else(|| value.to_string(), bytes),
+            "result" => job.result.as_deref().map_or_else(|| value.to_string(), bytes),
+            _ => value.to_string(),
+        };
+        format!("{}:{text}", Value::from(&**name))
+    });
+    format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
 }
 
 fn attempt(attempt: &Attempt) -> Value {
@@ -273,10 +300,4 @@ fn attempt(attempt: &Attempt) -> Value {
         "started_at_ms": attempt.started_at, "ended_at_ms": attempt.ended_at,
         "error": attempt.error,
     })
-}
-
-/// JSON as it is; other bytes as text, with a mark for each byte that is none.
-fn bytes(bytes: &[u8]) -> Value {
-    serde_json::from_slice(bytes)
-        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()))
 }

@@ -1,14 +1,41 @@
-//! Cron expressions: five fields in UTC, as a pure function from one time to the next.
+//! Cron expressions: five fields, in UTC or in a time zone, as a function from one time to the next.
+
+#[cfg(feature = "time-zones")]
+mod zone;
 
 use std::fmt;
 
-/// A parsed cron expression: minute, hour, day of month, month, day of week, in UTC.
+/// A parsed cron expression: minute, hour, day of month, month, day of week, in UTC unless it begins with a
+/// time zone.
 ///
 /// Each field is `*`, a number, a range `a-b`, a step `*/n` or `a-b/n`, or a list of these; months
 /// and days of the week also by their first three letters; Sunday is 0 or 7. When both days are
 /// restricted, either of them matches. `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly`
 /// stand for what they say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// # Time zones
+///
+/// With the feature `time-zones` an expression may begin with `CRON_TZ=` and the name of a time zone of the
+/// IANA database: `CRON_TZ=Europe/Berlin 30 2 * * *`. The database of the system is used, or the one that was
+/// built in where the system has none. Where clocks are changed:
+///
+/// - An expression that names hours runs once for each of its times on the clock. A time that the clocks skip
+///   runs later by as much as they skip (02:30 becomes 03:30), and once with the time it then falls on. Of a
+///   time that they show twice, the first counts.
+/// - An expression whose hour is `*` follows the clock: what is skipped does not run, and what is shown twice
+///   runs twice.
+///
+#[cfg_attr(feature = "time-zones", doc = "```")]
+#[cfg_attr(not(feature = "time-zones"), doc = "```ignore")]
+/// use lastout_work_runner::cron::Cron;
+///
+/// // The clocks of Berlin went from 02:00 to 03:00 on 31 March 2024, which is 01:00 UTC.
+/// let one_am = 1_711_846_800_000 - 3_600_000;
+/// let cron = Cron::parse("CRON_TZ=Europe/Berlin 30 2 * * *")?;
+/// assert_eq!(cron.next_after(one_am), Some(1_711_846_800_000 + 1_800_000)); // 03:30
+/// # Ok::<(), lastout_work_runner::cron::CronError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cron {
     minutes: u64,
     hours: u64,
@@ -16,13 +43,29 @@ pub struct Cron {
     months: u64,
     weekdays: u64,
     either_day: bool,
+    #[cfg(feature = "time-zones")]
+    zone: Option<jiff::tz::TimeZone>,
 }
 
-/// An expression that does not parse, or that never comes true.
+/// An expression that does not parse, that never comes true, or whose time zone is not known here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CronError {
     expression: String,
     what: &'static str,
+}
+
+/// What precedes the name of a time zone.
+const ZONE: &str = "CRON_TZ=";
+#[cfg(feature = "time-zones")]
+const UNKNOWN_ZONE: &str = "its time zone is not known";
+#[cfg(not(feature = "time-zones"))]
+const UNKNOWN_ZONE: &str = "its time zone needs the feature time-zones";
+
+impl CronError {
+    /// The expression may be fine where its time zone is known.
+    pub(crate) fn is_about_the_zone(&self) -> bool {
+        self.what == UNKNOWN_ZONE
+    }
 }
 
 impl fmt::Display for CronError {
@@ -47,11 +90,18 @@ impl Cron {
     ///
     /// # Errors
     ///
-    /// [`CronError`] when a field does not parse or is out of range, or when no date matches, as
-    /// for 31 February.
+    /// [`CronError`] when a field does not parse or is out of range, when no date matches, as
+    /// for 31 February, or when the time zone is not known.
     pub fn parse(expression: &str) -> Result<Self, CronError> {
         let fail = |what| CronError { expression: expression.to_owned(), what };
-        let expanded = match expression.trim() {
+        let (zone, fields) = match expression.trim().strip_prefix(ZONE) {
+            Some(rest) => match rest.split_once(|c: char| c.is_ascii_whitespace()) {
+                Some((zone, fields)) => (Some(zone), fields.trim()),
+                None => return Err(fail("it must have five fields")),
+            },
+            None => (None, expression.trim()),
+        };
+        let expanded = match fields {
             "@hourly" => "0 * * * *",
             "@daily" => "0 0 * * *",
             "@weekly" => "0 0 * * 0",
@@ -72,7 +122,16 @@ impl Cron {
             months: field(month, 1, 12, &MONTHS, 1).ok_or_else(|| fail("the month"))?,
             weekdays: (weekdays | weekdays >> 7) & 0x7f,
             either_day: !day.starts_with('*') && !weekday.starts_with('*'),
+            #[cfg(feature = "time-zones")]
+            zone: match zone {
+                Some(name) => Some(zone::find(name).ok_or_else(|| fail(UNKNOWN_ZONE))?),
+                None => None,
+            },
         };
+        #[cfg(not(feature = "time-zones"))]
+        if zone.is_some() {
+            return Err(fail(UNKNOWN_ZONE));
+        }
         if cron.next_after(0).is_none() {
             return Err(fail("no date matches it"));
         }
@@ -80,14 +139,26 @@ impl Cron {
     }
 
     /// The first matching time after `after_ms`, both in milliseconds since the epoch; `None` more than a
-    /// million years away from it.
+    /// million years away from it, and with a time zone outside of the years -9999 to 9999.
     pub fn next_after(&self, after_ms: i64) -> Option<i64> {
+        #[cfg(feature = "time-zones")]
+        if let Some(zone) = &self.zone {
+            return zone::next_after(self, zone, after_ms);
+        }
+        self.next_on_the_clock(after_ms, i64::MAX)
+    }
+
+    /// The first matching time after `after_ms` and before `before_ms`, where no clocks are changed.
+    fn next_on_the_clock(&self, after_ms: i64, before_ms: i64) -> Option<i64> {
         // Beyond these the calendar below would overflow; no store keeps such a time.
         if !(-MOST_MS..MOST_MS).contains(&after_ms) {
             return None;
         }
         let first_day = after_ms.div_euclid(DAY_MS);
         for day in first_day..first_day + HORIZON_DAYS {
+            if day * DAY_MS >= before_ms {
+                return None;
+            }
             if !self.matches_day(day) {
                 continue;
             }
@@ -95,7 +166,7 @@ impl Cron {
                 for minute in bits(self.minutes) {
                     let at = day * DAY_MS + (hour * 60 + minute) * 60_000;
                     if at > after_ms {
-                        return Some(at);
+                        return Some(at).filter(|at| *at < before_ms);
                     }
                 }
             }
@@ -211,6 +282,11 @@ mod tests {
             "5-1 * * * *",
             "x * * * *",
             "0 0 31 2 *",
+            "CRON_TZ=Europe/Berlin",
+            "CRON_TZ= 0 0 * * *",
+            "CRON_TZ=Europe/Berlin * * * *",
+            "CRON_TZ=../etc/passwd 0 0 * * *",
+            "CRON_TZ=Nowhere/Atlantis 0 0 * * *",
         ] {
             assert!(Cron::parse(text).is_err(), "{text:?}");
         }

@@ -23,13 +23,14 @@ pub(crate) fn runs_due(cron: &Cron, at_ms: i64, now_ms: i64, catch_up: u32) -> u
 }
 
 impl WorkDriver {
-    /// Creates or changes a periodic job: `job` is enqueued at every time of `cron` (UTC), once over
-    /// all workers. Times that passed while no worker ran are made up for by one run. A run whose
+    /// Creates or changes a periodic job: `job` is enqueued at every time of `cron` (in UTC unless it begins with
+    /// a time zone; see [`Cron`](crate::cron::Cron)), once over all workers. Times that passed while no worker ran are made up for by one run. A run whose
     /// unique key is taken is skipped.
     ///
     /// # Errors
     ///
-    /// [`PeriodicError`] when the expression does not parse or the store fails.
+    /// [`PeriodicError`] when the expression does not parse, as with a time zone that is not known here, or the
+    /// store fails.
     pub async fn put_periodic(
         &self,
         name: &str,

@@ -158,6 +158,33 @@ mod sqlite {
         assert!(running.stop(PATIENCE).await.is_clean());
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_periodic_job_of_an_unknown_time_zone_is_left_to_others() {
+        let folder = Folder::new();
+        let registry = open(&folder);
+        let driver = WorkDriver::producer(Arc::clone(&registry));
+        for name in ["atlantis", "fine"] {
+            driver.put_periodic(name, "* * * * *", NewJob::raw("any", Vec::new())).await.unwrap();
+        }
+        change(
+            &folder,
+            "UPDATE lastout_periodic SET next_at = 1;
+             UPDATE lastout_periodic SET cron = 'CRON_TZ=Nowhere/Atlantis 0 3 * * *'
+             WHERE name = 'atlantis';",
+        );
+        let worker = DurableWorker::builder(registry)
+            .handle("any", |_: Job<()>| async { Ok(()) })
+            .build()
+            .unwrap();
+        let running = WorkRunner::inline(worker.clone()).poll(Duration::from_millis(20)).spawn();
+        // It comes first by its name, again and again, and keeps no other from its time.
+        let fired = async || worker.stats().fired > 0;
+        eventually("the other one is fired", fired).await;
+        assert!(running.stop(PATIENCE).await.is_clean());
+        let listed = driver.periodic().await.unwrap();
+        assert_eq!((&*listed[0].name, listed[0].at_ms, &listed[0].error), ("atlantis", 1, &None));
+    }
+
     #[tokio::test]
     async fn a_deleted_file_acknowledges_nothing() {
         let folder = Folder::new();

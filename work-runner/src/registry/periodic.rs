@@ -22,7 +22,7 @@ const MOST_CATCH_UP: u32 = 1000;
 pub struct Periodic {
     /// Its name in the store.
     pub name: String,
-    /// When: five fields of cron, in UTC.
+    /// When: five fields of cron, in UTC unless they begin with a time zone; see [`Cron`](crate::cron::Cron).
     pub cron: String,
     /// What is enqueued; a run whose unique key is taken is skipped.
     pub job: NewJob,

@@ -152,6 +152,8 @@ async fn keep_house(shared: &Shared, chore: &Chore) -> Result<Answer, StoreError
                     let runs = runs_due(&cron, at_ms, *now_ms, periodic.catch_up);
                     within(limit, || registry.fire_periodic(name, at_ms, next_ms, runs)).await
                 }
+                // Another worker may know it.
+                Err(error) if error.is_about_the_zone() => return Ok(Answer::Fired(false)),
                 Err(error) => {
                     let kind = StoreErrorKind::Invalid;
                     Err(StoreError::new(kind, "fire a periodic job").with_source(error))

@@ -2,7 +2,7 @@
 
 use crate::cron::{Cron, CronError};
 use crate::driver::WorkDriver;
-use crate::error::StoreError;
+use crate::error::{StoreError, StoreErrorKind};
 use crate::job::NewJob;
 use crate::registry::{Enqueued, Periodic, PeriodicRecord};
 use std::fmt;
@@ -77,7 +77,7 @@ impl WorkDriver {
         self.registry().periodic().await
     }
 
-    /// Enqueues the job of a periodic job once, now, in addition to its scheduled times and even if it is disabled; `None` when there is
+    /// Enqueues the job of a periodic job once, now, in addition to its scheduled times and even if it is disabled or paused; `None` when there is
     /// no periodic job of that name.
     ///
     /// # Errors
@@ -85,6 +85,65 @@ impl WorkDriver {
     /// [`StoreError`]; of the kind [`Corrupt`](crate::StoreErrorKind::Corrupt) when its job cannot be read.
     pub async fn run_periodic(&self, name: &str) -> Result<Option<Enqueued>, StoreError> {
         self.registry().run_periodic(name.to_owned()).await
+    }
+
+    /// Keeps a periodic job from its times until it is resumed, on all workers. `by` says who did it. What it has
+    /// enqueued stays, and [`run_periodic`](Self::run_periodic) runs it all the same. A pause outlives
+    /// [`put_periodic`](Self::put_periodic), so that a program which puts its periodic jobs at its start does not
+    /// end it. Returns false when there is none of that name, or it was paused before: the first pause stays.
+    ///
+    /// ```
+    /// use lastout_work_runner::{MemoryRegistry, NewJob, WorkDriver};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let driver = WorkDriver::producer(std::sync::Arc::new(MemoryRegistry::new()));
+    /// driver.put_periodic("report", "0 3 * * *", NewJob::new("report", &())?).await?;
+    /// assert!(driver.pause_periodic("report", "ann").await?);
+    /// let paused = &driver.periodic().await?[0].paused;
+    /// assert_eq!(paused.as_ref().map(|pause| &*pause.by), Some("ann"));
+    /// // Its next run is the next of its times from now on.
+    /// assert!(driver.resume_periodic("report").await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; of the kind [`Invalid`](StoreErrorKind::Invalid) for a name that no store can keep.
+    pub async fn pause_periodic(&self, name: &str, by: &str) -> Result<bool, StoreError> {
+        self.registry().pause_periodic(name.to_owned(), by.to_owned()).await
+    }
+
+    /// Ends the pause of a periodic job. Times that passed meanwhile are not made up for: its next run is at the
+    /// first of its times after now. Returns whether it was paused.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; of the kind [`Invalid`](StoreErrorKind::Invalid) when its expression cannot be read here, as
+    /// with a time zone that is not known. It stays paused then.
+    pub async fn resume_periodic(&self, name: &str) -> Result<bool, StoreError> {
+        /// Each time somebody else must change its expression at the same moment.
+        const TRIES: u32 = 10;
+        let doing = "resume a periodic job";
+        for _ in 0..TRIES {
+            let all = self.registry().periodic().await?;
+            let paused = |record: &PeriodicRecord| record.name == name && record.paused.is_some();
+            let Some(record) = all.into_iter().find(paused) else {
+                return Ok(false);
+            };
+            let now_ms = self.registry().now_ms().await?;
+            let mut next_ms = record.at_ms;
+            if next_ms <= now_ms {
+                let cron = Cron::parse(&record.cron);
+                let unread =
+                    |error| StoreError::new(StoreErrorKind::Invalid, doing).with_source(error);
+                next_ms = cron.map_err(unread)?.next_after(now_ms).unwrap_or(i64::MAX);
+            }
+            if self.registry().resume_periodic(record.name, record.at_ms, next_ms).await? {
+                return Ok(true);
+            }
+        }
+        Err(StoreError::new(StoreErrorKind::Unavailable, doing))
     }
 
     /// Removes a periodic job; what it enqueued stays. Returns whether it existed.

@@ -21,6 +21,7 @@ mod history;
 mod leases;
 mod limits;
 mod operators;
+mod periodic;
 mod views;
 
 use crate::identity::Identity;
@@ -133,7 +134,8 @@ cases! {
     views::workers_tell_what_they_do,
     views::lists_are_paged_and_filtered,
     views::lists_go_both_ways_and_find,
-    operators::a_periodic_job_fires_once_for_each_time,
+    periodic::a_periodic_job_fires_once_for_each_time,
+    periodic::a_paused_periodic_job_misses_its_times,
 }
 
 /// A registry under test, with the steps that cases are made of.

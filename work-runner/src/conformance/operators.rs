@@ -5,8 +5,7 @@ use crate::error::StoreErrorKind;
 use crate::job::{Edit, JobId, NewJob};
 use crate::lease::Fence;
 use crate::lifecycle::{EDGES, EventName, Outcome, State};
-use crate::registry::{Applied, Order, Ordered, Periodic, Query, TurnRequest};
-use std::collections::HashSet;
+use crate::registry::{Applied, Order, Ordered, Query, TurnRequest};
 use std::time::{Duration, UNIX_EPOCH};
 
 fn orders() -> [(Order, EventName); 6] {
@@ -257,61 +256,4 @@ pub(super) async fn a_requeue_respects_the_unique_key(bench: Bench) {
     assert_eq!(bench.order_it(Order::Requeue, first).await, Ordered::Now(State::Ready));
     let again = bench.registry.enqueue(vec![unique()]).await.expect("enqueue");
     assert!(!again[0].is_new(), "the key is taken by the revived job");
-}
-
-pub(super) async fn a_periodic_job_fires_once_for_each_time(bench: Bench) {
-    let worker = bench.worker().await;
-    let now = bench.registry.now_ms().await.expect("now");
-    let report = || NewJob::raw("report", b"1".to_vec()).queue("cron");
-    let periodic = |cron: &str, first_ms| Periodic {
-        first_ms,
-        ..Periodic::new("nightly", cron, report()).catch_up(7)
-    };
-    let put = async |periodic| bench.registry.put_periodic(periodic).await.expect("put");
-    let due = async || bench.registry.peek(worker, vec![], None).await.expect("peek").periodic;
-    put(periodic("* * * * *", now + 600_000)).await;
-    assert!(due().await.is_empty());
-    put(periodic("* * * * *", now - 1000)).await;
-    assert!(due().await.is_empty(), "the same expression keeps its time");
-    put(periodic("0 * * * *", now - 1000)).await;
-    let [run] = &due().await[..] else {
-        panic!("one run is due");
-    };
-    assert_eq!((&*run.name, &*run.cron, run.at_ms), ("nightly", "0 * * * *", now - 1000));
-    assert_eq!(run.catch_up, 7);
-    let listed = bench.registry.periodic().await.expect("periodic");
-    let [shown] = &listed[..] else { panic!("one periodic job: {listed:?}") };
-    assert_eq!((&*shown.queue, &*shown.kind, shown.payload_bytes), ("cron", "report", 1));
-    assert_eq!((shown.catch_up, shown.at_ms, &shown.error), (7, now - 1000, &None));
-    let fire = async |at, next| {
-        bench.registry.fire_periodic("nightly".into(), at, next, 1).await.expect("fire")
-    };
-    let (one, two) = tokio::join!(fire(run.at_ms, now + 600_000), fire(run.at_ms, now + 600_000));
-    assert!(one != two, "of two machines one fires: {one} {two}");
-    assert!(!fire(run.at_ms, now).await, "not again");
-    assert!(due().await.is_empty());
-    let jobs = bench.registry.list(Query::all().queue("cron")).await.expect("list");
-    let kinds: HashSet<_> = jobs.iter().map(|row| &*row.kind).collect();
-    assert_eq!((jobs.len(), kinds), (1, HashSet::from(["report"])));
-    // By hand, beside its times and although it is disabled.
-    let (name, at_ms) = ("nightly".to_owned(), now + 600_000);
-    bench.registry.disable_periodic(name.clone(), at_ms, "no".into()).await.expect("disable");
-    let by_hand = bench.registry.run_periodic(name.clone()).await.expect("run");
-    assert!(by_hand.is_some_and(|run| run.is_new()), "{by_hand:?}");
-    assert_eq!(bench.registry.run_periodic("none".into()).await.expect("run"), None);
-    assert_eq!(bench.registry.periodic().await.expect("periodic")[0].at_ms, at_ms);
-    // Enabled again: three runs at once, and none.
-    put(periodic("0 * * * *", 0)).await;
-    for (runs, all) in [(3, 5), (0, 5)] {
-        let fired = bench.registry.fire_periodic(name.clone(), at_ms, at_ms, runs).await;
-        assert!(fired.expect("fire"));
-        let jobs = bench.registry.list(Query::all().queue("cron")).await.expect("list");
-        assert_eq!(jobs.len(), all);
-    }
-    let too_many = Periodic::new("many", "* * * * *", report()).catch_up(1001);
-    let refused = bench.registry.put_periodic(too_many).await.expect_err("refused");
-    assert_eq!(refused.kind(), StoreErrorKind::Invalid);
-    let drop_it = async || bench.registry.drop_periodic("nightly".into()).await.expect("drop");
-    assert!(drop_it().await);
-    assert!(!drop_it().await);
 }

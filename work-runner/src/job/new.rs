@@ -75,9 +75,9 @@ pub(crate) fn check_name(what: &str, name: &str) -> Result<(), StoreError> {
     Err(StoreError::new(StoreErrorKind::Invalid, "check a request").with_source(why))
 }
 
-/// A pause as every store can keep it.
-pub(crate) fn check_pause(queue: &str, by: &str) -> Result<(), StoreError> {
-    check_name("the name of the queue", queue)?;
+/// A pause of `what` as every store can keep it.
+pub(crate) fn check_pause(what: &str, name: &str, by: &str) -> Result<(), StoreError> {
+    check_name(what, name)?;
     check_name("the name of who pauses it", by)
 }
 

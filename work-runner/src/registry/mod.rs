@@ -139,7 +139,7 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
     fn queues(&self) -> StoreFuture<'_, Vec<QueueRecord>>;
 
     /// Creates or changes a periodic job, and enables it. The time of its next run is kept when the
-    /// expression is. Fails with [`StoreErrorKind::Invalid`](crate::StoreErrorKind::Invalid) when its job
+    /// expression is, and a pause always. Fails with [`StoreErrorKind::Invalid`](crate::StoreErrorKind::Invalid) when its job
     /// could not be enqueued.
     fn put_periodic(&self, periodic: Periodic) -> StoreFuture<'_, ()>;
 
@@ -147,7 +147,7 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
     fn drop_periodic(&self, name: String) -> StoreFuture<'_, bool>;
 
     /// Moves the next run of a periodic job from `at_ms` to `next_ms` and enqueues its job `runs` times, unless
-    /// another worker did so first: then nothing happens and it returns false.
+    /// another worker did so first or it is paused or disabled: then nothing happens and it returns false.
     fn fire_periodic(
         &self,
         name: String,
@@ -156,13 +156,21 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
         runs: u32,
     ) -> StoreFuture<'_, bool>;
 
-    /// Enqueues the job of a periodic job once, in addition to its scheduled times and even if it is disabled; `None` when there is no
+    /// Enqueues the job of a periodic job once, in addition to its scheduled times and even if it is disabled or paused; `None` when there is no
     /// such periodic job.
     fn run_periodic(&self, name: String) -> StoreFuture<'_, Option<Enqueued>>;
 
     /// Takes the periodic job that is due at `at_ms` out of turn because of `error`, which its record
     /// then shows, until it is put again.
     fn disable_periodic(&self, name: String, at_ms: i64, error: String) -> StoreFuture<'_, ()>;
+
+    /// Keeps a periodic job from its times until it is resumed. Returns false when there is none of that name, or
+    /// it was paused before: the first pause stays.
+    fn pause_periodic(&self, name: String, by: String) -> StoreFuture<'_, bool>;
+
+    /// Ends the pause of a periodic job whose next run is at `at_ms`, and moves that run to `next_ms`. Returns false,
+    /// and changes nothing, unless it is paused and its next run is at that time.
+    fn resume_periodic(&self, name: String, at_ms: i64, next_ms: i64) -> StoreFuture<'_, bool>;
 
     /// Every periodic job, by name.
     fn periodic(&self) -> StoreFuture<'_, Vec<PeriodicRecord>>;

@@ -1,5 +1,6 @@
 //! The words about periodic jobs.
 
+use super::Pause;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::job::{NewJob, check_name};
 
@@ -81,13 +82,16 @@ pub struct PeriodicRecord {
     pub payload_bytes: usize,
     /// Why it was disabled; `None` while it is not.
     pub error: Option<String>,
+    /// Who paused it, and when; `None` while it is not paused.
+    pub paused: Option<Pause>,
 }
 
 impl PeriodicRecord {
     /// The run of `name` at `at_ms`.
     pub fn new(name: String, cron: String, at_ms: i64) -> Self {
         let (queue, kind) = (String::new(), String::new());
-        Self { name, cron, at_ms, catch_up: 1, queue, kind, payload_bytes: 0, error: None }
+        let (error, paused) = (None, None);
+        Self { name, cron, at_ms, catch_up: 1, queue, kind, payload_bytes: 0, error, paused }
     }
 
     /// Says how many runs make up for missed ones.
@@ -103,6 +107,13 @@ impl PeriodicRecord {
         self.queue = job.queue.to_string();
         self.kind = job.kind.to_string();
         self.payload_bytes = job.payload.len();
+        self
+    }
+
+    /// Says who paused it, if it is paused.
+    #[must_use]
+    pub fn paused(mut self, paused: Option<Pause>) -> Self {
+        self.paused = paused;
         self
     }
 

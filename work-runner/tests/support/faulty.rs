@@ -109,6 +109,8 @@ impl Registry for Faulty {
         fire_periodic(name: String, at_ms: i64, next_ms: i64, runs: u32) -> bool;
         run_periodic(name: String) -> Option<Enqueued>;
         disable_periodic(name: String, at_ms: i64, error: String) -> ();
+        pause_periodic(name: String, by: String) -> bool;
+        resume_periodic(name: String, at_ms: i64, next_ms: i64) -> bool;
         periodic() -> Vec<PeriodicRecord>;
         now_ms() -> i64;
     }

@@ -7,11 +7,11 @@ use lastout_work_runner::{
 use std::sync::Arc;
 
 /// The versions before the present one.
-pub(crate) const VERSIONS: [i64; 5] = [1, 2, 3, 4, 5];
+pub(crate) const VERSIONS: [i64; 6] = [1, 2, 3, 4, 5, 6];
 pub(crate) const JOBS: usize = 11;
 
 /// What each version added to the one before it; the first one is in a file of its own.
-pub(crate) const SQLITE_STEPS: [&str; 4] = [
+pub(crate) const SQLITE_STEPS: [&str; 5] = [
     "ALTER TABLE lastout_periodic ADD COLUMN error TEXT;",
     "CREATE INDEX lastout_scheduled_in ON lastout_jobs (queue) WHERE due_at IS NOT NULL;
      CREATE INDEX lastout_held_in ON lastout_jobs (queue) WHERE held_key IS NOT NULL;
@@ -19,8 +19,14 @@ pub(crate) const SQLITE_STEPS: [&str; 4] = [
     "CREATE TABLE lastout_pauses (queue TEXT PRIMARY KEY, paused_by TEXT NOT NULL,
      paused_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
     "ALTER TABLE lastout_jobs ADD COLUMN history TEXT;",
+    "CREATE INDEX lastout_ready_ids ON lastout_jobs (id) WHERE state = 2;
+     CREATE INDEX lastout_scheduled_ids ON lastout_jobs (id) WHERE due_at IS NOT NULL;
+     CREATE INDEX lastout_held_ids ON lastout_jobs (id) WHERE held_key IS NOT NULL;
+     ALTER TABLE lastout_workers ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE lastout_workers ADD COLUMN about TEXT;
+     ALTER TABLE lastout_periodic ADD COLUMN catch_up INTEGER NOT NULL DEFAULT 1;",
 ];
-pub(crate) const POSTGRES_STEPS: [&str; 4] = [
+pub(crate) const POSTGRES_STEPS: [&str; 5] = [
     "ALTER TABLE lastout.periodic ADD COLUMN error text;",
     "CREATE INDEX jobs_scheduled_in ON lastout.jobs (queue) WHERE state = 0;
      CREATE INDEX jobs_held_in ON lastout.jobs (queue) WHERE state = 1;
@@ -28,10 +34,16 @@ pub(crate) const POSTGRES_STEPS: [&str; 4] = [
     "CREATE TABLE lastout.pauses (queue text PRIMARY KEY, paused_by text NOT NULL,
      paused_at int8 NOT NULL);",
     "ALTER TABLE lastout.jobs ADD COLUMN history text;",
+    "CREATE INDEX jobs_ready_ids ON lastout.jobs (id) WHERE state = 2;
+     CREATE INDEX jobs_scheduled_ids ON lastout.jobs (id) WHERE state = 0;
+     CREATE INDEX jobs_held_ids ON lastout.jobs (id) WHERE state = 1;
+     ALTER TABLE lastout.workers ADD COLUMN since int8 NOT NULL DEFAULT 0;
+     ALTER TABLE lastout.workers ADD COLUMN about text;
+     ALTER TABLE lastout.periodic ADD COLUMN catch_up int4 NOT NULL DEFAULT 1;",
 ];
 
 /// The steps that lead from the first version to `version`.
-pub(crate) fn steps_to(version: i64, steps: [&str; 4]) -> String {
+pub(crate) fn steps_to(version: i64, steps: [&str; 5]) -> String {
     steps[..version as usize - 1].concat()
 }
 

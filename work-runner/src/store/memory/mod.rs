@@ -2,6 +2,7 @@
 //!
 //! The same rows and transitions as the durable stores, behind one lock that no await crosses.
 
+mod periodic;
 mod rows;
 
 use super::hub::Hub;
@@ -231,7 +232,7 @@ impl Registry for MemoryRegistry {
     }
 
     fn pause_queue(&self, queue: Arc<str>, by: String) -> StoreFuture<'_, bool> {
-        if let Err(invalid) = check_pause(&queue, &by) {
+        if let Err(invalid) = check_pause("the name of the queue", &queue, &by) {
             return Box::pin(std::future::ready(Err(invalid)));
         }
         self.with(|rows| {
@@ -256,12 +257,7 @@ impl Registry for MemoryRegistry {
         if let Err(invalid) = new.check(self.max_bytes) {
             return Box::pin(std::future::ready(Err(invalid)));
         }
-        let answer = self.with(|rows| {
-            let old = rows.periodic.get(&new.name).filter(|(old, _)| old.cron == new.cron);
-            let first_ms = old.map_or(new.first_ms, |(old, _)| old.first_ms);
-            let periodic = Periodic { first_ms, ..new };
-            rows.periodic.insert(periodic.name.clone(), (periodic, None));
-        });
+        let answer = self.with(|rows| rows.put_periodic(new));
         self.hub.poke_all();
         answer
     }
@@ -277,38 +273,32 @@ impl Registry for MemoryRegistry {
         next_ms: i64,
         runs: u32,
     ) -> StoreFuture<'_, bool> {
-        let answer = self.with(|rows| {
-            let due = rows.periodic.get_mut(&name).filter(|(p, _)| p.first_ms == at_ms);
-            let Some((periodic, None)) = due else {
-                return false;
-            };
-            periodic.first_ms = next_ms;
-            let job = periodic.job.clone();
-            for _ in 0..runs {
-                rows.enqueue(job.clone());
-            }
-            true
-        });
+        let answer = self.with(|rows| rows.fire_periodic(&name, at_ms, next_ms, runs));
         self.hub.poke_all();
         answer
     }
 
     fn run_periodic(&self, name: String) -> StoreFuture<'_, Option<Enqueued>> {
-        let answer = self.with(|rows| {
-            let job = rows.periodic.get(&name).map(|(periodic, _)| periodic.job.clone());
-            job.map(|job| rows.enqueue(job))
-        });
+        let answer = self.with(|rows| rows.run_periodic(&name));
         self.hub.poke_all();
         answer
     }
 
     fn disable_periodic(&self, name: String, at_ms: i64, error: String) -> StoreFuture<'_, ()> {
-        self.with(|rows| {
-            let due = rows.periodic.get_mut(&name).filter(|(p, _)| p.first_ms == at_ms);
-            if let Some((_, why)) = due {
-                *why = Some(error);
-            }
-        })
+        self.with(|rows| rows.disable_periodic(&name, at_ms, error))
+    }
+
+    fn pause_periodic(&self, name: String, by: String) -> StoreFuture<'_, bool> {
+        if let Err(invalid) = check_pause("the name of the periodic job", &name, &by) {
+            return Box::pin(std::future::ready(Err(invalid)));
+        }
+        self.with(|rows| rows.pause_periodic(&name, by))
+    }
+
+    fn resume_periodic(&self, name: String, at_ms: i64, next_ms: i64) -> StoreFuture<'_, bool> {
+        let answer = self.with(|rows| rows.resume_periodic(&name, at_ms, next_ms));
+        self.hub.poke_all();
+        answer
     }
 
     fn periodic(&self) -> StoreFuture<'_, Vec<PeriodicRecord>> {

@@ -2,13 +2,13 @@
 //! exactly the rows whose state it is for; only [`Rows::put`] changes rows.
 
 use super::super::table::Table;
+use super::periodic::Kept;
 use crate::error::StoreError;
 use crate::job::{JobId, JobRecord};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
 use crate::registry::{
-    Keep, Overview, Page, Pause, Peek, Periodic, PeriodicRecord, Query, QueueCount, QueueRecord,
-    WorkerProfile, WorkerRecord,
+    Keep, Overview, Page, Pause, Peek, Query, QueueCount, QueueRecord, WorkerProfile, WorkerRecord,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -23,7 +23,7 @@ pub(super) struct Member {
 
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    now_ms: i64,
+    pub(super) now_ms: i64,
     pub(super) boot_ms: i64,
     last_id: i64,
     jobs: BTreeMap<JobId, JobRecord>,
@@ -38,8 +38,7 @@ pub(super) struct Rows {
     pub(super) workers: BTreeMap<WorkerId, Member>,
     pub(super) limits: HashMap<Arc<str>, usize>,
     pub(super) pauses: HashMap<Arc<str>, Pause>,
-    /// With the error of the disabled ones.
-    pub(super) periodic: BTreeMap<String, (Periodic, Option<String>)>,
+    pub(super) periodic: BTreeMap<String, Kept>,
 }
 
 impl Rows {
@@ -143,9 +142,10 @@ impl Rows {
         let later = (self.now_ms.saturating_add(1), JobId(i64::MIN));
         let later = self.scheduled.range(later..).next();
         let later = later.map(|(run_at, _)| *run_at);
-        let enabled = self.periodic().into_iter().filter(|periodic| periodic.error.is_none());
+        let mut enabled = self.periodic();
+        enabled.retain(|periodic| periodic.error.is_none() && periodic.paused.is_none());
         let (due, ahead): (Vec<_>, Vec<_>) =
-            enabled.partition(|periodic| periodic.at_ms <= self.now_ms);
+            enabled.into_iter().partition(|periodic| periodic.at_ms <= self.now_ms);
         let next = later.into_iter().chain(ahead.iter().map(|p| p.at_ms)).min();
         peek.next_due_ms = next.map(|at| at.saturating_sub(self.now_ms));
         peek.periodic = due;
@@ -220,15 +220,6 @@ impl Rows {
             record.about.clone_from(&member.profile.about);
         }
         workers
-    }
-
-    pub(super) fn periodic(&self) -> Vec<PeriodicRecord> {
-        let record = |(periodic, error): &(Periodic, Option<String>)| {
-            let Periodic { name, cron, first_ms, catch_up, job } = periodic;
-            let record = PeriodicRecord::new(name.clone(), cron.clone(), *first_ms);
-            record.catch_up(*catch_up).job(job).error(error.clone())
-        };
-        self.periodic.values().map(record).collect()
     }
 
     pub(super) fn prune(&mut self, keep: Keep, limit: usize) -> usize {

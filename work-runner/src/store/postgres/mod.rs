@@ -361,7 +361,7 @@ impl Registry for PostgresRegistry {
     }
 
     fn pause_queue(&self, queue: Arc<str>, by: String) -> StoreFuture<'_, bool> {
-        if let Err(invalid) = check_pause(&queue, &by) {
+        if let Err(invalid) = check_pause("the name of the queue", &queue, &by) {
             return refused(invalid);
         }
         self.call(async move |pool: Rc<Pool>| {
@@ -422,6 +422,20 @@ impl Registry for PostgresRegistry {
             let disable = async |tx: &mut Tx<'_>| tx.run(sql, &[&name, &at_ms, &error]).await;
             transact(&pool, disable).await.map(drop)
         })
+    }
+
+    fn pause_periodic(&self, name: String, by: String) -> StoreFuture<'_, bool> {
+        if let Err(invalid) = check_pause("the name of the periodic job", &name, &by) {
+            return refused(invalid);
+        }
+        self.call(async move |pool: Rc<Pool>| {
+            transact(&pool, async |tx| periodic::pause(tx, &name, &by).await).await
+        })
+    }
+
+    fn resume_periodic(&self, name: String, at_ms: i64, next_ms: i64) -> StoreFuture<'_, bool> {
+        let resume = async move |tx: &mut Tx<'_>| periodic::resume(tx, &name, at_ms, next_ms).await;
+        self.call_and_poke(async move |pool: Rc<Pool>| transact(&pool, resume).await)
     }
 
     fn periodic(&self) -> StoreFuture<'_, Vec<PeriodicRecord>> {

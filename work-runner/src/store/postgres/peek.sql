@@ -12,5 +12,6 @@ SELECT clock.now_ms,
        (SELECT json_agg(json_build_array(id, host, boot, pid, start, lease_until - clock.now_ms))::text
         FROM lastout.workers),
        ARRAY(SELECT job FROM lastout.signals WHERE owner = $1),
-       (SELECT json_agg(json_build_array(name, cron, next_at, greatest(catch_up, 0)))::text FROM lastout.periodic WHERE error IS NULL)
+       (SELECT json_agg(json_build_array(name, cron, next_at, greatest(catch_up, 0)))::text FROM lastout.periodic
+        WHERE error IS NULL AND paused_at IS NULL)
 FROM clock

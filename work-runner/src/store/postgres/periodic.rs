@@ -4,13 +4,13 @@ use super::super::transitions;
 use super::hot;
 use super::rows::{Sql, Tx};
 use crate::job::{JobId, JobRecord, NewJob, Template};
-use crate::registry::{Enqueued, Periodic, PeriodicRecord};
+use crate::registry::{Enqueued, Pause, Periodic, PeriodicRecord};
 use tokio_postgres::Row;
 
 /// How many runs are enqueued together, so that catching up takes few round trips.
 const AT_ONCE: usize = 100;
 
-/// The next run is kept when the expression is.
+/// The next run is kept when the expression is, and a pause always.
 pub(super) async fn put(tx: &mut Tx<'_>, new: &Periodic, template: &str) -> Sql<()> {
     let sql = "INSERT INTO lastout.periodic AS old (name, cron, next_at, job, catch_up) \
                VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO UPDATE SET cron = $2, job = $4, \
@@ -21,10 +21,12 @@ pub(super) async fn put(tx: &mut Tx<'_>, new: &Periodic, template: &str) -> Sql<
 
 /// All of them.
 pub(super) async fn list(tx: &mut Tx<'_>) -> Sql<Vec<PeriodicRecord>> {
-    let sql =
-        "SELECT name, cron, next_at, catch_up, error, job FROM lastout.periodic ORDER BY name";
+    let sql = "SELECT name, cron, next_at, catch_up, error, job, paused_by, paused_at FROM lastout.periodic \
+         ORDER BY name";
     let each = |row: &Row| {
         let record = PeriodicRecord::new(row.get(0), row.get(1), row.get(2)).error(row.get(4));
+        let by = row.get::<_, Option<String>>(6).unwrap_or_default();
+        let record = record.paused(row.get::<_, Option<i64>>(7).map(|at| Pause::new(by, at)));
         let record = record.catch_up(u32::try_from(row.get::<_, i32>(3)).unwrap_or(0));
         // One whose job cannot be read is shown without it.
         match Template::read(row.get::<_, &str>(5).as_bytes()) {
@@ -43,7 +45,7 @@ pub(super) async fn fire(
     runs: u32,
 ) -> Sql<bool> {
     let sql = "UPDATE lastout.periodic SET next_at = $3 WHERE name = $1 AND next_at = $2 AND error IS NULL \
-               RETURNING job";
+               AND paused_at IS NULL RETURNING job";
     let moved = tx.all(sql, &[&name, &at_ms, &next_ms]).await?;
     let Some(row) = moved.first() else {
         return Ok(false);
@@ -56,6 +58,19 @@ pub(super) async fn fire(
         left -= jobs.len();
     }
     Ok(true)
+}
+
+/// The first pause stays.
+pub(super) async fn pause(tx: &mut Tx<'_>, name: &str, by: &str) -> Sql<bool> {
+    let now_ms = tx.now_ms;
+    let sql = "UPDATE lastout.periodic SET paused_by = $2, paused_at = $3 WHERE name = $1 AND paused_at IS NULL";
+    Ok(tx.run(sql, &[&name, &by, &now_ms]).await? == 1)
+}
+
+pub(super) async fn resume(tx: &mut Tx<'_>, name: &str, at_ms: i64, next_ms: i64) -> Sql<bool> {
+    let sql = "UPDATE lastout.periodic SET paused_by = NULL, paused_at = NULL, next_at = $3 \
+               WHERE name = $1 AND next_at = $2 AND paused_at IS NOT NULL";
+    Ok(tx.run(sql, &[&name, &at_ms, &next_ms]).await? == 1)
 }
 
 /// Enqueues the job of `name` once.

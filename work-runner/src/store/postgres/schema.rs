@@ -22,6 +22,9 @@ const MIGRATIONS: &[&str] = &[
      ALTER TABLE lastout.workers ADD COLUMN since int8 NOT NULL DEFAULT 0;
      ALTER TABLE lastout.workers ADD COLUMN about text;
      ALTER TABLE lastout.periodic ADD COLUMN catch_up int4 NOT NULL DEFAULT 1",
+    // The pause of a periodic job.
+    "ALTER TABLE lastout.periodic ADD COLUMN paused_by text;
+     ALTER TABLE lastout.periodic ADD COLUMN paused_at int8",
 ];
 
 /// The version that this build reads and writes.

@@ -288,7 +288,7 @@ impl Registry for SqliteRegistry {
     }
 
     fn pause_queue(&self, queue: Arc<str>, by: String) -> StoreFuture<'_, bool> {
-        if let Err(invalid) = check_pause(&queue, &by) {
+        if let Err(invalid) = check_pause("the name of the queue", &queue, &by) {
             return refused(invalid);
         }
         self.write(move |tx| operate::pause(tx, &queue, &by))
@@ -338,6 +338,18 @@ impl Registry for SqliteRegistry {
             let sql = "UPDATE lastout_periodic SET error = ?3 WHERE name = ?1 AND next_at = ?2";
             tx.run(sql, params![name, at_ms, error]).map(drop)
         })
+    }
+
+    fn pause_periodic(&self, name: String, by: String) -> StoreFuture<'_, bool> {
+        if let Err(invalid) = check_pause("the name of the periodic job", &name, &by) {
+            return refused(invalid);
+        }
+        self.write(move |tx| periodic::pause(tx, &name, &by))
+    }
+
+    fn resume_periodic(&self, name: String, at_ms: i64, next_ms: i64) -> StoreFuture<'_, bool> {
+        let resume = move |tx: &mut Tx<'_>| periodic::resume(tx, &name, at_ms, next_ms);
+        self.write_then(resume, |hub, _| hub.poke_all())
     }
 
     fn periodic(&self) -> StoreFuture<'_, Vec<PeriodicRecord>> {

@@ -4,10 +4,10 @@ use super::super::table::at_once;
 use super::super::transitions;
 use super::rows::{Sql, Tx};
 use crate::job::{JobId, JobRecord, NewJob, Template};
-use crate::registry::{Enqueued, Periodic, PeriodicRecord};
+use crate::registry::{Enqueued, Pause, Periodic, PeriodicRecord};
 use rusqlite::{Row, params};
 
-/// The next run is kept when the expression is.
+/// The next run is kept when the expression is, and a pause always.
 pub(super) fn put(tx: &mut Tx<'_>, new: &Periodic, template: &str) -> Sql<()> {
     tx.run(
         "INSERT INTO lastout_periodic (name, cron, next_at, job, error, catch_up) \
@@ -18,19 +18,21 @@ pub(super) fn put(tx: &mut Tx<'_>, new: &Periodic, template: &str) -> Sql<()> {
     Ok(())
 }
 
-/// Those that are not disabled, without their jobs: each look asks for them.
+/// Those that are neither disabled nor paused, without their jobs: each look asks for them.
 pub(super) fn enabled(tx: &mut Tx<'_>) -> Sql<Vec<PeriodicRecord>> {
     let sql = "SELECT CAST(name AS BLOB), CAST(cron AS BLOB), next_at, catch_up FROM lastout_periodic \
-               WHERE error IS NULL ORDER BY name";
+               WHERE error IS NULL AND paused_at IS NULL ORDER BY name";
     tx.all(sql, params![], read)
 }
 
 /// All of them.
 pub(super) fn list(tx: &mut Tx<'_>) -> Sql<Vec<PeriodicRecord>> {
     let sql = "SELECT CAST(name AS BLOB), CAST(cron AS BLOB), next_at, catch_up, CAST(error AS BLOB), \
-               CAST(job AS BLOB) FROM lastout_periodic ORDER BY name";
+               CAST(job AS BLOB), CAST(paused_by AS BLOB), paused_at FROM lastout_periodic ORDER BY name";
     tx.all(sql, params![], |row| {
         let record = read(row)?.error(row.get::<_, Option<Vec<u8>>>(4)?.map(text));
+        let by = row.get::<_, Option<Vec<u8>>>(6)?.map(text).unwrap_or_default();
+        let record = record.paused(row.get::<_, Option<i64>>(7)?.map(|at| Pause::new(by, at)));
         // One whose job cannot be read is shown without it.
         Ok(match Template::read(row.get_ref(5)?.as_bytes()?) {
             Ok(job) => record.job(&job),
@@ -49,7 +51,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<PeriodicRecord> {
 }
 
 pub(super) fn fire(tx: &mut Tx<'_>, name: &str, at_ms: i64, next_ms: i64, runs: u32) -> Sql<bool> {
-    let sql = "UPDATE lastout_periodic SET next_at = ?3 WHERE name = ?1 AND next_at = ?2 AND error IS NULL";
+    let sql = "UPDATE lastout_periodic SET next_at = ?3 WHERE name = ?1 AND next_at = ?2 AND error IS NULL \
+               AND paused_at IS NULL";
     if tx.run(sql, params![name, at_ms, next_ms])? == 0 {
         return Ok(false);
     }
@@ -59,6 +62,19 @@ pub(super) fn fire(tx: &mut Tx<'_>, name: &str, at_ms: i64, next_ms: i64, runs: 
         }
     }
     Ok(true)
+}
+
+/// The first pause stays.
+pub(super) fn pause(tx: &mut Tx<'_>, name: &str, by: &str) -> Sql<bool> {
+    let now_ms = tx.now_ms;
+    let sql = "UPDATE lastout_periodic SET paused_by = ?2, paused_at = ?3 WHERE name = ?1 AND paused_at IS NULL";
+    Ok(tx.run(sql, params![name, by, now_ms])? == 1)
+}
+
+pub(super) fn resume(tx: &mut Tx<'_>, name: &str, at_ms: i64, next_ms: i64) -> Sql<bool> {
+    let sql = "UPDATE lastout_periodic SET paused_by = NULL, paused_at = NULL, next_at = ?3 \
+               WHERE name = ?1 AND next_at = ?2 AND paused_at IS NOT NULL";
+    Ok(tx.run(sql, params![name, at_ms, next_ms])? == 1)
 }
 
 /// Enqueues the job of `name` once.

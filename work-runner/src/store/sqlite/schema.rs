@@ -28,6 +28,9 @@ const MIGRATIONS: &[&str] = &[
      ALTER TABLE lastout_workers ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
      ALTER TABLE lastout_workers ADD COLUMN about TEXT;
      ALTER TABLE lastout_periodic ADD COLUMN catch_up INTEGER NOT NULL DEFAULT 1",
+    // The pause of a periodic job.
+    "ALTER TABLE lastout_periodic ADD COLUMN paused_by TEXT;
+     ALTER TABLE lastout_periodic ADD COLUMN paused_at INTEGER",
 ];
 
 /// The version that this build reads and writes.

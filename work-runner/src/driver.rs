@@ -7,8 +7,8 @@ use crate::lease::WorkerId;
 use crate::lifecycle::{LeaseLost, Outcome};
 use crate::poke::Poke;
 use crate::registry::{
-    Applied, Enqueued, Order, Ordered, Overview, Query, QueueCount, QueueRecord, Registry, Report,
-    TurnRequest,
+    Applied, Enqueued, Order, Ordered, Overview, Query, QueueCount, QueueRecord, Rate, RateOf,
+    RateRecord, Registry, Report, TurnRequest,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -150,7 +150,46 @@ impl WorkDriver {
         self.registry.limit_queue(queue.into(), max).await
     }
 
-    /// Every queue that has a limit or is paused.
+    /// Sets how often jobs of a queue, or of a limit key, may start over all workers; `None` lifts it. Each claim
+    /// counts, one that is given back included. The same rate again changes nothing; another one begins anew, with
+    /// its whole burst.
+    ///
+    /// ```
+    /// use lastout_work_runner::{MemoryRegistry, NewJob, Rate, RateOf, WorkDriver};
+    /// use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let driver = WorkDriver::producer(std::sync::Arc::new(MemoryRegistry::new()));
+    /// // 50 mails a second, and of each customer 100 jobs an hour, in whatever queues.
+    /// let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+    /// driver.limit_rate(RateOf::Queue("mail".into()), Some(Rate::new(50, second))).await?;
+    /// driver.limit_rate(RateOf::Key("customer 7".into()), Some(Rate::new(100, hour))).await?;
+    /// // The key of a job, of which no more than four run at once.
+    /// driver.enqueue(NewJob::new("mail", &"hello")?.queue("mail").limit("customer 7", 4)).await?;
+    /// assert_eq!(driver.queues().await?[0].rate, Some(Rate::new(50, second)));
+    /// assert_eq!(driver.rates().await?.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; of the kind [`Invalid`](crate::StoreErrorKind::Invalid) for a rate out of range or a name
+    /// that no store can keep.
+    pub async fn limit_rate(&self, of: RateOf, rate: Option<Rate>) -> Result<(), StoreError> {
+        self.registry.limit_rate(of, rate).await
+    }
+
+    /// Every rate, those of queues first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn rates(&self) -> Result<Vec<RateRecord>, StoreError> {
+        self.registry.rates().await
+    }
+
+    /// Every queue that has a limit or a rate, or is paused.
     ///
     /// # Errors
     ///

@@ -62,9 +62,9 @@ pub use process::{ProcessLimits, ProcessResult, ProcessSpec};
 #[doc(inline)]
 pub use registry::{
     Applied, Claimed, DEFAULT_MAX_BYTES, Enqueued, Keep, Order, Ordered, Overview, Page, Pause,
-    Peek, Periodic, PeriodicRecord, Query, QueueCount, QueueOverview, QueueRecord, Registry,
-    Report, StoreFuture, Swept, Turn, TurnRequest, WorkerAbout, WorkerProfile, WorkerQueue,
-    WorkerRecord,
+    Peek, Periodic, PeriodicRecord, Query, QueueCount, QueueOverview, QueueRecord, Rate, RateOf,
+    RateRecord, Registry, Report, StoreFuture, Swept, Turn, TurnRequest, WorkerAbout,
+    WorkerProfile, WorkerQueue, WorkerRecord,
 };
 #[doc(inline)]
 pub use report::{LeftBehind, StopReport};

@@ -22,6 +22,7 @@ mod leases;
 mod limits;
 mod operators;
 mod periodic;
+mod rates;
 mod views;
 
 use crate::identity::Identity;
@@ -119,6 +120,10 @@ cases! {
     limits::a_scheduled_job_takes_its_place_when_due,
     limits::a_queue_limit_counts_over_workers,
     limits::a_pause_stands_beside_the_limit,
+    rates::a_queue_rate_counts_over_workers,
+    rates::a_key_rate_counts_over_queues,
+    rates::no_span_of_time_starts_more_than_its_rate,
+    rates::rates_are_listed_and_checked,
     operators::orders_follow_the_table_in_every_state,
     operators::only_what_has_ended_is_deleted,
     operators::what_is_scheduled_runs_now,

@@ -3,6 +3,7 @@
 mod members;
 mod operate;
 mod periodic;
+mod rate;
 mod turn;
 mod view;
 
@@ -17,8 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use members::{WorkerAbout, WorkerProfile, WorkerQueue, WorkerRecord};
+pub(crate) use operate::with_rates;
 pub use operate::{Overview, Pause, QueueOverview, QueueRecord};
 pub use periodic::{Periodic, PeriodicRecord};
+pub(crate) use rate::Bucket;
+pub use rate::{Rate, RateOf, RateRecord};
 pub use turn::{Applied, Claimed, Enqueued, Peek, Report, Swept, Turn, TurnRequest};
 pub use view::{DEFAULT_MAX_BYTES, Keep, Order, Ordered, Page, Query, QueueCount};
 
@@ -135,7 +139,14 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
     /// Ends the pause of a queue. Returns whether it was paused.
     fn resume_queue(&self, queue: Arc<str>) -> StoreFuture<'_, bool>;
 
-    /// Every queue that has a limit or is paused, by name.
+    /// Sets how often jobs of a queue or of a limit key may start, over all workers; `None` lifts it. The same rate
+    /// again changes nothing; another one begins anew, with its whole burst.
+    fn limit_rate(&self, of: RateOf, rate: Option<Rate>) -> StoreFuture<'_, ()>;
+
+    /// Every rate, those of queues first, by name.
+    fn rates(&self) -> StoreFuture<'_, Vec<RateRecord>>;
+
+    /// Every queue that has a limit or a rate or is paused, by name.
     fn queues(&self) -> StoreFuture<'_, Vec<QueueRecord>>;
 
     /// Creates or changes a periodic job, and enables it. The time of its next run is kept when the

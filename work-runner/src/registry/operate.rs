@@ -1,9 +1,10 @@
 //! The words of people who run a store: queues with their limits and pauses, and whether work keeps up.
 
+use super::rate::{Rate, RateOf, RateRecord};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A queue that has a limit or is paused.
+/// A queue that has a limit or a rate, or is paused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueRecord {
@@ -13,13 +14,36 @@ pub struct QueueRecord {
     pub max_running: Option<u32>,
     /// Who paused it, and when; `None` while it is not paused.
     pub paused: Option<Pause>,
+    /// How often its jobs may start; `None` for no rate.
+    pub rate: Option<Rate>,
 }
 
 impl QueueRecord {
     /// A queue with its limit and its pause.
     pub fn new(queue: String, max_running: Option<u32>, paused: Option<Pause>) -> Self {
-        Self { queue, max_running, paused }
+        Self { queue, max_running, paused, rate: None }
     }
+
+    /// Says how often its jobs may start.
+    #[must_use]
+    pub fn rate(mut self, rate: Option<Rate>) -> Self {
+        self.rate = rate;
+        self
+    }
+}
+
+/// `queues` with their rates, and those that have nothing but a rate, by name.
+pub(crate) fn with_rates(queues: Vec<QueueRecord>, rates: Vec<RateRecord>) -> Vec<QueueRecord> {
+    let by_name = |record: QueueRecord| (record.queue.clone(), record);
+    let mut queues: BTreeMap<String, QueueRecord> = queues.into_iter().map(by_name).collect();
+    for record in rates {
+        if let RateOf::Queue(name) = record.of {
+            let queue = queues.entry(name.clone());
+            let queue = queue.or_insert_with(|| QueueRecord::new(name, None, None));
+            queue.rate = Some(record.rate);
+        }
+    }
+    queues.into_values().collect()
 }
 
 /// Why nothing of a queue is claimed.

@@ -42,7 +42,7 @@ pub struct Peek {
     pub ready: bool,
     /// Some scheduled job has come due, or a held one may be admitted.
     pub promotable: bool,
-    /// Time until the next scheduled job or periodic run that is not due yet.
+    /// Time until the next scheduled job or periodic run that is not due yet, or until a rate lets more start.
     pub next_due_ms: Option<i64>,
     /// Some worker's lease has run out.
     pub expired: bool,
@@ -153,6 +153,8 @@ pub struct Turn {
     pub live: bool,
     /// Rows that could not be read and were set aside.
     pub set_aside: usize,
+    /// Time until more can be claimed, if a rate kept jobs back.
+    pub next_due_ms: Option<i64>,
 }
 
 /// A job as a worker gets it.

@@ -271,10 +271,7 @@ impl Plan {
             self.found();
         }
         if let Some(ms) = peek.next_due_ms {
-            // A millisecond later: a time of whole milliseconds may lie in this one.
-            self.due(
-                now + Duration::from_millis(ms.clamp(0, i64::MAX - 1).unsigned_abs() + 1).min(FAR),
-            );
+            self.due_in(ms, now);
         }
         let house = std::mem::take(&mut self.house);
         if house || peek.expired || !dead.is_empty() {
@@ -285,6 +282,13 @@ impl Plan {
         if house && self.bounds.prunes {
             self.prune_at = Some(now);
         }
+    }
+
+    /// More can be claimed in `ms`.
+    pub(super) fn due_in(&mut self, ms: i64, now: Instant) {
+        // A millisecond later: a time of whole milliseconds may lie in this one.
+        let ms = ms.clamp(0, i64::MAX - 1).unsigned_abs() + 1;
+        self.due(now + Duration::from_millis(ms).min(FAR));
     }
 
     /// A job comes due at `at`.

@@ -34,6 +34,9 @@ impl Engine {
         let claimed_anything = !turn.claimed.is_empty();
         shared.counters.unreadable.add(turn.set_aside as u64);
         self.plan.turned(asked, &got, turn.live);
+        if let Some(ms) = turn.next_due_ms {
+            self.plan.due_in(ms, Instant::now());
+        }
         if claimed_anything {
             shared.counters.claimed.add(turn.claimed.len() as u64);
             shared.flight.board(turn.claimed, |claimed| queue_of(&claimed.queue));

@@ -3,8 +3,9 @@
 
 use lastout_work_runner::{
     Enqueued, JobId, JobRecord, Keep, Lease, LeaseLost, NewJob, Order, Ordered, Overview, Page,
-    Peek, Periodic, PeriodicRecord, Poke, Query, QueueCount, QueueRecord, Registry, StoreError,
-    StoreErrorKind, StoreFuture, Swept, Turn, TurnRequest, WorkerId, WorkerProfile, WorkerRecord,
+    Peek, Periodic, PeriodicRecord, Poke, Query, QueueCount, QueueRecord, Rate, RateOf, RateRecord,
+    Registry, StoreError, StoreErrorKind, StoreFuture, Swept, Turn, TurnRequest, WorkerId,
+    WorkerProfile, WorkerRecord,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -101,6 +102,8 @@ impl Registry for Faulty {
         pause_queue(queue: Arc<str>, by: String) -> bool;
         resume_queue(queue: Arc<str>) -> bool;
         queues() -> Vec<QueueRecord>;
+        limit_rate(of: RateOf, rate: Option<Rate>) -> ();
+        rates() -> Vec<RateRecord>;
         workers() -> Vec<WorkerRecord>;
         prune(keep: Keep, limit: usize) -> usize;
         limit_queue(queue: Arc<str>, max: Option<u32>) -> ();

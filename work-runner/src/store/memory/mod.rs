@@ -2,6 +2,7 @@
 //!
 //! The same rows and transitions as the durable stores, behind one lock that no await crosses.
 
+mod operate;
 mod periodic;
 mod rows;
 
@@ -15,8 +16,8 @@ use crate::lifecycle::{Event, LeaseLost, State, step};
 use crate::poke::Poke;
 use crate::registry::{
     DEFAULT_MAX_BYTES, Enqueued, Keep, Order, Ordered, Overview, Page, Pause, Peek, Periodic,
-    PeriodicRecord, Query, QueueCount, QueueRecord, Registry, StoreFuture, Swept, Turn,
-    TurnRequest, WorkerProfile, WorkerRecord,
+    PeriodicRecord, Query, QueueCount, QueueRecord, Rate, RateOf, RateRecord, Registry,
+    StoreFuture, Swept, Turn, TurnRequest, WorkerProfile, WorkerRecord,
 };
 use rows::{Member, Rows};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -135,11 +136,12 @@ impl Registry for MemoryRegistry {
             let now = rows.boot_ms;
             answer.live = rows.workers.get(&turn.worker).is_some_and(|m| m.lease_until > now);
             for (queue, count) in turn.claim {
-                let count = rows.room(&queue, count);
                 let count = if answer.live { count } else { 0 };
-                for id in rows.first_ready(&queue, turn.kinds.as_deref(), count) {
+                let (ids, wait) = rows.let_through(&queue, turn.kinds.as_deref(), count);
+                for id in ids {
                     answer.claimed.push(rows.claim(id, turn.worker).into());
                 }
+                answer.next_due_ms = answer.next_due_ms.into_iter().chain(wait).min();
             }
             answer
         });
@@ -249,6 +251,19 @@ impl Registry for MemoryRegistry {
         answer
     }
 
+    fn limit_rate(&self, of: RateOf, rate: Option<Rate>) -> StoreFuture<'_, ()> {
+        if let Err(invalid) = of.check(rate) {
+            return Box::pin(std::future::ready(Err(invalid)));
+        }
+        let answer = self.with(|rows| rows.limit_rate(of, rate));
+        self.hub.poke_all();
+        answer
+    }
+
+    fn rates(&self) -> StoreFuture<'_, Vec<RateRecord>> {
+        self.with(|rows| rows.rates())
+    }
+
     fn queues(&self) -> StoreFuture<'_, Vec<QueueRecord>> {
         self.with(|rows| rows.queues())
     }
@@ -327,16 +342,6 @@ impl Rows {
     fn enqueue(&mut self, job: NewJob) -> Enqueued {
         let mut row = JobRecord::new(JobId(0), job, self.now_ms());
         sure(transitions::enqueue(self, &mut row))
-    }
-
-    /// How many of `count` jobs the limit of the queue allows to claim now.
-    fn room(&self, queue: &str, count: usize) -> usize {
-        if self.pauses.contains_key(queue) {
-            return 0;
-        }
-        self.limits
-            .get(queue)
-            .map_or(count, |max| count.min(max.saturating_sub(self.running_in(queue))))
     }
 
     fn claim(&mut self, id: JobId, owner: WorkerId) -> JobRecord {

@@ -8,7 +8,8 @@ use crate::job::{JobId, JobRecord};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
 use crate::registry::{
-    Keep, Overview, Page, Pause, Peek, Query, QueueCount, QueueRecord, WorkerProfile, WorkerRecord,
+    Bucket, Keep, Overview, Page, Pause, Peek, Query, QueueCount, RateOf, WorkerProfile,
+    WorkerRecord,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -38,6 +39,7 @@ pub(super) struct Rows {
     pub(super) workers: BTreeMap<WorkerId, Member>,
     pub(super) limits: HashMap<Arc<str>, usize>,
     pub(super) pauses: HashMap<Arc<str>, Pause>,
+    pub(super) rates: BTreeMap<RateOf, Bucket>,
     pub(super) periodic: BTreeMap<String, Kept>,
 }
 
@@ -128,10 +130,7 @@ impl Rows {
         let mut peek = Peek {
             now_ms: self.now_ms,
             live: live(worker),
-            ready: queues
-                .iter()
-                .filter(|queue| !self.pauses.contains_key(*queue))
-                .any(|queue| !self.first_ready(queue, kinds, 1).is_empty()),
+            ready: queues.iter().any(|queue| self.can_start(queue, kinds)),
             expired: self.workers.values().any(|member| member.lease_until <= self.boot_ms),
             peers: self.peers(),
             ..Peek::default()
@@ -146,7 +145,8 @@ impl Rows {
         enabled.retain(|periodic| periodic.error.is_none() && periodic.paused.is_none());
         let (due, ahead): (Vec<_>, Vec<_>) =
             enabled.into_iter().partition(|periodic| periodic.at_ms <= self.now_ms);
-        let next = later.into_iter().chain(ahead.iter().map(|p| p.at_ms)).min();
+        let next = later.into_iter().chain(ahead.iter().map(|p| p.at_ms));
+        let next = next.chain(self.next_token()).min();
         peek.next_due_ms = next.map(|at| at.saturating_sub(self.now_ms));
         peek.periodic = due;
         let mine = self.signals.range((worker, JobId(i64::MIN))..=(worker, JobId(i64::MAX)));
@@ -193,15 +193,6 @@ impl Rows {
         let live = self.workers.values().filter(|member| member.lease_until > self.boot_ms);
         let ready = self.ready.iter().filter_map(oldest);
         Overview::new(self.now_ms, ready, running).next_due(next).workers(live.count())
-    }
-
-    pub(super) fn queues(&self) -> Vec<QueueRecord> {
-        let names: BTreeSet<&Arc<str>> = self.limits.keys().chain(self.pauses.keys()).collect();
-        let record = |name: &Arc<str>| {
-            let most = self.limits.get(name).map(|max| u32::try_from(*max).unwrap_or(u32::MAX));
-            QueueRecord::new(name.to_string(), most, self.pauses.get(name).cloned())
-        };
-        names.into_iter().map(record).collect()
     }
 
     /// Every worker, without what it says of itself.

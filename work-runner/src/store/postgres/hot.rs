@@ -5,6 +5,7 @@ use super::super::table::Table as _;
 use super::super::transitions;
 use super::copy;
 use super::keyed;
+use super::limited;
 use super::pool::{Connection, Pool, failed};
 use super::rows::{Sql, Tx, transact, transact_within};
 use crate::job::{JobId, JobRecord, NewJob, Recovery};
@@ -177,24 +178,25 @@ pub(super) async fn turn(pool: &Pool, turn: &TurnRequest) -> Sql<Turn> {
         }
     }
     for (queue, count) in limited {
-        let mut jobs = claim_limited(pool, bounds, turn, queue, count).await?;
-        answer.claimed.append(&mut jobs);
+        let mut claimed = limited::claim(pool, turn, queue, count).await?;
+        answer.claimed.append(&mut claimed.jobs);
+        answer.next_due_ms = answer.next_due_ms.into_iter().chain(claimed.wait_ms).min();
     }
     Ok(answer)
 }
 
 #[derive(Default)]
-struct Claims {
-    jobs: Vec<Claimed>,
+pub(super) struct Claims {
+    pub(super) jobs: Vec<Claimed>,
     live: bool,
-    /// The queue has a limit: nothing was claimed, the slow way must be taken.
+    /// The queue has a limit or a rate or is paused: nothing was claimed, the slow way must be taken.
     limited: bool,
     /// Rank and id of the last one.
     last: Option<(i64, i64)>,
 }
 
 /// Which of the reports the fast way has written: by id.
-type Done = std::collections::HashSet<i64>;
+pub(super) type Done = std::collections::HashSet<i64>;
 
 /// Completes and claims in one statement.
 async fn exchange(
@@ -259,10 +261,19 @@ async fn statement(
         )
         .await
         .map_err(|error| failed("complete and claim jobs", error))?;
+    Ok(read_claims(&rows, worker, queue, unlimited_only))
+}
+
+pub(super) fn read_claims(
+    rows: &[Row],
+    worker: WorkerId,
+    queue: &Arc<str>,
+    unlimited_only: bool,
+) -> (Done, Claims) {
     let mut claims = Claims::default();
     let mut done = Done::default();
     let mut jobs = Vec::with_capacity(rows.len());
-    for row in &rows {
+    for row in rows {
         // The one row without an id says what became of the rest.
         match row.get::<_, Option<i64>>(0) {
             Some(id) => jobs.push((row.get::<_, i64>(14), read_claimed(row, id, worker, queue))),
@@ -276,7 +287,7 @@ async fn statement(
     jobs.sort_unstable_by_key(|(rank, claimed)| (*rank, claimed.lease.job));
     claims.last = jobs.last().map(|(rank, claimed)| (*rank, claimed.lease.job.0));
     claims.jobs = jobs.into_iter().map(|(_, claimed)| claimed).collect();
-    Ok((done, claims))
+    (done, claims)
 }
 
 fn as_done(report: &Report) -> Option<(Lease, Option<&[u8]>)> {
@@ -319,34 +330,14 @@ async fn settle(pool: &Pool, reports: &[Report], done: Done) -> Sql<Vec<Applied>
     Ok(reports.iter().map(answer).collect())
 }
 
-/// Claims from a queue whose running jobs are limited: one worker at a time counts and claims.
-async fn claim_limited(
-    pool: &Pool,
-    bounds: &Bounds,
+/// Claims from a queue that the caller has found free to claim from.
+pub(super) async fn claim_from_head(
+    connection: &mut Connection,
     turn: &TurnRequest,
     queue: &Arc<str>,
     count: usize,
-) -> Sql<Vec<Claimed>> {
-    bounds.reset(queue);
-    let claim = async |tx: &mut Tx<'_>| {
-        let sql = "SELECT 1 FROM lastout.pauses WHERE queue = $1";
-        if !tx.all(sql, &[&&**queue]).await?.is_empty() {
-            return Ok(Vec::new());
-        }
-        let sql = "SELECT max_running FROM lastout.queues WHERE name = $1 FOR UPDATE";
-        let limit = tx.all(sql, &[&&**queue]).await?;
-        let mut count = count;
-        if let Some(row) = limit.first() {
-            let sql = "SELECT count(*) FROM lastout.jobs WHERE state = {running} AND queue = $1";
-            let running = tx.all(sql, &[&&**queue]).await?;
-            let running: i64 = running.first().map_or(0, |row| row.get(0));
-            let free = i64::from(row.get::<_, i32>(0)) - running;
-            count = count.min(usize::try_from(free).unwrap_or(0));
-        }
-        let (_, claims) = statement(tx.connection, turn, &[], queue, count, HEAD, false).await?;
-        Ok(claims.jobs)
-    };
-    transact(pool, claim).await
+) -> Sql<Claims> {
+    Ok(statement(connection, turn, &[], queue, count, HEAD, false).await?.1)
 }
 
 impl Bounds {
@@ -362,7 +353,7 @@ impl Bounds {
         (*bound, bound.rank == HEAD.rank)
     }
 
-    fn reset(&self, queue: &Arc<str>) {
+    pub(super) fn reset(&self, queue: &Arc<str>) {
         self.0.borrow_mut().remove(queue);
     }
 

@@ -62,6 +62,7 @@ pub(super) async fn peek(
             ahead = Some(ahead.map_or(at_ms, |next| next.min(at_ms)));
         }
     }
+    let ahead = ahead.into_iter().chain(row.get::<_, Option<i64>>(8)).min();
     peek.next_due_ms = ahead.map(|at| at.saturating_sub(now_ms));
     peek.expired = peek.peers.iter().any(|peer| peer.lease_ms <= 0);
     peek.peers.retain(|peer| peer.id != worker);

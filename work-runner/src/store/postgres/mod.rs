@@ -7,6 +7,7 @@ mod copy;
 mod encryption;
 mod hot;
 mod keyed;
+mod limited;
 mod listen;
 mod look;
 mod members;
@@ -14,6 +15,7 @@ mod operate;
 mod options;
 mod periodic;
 mod pool;
+mod rates;
 mod rows;
 mod schema;
 #[cfg(feature = "tls")]
@@ -30,8 +32,8 @@ use crate::lifecycle::LeaseLost;
 use crate::poke::Poke;
 use crate::registry::{
     Enqueued, Keep, Order, Ordered, Overview, Page, Peek, Periodic, PeriodicRecord, Query,
-    QueueCount, QueueRecord, Registry, StoreFuture, Swept, Turn, TurnRequest, WorkerProfile,
-    WorkerRecord,
+    QueueCount, QueueRecord, Rate, RateOf, RateRecord, Registry, StoreFuture, Swept, Turn,
+    TurnRequest, WorkerProfile, WorkerRecord, with_rates,
 };
 use pool::{Calls, Connection, Pool};
 use rows::{Sql, Tx, transact};
@@ -376,7 +378,20 @@ impl Registry for PostgresRegistry {
     }
 
     fn queues(&self) -> StoreFuture<'_, Vec<QueueRecord>> {
-        self.look(operate::queues)
+        self.look(async |tx| Ok(with_rates(operate::queues(tx).await?, rates::list(tx).await?)))
+    }
+
+    fn limit_rate(&self, of: RateOf, rate: Option<Rate>) -> StoreFuture<'_, ()> {
+        if let Err(invalid) = of.check(rate) {
+            return refused(invalid);
+        }
+        self.call_and_poke(async move |pool: Rc<Pool>| {
+            transact(&pool, async |tx| rates::set(tx, &of, rate).await).await
+        })
+    }
+
+    fn rates(&self) -> StoreFuture<'_, Vec<RateRecord>> {
+        self.look(rates::list)
     }
 
     fn put_periodic(&self, new: Periodic) -> StoreFuture<'_, ()> {

@@ -22,9 +22,13 @@ const MIGRATIONS: &[&str] = &[
      ALTER TABLE lastout.workers ADD COLUMN since int8 NOT NULL DEFAULT 0;
      ALTER TABLE lastout.workers ADD COLUMN about text;
      ALTER TABLE lastout.periodic ADD COLUMN catch_up int4 NOT NULL DEFAULT 1",
-    // The pause of a periodic job.
+    // The pause of a periodic job. Rates of queues (scope 0) and of limit keys (1): the bucket lacked
+    // so many parts at a time, and until free_at it has no token.
     "ALTER TABLE lastout.periodic ADD COLUMN paused_by text;
-     ALTER TABLE lastout.periodic ADD COLUMN paused_at int8",
+     ALTER TABLE lastout.periodic ADD COLUMN paused_at int8;
+     CREATE TABLE lastout.rates (scope int2 NOT NULL, name text NOT NULL, most int8 NOT NULL, \
+     per_ms int8 NOT NULL, burst int8 NOT NULL, at_ms int8 NOT NULL, missing int8 NOT NULL, \
+     free_at int8 NOT NULL, span_ms int8 NOT NULL, PRIMARY KEY (scope, name))",
 ];
 
 /// The version that this build reads and writes.

@@ -14,7 +14,9 @@ WITH ended AS MATERIALIZED (
 ), self AS MATERIALIZED (
     SELECT EXISTS (SELECT 1 FROM lastout.workers w, clock WHERE w.id = $5 AND w.lease_until > clock.now_ms) AS live,
            $10::bool AND (EXISTS (SELECT 1 FROM lastout.queues q WHERE q.name = $6)
-           OR EXISTS (SELECT 1 FROM lastout.pauses p WHERE p.queue = $6)) AS limited
+           OR EXISTS (SELECT 1 FROM lastout.pauses p WHERE p.queue = $6)
+           OR EXISTS (SELECT 1 FROM lastout.rates r WHERE r.scope = 0 AND r.name = $6)
+           OR EXISTS (SELECT 1 FROM lastout.rates r WHERE r.scope = 1)) AS limited
 ), pick AS MATERIALIZED (
     SELECT id, rank FROM lastout.jobs
     WHERE state = {ready} AND queue = $6 AND (rank, id) > ($7::int8, $8::int8)

@@ -5,6 +5,7 @@ use super::super::table::{Table, at_once};
 use super::super::transitions;
 use super::bulk;
 use super::many;
+use super::rates::Gate;
 use super::rows::{INLINE_BYTES, Sql, Tx};
 use super::schema::{boot, failed};
 use crate::job::{JobId, JobRecord, NewJob, Recovery};
@@ -45,7 +46,13 @@ pub(super) fn turn(tx: &mut Tx<'_>, turn: &TurnRequest, kinds: &Option<String>) 
     for (queue, count) in &turn.claim {
         if answer.live {
             let count = room(tx, queue, *count)?;
-            answer.set_aside += claim(tx, turn.worker, queue, kinds, count, &mut answer.claimed)?;
+            let mut gate = Gate::open(tx, queue)?;
+            let before = answer.claimed.len();
+            let free = gate.free(count);
+            answer.set_aside +=
+                claim(tx, turn.worker, queue, kinds, free, &mut gate, &mut answer.claimed)?;
+            let wait = gate.close(tx, queue, answer.claimed.len() - before, count)?;
+            answer.next_due_ms = answer.next_due_ms.into_iter().chain(wait).min();
         }
     }
     Ok(answer)
@@ -74,21 +81,26 @@ fn room(tx: &mut Tx<'_>, queue: &str, count: usize) -> Sql<usize> {
 }
 
 /// Claims the first ready jobs, in order. A row that cannot be read is set aside by itself, and the next
-/// one is claimed instead; returns how many were.
+/// one is claimed instead; returns how many were. So is one that the rate of its key keeps back.
 fn claim(
     tx: &mut Tx<'_>,
     worker: WorkerId,
     queue: &Arc<str>,
     kinds: &Option<String>,
     count: usize,
+    gate: &mut Gate,
     claimed: &mut Vec<Claimed>,
 ) -> Sql<usize> {
     let (mut left, mut set_aside) = (count, 0);
     while left > 0 {
         let mut names = tx.take_names();
-        let picked = pick(tx, worker, queue, kinds, left, &mut names);
+        let picked = pick(tx, worker, queue, kinds, left, gate, &mut names);
         tx.put_names(names);
-        let Picked { jobs, mut unreadable } = picked?;
+        let Picked { jobs, mut unreadable, kept_back } = picked?;
+        if kept_back {
+            // What has no token left is passed over by the next round.
+            gate.note_keys(tx)?;
+        }
         let before = claimed.len();
         for (mut job, beside) in jobs {
             if beside {
@@ -102,8 +114,9 @@ fn claim(
             }
             claimed.push(job);
         }
-        left -= claimed.len() - before;
-        if unreadable.is_empty() {
+        let got = claimed.len() - before;
+        left -= got;
+        if unreadable.is_empty() && !(kept_back && got > 0) {
             break;
         }
         set_aside += unreadable.len();
@@ -119,7 +132,36 @@ fn claim(
 struct Picked {
     jobs: Vec<(Claimed, bool)>,
     unreadable: Vec<JobId>,
+    /// The rate of a key let some not start.
+    kept_back: bool,
 }
+
+/// The ready jobs of a queue in their order; with their limit keys and the buckets of these, if they are asked for.
+macro_rules! ready {
+    ($columns:literal, $joined:literal, $passes:literal) => {
+        concat!(
+            "SELECT id, CASE WHEN fence < 9223372036854775807 THEN fence + 1 END, \
+             min(attempt + 1, 2147483647), kind, max_attempts, crashes, recovery, \
+             timeout_ms, own_lease_ms, progress, payload, max_crashes",
+            $columns,
+            " FROM lastout_jobs ",
+            $joined,
+            "WHERE state = {ready} AND queue = ?1 \
+             AND (?3 IS NULL OR +kind IN (SELECT value FROM json_each(?3))) ",
+            $passes,
+            "ORDER BY rank, id LIMIT ?2"
+        )
+    };
+}
+
+const READY: &str = ready!("", "", "");
+const READY_BY_KEY: &str = ready!(
+    ", limit_key, most, per_ms, burst, at_ms, missing",
+    "LEFT JOIN lastout_rates ON scope = 1 AND name = limit_key ",
+    "AND (free_at IS NULL OR free_at <= ?4 OR free_at > ?4 + span_ms) "
+);
+/// The first of the columns that only [`READY_BY_KEY`] has.
+const KEY_COLUMN: usize = 12;
 
 fn pick(
     tx: &mut Tx<'_>,
@@ -127,21 +169,21 @@ fn pick(
     queue: &Arc<str>,
     kinds: &Option<String>,
     count: usize,
+    gate: &mut Gate,
     names: &mut std::collections::HashMap<Box<str>, Arc<str>>,
 ) -> Sql<Picked> {
     // Nobody else writes before the commit, so what is read here is what is changed below. Reading
     // first comes in the order of the index, and spares the change the copies that RETURNING makes.
-    let ready = tx.statement(
-        "SELECT id, CASE WHEN fence < 9223372036854775807 THEN fence + 1 END, \
-         min(attempt + 1, 2147483647), kind, max_attempts, crashes, recovery, \
-         timeout_ms, own_lease_ms, progress, payload, max_crashes FROM lastout_jobs \
-         WHERE state = {ready} AND queue = ?1 \
-         AND (?3 IS NULL OR +kind IN (SELECT value FROM json_each(?3))) \
-         ORDER BY rank, id LIMIT ?2",
-    )?;
+    let now_ms = tx.now_ms;
+    let ready = tx.statement(if gate.keyed { READY_BY_KEY } else { READY })?;
     let doing = |error| failed("claim jobs", error);
-    let mut rows = ready.query(params![&**queue, count as i64, kinds]).map_err(doing)?;
-    let mut picked = Picked { jobs: Vec::with_capacity(count.min(PICKED)), unreadable: Vec::new() };
+    let rows = match gate.keyed {
+        true => ready.query(params![&**queue, count as i64, kinds, now_ms]),
+        false => ready.query(params![&**queue, count as i64, kinds]),
+    };
+    let mut rows = rows.map_err(doing)?;
+    let jobs = Vec::with_capacity(count.min(PICKED));
+    let mut picked = Picked { jobs, unreadable: Vec::new(), kept_back: false };
     while let Some(row) = rows.next().map_err(doing)? {
         let id = JobId(row.get(0).map_err(doing)?);
         let mut read = || -> rusqlite::Result<(Claimed, bool)> {
@@ -163,9 +205,13 @@ fn pick(
             };
             Ok((claimed, beside))
         };
-        match read() {
-            Ok(job) => picked.jobs.push(job),
-            Err(_) => picked.unreadable.push(id),
+        let Ok(job) = read() else {
+            picked.unreadable.push(id);
+            continue;
+        };
+        match !gate.keyed || gate.passes(row, KEY_COLUMN).map_err(doing)? {
+            true => picked.jobs.push(job),
+            false => picked.kept_back = true,
         }
     }
     drop(rows);

@@ -5,6 +5,7 @@ use super::super::table::{Table, at_once};
 use super::hot::is_live;
 use super::members;
 use super::periodic;
+use super::rates;
 use super::record::{read_row, select};
 use super::rows::{Sql, Tx};
 use crate::job::JobId;
@@ -28,8 +29,12 @@ pub(super) fn peek(
     for queue in queues {
         let sql = "SELECT 1 FROM lastout_jobs WHERE state = {ready} AND queue = ?1 \
                    AND (?2 IS NULL OR +kind IN (SELECT value FROM json_each(?2))) \
-                   AND NOT EXISTS (SELECT 1 FROM lastout_pauses p WHERE p.queue = ?1) LIMIT 1";
-        peek.ready |= tx.one(sql, params![&**queue, kinds], |_| Ok(()))?.is_some();
+                   AND NOT EXISTS (SELECT 1 FROM lastout_pauses p WHERE p.queue = ?1) \
+                   AND NOT EXISTS (SELECT 1 FROM lastout_rates r WHERE r.scope = 0 AND r.name = ?1 \
+                   AND r.free_at > ?3 AND r.free_at <= ?3 + r.span_ms) \
+                   AND (limit_key IS NULL OR NOT EXISTS (SELECT 1 FROM lastout_rates r WHERE r.scope = 1 \
+                   AND r.name = limit_key AND r.free_at > ?3 AND r.free_at <= ?3 + r.span_ms)) LIMIT 1";
+        peek.ready |= tx.one(sql, params![&**queue, kinds, now_ms], |_| Ok(()))?.is_some();
     }
     let sql = "SELECT due_at FROM lastout_jobs WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1";
     let first = tx.one(sql, params![], |row| row.get::<_, i64>(0))?;
@@ -43,6 +48,7 @@ pub(super) fn peek(
             next = Some(next.map_or(periodic.at_ms, |next| next.min(periodic.at_ms)));
         }
     }
+    let next = next.into_iter().chain(rates::next_token(tx)?).min();
     peek.next_due_ms = next.map(|at| at.saturating_sub(now_ms));
     peek.peers = members::peers(tx)?;
     peek.expired = peek.peers.iter().any(|peer| peer.lease_ms <= 0);

@@ -13,6 +13,7 @@ mod members;
 mod operate;
 mod options;
 mod periodic;
+mod rates;
 mod record;
 mod rows;
 mod schema;
@@ -29,8 +30,8 @@ use crate::lifecycle::LeaseLost;
 use crate::poke::Poke;
 use crate::registry::{
     Enqueued, Keep, Order, Ordered, Overview, Page, Peek, Periodic, PeriodicRecord, Query,
-    QueueCount, QueueRecord, Registry, StoreFuture, Swept, Turn, TurnRequest, WorkerProfile,
-    WorkerRecord,
+    QueueCount, QueueRecord, Rate, RateOf, RateRecord, Registry, StoreFuture, Swept, Turn,
+    TurnRequest, WorkerProfile, WorkerRecord, with_rates,
 };
 use rows::{Sql, Tx};
 use rusqlite::params;
@@ -300,7 +301,19 @@ impl Registry for SqliteRegistry {
     }
 
     fn queues(&self) -> StoreFuture<'_, Vec<QueueRecord>> {
-        self.read(operate::queues)
+        self.read(|tx| Ok(with_rates(operate::queues(tx)?, rates::list(tx)?)))
+    }
+
+    fn limit_rate(&self, of: RateOf, rate: Option<Rate>) -> StoreFuture<'_, ()> {
+        if let Err(invalid) = of.check(rate) {
+            return refused(invalid);
+        }
+        let set = move |tx: &mut Tx<'_>| rates::set(tx, &of, rate);
+        self.write_then(set, |hub, ()| hub.poke_all())
+    }
+
+    fn rates(&self) -> StoreFuture<'_, Vec<RateRecord>> {
+        self.read(rates::list)
     }
 
     fn put_periodic(&self, new: Periodic) -> StoreFuture<'_, ()> {

@@ -28,9 +28,13 @@ const MIGRATIONS: &[&str] = &[
      ALTER TABLE lastout_workers ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
      ALTER TABLE lastout_workers ADD COLUMN about TEXT;
      ALTER TABLE lastout_periodic ADD COLUMN catch_up INTEGER NOT NULL DEFAULT 1",
-    // The pause of a periodic job.
+    // The pause of a periodic job. Rates of queues (scope 0) and of limit keys (1): the bucket lacked
+    // so many parts at a time, and until free_at it has no token.
     "ALTER TABLE lastout_periodic ADD COLUMN paused_by TEXT;
-     ALTER TABLE lastout_periodic ADD COLUMN paused_at INTEGER",
+     ALTER TABLE lastout_periodic ADD COLUMN paused_at INTEGER;
+     CREATE TABLE lastout_rates (scope INTEGER NOT NULL, name TEXT NOT NULL, most INTEGER NOT NULL, \
+     per_ms INTEGER NOT NULL, burst INTEGER NOT NULL, at_ms INTEGER NOT NULL, missing INTEGER NOT NULL, \
+     free_at INTEGER NOT NULL, span_ms INTEGER NOT NULL, PRIMARY KEY (scope, name)) STRICT, WITHOUT ROWID",
 ];
 
 /// The version that this build reads and writes.

@@ -1,9 +1,9 @@
 //! What people do to queues in memory: limits, pauses and rates, and what these let start.
 
 use super::rows::Rows;
-use crate::job::JobId;
+use crate::job::{JobId, JobRecord};
 use crate::registry::{Bucket, QueueRecord, Rate, RateOf, RateRecord, with_rates};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 impl Rows {
@@ -53,28 +53,30 @@ impl Rows {
         count: usize,
     ) -> (Vec<JobId>, Option<i64>) {
         let count = self.room(queue, count);
-        if self.rates.is_empty() {
-            return (self.first_ready(queue, kinds, count), None);
-        }
         let now_ms = self.now_ms;
         let of_queue = RateOf::Queue(queue.to_owned());
         let free = self.rates.get(&of_queue).map_or(count, |bucket| bucket.free(now_ms).min(count));
         let mut through = Vec::new();
         let mut waits = BTreeSet::new();
-        for id in self.first_ready(queue, kinds, usize::MAX) {
-            if through.len() == free {
-                break;
-            }
-            let key = self.job(id).limit_key.as_ref().map(|key| RateOf::Key(key.to_string()));
-            if let Some(bucket) = key.and_then(|key| self.rates.get_mut(&key)) {
+        let mut keys = BTreeMap::<RateOf, Bucket>::new();
+        let mut ready = self.ready_in(queue, kinds);
+        while through.len() < free {
+            let Some(row) = ready.next() else { break };
+            let key = row.limit_key.as_ref().filter(|_| !self.rates.is_empty());
+            let key = key.map(|key| RateOf::Key(key.to_string()));
+            if let Some((key, bucket)) = key.and_then(|key| self.rates.get_key_value(&key)) {
+                let bucket = keys.entry(key.clone()).or_insert(*bucket);
                 if bucket.free(now_ms) == 0 {
                     waits.insert(bucket.wait_ms(now_ms));
                     continue;
                 }
                 bucket.take(1, now_ms);
             }
-            through.push(id);
+            through.push(row.id);
         }
+        drop(ready);
+        waits.extend(keys.values().filter(|b| b.free(now_ms) == 0).map(|b| b.wait_ms(now_ms)));
+        self.rates.extend(keys);
         if let Some(bucket) = self.rates.get_mut(&of_queue) {
             bucket.take(through.len(), now_ms);
             if free < count {
@@ -87,15 +89,14 @@ impl Rows {
     /// Whether pause and rates let a job of the queue start.
     pub(super) fn can_start(&self, queue: &str, kinds: Option<&[Arc<str>]>) -> bool {
         let free = |of: RateOf| self.rates.get(&of).is_none_or(|b| b.free(self.now_ms) > 0);
-        let passes = |id: JobId| {
-            let key = self.job(id).limit_key.as_deref();
+        let passes = |row: &JobRecord| {
+            let key = row.limit_key.as_deref().filter(|_| !self.rates.is_empty());
             key.is_none_or(|key| free(RateOf::Key(key.to_owned())))
         };
         if self.pauses.contains_key(queue) || !free(RateOf::Queue(queue.to_owned())) {
             return false;
         }
-        let looks = if self.rates.is_empty() { 1 } else { usize::MAX };
-        self.first_ready(queue, kinds, looks).into_iter().any(passes)
+        self.ready_in(queue, kinds).any(passes)
     }
 
     /// When the first rate lets a job start again, of those that let none start now.

@@ -102,15 +102,14 @@ impl Rows {
         Some(row)
     }
 
-    pub(super) fn first_ready(
-        &self,
+    /// The ready jobs of a queue, in the order of claiming.
+    pub(super) fn ready_in<'a>(
+        &'a self,
         queue: &str,
-        kinds: Option<&[Arc<str>]>,
-        count: usize,
-    ) -> Vec<JobId> {
-        let ready = self.ready.get(queue).into_iter().flatten().map(|(_, id)| *id);
-        let wanted = |id: &JobId| kinds.is_none_or(|kinds| kinds.contains(&self.jobs[id].kind));
-        ready.filter(wanted).take(count).collect()
+        kinds: Option<&'a [Arc<str>]>,
+    ) -> impl Iterator<Item = &'a JobRecord> {
+        let ready = self.ready.get(queue).into_iter().flatten().map(|(_, id)| &self.jobs[id]);
+        ready.filter(move |row| kinds.is_none_or(|kinds| kinds.contains(&row.kind)))
     }
 
     pub(super) fn running_in(&self, queue: &str) -> usize {

@@ -149,6 +149,13 @@ impl Gate {
                 wait = Some(wait.map_or(of_queue, |wait| wait.min(of_queue)));
             }
         }
+        if self.keyed && started < asked {
+            // Of keys that were passed over.
+            let sql = "SELECT min(free_at) FROM lastout.rates WHERE free_at > $1 AND free_at <= $1 + span_ms";
+            let next = tx.all(sql, &[&now_ms]).await?;
+            let next = next.first().and_then(|row| row.get::<_, Option<i64>>(0));
+            wait = wait.into_iter().chain(next.map(|at| at.saturating_sub(now_ms))).min();
+        }
         // Behind jobs that were kept back others may be ready; the next turn passes over the former.
         Ok(if self.kept_back { Some(0) } else { wait })
     }

@@ -124,6 +124,11 @@ impl Gate {
                 wait = Some(wait.map_or(of_queue, |wait| wait.min(of_queue)));
             }
         }
+        if self.keyed && started < asked {
+            // Of keys that were passed over.
+            let next = next_token(tx)?.map(|at| at.saturating_sub(now_ms));
+            wait = wait.into_iter().chain(next).min();
+        }
         Ok(wait)
     }
 }

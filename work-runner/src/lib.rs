@@ -77,6 +77,9 @@ pub use runner::{
 };
 #[doc(inline)]
 pub use stats::Stats;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[doc(inline)]
+pub use store::ClientStatement;
 #[doc(inline)]
 pub use store::MemoryRegistry;
 
@@ -85,7 +88,8 @@ pub use store::MemoryRegistry;
 pub mod sqlite {
     #[doc(inline)]
     pub use crate::store::sqlite::{
-        Durability, SqliteOptions, SqliteRegistry, complete_in, enqueue_in,
+        Durability, SqliteOptions, SqliteRegistry, complete_in, complete_statement, enqueue_in,
+        enqueue_statement,
     };
 }
 
@@ -94,6 +98,7 @@ pub mod sqlite {
 pub mod postgres {
     #[doc(inline)]
     pub use crate::store::postgres::{
-        ENQUEUE_SQL, PostgresOptions, PostgresRegistry, SCHEMA_VERSION, complete_in, enqueue_in,
+        ENQUEUE_SQL, PostgresOptions, PostgresRegistry, SCHEMA_VERSION, Tables, complete_in,
+        enqueue_in,
     };
 }

@@ -5,7 +5,8 @@
 mod support;
 
 use lastout_work_runner::sqlite::{
-    Durability, SqliteOptions, SqliteRegistry, complete_in, enqueue_in,
+    Durability, SqliteOptions, SqliteRegistry, complete_in, complete_statement, enqueue_in,
+    enqueue_statement,
 };
 use lastout_work_runner::{
     Applied, Clock, DurableWorker, Identity, Job, NewJob, Outcome, Registry, Report, State,
@@ -247,6 +248,71 @@ async fn jobs_and_completions_share_the_callers_transaction() {
     stale.fence = lastout_work_runner::Fence(0);
     let refused = complete_in(&tx, stale, None).unwrap_err();
     assert!(matches!(refused, WriteError::LeaseLost(_)), "{refused:?}");
+}
+
+/// As any client runs it: a text with one parameter, which is a text.
+fn run(conn: &Connection, statement: &lastout_work_runner::ClientStatement) -> Vec<i64> {
+    let mut prepared = conn.prepare(&statement.sql).unwrap();
+    let ids = prepared.query_map([&statement.parameter], |row| row.get(0)).unwrap();
+    ids.map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn a_statement_for_any_client_is_part_of_its_transaction() {
+    let folder = Folder::new();
+    let path = folder.path().join("jobs.db");
+    let registry: Arc<dyn Registry> = Arc::new(SqliteRegistry::open(&path).unwrap());
+    let driver = WorkDriver::producer(Arc::clone(&registry));
+    let mut conn = Connection::open(&path).unwrap();
+    let behavior = TransactionBehavior::Immediate;
+    let bytes: Vec<u8> = (0..=255).collect();
+    let odd = NewJob::raw("odd \u{1F600} \"'\\", bytes.clone()).delay(Duration::from_secs(3600));
+    let big = NewJob::raw("big", vec![7; 100_000]).queue("elsewhere").priority(-3);
+    let hourly = || job().unique("h").unique_per(Duration::from_secs(1_000_000_000));
+    let jobs = [job(), job().unique("k"), job().unique("k"), odd, big, hourly()];
+    let statement = enqueue_statement(&jobs).unwrap();
+
+    let tx = conn.transaction_with_behavior(behavior).unwrap();
+    assert_eq!(run(&tx, &statement).len(), 5);
+    tx.rollback().unwrap();
+    let last = driver.enqueue(job().queue("before")).await.unwrap().id();
+    let tx = conn.transaction_with_behavior(behavior).unwrap();
+    let ids = run(&tx, &statement);
+    assert_eq!((ids.len(), ids[0]), (5, last.0 + 1), "no id is given twice");
+    assert!(run(&tx, &enqueue_statement(&jobs[1..3]).unwrap()).is_empty(), "the key is taken");
+    assert!(run(&tx, &enqueue_statement(&[]).unwrap()).is_empty());
+    tx.commit().unwrap();
+    let get = async |id: i64| driver.get(lastout_work_runner::JobId(id)).await.unwrap().unwrap();
+    assert_eq!(get(ids[1]).await.unique_key.as_deref(), Some("k"));
+    let odd = get(ids[2]).await;
+    assert_eq!(
+        (&*odd.kind, odd.payload, odd.state),
+        ("odd \u{1F600} \"'\\", bytes, State::Scheduled)
+    );
+    let big = get(ids[3]).await;
+    assert_eq!((&*big.queue, big.payload, big.priority), ("elsewhere", vec![7; 100_000], -3));
+    let taken = driver.enqueue(hourly()).await.unwrap();
+    assert_eq!((taken.is_new(), taken.id().0), (false, ids[4]), "a key of a period is the same");
+    assert!(driver.enqueue(job()).await.unwrap().id().0 > ids[4]);
+
+    let worker = WorkerId::random();
+    registry.register(worker, Identity::current().into(), Duration::from_secs(60)).await.unwrap();
+    let turn = TurnRequest::new(worker).claim("default", 1);
+    let lease = registry.turn(turn).await.unwrap().claimed[0].lease;
+    let mut stale = lease;
+    stale.fence = lastout_work_runner::Fence(0);
+    assert!(run(&conn, &complete_statement(stale, None)).is_empty());
+    let done = complete_statement(lease, Some(b"7".to_vec()));
+    assert_eq!(run(&conn, &done), [lease.job.0]);
+    assert!(run(&conn, &done).is_empty(), "once");
+    let row = driver.get(lease.job).await.unwrap().unwrap();
+    assert_eq!((row.state, row.result_as::<u8>()), (State::Succeeded, Some(7)));
+    let confirm = Report::new(lease, Outcome::Confirm);
+    let turn = registry.turn(TurnRequest::new(worker).reports([confirm])).await.unwrap();
+    assert_eq!(turn.applied, [Applied::Before], "the runner finds it completed");
+    for refused in [job().limit("key", 1), NewJob::raw("any", vec![0; 2 << 20])] {
+        enqueue_statement(&[job(), refused]).unwrap_err();
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 //! that, and `hub` passes hints on inside a process.
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod client;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod counting;
 mod hub;
 mod memory;
@@ -14,4 +16,6 @@ pub(crate) mod sqlite;
 mod table;
 mod transitions;
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use client::ClientStatement;
 pub use memory::MemoryRegistry;

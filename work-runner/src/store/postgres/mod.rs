@@ -45,7 +45,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 pub use options::PostgresOptions;
-pub use tx::{ENQUEUE_SQL, SCHEMA_VERSION, complete_in, enqueue_in};
+pub use tx::{ENQUEUE_SQL, SCHEMA_VERSION, Tables, complete_in, enqueue_in};
 
 /// The longest that the tables may take to be brought to this version; another process may do so first.
 const MIGRATE_WITHIN: Duration = Duration::from_secs(600);

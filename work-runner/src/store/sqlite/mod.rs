@@ -44,7 +44,7 @@ use tokio::sync::oneshot;
 use writer::{Calls, File, Role};
 
 pub use options::{Durability, SqliteOptions};
-pub use tx::{complete_in, enqueue_in};
+pub use tx::{complete_in, complete_statement, enqueue_in, enqueue_statement};
 
 /// A registry in an SQLite file. Clones share its three connections, which close with the last one.
 ///

@@ -159,6 +159,29 @@ mod sqlite {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_damaged_limit_key_stops_no_queue_while_keys_have_rates() {
+        use lastout_work_runner::{Rate, RateOf};
+        let folder = Folder::new();
+        let registry = open(&folder);
+        let driver = WorkDriver::producer(Arc::clone(&registry));
+        let rate = Rate::new(5, Duration::from_secs(3600));
+        driver.limit_rate(RateOf::Key("key".into()), Some(rate)).await.unwrap();
+        let job = || NewJob::raw("fine", b"null".to_vec()).limit("key", 100);
+        let bad = driver.enqueue(job()).await.unwrap().id();
+        change(&folder, "UPDATE lastout_jobs SET limit_key = CAST(x'ff' AS TEXT)");
+        let fine = driver.enqueue(job()).await.unwrap().id();
+        let worker = DurableWorker::builder(registry)
+            .handle("fine", |_: Job<()>| async { Ok(()) })
+            .build()
+            .unwrap();
+        let running = WorkRunner::inline(worker).spawn();
+        let row = driver.wait(fine, PATIENCE).await.unwrap().unwrap();
+        assert_eq!(row.state, State::Succeeded);
+        assert_eq!(driver.get(bad).await.unwrap().unwrap().state, State::Unreadable);
+        assert!(running.stop(PATIENCE).await.is_clean());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_periodic_job_of_an_unknown_time_zone_is_left_to_others() {
         let folder = Folder::new();
         let registry = open(&folder);

@@ -6,6 +6,7 @@
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::job::{check_name, millis};
+use std::fmt;
 use std::time::Duration;
 
 /// The largest `max` and `burst`.
@@ -67,6 +68,15 @@ impl Rate {
         numbers.contains(&self.max)
             && numbers.contains(&self.burst)
             && (1..=MOST_PER_MS).contains(&self.per_ms)
+    }
+}
+
+/// As people say it: `10 per 1s`, or `100 per 60s, 1 at once`.
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { max, per_ms, burst } = *self;
+        write!(f, "{max} per {:?}", Duration::from_millis(per_ms.unsigned_abs()))?;
+        if burst == max { Ok(()) } else { write!(f, ", {burst} at once") }
     }
 }
 
@@ -278,6 +288,9 @@ mod tests {
                 }
             }
         }
+        assert_eq!(Rate::new(10, Duration::from_secs(1)).to_string(), "10 per 1s");
+        let evenly = Rate::new(100, Duration::from_secs(60)).burst(1);
+        assert_eq!(evenly.to_string(), "100 per 60s, 1 at once");
         let of = RateOf::Queue("mail".into());
         let max = Rate { max: MOST, per_ms: MOST_PER_MS, burst: MOST };
         assert!(of.check(Some(max)).is_ok() && of.check(None).is_ok());

@@ -102,7 +102,7 @@ impl DurableWorker {
     }
 
     /// Claims and runs until nothing is due and nothing runs: for tests and for programs that work
-    /// off a queue and end. Jobs that are scheduled for later are left.
+    /// off a queue and end. Jobs that are scheduled for later, or that a rate keeps back, are left.
     ///
     /// # Errors
     ///

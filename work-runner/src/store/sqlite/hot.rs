@@ -209,9 +209,10 @@ fn pick(
             picked.unreadable.push(id);
             continue;
         };
-        match !gate.keyed || gate.passes(row, KEY_COLUMN).map_err(doing)? {
-            true => picked.jobs.push(job),
-            false => picked.kept_back = true,
+        match if gate.keyed { gate.passes(row, KEY_COLUMN) } else { Ok(true) } {
+            Ok(true) => picked.jobs.push(job),
+            Ok(false) => picked.kept_back = true,
+            Err(_) => picked.unreadable.push(id),
         }
     }
     drop(rows);

@@ -19,10 +19,10 @@ use std::fmt;
 /// IANA database: `CRON_TZ=Europe/Berlin 30 2 * * *`. The database of the system is used, or the one that was
 /// built in where the system has none. Where clocks are changed:
 ///
-/// - An expression that names hours runs once for each of its times on the clock. A time that the clocks skip
+/// - An expression that leaves out some hour of the day runs once for each of its times on the clock. A time that the clocks skip
 ///   runs later by as much as they skip (02:30 becomes 03:30), and once with the time it then falls on. Of a
 ///   time that they show twice, the first counts.
-/// - An expression whose hour is `*` follows the clock: what is skipped does not run, and what is shown twice
+/// - An expression for every hour, such as with `*`, follows the clock: what is skipped does not run, and what is shown twice
 ///   runs twice.
 ///
 #[cfg_attr(feature = "time-zones", doc = "```")]

@@ -151,7 +151,8 @@ impl WorkDriver {
     }
 
     /// Sets how often jobs of a queue, or of a limit key, may start over all workers; `None` lifts it. Each claim
-    /// counts, one that is given back included. The same rate again changes nothing; another one begins anew, with
+    /// counts, one that is given back included; a job that is held outside of any runner
+    /// ([`Recovery::External`](crate::Recovery::External)) is not claimed and does not. The same rate again changes nothing; another one begins anew, with
     /// its whole burst.
     ///
     /// ```

@@ -7,7 +7,7 @@ use super::plots::{Plots, Point};
 use super::source::Source;
 use crate::supervisor::error::chain;
 use lastout_work_runner::{
-    JobRecord, Overview, QueueCount, QueueRecord, Registry, State, StoreError, WorkDriver,
+    JobRecord, Overview, QueueCount, QueueRecord, Rate, Registry, State, StoreError, WorkDriver,
     WorkerRecord,
 };
 use std::collections::BTreeMap;
@@ -51,6 +51,7 @@ struct Queue {
     counts: BTreeMap<State, (u64, bool)>,
     limit: Option<u32>,
     paused_by: Option<String>,
+    rate: Option<Rate>,
     oldest: Option<i64>,
     longest: Option<i64>,
 }
@@ -166,7 +167,7 @@ impl View {
         }
         for record in &self.queues {
             let queue = queues.entry(&record.queue).or_default();
-            queue.limit = record.max_running;
+            (queue.limit, queue.rate) = (record.max_running, record.rate);
             queue.paused_by = record.paused.as_ref().map(|pause| pause.by.clone());
         }
         for age in &self.overview.queues {
@@ -220,7 +221,10 @@ impl Queue {
         };
         let state = match &self.paused_by {
             Some(by) => Html::mark("bad", format_args!("paused by {}", cut(by, NAME))),
-            None => Html::mark("good", "on"),
+            None => match self.rate {
+                Some(rate) => Html::mark("good", rate),
+                None => Html::mark("good", "on"),
+            },
         };
         let order = if self.paused_by.is_some() { "resume" } else { "pause" };
         let order = match may_order {

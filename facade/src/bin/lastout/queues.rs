@@ -4,7 +4,7 @@ use crate::answer::{self, Answer, Failed, REFUSED};
 use crate::measure;
 use crate::store::{Missing, on_store, shown};
 use crate::words::Words;
-use lastout::work_runner::{State, StoreError, WorkDriver};
+use lastout::work_runner::{Rate, State, StoreError, WorkDriver};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,6 +22,7 @@ struct Queue {
     counts: BTreeMap<State, (u64, bool)>,
     limit: Option<u32>,
     paused: Option<(String, i64)>,
+    rate: Option<Rate>,
     oldest_ms: Option<i64>,
 }
 
@@ -124,7 +125,7 @@ async fn look(driver: &WorkDriver) -> Result<Vec<(String, Queue)>, StoreError> {
     }
     for record in driver.queues().await? {
         let queue = queues.entry(record.queue).or_default();
-        queue.limit = record.max_running;
+        (queue.limit, queue.rate) = (record.max_running, record.rate);
         queue.paused = record.paused.map(|pause| (pause.by, pause.at_ms));
     }
     for age in driver.overview().await?.queues {
@@ -151,7 +152,7 @@ fn row((name, queue): &(String, Queue)) -> Vec<String> {
     let paused = queue.paused.as_ref().map(|(by, _)| format!("paused by {by}"));
     vec![
         name.clone(),
-        paused.unwrap_or_else(|| "on".to_owned()),
+        paused.unwrap_or_else(|| queue.rate.map_or_else(|| "on".to_owned(), |it| it.to_string())),
         count(&[State::Ready]),
         count(&[State::Running]),
         queue.limit.map_or_else(|| "-".to_owned(), |max| max.to_string()),
@@ -169,6 +170,7 @@ fn value((name, queue): &(String, Queue)) -> Value {
         "ready": queue.count(&[State::Ready]).0, "running": queue.count(&[State::Running]).0,
         "scheduled": queue.count(&[State::Scheduled]).0, "unhappy": queue.count(&UNHAPPY).0,
         "oldest_ready_ms": queue.oldest_ms,
+        "rate": queue.rate.map(|it| json!({ "max": it.max, "per_ms": it.per_ms, "burst": it.burst })),
     })
 }
 
@@ -215,7 +217,7 @@ pub(crate) fn cron(words: &Words) -> Result<Answer, Failed> {
                 json!({
                     "name": it.name, "cron": it.cron, "at_ms": it.at_ms, "error": it.error,
                     "queue": it.queue, "kind": it.kind, "payload_bytes": it.payload_bytes,
-                    "catch_up": it.catch_up,
+                    "catch_up": it.catch_up, "paused_by": it.paused.as_ref().map(|pause| &pause.by),
                 })
             });
             return Answer::json(&jobs.collect());
@@ -223,6 +225,9 @@ pub(crate) fn cron(words: &Words) -> Result<Answer, Failed> {
         let now = driver.registry().now_ms().await?;
         let rows = jobs.into_iter().map(|it| {
             let next = match it.at_ms.saturating_sub(now) {
+                _ if it.paused.is_some() => {
+                    it.paused.map_or_else(String::new, |pause| pause.to_string())
+                }
                 left if left > 0 => format!("in {}", measure::age(left)),
                 _ => "due".to_owned(),
             };

@@ -1,7 +1,7 @@
 //! The driver: a registry and the poke of whoever works on it, as one value to hand around.
 
 use crate::error::StoreError;
-use crate::job::{JobId, JobRecord, NewJob};
+use crate::job::{JobId, JobRecord, NewJob, check_bytes};
 use crate::lease::Lease;
 use crate::lease::WorkerId;
 use crate::lifecycle::{LeaseLost, Outcome};
@@ -251,8 +251,12 @@ impl WorkDriver {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]. A stale lease is no error of the store but [`Applied::Lost`].
+    /// [`StoreError`]; of the kind [`Invalid`](crate::StoreErrorKind::Invalid) when a result is over the limit of the
+    /// store. A stale lease is no error of the store but [`Applied::Lost`].
     pub async fn settle(&self, lease: Lease, outcome: Outcome) -> Result<Applied, StoreError> {
+        if let Outcome::Done { result: Some(result) } = &outcome {
+            check_bytes("the result", result.len(), self.registry.max_bytes())?;
+        }
         let turn = TurnRequest::new(WorkerId::NONE).reports([Report::new(lease, outcome)]);
         let applied = self.registry.turn(turn).await?.applied.pop();
         applied.ok_or_else(|| StoreError::new(crate::StoreErrorKind::Other, "settle a job"))

@@ -137,6 +137,8 @@ pub enum BuildError {
         /// The longest it may be.
         most: std::time::Duration,
     },
+    /// The name of a queue or a kind is too long or holds a NUL byte, so no job can have it. It says which and why.
+    BadName(String),
     /// A number is too large.
     TooMany {
         /// Which one.
@@ -153,6 +155,7 @@ impl fmt::Display for BuildError {
         match self {
             Self::NoQueue => f.write_str("build a worker: it has no queue with a place to run"),
             Self::DuplicateKind(kind) => write!(f, "build a worker: two handlers for kind {kind}"),
+            Self::BadName(why) => write!(f, "build a worker: {why}"),
             Self::DuplicateQueue(queue) => {
                 write!(f, "build a worker: queue {queue} is named twice")
             }

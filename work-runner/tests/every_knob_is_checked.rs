@@ -44,6 +44,17 @@ fn numbers_at_their_ends_are_refused_by_name() {
     }
 }
 
+#[test]
+fn names_that_no_job_can_have_are_refused() {
+    let long = "x".repeat(1025);
+    for name in ["a\0b", &*long] {
+        let error = refused(builder().queue(name, 1));
+        assert!(matches!(error, BuildError::BadName(_)), "{error}");
+        let error = refused(builder().handle(name, |_: Job<()>| async { Ok(()) }));
+        assert!(matches!(error, BuildError::BadName(_)), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_refused_works_at_its_ends() {
     for keep in [Some(Duration::ZERO), Some(Duration::MAX), None] {

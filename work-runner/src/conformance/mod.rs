@@ -17,6 +17,7 @@
 
 mod claiming;
 mod ending;
+mod ends;
 mod history;
 mod leases;
 mod limits;
@@ -96,6 +97,11 @@ cases! {
     ending::big_and_odd_bytes_survive,
     ending::a_waiter_sees_the_end,
     ending::ended_jobs_are_pruned_by_age,
+    ends::any_number_bounds_a_call,
+    ends::a_periodic_job_runs_at_most_a_thousand_times_at_once,
+    ends::the_id_of_a_worker_is_used_once,
+    ends::an_outside_result_over_the_limit_is_refused,
+    ends::an_error_is_looked_for_where_there_is_one,
     history::every_attempt_is_told,
     history::the_last_ten_attempts_are_kept,
     leases::a_lapsed_lease_is_never_renewed_and_claims_nothing,

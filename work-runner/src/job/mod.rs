@@ -24,7 +24,7 @@ pub use edit::Edit;
 #[cfg(feature = "postgres")]
 pub(crate) use new::Due;
 pub use new::{NewJob, PayloadError};
-pub(crate) use new::{check_jobs, check_name, check_pause};
+pub(crate) use new::{check_bytes, check_jobs, check_name, check_pause, fault_of_name};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) use template::Template;
 pub(crate) use unique::Unique;

@@ -1,5 +1,6 @@
 //! What a worker tells the store about itself when it registers, and how a store shows it.
 
+use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::Identity;
 use crate::lease::WorkerId;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,12 @@ impl From<Identity> for WorkerProfile {
     fn from(identity: Identity) -> Self {
         Self { identity, ..Self::default() }
     }
+}
+
+/// The error of a store that knows the worker already: its lease must not be given to another one.
+pub(crate) fn known(worker: WorkerId) -> StoreError {
+    let why = format!("the worker {worker} is known already");
+    StoreError::new(StoreErrorKind::Invalid, "register a worker").with_source(why)
 }
 
 /// What a worker does, as it said when it came.

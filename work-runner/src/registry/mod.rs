@@ -17,13 +17,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use members::known;
 pub use members::{WorkerAbout, WorkerProfile, WorkerQueue, WorkerRecord};
 pub(crate) use operate::with_rates;
 pub use operate::{Overview, Pause, QueueOverview, QueueRecord};
+pub(crate) use periodic::check_runs;
 pub use periodic::{Periodic, PeriodicRecord};
 pub(crate) use rate::Bucket;
 pub use rate::{Rate, RateOf, RateRecord};
 pub use turn::{Applied, Claimed, Enqueued, Peek, Report, Swept, Turn, TurnRequest};
+pub(crate) use view::MOST_LOOKED;
 pub use view::{DEFAULT_MAX_BYTES, Keep, Order, Ordered, Page, Query, QueueCount};
 
 /// What a store's calls return: no executor is asked for, any thread may wait for it.
@@ -42,7 +45,8 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
     /// Stores `jobs` and returns for each, in order, the new id or the job that holds its unique key.
     fn enqueue(&self, jobs: Vec<NewJob>) -> StoreFuture<'_, Vec<Enqueued>>;
 
-    /// Makes a worker known, with a lease of `ttl` from now.
+    /// Makes a worker known, with a lease of `ttl` from now. One that is known already is refused as
+    /// [`Invalid`](crate::StoreErrorKind::Invalid), and its lease stays as it is: an id is used once.
     fn register(
         &self,
         worker: WorkerId,
@@ -158,7 +162,8 @@ pub trait Registry: std::fmt::Debug + Send + Sync + 'static {
     fn drop_periodic(&self, name: String) -> StoreFuture<'_, bool>;
 
     /// Moves the next run of a periodic job from `at_ms` to `next_ms` and enqueues its job `runs` times, unless
-    /// another worker did so first or it is paused or disabled: then nothing happens and it returns false.
+    /// another worker did so first or it is paused or disabled: then nothing happens and it returns false. More than
+    /// 1000 runs are refused as [`Invalid`](crate::StoreErrorKind::Invalid).
     fn fire_periodic(
         &self,
         name: String,

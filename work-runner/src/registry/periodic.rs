@@ -52,14 +52,18 @@ impl Periodic {
     pub(crate) fn check(&self, max_bytes: usize) -> Result<(), StoreError> {
         check_name("the name of the periodic job", &self.name)?;
         check_name("the cron expression", &self.cron)?;
-        if self.catch_up > MOST_CATCH_UP {
-            let runs = self.catch_up;
-            let why = format!("{runs} runs to catch up are over the limit of {MOST_CATCH_UP}");
-            let error = StoreError::new(StoreErrorKind::Invalid, "check a periodic job");
-            return Err(error.with_source(why));
-        }
+        check_runs(self.catch_up)?;
         self.job.check(max_bytes)
     }
+}
+
+/// Whether so many runs can be enqueued together.
+pub(crate) fn check_runs(runs: u32) -> Result<(), StoreError> {
+    if runs <= MOST_CATCH_UP {
+        return Ok(());
+    }
+    let why = format!("{runs} runs to catch up are over the limit of {MOST_CATCH_UP}");
+    Err(StoreError::new(StoreErrorKind::Invalid, "check a periodic job").with_source(why))
 }
 
 /// A periodic job as a store keeps it.

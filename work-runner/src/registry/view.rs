@@ -9,6 +9,10 @@ use std::time::Duration;
 /// The longest payload, result and progress that a store takes unless it is told otherwise: 1 MiB.
 pub const DEFAULT_MAX_BYTES: usize = 1 << 20;
 
+/// The most rows that a store looks at for one page, and so the most on one: more at once would hold the store
+/// and the memory of the caller for too long.
+pub(crate) const MOST_LOOKED: usize = 10_000;
+
 /// How long ended jobs are kept; `None` for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -175,15 +179,13 @@ impl Query {
     }
 
     pub(crate) fn page(&self) -> usize {
-        /// More rows at once would hold the store and the memory of the caller for too long.
-        const MOST: usize = 10_000;
-        if self.limit == 0 { 100 } else { self.limit.min(MOST) }
+        if self.limit == 0 { 100 } else { self.limit.min(MOST_LOOKED) }
     }
 
     /// Whether the row is one of those that are asked for, wherever the page begins.
     pub(crate) fn matches(&self, row: &JobRecord) -> bool {
         let latest = row.created_at.max(row.claimed_at).max(row.ended_at);
-        let holds = |text: &String| row.error.as_deref().unwrap_or_default().contains(text);
+        let holds = |text: &String| row.error.as_ref().is_some_and(|error| error.contains(text));
         self.state.is_none_or(|state| row.state == state)
             && self.queue.as_deref().is_none_or(|queue| *row.queue == *queue)
             && self.kind.as_deref().is_none_or(|kind| *row.kind == *kind)

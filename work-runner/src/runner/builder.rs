@@ -9,7 +9,7 @@ use super::worker::DurableWorker;
 use crate::config::{Config, MOST_PLACES};
 use crate::error::BuildError;
 use crate::event::{Event, Hook};
-use crate::job::NewJob;
+use crate::job::{NewJob, fault_of_name};
 use crate::lease::LeaseTimings;
 use crate::poke::Poke;
 use crate::registry::Registry;
@@ -79,6 +79,7 @@ impl WorkerBuilder {
     }
 
     pub(super) fn add(mut self, kind: &str, handler: Handler) -> Self {
+        self.check_name("a kind", kind);
         let old = self.handlers.insert(kind.to_owned(), handler);
         if old.is_some() {
             self.error.get_or_insert(BuildError::DuplicateKind(kind.to_owned()));
@@ -86,10 +87,18 @@ impl WorkerBuilder {
         self
     }
 
+    /// A worker that asks for a name that no store can keep would fail at every look.
+    fn check_name(&mut self, what: &str, name: &str) {
+        if let Some(why) = fault_of_name(what, name) {
+            self.error.get_or_insert(BuildError::BadName(why));
+        }
+    }
+
     /// Claims from `queue`, running at most `places` of its jobs at once. Without any queue the
     /// worker serves [`NewJob::DEFAULT_QUEUE`] with 16 places. Queues named first are filled first.
     pub fn queue(mut self, queue: impl Into<Arc<str>>, places: usize) -> Self {
         let name = queue.into();
+        self.check_name("the name of a queue", &name);
         if places == 0 {
             self.error.get_or_insert(BuildError::NoQueue);
         }

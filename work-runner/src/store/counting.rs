@@ -10,6 +10,11 @@ pub(crate) const MOST: i64 = 10_000;
 /// Running jobs that are counted at most, over all queues: no fleet runs as many.
 pub(crate) const MOST_RUNNING: i64 = 100_000;
 
+/// A bound as a statement takes it: it has no name for more than this.
+pub(crate) fn bound_of(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
 /// Counts of parts of the table.
 #[derive(Default)]
 pub(crate) struct Counting(BTreeMap<(String, State), (u64, bool)>);

@@ -17,7 +17,7 @@ use crate::poke::Poke;
 use crate::registry::{
     DEFAULT_MAX_BYTES, Enqueued, Keep, Order, Ordered, Overview, Page, Pause, Peek, Periodic,
     PeriodicRecord, Query, QueueCount, QueueRecord, Rate, RateOf, RateRecord, Registry,
-    StoreFuture, Swept, Turn, TurnRequest, WorkerProfile, WorkerRecord,
+    StoreFuture, Swept, Turn, TurnRequest, WorkerProfile, WorkerRecord, check_runs, known,
 };
 use rows::{Member, Rows};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -97,18 +97,21 @@ impl Registry for MemoryRegistry {
         profile: WorkerProfile,
         ttl: Duration,
     ) -> StoreFuture<'_, ()> {
-        self.with(|rows| {
-            let lease_until = rows.boot_ms + millis(ttl);
+        let registered = self.with(|rows| {
+            let lease_until = rows.boot_ms.saturating_add(millis(ttl));
             let member = Member { profile, lease_until, since_ms: rows.now_ms() };
-            rows.workers.insert(worker, member);
-        })
+            let new = !rows.workers.contains_key(&worker);
+            rows.workers.entry(worker).or_insert(member);
+            new
+        });
+        Box::pin(async move { if registered.await? { Ok(()) } else { Err(known(worker)) } })
     }
 
     fn beat(&self, worker: WorkerId, ttl: Duration) -> StoreFuture<'_, bool> {
         self.with(|rows| {
             let now = rows.boot_ms;
             let live = rows.workers.get_mut(&worker).filter(|member| member.lease_until > now);
-            live.map(|member| member.lease_until = now + millis(ttl)).is_some()
+            live.map(|member| member.lease_until = now.saturating_add(millis(ttl))).is_some()
         })
     }
 
@@ -288,6 +291,9 @@ impl Registry for MemoryRegistry {
         next_ms: i64,
         runs: u32,
     ) -> StoreFuture<'_, bool> {
+        if let Err(invalid) = check_runs(runs) {
+            return Box::pin(std::future::ready(Err(invalid)));
+        }
         let answer = self.with(|rows| rows.fire_periodic(&name, at_ms, next_ms, runs));
         self.hub.poke_all();
         answer

@@ -8,8 +8,8 @@ use crate::job::{JobId, JobRecord};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
 use crate::registry::{
-    Bucket, Keep, Overview, Page, Pause, Peek, Query, QueueCount, RateOf, WorkerProfile,
-    WorkerRecord,
+    Bucket, Keep, MOST_LOOKED, Overview, Page, Pause, Peek, Query, QueueCount, RateOf,
+    WorkerProfile, WorkerRecord,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -153,19 +153,16 @@ impl Rows {
         peek
     }
 
+    /// Like the other stores, it looks at a bounded number of rows: all of them wait for the end of a call.
     pub(super) fn page(&self, query: &Query) -> Page {
-        let most = query.page();
-        let matching = |row: &&JobRecord| query.matches(row);
-        let jobs: Vec<JobRecord> = if query.newest_first {
-            let before = self.jobs.range(..query.after.unwrap_or(JobId(i64::MAX)));
-            before.rev().map(|(_, row)| row).filter(matching).take(most).cloned().collect()
+        let after = query.after;
+        if query.newest_first {
+            let before = self.jobs.range(..after.unwrap_or(JobId(i64::MAX)));
+            page_of(query, before.rev().map(|(_, row)| row))
         } else {
-            let after = (Bound::Excluded(query.after.unwrap_or(JobId(i64::MIN))), Bound::Unbounded);
-            let after = self.jobs.range(after);
-            after.map(|(_, row)| row).filter(matching).take(most).cloned().collect()
-        };
-        let next = jobs.last().filter(|_| jobs.len() == most).map(|row| row.id);
-        Page::new(jobs, next)
+            let after = (Bound::Excluded(after.unwrap_or(JobId(i64::MIN))), Bound::Unbounded);
+            page_of(query, self.jobs.range(after).map(|(_, row)| row))
+        }
     }
 
     pub(super) fn counts(&self) -> Vec<QueueCount> {
@@ -355,4 +352,20 @@ impl Table for Rows {
         self.signals.retain(|(_, signalled)| *signalled != job);
         Ok(())
     }
+}
+
+fn page_of<'a, I: Iterator<Item = &'a JobRecord>>(query: &Query, rows: I) -> Page {
+    let most = query.page();
+    let (mut jobs, mut looked, mut last) = (Vec::new(), 0, None);
+    for row in rows.take(MOST_LOOKED) {
+        (looked, last) = (looked + 1, Some(row.id));
+        if query.matches(row) {
+            jobs.push(row.clone());
+        }
+        if jobs.len() == most {
+            break;
+        }
+    }
+    let more = jobs.len() == most || looked == MOST_LOOKED;
+    Page::new(jobs, last.filter(|_| more))
 }

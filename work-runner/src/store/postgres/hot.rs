@@ -1,6 +1,7 @@
 //! The edges that have SQL of their own: enqueue, claim, done. Complete and claim are one statement
 //! and one round trip. What it leaves aside goes to the shared transitions.
 
+use super::super::counting::bound_of;
 use super::super::table::Table as _;
 use super::super::transitions;
 use super::copy;
@@ -254,7 +255,7 @@ async fn statement(
                 &&**queue,
                 &bound.rank,
                 &bound.id,
-                &(count as i64),
+                &bound_of(count),
                 &unlimited_only,
                 &kinds,
             ],

@@ -1,6 +1,8 @@
 //! Looking: peek in one statement, lists and counts; and the housekeeping that people rarely see.
 
-use super::super::counting::{Counting, FIRST, MOST, MOST_RUNNING, by_queue, count_of, oldest_of};
+use super::super::counting::{
+    Counting, FIRST, MOST, MOST_RUNNING, bound_of, by_queue, count_of, oldest_of,
+};
 use super::members;
 use super::pool::{Connection, failed};
 use super::rows::{Sql, Tx, read_row, select};
@@ -10,7 +12,7 @@ use crate::job::{JobId, JobRecord};
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
 use crate::registry::{
-    Keep, Overview, Page, Peek, PeriodicRecord, Query, QueueCount, WorkerRecord,
+    Keep, MOST_LOOKED, Overview, Page, Peek, PeriodicRecord, Query, QueueCount, WorkerRecord,
 };
 use serde::Deserialize;
 use std::sync::Arc;
@@ -69,13 +71,11 @@ pub(super) async fn peek(
     Ok(peek)
 }
 
-/// The next rows of the index that the state has, or of the table; of these, those that match.
-pub(super) async fn page(tx: &mut Tx<'_>, query: &Query) -> Sql<Page> {
-    let (beyond, order, first) = match query.newest_first {
-        true => ("<", "DESC", i64::MAX),
-        false => (">", "ASC", i64::MIN),
-    };
-    let rows = match query.state {
+/// The statements of a page: the jobs that match among the rows to look at, and the last one of those rows, if
+/// there are as many. The server reads the rows in the order of an index of ids and stops when the page is full.
+fn page_statements(state: Option<State>, newest_first: bool) -> (String, String) {
+    let (beyond, order) = if newest_first { ("<", "DESC") } else { (">", "ASC") };
+    let rows = match state {
         None | Some(State::Succeeded) => format!("id {beyond} $1 ORDER BY id {order}"),
         // No more than there are places: they are sorted. The sum keeps the planner from reading the whole
         // table in the order of its ids.
@@ -94,28 +94,35 @@ pub(super) async fn page(tx: &mut Tx<'_>, query: &Query) -> Sql<Page> {
             )
         }
     };
-    let looked = format!("SELECT id FROM lastout.jobs WHERE {rows}");
-    let after = query.after.map_or(first, |job| job.0);
-    let sql = format!("{looked} LIMIT 1 OFFSET {}", MOST - 1);
-    let last = tx.look(&sql, &[&after]).await?.first().map(|row| JobId(row.get(0)));
-    let sql = format!(
-        "WITH looked AS MATERIALIZED ({looked} LIMIT {MOST}) {} ORDER BY id {order} LIMIT $8",
-        select!(
-            "WHERE id = ANY(ARRAY(SELECT id FROM looked)) AND ($2::int2 IS NULL OR state = $2) \
-             AND ($3::text IS NULL OR queue = $3) AND ($4::text IS NULL OR kind = $4) \
-             AND ($5::int8 IS NULL OR owner = $5) \
-             AND ($6::int8 IS NULL OR GREATEST(created_at, claimed_at, ended_at) >= $6) \
-             AND ($7::text IS NULL OR strpos(error, $7) > 0)"
-        )
+    let matching = format!(
+        "{}(SELECT id FROM (SELECT * FROM lastout.jobs WHERE {rows} LIMIT {MOST_LOOKED}) AS looked \
+         WHERE ($2::int2 IS NULL OR state = $2) AND ($3::text IS NULL OR queue = $3) \
+         AND ($4::text IS NULL OR kind = $4) AND ($5::int8 IS NULL OR owner = $5) \
+         AND ($6::int8 IS NULL OR GREATEST(created_at, claimed_at, ended_at) >= $6) \
+         AND ($7::text IS NULL OR strpos(error, $7) > 0) ORDER BY id {order} LIMIT $8)) ORDER BY id {order}",
+        select!("WHERE id = ANY(ARRAY")
     );
+    let last =
+        format!("SELECT id FROM lastout.jobs WHERE {rows} LIMIT 1 OFFSET {}", MOST_LOOKED - 1);
+    (matching, last)
+}
+
+/// The next rows of the index that the state has, or of the table; of these, those that match.
+pub(super) async fn page(tx: &mut Tx<'_>, query: &Query) -> Sql<Page> {
+    let first = if query.newest_first { i64::MAX } else { i64::MIN };
+    let after = query.after.map_or(first, |job| job.0);
+    let (matching, last) = page_statements(query.state, query.newest_first);
     let Query { queue, kind, worker, since_ms, error, .. } = query;
     let (state, worker) = (query.state.map(State::code), worker.map(|worker| worker.0));
     let limit = query.page();
     let params: super::rows::Params<'_> =
-        &[&after, &state, queue, kind, &worker, since_ms, error, &(limit as i64)];
-    let jobs: Vec<JobRecord> = tx.look(&sql, params).await?.iter().map(read_row).collect();
-    let full = jobs.last().filter(|_| jobs.len() == limit).map(|row| row.id);
-    Ok(Page::new(jobs, full.or(last)))
+        &[&after, &state, queue, kind, &worker, since_ms, error, &bound_of(limit)];
+    let jobs: Vec<JobRecord> = tx.look(&matching, params).await?.iter().map(read_row).collect();
+    let next = match jobs.last() {
+        Some(full) if jobs.len() == limit => Some(full.id),
+        _ => tx.look(&last, &[&after]).await?.first().map(|row| JobId(row.get(0))),
+    };
+    Ok(Page::new(jobs, next))
 }
 
 pub(super) async fn overview(tx: &mut Tx<'_>) -> Sql<Overview> {
@@ -200,13 +207,14 @@ pub(super) async fn prune(
                WHERE j.id = old.id AND j.state + 0 BETWEEN {succeeded} AND {abandoned} RETURNING j.id) \
                SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM looked), \
                (SELECT max(id) FROM old), (SELECT max(id) FROM looked)";
-    let looks = (limit as i64).saturating_mul(5);
-    let rows = tx.all(sql, &[&from, &done, &looks, &(limit as i64), &unhappy]).await?;
+    let most = bound_of(limit);
+    let looks = most.saturating_mul(5);
+    let rows = tx.all(sql, &[&from, &done, &looks, &most, &unhappy]).await?;
     let Some(row) = rows.first() else {
         return Ok((0, 0));
     };
     let (gone, looked): (i64, i64) = (row.get(0), row.get(1));
-    let next = match (gone == limit as i64, looked < looks) {
+    let next = match (gone == most, looked < looks) {
         (true, _) => row.get::<_, Option<i64>>(2).unwrap_or(0),
         (false, true) => 0,
         (false, false) => row.get::<_, Option<i64>>(3).unwrap_or(0),

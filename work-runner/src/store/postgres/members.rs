@@ -5,7 +5,7 @@ use super::rows::{Params, Sql, Tx};
 use crate::identity::Identity;
 use crate::job::millis;
 use crate::lease::WorkerId;
-use crate::registry::{WorkerAbout, WorkerProfile, WorkerRecord};
+use crate::registry::{WorkerAbout, WorkerProfile, WorkerRecord, known};
 use std::time::Duration;
 use tokio_postgres::Row;
 
@@ -20,13 +20,16 @@ pub(super) async fn register(
         .prepare(
             "INSERT INTO lastout.workers (id, host, boot, pid, start, lease_until, since, about) \
              SELECT $1, $2, $3, $4, $5, now_ms + $6::int8, now_ms, $7 \
-             FROM (SELECT (extract(epoch FROM now()) * 1000)::int8 AS now_ms) AS clock",
+             FROM (SELECT (extract(epoch FROM now()) * 1000)::int8 AS now_ms) AS clock ON CONFLICT DO NOTHING",
         )
         .await?;
     let about = profile.about.json();
     let values: Params<'_> = &[&worker.0, host, boot, pid, start, &millis(ttl), &about];
     let done = connection.client.execute(&statement, values).await;
-    done.map(drop).map_err(|error| failed("register a worker", error))
+    match done.map_err(|error| failed("register a worker", error))? {
+        1 => Ok(()),
+        _ => Err(known(worker)),
+    }
 }
 
 pub(super) async fn beat(

@@ -33,7 +33,7 @@ use crate::poke::Poke;
 use crate::registry::{
     Enqueued, Keep, Order, Ordered, Overview, Page, Peek, Periodic, PeriodicRecord, Query,
     QueueCount, QueueRecord, Rate, RateOf, RateRecord, Registry, StoreFuture, Swept, Turn,
-    TurnRequest, WorkerProfile, WorkerRecord, with_rates,
+    TurnRequest, WorkerProfile, WorkerRecord, check_runs, with_rates,
 };
 use pool::{Calls, Connection, Pool};
 use rows::{Sql, Tx, transact};
@@ -418,6 +418,9 @@ impl Registry for PostgresRegistry {
         next_ms: i64,
         runs: u32,
     ) -> StoreFuture<'_, bool> {
+        if let Err(invalid) = check_runs(runs) {
+            return Box::pin(std::future::ready(Err(invalid)));
+        }
         let fire =
             async move |tx: &mut Tx<'_>| periodic::fire(tx, &name, at_ms, next_ms, runs).await;
         self.call_and_poke(async move |pool: Rc<Pool>| transact(&pool, fire).await)

@@ -377,7 +377,10 @@ fn kind_of_code(code: &SqlState) -> StoreErrorKind {
         _ => match *code {
             SqlState::UNIQUE_VIOLATION => StoreErrorKind::Unavailable,
             SqlState::DISK_FULL => StoreErrorKind::Full,
-            SqlState::PROGRAM_LIMIT_EXCEEDED => StoreErrorKind::Invalid,
+            // A NUL byte is in no text of the server.
+            SqlState::PROGRAM_LIMIT_EXCEEDED | SqlState::CHARACTER_NOT_IN_REPERTOIRE => {
+                StoreErrorKind::Invalid
+            }
             SqlState::READ_ONLY_SQL_TRANSACTION => StoreErrorKind::ReadOnly,
             SqlState::DATA_CORRUPTED | SqlState::INDEX_CORRUPTED => StoreErrorKind::Corrupt,
             _ => StoreErrorKind::Other,

@@ -1,5 +1,6 @@
 //! A connection inside a transaction, as the table that the shared transitions move rows in.
 
+use super::super::counting::bound_of;
 use super::super::table::Table;
 use super::pool::{Connection, Pool, failed};
 use crate::error::{StoreError, StoreErrorKind};
@@ -295,7 +296,7 @@ impl Table for Tx<'_> {
                    run_at <= $1 AND limit_key IS NULL ORDER BY run_at LIMIT $2 FOR UPDATE SKIP LOCKED) \
                    UPDATE lastout.jobs j SET state = {ready} FROM due WHERE j.id = due.id";
         let now_ms = self.now_ms;
-        let promoted = self.run(sql, &[&now_ms, &(limit as i64)]).await?;
+        let promoted = self.run(sql, &[&now_ms, &bound_of(limit)]).await?;
         Ok(usize::try_from(promoted).unwrap_or(usize::MAX))
     }
 
@@ -305,7 +306,7 @@ impl Table for Tx<'_> {
              FOR UPDATE SKIP LOCKED"
         );
         let now_ms = self.now_ms;
-        self.rows(sql, &[&now_ms, &(limit as i64)]).await
+        self.rows(sql, &[&now_ms, &bound_of(limit)]).await
     }
 
     async fn running_of(&mut self, owner: WorkerId, limit: usize) -> Sql<Vec<JobRecord>> {
@@ -327,7 +328,7 @@ impl Table for Tx<'_> {
              FOR UPDATE SKIP LOCKED"
         );
         let now_ms = self.now_ms;
-        self.rows(sql, &[&now_ms, &(limit as i64)]).await
+        self.rows(sql, &[&now_ms, &bound_of(limit)]).await
     }
 
     async fn expired_workers(&mut self) -> Sql<Vec<WorkerId>> {

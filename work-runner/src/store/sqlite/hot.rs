@@ -1,6 +1,7 @@
 //! The edges that have SQL of their own: enqueue, claim, done. What they leave aside (limit keys,
 //! cancelled jobs, anything refused) goes to the shared transitions.
 
+use super::super::counting::bound_of;
 use super::super::table::{Table, at_once};
 use super::super::transitions;
 use super::bulk;
@@ -178,8 +179,8 @@ fn pick(
     let ready = tx.statement(if gate.keyed { READY_BY_KEY } else { READY })?;
     let doing = |error| failed("claim jobs", error);
     let rows = match gate.keyed {
-        true => ready.query(params![&**queue, count as i64, kinds, now_ms]),
-        false => ready.query(params![&**queue, count as i64, kinds]),
+        true => ready.query(params![&**queue, bound_of(count), kinds, now_ms]),
+        false => ready.query(params![&**queue, bound_of(count), kinds]),
     };
     let mut rows = rows.map_err(doing)?;
     let jobs = Vec::with_capacity(count.min(PICKED));

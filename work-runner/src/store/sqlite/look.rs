@@ -1,17 +1,18 @@
 //! Looking: peek, lists and counts; and the housekeeping that people rarely see.
 
-use super::super::counting::{Counting, FIRST, MOST, MOST_RUNNING, by_queue, count_of, oldest_of};
+use super::super::counting::{
+    Counting, FIRST, MOST, MOST_RUNNING, bound_of, by_queue, count_of, oldest_of,
+};
 use super::super::table::{Table, at_once};
 use super::hot::is_live;
 use super::members;
 use super::periodic;
 use super::rates;
-use super::record::{read_row, select};
 use super::rows::{Sql, Tx};
 use crate::job::JobId;
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
-use crate::registry::{Keep, Overview, Page, Peek, Query, QueueCount};
+use crate::registry::{Keep, MOST_LOOKED, Overview, Page, Peek, Query, QueueCount};
 use rusqlite::params;
 use std::sync::Arc;
 
@@ -58,10 +59,9 @@ pub(super) fn peek(
     Ok(peek)
 }
 
-/// The statements of a page: the last row that is looked at, if there are as many; and of those that are looked
-/// at, the ones that match. Their order is that of an index of ids, or of the table: only the running jobs, of
-/// which there are no more than places, are sorted.
-fn page_statements(state: Option<State>, newest_first: bool) -> (String, String) {
+/// The statement of a page: the rows to look at, each with whether it matches. Their order is that of an index of
+/// ids, or of the table: only the running jobs, of which there are no more than places, are sorted.
+fn page_statement(state: Option<State>, newest_first: bool) -> String {
     let (from, rows) = match state {
         None | Some(State::Succeeded) => ("lastout_jobs", "true"),
         Some(State::Scheduled) => {
@@ -73,37 +73,37 @@ fn page_statements(state: Option<State>, newest_first: bool) -> (String, String)
         Some(_) => ("lastout_jobs INDEXED BY lastout_unhappy", "unhappy = ?2"),
     };
     let (beyond, order) = if newest_first { ("<", "DESC") } else { (">", "ASC") };
-    let looked = format!(
-        "SELECT id FROM {from} WHERE {rows} AND id {beyond} ?1 AND (?2 IS NULL OR true) ORDER BY id {order}"
-    );
-    let last = format!("{looked} LIMIT 1 OFFSET {}", MOST - 1);
-    let matching = format!(
-        "WITH looked AS MATERIALIZED ({looked} LIMIT {MOST}) {} ORDER BY id {order} LIMIT ?8",
-        select!(
-            "WHERE id IN (SELECT id FROM looked) AND (?2 IS NULL OR ?2 > {succeeded} OR state = ?2) \
-             AND (?3 IS NULL OR queue = ?3) AND (?4 IS NULL OR kind = ?4) AND (?5 IS NULL OR owner = ?5) \
-             AND (?6 IS NULL OR max(created_at, claimed_at, ended_at) >= ?6) \
-             AND (?7 IS NULL OR instr(error, ?7) > 0)"
-        )
-    );
-    (last, matching)
+    format!(
+        "SELECT id, (?2 IS NULL OR ?2 > {{succeeded}} OR state = ?2) \
+         AND (?3 IS NULL OR queue = ?3) AND (?4 IS NULL OR kind = ?4) AND (?5 IS NULL OR owner = ?5) \
+         AND (?6 IS NULL OR max(created_at, claimed_at, ended_at) >= ?6) \
+         AND (?7 IS NULL OR coalesce(instr(error, ?7), 0) > 0) \
+         FROM {from} WHERE {rows} AND id {beyond} ?1 ORDER BY id {order} LIMIT {MOST_LOOKED}"
+    )
 }
 
-/// The next rows of the index that the state has, or of the table; of these, those that match.
+/// The next rows of the index that the state has, or of the table; of these, those that match. Reads no row
+/// after the last one of the page.
 pub(super) fn page(tx: &mut Tx<'_>, query: &Query) -> Sql<Page> {
     let first = if query.newest_first { i64::MAX } else { i64::MIN };
     let after = query.after.map_or(first, |job| job.0);
     let state = query.state.map(State::code);
-    let (last, matching) = page_statements(query.state, query.newest_first);
-    let last = tx.look(&last, params![after, state], |row| row.get(0).map(JobId))?.pop();
     let Query { queue, kind, worker, since_ms, error, .. } = query;
     let worker = worker.map(|worker| worker.0);
-    let limit = query.page();
-    let params = params![after, state, queue, kind, worker, since_ms, error, limit as i64];
-    let jobs = tx.look(&matching, params, |row| Ok(read_row(row)))?;
-    let jobs = tx.with_payloads(jobs)?;
-    let full = jobs.last().filter(|_| jobs.len() == limit).map(|row| row.id);
-    Ok(Page::new(jobs, full.or(last)))
+    let params = params![after, state, queue, kind, worker, since_ms, error];
+    let (limit, mut found, mut looked) = (query.page(), Vec::new(), 0);
+    let mut last = None;
+    tx.walk(&page_statement(query.state, query.newest_first), params, |row| {
+        let id = JobId(row.get(0)?);
+        looked += 1;
+        last = Some(id);
+        if row.get(1)? {
+            found.push(id);
+        }
+        Ok(found.len() < limit)
+    })?;
+    let more = found.len() == limit || looked == MOST_LOOKED;
+    Ok(Page::new(at_once(tx.load(&found))?, last.filter(|_| more)))
 }
 
 /// The name in the first column, as far as it can be read.
@@ -178,7 +178,7 @@ pub(super) fn counts(tx: &mut Tx<'_>) -> Sql<Vec<QueueCount>> {
 /// Deletes old ends among the next few rows after `from`; returns how many, and where to go on.
 pub(super) fn prune(tx: &mut Tx<'_>, keep: Keep, limit: usize, from: i64) -> Sql<(usize, i64)> {
     let (done, unhappy) = keep.newest(tx.now_ms);
-    let looks = limit.saturating_mul(PRUNE_LOOKS) as i64;
+    let looks = bound_of(limit.saturating_mul(PRUNE_LOOKS));
     let sql = "SELECT id, (state IN ({succeeded}, {cancelled}) AND ended_at < ?2) OR (state IN ({failed}, {dead}, {abandoned}) AND ended_at < ?3) \
                FROM lastout_jobs WHERE id > ?1 ORDER BY id LIMIT ?4";
     let looked = tx.all(sql, params![from, done, unhappy, looks], |row| {
@@ -208,15 +208,11 @@ mod tests {
     /// A million waiting jobs must not be sorted for a page of twenty.
     #[test]
     fn pages_come_in_the_order_of_an_index() {
-        let name = format!("lastout-pages-{}.db", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let options = super::super::SqliteOptions::new();
-        let conn = super::super::schema::open_writer(&path, &options).unwrap();
-        let states = State::ALL.into_iter().filter(|state| *state != State::Running).map(Some);
-        for state in states.chain([None]) {
-            for newest_first in [false, true] {
-                let (last, matching) = page_statements(state, newest_first);
-                for sql in [last, matching] {
+        with_store("order", |conn| {
+            let states = State::ALL.into_iter().filter(|state| *state != State::Running).map(Some);
+            for state in states.chain([None]) {
+                for newest_first in [false, true] {
+                    let sql = page_statement(state, newest_first);
                     let sql = format!("EXPLAIN QUERY PLAN {}", with_codes(&sql));
                     let mut statement = conn.prepare(&sql).unwrap();
                     let (mut rows, mut plan) = (statement.raw_query(), String::new());
@@ -226,7 +222,56 @@ mod tests {
                     assert!(!plan.contains("TEMP B-TREE"), "{state:?} {newest_first}: {plan}");
                 }
             }
-        }
+        });
+    }
+    /// Counted in steps of SQLite's machine: a page of twenty costs the same whatever lies behind it.
+    #[test]
+    fn a_full_page_reads_no_further_than_its_last_row() {
+        with_store("steps", |conn| {
+            let rows = "WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n LIMIT 12000) \
+                        INSERT INTO lastout_jobs (id, state, fence, owner, attempt, rank, run_at, claimed_at, \
+                        ended_at, lease_until, crashes, started, cancel, priority, max_attempts, max_crashes, recovery, \
+                        own_lease_ms, timeout_ms, unique_kept, limit_max, created_at, queue, kind, payload) \
+                        SELECT id, {ready}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 'q', 'k', x'31' FROM n";
+            conn.execute(&with_codes(rows), []).unwrap();
+            let steps = |limit: usize, kind: &str| {
+                let sql = with_codes(&page_statement(Some(State::Ready), true));
+                let mut statement = conn.prepare(&sql).unwrap();
+                let code = State::Ready.code();
+                let params = params![
+                    i64::MAX,
+                    code,
+                    None::<String>,
+                    kind,
+                    None::<i64>,
+                    None::<i64>,
+                    None::<String>
+                ];
+                let mut rows = statement.query(params).unwrap();
+                let mut found = 0;
+                while let Some(row) = rows.next().unwrap() {
+                    found += usize::from(row.get::<_, bool>(1).unwrap());
+                    if found == limit {
+                        break;
+                    }
+                }
+                drop(rows);
+                (found, statement.get_status(rusqlite::StatementStatus::VmStep))
+            };
+            let (found, twenty) = steps(20, "k");
+            assert_eq!(found, 20);
+            let (none, all) = steps(20, "other");
+            assert_eq!(none, 0);
+            assert!(twenty * 100 < all, "{twenty} steps for twenty rows, {all} for {MOST_LOOKED}");
+        });
+    }
+
+    fn with_store(name: &str, test: impl FnOnce(&rusqlite::Connection)) {
+        let name = format!("lastout-pages-{name}-{}.db", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let options = super::super::SqliteOptions::new();
+        let conn = super::super::schema::open_writer(&path, &options).unwrap();
+        test(&conn);
         drop(conn);
         for end in ["", "-wal", "-shm"] {
             let mut file = path.clone().into_os_string();

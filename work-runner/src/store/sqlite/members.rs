@@ -5,7 +5,7 @@ use super::schema::boot;
 use crate::identity::Identity;
 use crate::job::millis;
 use crate::lease::WorkerId;
-use crate::registry::{WorkerAbout, WorkerProfile, WorkerRecord};
+use crate::registry::{WorkerAbout, WorkerProfile, WorkerRecord, known};
 use rusqlite::{Row, params};
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ pub(super) fn register(
     let (now_ms, lease_until) = (tx.now_ms, tx.boot_ms.saturating_add(millis(ttl)));
     let Identity { host, boot: of_process, pid, start } = &profile.identity;
     let about = profile.about.json();
-    tx.run(
+    let new = tx.run(
         "INSERT INTO lastout_workers (id, host, boot, pid, start, lease_until, boot_of_lease, since, about) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
         params![worker.0, host, of_process, pid, start, lease_until, boot(), now_ms, about],
     )?;
-    Ok(())
+    if new == 1 { Ok(()) } else { Err(known(worker)) }
 }
 
 pub(super) fn beat(tx: &mut Tx<'_>, worker: WorkerId, ttl: Duration) -> Sql<bool> {

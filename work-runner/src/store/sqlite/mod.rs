@@ -31,7 +31,7 @@ use crate::poke::Poke;
 use crate::registry::{
     Enqueued, Keep, Order, Ordered, Overview, Page, Peek, Periodic, PeriodicRecord, Query,
     QueueCount, QueueRecord, Rate, RateOf, RateRecord, Registry, StoreFuture, Swept, Turn,
-    TurnRequest, WorkerProfile, WorkerRecord, with_rates,
+    TurnRequest, WorkerProfile, WorkerRecord, check_runs, with_rates,
 };
 use rows::{Sql, Tx};
 use rusqlite::params;
@@ -338,6 +338,9 @@ impl Registry for SqliteRegistry {
         next_ms: i64,
         runs: u32,
     ) -> StoreFuture<'_, bool> {
+        if let Err(invalid) = check_runs(runs) {
+            return Box::pin(std::future::ready(Err(invalid)));
+        }
         let fire = move |tx: &mut Tx<'_>| periodic::fire(tx, &name, at_ms, next_ms, runs);
         self.write_then(fire, |hub, _| hub.poke_all())
     }

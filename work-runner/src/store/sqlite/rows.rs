@@ -1,5 +1,6 @@
 //! A connection inside a transaction: its statements, prepared once, and the rows behind them.
 
+use super::super::counting::bound_of;
 use super::super::names::with_codes;
 use super::super::table::Table;
 use super::bulk::{self, Pending};
@@ -129,17 +130,22 @@ impl<'c> Tx<'c> {
         rows.map_err(|error| failed("read the job store", error))
     }
 
-    /// Runs a statement of people, which is not kept.
-    pub(super) fn look<T>(
+    /// Walks over the rows of a statement of people, which is not kept, until `each` returns false.
+    pub(super) fn walk(
         &mut self,
         sql: &str,
         params: &[&dyn ToSql],
-        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Sql<Vec<T>> {
+        mut each: impl FnMut(&Row<'_>) -> rusqlite::Result<bool>,
+    ) -> Sql<()> {
         let reading = |error| failed("read the job store", error);
         let mut statement = self.conn.prepare(&with_codes(sql)).map_err(reading)?;
-        let rows = statement.query_map(params, read).and_then(Iterator::collect);
-        rows.map_err(reading)
+        let mut rows = statement.query(params).map_err(reading)?;
+        while let Some(row) = rows.next().map_err(reading)? {
+            if !each(row).map_err(reading)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Whole rows, with the payloads that live beside them. One that cannot be read is among them in the
@@ -150,7 +156,7 @@ impl<'c> Tx<'c> {
     }
 
     /// Adds the payloads that live beside their rows.
-    pub(super) fn with_payloads(&mut self, rows: Vec<(JobRecord, bool)>) -> Sql<Vec<JobRecord>> {
+    fn with_payloads(&mut self, rows: Vec<(JobRecord, bool)>) -> Sql<Vec<JobRecord>> {
         let mut whole = Vec::with_capacity(rows.len());
         for (mut row, beside) in rows {
             if beside {
@@ -326,14 +332,14 @@ impl Table for Tx<'_> {
         self.run(
             "UPDATE lastout_jobs SET state = {ready}, due_at = NULL WHERE id IN (SELECT id FROM lastout_jobs \
              WHERE due_at <= ?1 AND limit_key IS NULL ORDER BY due_at LIMIT ?2)",
-            params![now_ms, limit as i64],
+            params![now_ms, bound_of(limit)],
         )
     }
 
     async fn due_with_key(&mut self, limit: usize) -> Sql<Vec<JobRecord>> {
         let sql = select!("WHERE due_at <= ?1 AND limit_key IS NOT NULL ORDER BY due_at LIMIT ?2");
         let now_ms = self.now_ms;
-        self.rows(sql, params![now_ms, limit as i64])
+        self.rows(sql, params![now_ms, bound_of(limit)])
     }
 
     async fn running_of(&mut self, owner: WorkerId, limit: usize) -> Sql<Vec<JobRecord>> {
@@ -355,7 +361,7 @@ impl Table for Tx<'_> {
              OR (lease_until != 0 AND lease_until <= ?1)) LIMIT ?2"
         );
         let boot_ms = self.boot_ms;
-        self.rows(sql, params![boot_ms, limit as i64])
+        self.rows(sql, params![boot_ms, bound_of(limit)])
     }
 
     async fn expired_workers(&mut self) -> Sql<Vec<WorkerId>> {

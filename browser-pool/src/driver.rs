@@ -122,6 +122,8 @@ pub struct Launched<B> {
 pub enum News {
     /// The renderer of the page with this key crashed.
     PageCrashed(String),
+    /// The page with this key keeps the browser from its other pages; the driver is ending its renderer.
+    PageFlooded(String),
     /// A page opened another one in its context.
     PopupOpened {
         /// The key of the context.

@@ -251,6 +251,8 @@ pub enum Loss {
     Client(String),
     /// The renderer of this page crashed; the browser lives on.
     PageCrashed,
+    /// The pool ended the page, because it kept the browser from its other pages; the browser lives on.
+    PageFlooded,
     /// The lease was out for `max_lease`.
     Expired,
     /// The pool closed the browser: at its retirement limit, or because the pool ended.
@@ -266,6 +268,7 @@ impl fmt::Display for Loss {
             Self::Unresponsive => f.write_str("the browser does not answer"),
             Self::Client(text) => write!(f, "the protocol client failed: {text}"),
             Self::PageCrashed => f.write_str("the page crashed"),
+            Self::PageFlooded => f.write_str("the page was ended because it flooded its browser"),
             Self::Expired => f.write_str("the lease was out for max_lease"),
             Self::Closed => f.write_str("the pool closed the browser"),
         }

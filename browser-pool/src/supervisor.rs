@@ -69,7 +69,8 @@ async fn live<D: Driver>(
             loss = &mut drive => break End::Lost(loss),
             () = &mut health => break End::Lost(Loss::Unresponsive),
             Some(news) = news.recv() => match news {
-                News::PageCrashed(page) => core.page_crashed(slot, &page),
+                News::PageCrashed(page) => core.page_lost(slot, &page, &Loss::PageCrashed),
+                News::PageFlooded(page) => core.page_lost(slot, &page, &Loss::PageFlooded),
                 News::PopupOpened { context, page } => core.popup_opened(slot, &context, page),
                 News::PageGone(page) => core.page_gone(slot, page),
             },

@@ -51,7 +51,7 @@ events! {
     info ended(report: &BrowserReport) {
         browser = report.browser, killed = report.killed, left = report.left.len(),
     } "browser ended";
-    warn page_crashed(browser: u64) { browser, } "page crashed";
+    warn page_lost(browser: u64, loss: &Loss) { browser, %loss, } "page lost";
     warn make_failed(browser: u64, error: &crate::error::OpError) { browser, %error, } "unit not made";
     error hook_panicked() {} "a hook panicked";
 }

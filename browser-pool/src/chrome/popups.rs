@@ -24,8 +24,8 @@ impl PageLease<Chrome> {
         }
     }
 
-    /// Messages of the page, such as those of its console, that were kept from the client because there
-    /// were more than 1000, or 4 MiB, in a second. None is counted on an adopted browser.
+    /// Messages of the page, such as those of its console, its bindings, its DOM and its network, that were kept from
+    /// the client because there were more than 1000, or 4 MiB, in a second. None is counted on an adopted browser.
     pub fn shed_messages(&self) -> u64 {
         self.live().shed_of(self)
     }

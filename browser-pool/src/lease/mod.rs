@@ -113,6 +113,7 @@ impl<D: Driver> Drop for Granted<D> {
         let condition = match (self.condition, &loss) {
             (Condition::Unused, _) => Condition::Unused,
             (_, Some(Loss::PageCrashed)) => Condition::Broken,
+            (_, Some(Loss::PageFlooded)) => Condition::Discarded,
             (Condition::Clean, _) if std::thread::panicking() => Condition::Discarded,
             (condition, _) => condition,
         };

@@ -117,11 +117,12 @@ impl<D: Driver> Core<D> {
         });
     }
 
-    /// The page with this key crashed: its lease is lost, its browser lives on. A spare is thrown away.
-    pub(crate) fn page_crashed(self: &Arc<Self>, slot: SlotId, key: &str) {
-        trace::page_crashed(slot.0);
+    /// The page with this key is lost, and its lease: its browser lives on. A spare is thrown away.
+    pub(crate) fn page_lost(self: &Arc<Self>, slot: SlotId, key: &str, loss: &Loss) {
+        trace::page_lost(slot.0, loss);
         let fate = self.turn(|inner, now| {
-            inner.tally.page_crashes += 1;
+            // The renderer of a page that was ended for its flood is told as a crash, too.
+            inner.tally.page_crashes += u64::from(*loss == Loss::PageCrashed);
             let mut on_it = inner.units.iter().filter(|(_, cell)| cell.slot == slot);
             let found = on_it.find_map(|(id, cell)| Some((*id, cell.has(key), cell.fate_of(key)?)));
             let Some((unit, is_own, fate)) = found else {
@@ -134,7 +135,7 @@ impl<D: Driver> Core<D> {
             }
             Some(fate)
         });
-        fate.iter().for_each(|fate| doom(fate, &Loss::PageCrashed));
+        fate.iter().for_each(|fate| doom(fate, loss));
     }
 
     /// A page in this context opened another.

@@ -12,10 +12,11 @@ mod reset;
 mod traffic;
 
 use self::auth::Auth;
-use self::flood::{Floods, is_noise};
+use self::flood::{Floods, changed, noise};
 pub(in crate::chrome) use self::message::limit_of_unanswered;
 use self::message::{
-    Created, Creating, Event, Head, Params, empty_document, error, failed_navigation, unanswered,
+    Created, Creating, Event, Head, Params, empty_document, error, failed_navigation, session_of,
+    unanswered,
 };
 pub(super) use self::message::{NO_ANSWER, answered};
 use self::reset::is_undone;
@@ -42,7 +43,7 @@ pub(super) struct Filter {
     /// New pages of contexts in which the client just makes one: the answer to it says which is whose.
     unclaimed: BTreeMap<String, String>,
     auth: Auth,
-    /// What each session may still send.
+    /// What each session and target may still send.
     floods: Floods,
     held: Vec<Held>,
     /// Sessions whose renderer crashed and was not reloaded.
@@ -203,19 +204,18 @@ impl Filter {
             }
             return incoming;
         }
-        if is_noise(text) {
-            let shed = self.floods.sheds(text, now);
-            return Incoming { shed, ..Incoming::default() };
+        if let Some(name) = noise(text) {
+            let verdict = self.floods.take(name, text, now);
+            return self.judged(verdict, session_of(text));
+        }
+        if let Some(target) = changed(text) {
+            let verdict = self.floods.take_change(target, text, now);
+            return self.judged(verdict, None);
         }
         if !WATCHED.iter().any(|prefix| text.starts_with(prefix)) {
             return Incoming::default();
         }
         serde_json::from_str(text).map_or(Incoming::default(), |event| self.event(event))
-    }
-
-    /// Messages of this session that the client did not get.
-    pub(super) fn shed_of(&self, session: &str) -> u64 {
-        self.floods.shed_of(session)
     }
 
     fn is_resuming(&self, session: &str) -> bool {
@@ -258,6 +258,7 @@ impl Filter {
             }
             "Target.targetDestroyed" => {
                 if let Some(page) = params.target_id {
+                    self.floods.forget_target(&page);
                     self.popups.remove(&page);
                     self.unclaimed.remove(&page);
                     return Incoming { news: vec![News::PageGone(page)], ..Incoming::default() };
@@ -345,11 +346,11 @@ impl Filter {
         ids.into_iter().filter_map(|id| Some((id, self.pending.remove(&id)?))).collect()
     }
 
-    /// The answers of calls whose time is over.
+    /// The answers of calls whose time is over, and what waited for a quieter second.
     pub(super) fn expire(&mut self, now: Instant) -> Incoming {
         let late = |(_, call): &(&u64, &Call)| call.deadline <= now;
         let late: Vec<_> = self.pending.iter().filter(late).map(|(id, _)| *id).collect();
-        let mut incoming = Incoming::default();
+        let mut incoming = Incoming { inject: self.floods.due(now), ..Incoming::default() };
         for id in late {
             let Some(Call { session, limit, creates, resumes, .. }) = self.pending.remove(&id)
             else {

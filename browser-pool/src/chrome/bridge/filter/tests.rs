@@ -1,7 +1,7 @@
 //! What the filter says of each message.
 
 use super::super::router::OWN;
-use super::flood::{BYTES, EVENTS};
+use super::flood::{BYTES, CHANGES, EVENTS, TOO_LONG, TOO_LOUD};
 use super::reset::{BEYOND, UNDONE};
 use super::*;
 
@@ -203,19 +203,116 @@ fn a_page_that_nobody_asked_for_was_opened_by_a_page() {
 #[test]
 fn a_flood_is_shed_for_its_own_session_and_counted() {
     let (mut filter, now) = filter();
-    let noise = |session: &str, text: &str| {
+    let noise = |name: &str, session: &str, text: &str| {
+        format!(r#"{{"method":"{name}","params":{{"args":["{text}"]}},"sessionId":"{session}"}}"#)
+    };
+    let names = [
+        "Runtime.consoleAPICalled",
+        "Runtime.bindingCalled",
+        "DOM.attributeModified",
+        "Network.webSocketFrameReceived",
+        "Page.windowOpen",
+    ];
+    let mut shed = 0;
+    for (second, name) in names.iter().enumerate() {
+        let now = now + Duration::from_secs(second as u64);
+        let noise = |session, text| noise(name, session, text);
+        let passed = (0..5000).filter(|_| !filter.incoming(&noise("s1", "x"), now).shed).count();
+        shed += 5000 - u64::from(EVENTS);
+        assert_eq!((passed, filter.shed_of("s1")), (EVENTS as usize, shed), "{name}");
+        assert!(!filter.incoming(&noise("s2", "x"), now).shed, "another page may speak");
+    }
+    let later = now + Duration::from_secs(names.len() as u64);
+    let again = noise(names[0], "s1", "x");
+    assert!(!filter.incoming(&again, later).shed, "a second later it may again");
+    assert!(filter.incoming(&noise(names[0], "s1", &"x".repeat(BYTES)), later).shed);
+    let waited_for = [
+        "DOM.setChildNodes",
+        "Fetch.requestPaused",
+        "HeapProfiler.addHeapSnapshotChunk",
+        "Page.frameNavigated",
+        "Page.lifecycleEvent",
+        "Runtime.executionContextCreated",
+        "Target.targetCreated",
+    ];
+    for name in waited_for {
+        let event = noise(name, "s1", "x");
+        assert!((0..5000).all(|_| !filter.incoming(&event, now).shed), "{name}");
+    }
+}
+
+#[test]
+fn a_request_whose_start_arrived_is_told_to_its_end() {
+    let (mut filter, now) = filter();
+    let told = |name: &str, request: &str, loader: &str| {
         format!(
-            r#"{{"method":"Runtime.consoleAPICalled","params":{{"args":["{text}"]}},"sessionId":"{session}"}}"#
+            r#"{{"method":"Network.{name}","params":{{"requestId":"{request}","loaderId":"{loader}"}},"sessionId":"s1"}}"#
         )
     };
-    let passed = (0..5000).filter(|_| !filter.incoming(&noise("s1", "x"), now).shed).count();
-    assert_eq!((passed, filter.shed_of("s1")), (EVENTS as usize, 5000 - u64::from(EVENTS)));
-    assert!(!filter.incoming(&noise("s2", "x"), now).shed, "another page may speak");
-    let later = now + Duration::from_secs(1);
-    assert!(!filter.incoming(&noise("s1", "x"), later).shed, "a second later it may again");
-    assert!(filter.incoming(&noise("s1", &"x".repeat(BYTES)), later).shed);
-    let stage = r#"{"method":"Page.lifecycleEvent","params":{"name":"load"},"sessionId":"s1"}"#;
-    assert!((0..5000).all(|_| !filter.incoming(stage, now).shed), "what is waited for passes");
+    for n in 0..5000 {
+        assert_eq!(
+            filter.incoming(&told("requestWillBeSent", &n.to_string(), "L"), now).shed,
+            n >= EVENTS
+        );
+    }
+    for name in ["responseReceived", "loadingFinished"] {
+        for n in 0..5000 {
+            let shed = filter.incoming(&told(name, &n.to_string(), "L"), now).shed;
+            assert_eq!(shed, n >= EVENTS, "{name} of {n}");
+        }
+    }
+    assert!(filter.incoming(&told("loadingFinished", "0", "L"), now).shed, "it has ended");
+    for name in ["requestWillBeSent", "responseReceived", "loadingFailed"] {
+        assert!(!filter.incoming(&told(name, "L", "L"), now).shed, "{name} of a navigation");
+    }
+}
+
+#[test]
+fn of_the_changes_of_a_target_the_latest_arrives() {
+    let (mut filter, now) = filter();
+    filter.incoming(&attached("s1", "t1"), now);
+    let change = |target: &str, title: u32| {
+        format!(
+            r#"{{"method":"Target.targetInfoChanged","params":{{"targetInfo":{{"targetId":"{target}","type":"page","title":"{title}"}}}}}}"#
+        )
+    };
+    for title in 0..5000 {
+        assert_eq!(filter.incoming(&change("t1", title), now).shed, title >= CHANGES, "{title}");
+    }
+    assert!(!filter.incoming(&change("t2", 0), now).shed, "another target may change");
+    let nothing: [&str; 0] = [];
+    assert_eq!(filter.expire(now + Duration::from_millis(999)).inject, nothing);
+    assert_eq!(filter.expire(now + Duration::from_secs(1)).inject, [change("t1", 4999)]);
+    assert_eq!(filter.expire(now + Duration::from_secs(9)).inject, nothing, "it came once");
+    assert_eq!(filter.shed_of("s1"), 5000 - u64::from(CHANGES) - 1);
+    let later = now + Duration::from_secs(9);
+    for title in 0..=CHANGES {
+        filter.incoming(&change("t1", title), later);
+    }
+    let gone = r#"{"method":"Target.targetDestroyed","params":{"targetId":"t1"}}"#;
+    filter.incoming(gone, later);
+    assert_eq!(filter.expire(later + Duration::from_secs(1)).inject, nothing, "it is gone");
+}
+
+#[test]
+fn a_page_that_floods_on_is_ended_once() {
+    let (mut filter, now) = filter();
+    let noise = r#"{"method":"Runtime.bindingCalled","params":{},"sessionId":"s1"}"#;
+    let mut ended = Vec::new();
+    let mut tell = |second: u32| {
+        let incoming = filter.incoming(noise, now + second * Duration::from_secs(1));
+        if let Some(Order { session, method, .. }) = incoming.order {
+            assert_eq!(method, "Page.crash");
+            assert!(incoming.shed && incoming.news.len() == 1, "{:?}", incoming.news);
+            ended.push((session, second));
+        }
+    };
+    // A pause begins the count again.
+    let pauses = (0..TOO_LONG - 1).chain(TOO_LONG + 5..3 * TOO_LONG + 5);
+    for second in pauses {
+        (0..TOO_LOUD).for_each(|_| tell(second));
+    }
+    assert_eq!(ended, [("s1".to_owned(), 2 * TOO_LONG + 5)]);
 }
 
 #[test]

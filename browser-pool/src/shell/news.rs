@@ -55,10 +55,7 @@ impl<D: Driver> Core<D> {
 
     /// The place of a page is free.
     pub(crate) fn page_closed(self: &Arc<Self>, place: Place) {
-        self.turn(|inner, now| {
-            inner.state.close_page(place);
-            inner.step(Event::Tick, now);
-        });
+        self.apply(Event::PageClosed { place });
     }
 
     /// Waits for the end of a browser and reports it.

@@ -89,6 +89,10 @@ pub(crate) enum Event {
         slot: SlotId,
         unit: UnitId,
     },
+    /// The holder of a context closed a page that it had opened, or it was not opened after all.
+    PageClosed {
+        place: Place,
+    },
     PopupOpened {
         slot: SlotId,
         unit: UnitId,

@@ -145,6 +145,7 @@ impl State {
             Event::Release { place, condition } => self.release(place, condition, now, out),
             Event::Reset { slot, unit } => self.reset(slot, unit),
             Event::Crashed { slot, unit } => self.crashed(slot, unit, out),
+            Event::PageClosed { place } => self.page_closed(place),
             Event::PopupOpened { slot, unit, page } => self.popup_opened(slot, unit, page, out),
             Event::PageGone { slot, page } => self.page_gone(slot, &page),
             Event::Disposed { slot, unit, well } => self.disposed(slot, unit, well),
@@ -228,8 +229,8 @@ impl State {
         Ok(())
     }
 
-    /// Gives the place of a page back; the lease may be gone by now.
-    pub(crate) fn close_page(&mut self, place: Place) {
+    /// The place of a page is free; the lease may be gone by now.
+    fn page_closed(&mut self, place: Place) {
         let slot = self.slots.get_mut(&place.slot);
         if let Some(unit) = slot.and_then(|slot| slot.leased(place)) {
             unit.pages = unit.pages.saturating_sub(1);

@@ -15,6 +15,8 @@ struct World {
     ending: Vec<(SlotId, UnitId, bool)>,
     closing: Vec<SlotId>,
     out: Vec<Place>,
+    /// Pages that holders of contexts opened.
+    opened: Vec<Place>,
     /// Pages that pages opened.
     popups: Vec<(SlotId, UnitId, String)>,
     /// What stands on the browsers, whatever the pool believes: contexts, and the pages that the pool made in each.
@@ -43,6 +45,7 @@ enum Do {
     Pressure(bool),
     Wait(u64),
     OpenPage(usize),
+    ClosePage(usize),
     Popup(usize),
     PopupGone(usize),
 }
@@ -64,6 +67,7 @@ fn steps() -> impl Strategy<Value = Do> {
         1 => any::<bool>().prop_map(Do::Pressure),
         2 => (0..40_u64).prop_map(Do::Wait),
         1 => n.clone().prop_map(Do::OpenPage),
+        1 => n.clone().prop_map(Do::ClosePage),
         2 => n.clone().prop_map(Do::Popup),
         1 => n.prop_map(Do::PopupGone),
     ]
@@ -322,7 +326,19 @@ impl Sim {
                 if let Some(pages) = self.world.contexts.get_mut(&(place.slot, place.unit)) {
                     *pages += usize::from(opened.is_ok());
                 }
+                self.world.opened.extend(opened.ok().map(|()| place));
                 self.check();
+            }
+            Do::ClosePage(which) => {
+                let Some(index) = pick(self.world.opened.len(), which) else {
+                    return;
+                };
+                let place = self.world.opened.remove(index);
+                // The context may have ended with all its pages, or be another lease's.
+                let is_out = self.world.out.contains(&place);
+                let pages = self.world.contexts.get_mut(&(place.slot, place.unit));
+                pages.filter(|_| is_out).into_iter().for_each(|pages| *pages -= 1);
+                self.tell(Event::PageClosed { place });
             }
         }
     }

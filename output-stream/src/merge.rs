@@ -1,6 +1,8 @@
 //! Two streams in the order in which they were read.
 
 use crate::event::Event;
+#[cfg(feature = "process")]
+use crate::lines::TooLong;
 use crate::lines::{Ending, Line, LineOptions, LineParser, LinesEnd};
 use crate::subscriber::Subscriber;
 use crate::turn::{self, Turn};
@@ -193,9 +195,10 @@ impl MergedLines {
                     self.at = Some((channel, offset, bytes));
                     None
                 }
+                Event::Gap { .. } | Event::End(_) if half.end.is_some() => None,
                 Event::Gap { from, to } => half.parser.step_gap(to - from),
                 Event::End(end) => {
-                    half.end.get_or_insert(LinesEnd::Stream(end));
+                    half.end = Some(LinesEnd::Stream(end));
                     half.parser.step_rest(Ending::End)
                 }
             };
@@ -204,6 +207,15 @@ impl MergedLines {
                 return Poll::Ready(Some((channel, line)));
             }
         }
+    }
+
+    /// The line that was too long to go on with, of either of the two.
+    #[cfg(feature = "process")]
+    pub(crate) fn too_long(&self) -> Option<TooLong> {
+        [&self.out.end, &self.err.end].into_iter().find_map(|end| match end {
+            Some(LinesEnd::TooLong(error)) => Some(*error),
+            _ => None,
+        })
     }
 
     /// Why one of the two has no more lines.

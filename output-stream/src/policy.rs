@@ -40,7 +40,8 @@ pub enum Policy {
         /// What becomes of it.
         then: OnStall,
     },
-    /// The source never waits; the oldest bytes that this subscriber has not read are lost.
+    /// The source never waits; the oldest bytes that this subscriber has not read are lost, a segment of at most
+    /// 64 KiB at a time: with a window that is smaller than what is read at once, that may be all of them.
     DropOldest,
     /// The source never waits; what arrives while this subscriber lags by a whole window is lost,
     /// until it has read all that was kept for it.

@@ -26,7 +26,7 @@ async fn text_is_read_without_its_last_newlines_and_only_if_it_is_whole() {
     let error = text(read("printf 'ab\\377c'").await.unwrap_err());
     assert_eq!(error, "read the output of sh as text: it is not UTF-8 at byte 2");
     let error = text(read("head -c 16777217 /dev/zero").await.unwrap_err());
-    assert_eq!(error, "read the output of sh as text: it is not whole: 1 bytes omitted");
+    assert_eq!(error, "read the output of sh as text: it is not whole: 1 byte omitted");
     let elsewhere = Process::shell("echo x").stdout(Outlet::Discard).read().await.unwrap_err();
     assert!(text(elsewhere).ends_with("not read to its end: closed by request at byte 0"));
     assert!(matches!(read("exit 1").await.unwrap_err(), OutputError::Failed(_)));

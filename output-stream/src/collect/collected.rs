@@ -187,16 +187,20 @@ impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { omitted, lost } = *self;
         if omitted > 0 {
-            write!(f, "{omitted} bytes omitted")?;
+            write!(f, "{} omitted", bytes(omitted))?;
         }
         if omitted > 0 && lost > 0 {
             f.write_str(", ")?;
         }
         if lost > 0 || omitted == 0 {
-            write!(f, "{lost} bytes lost")?;
+            write!(f, "{} lost", bytes(lost))?;
         }
         Ok(())
     }
+}
+
+fn bytes(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "byte" } else { "bytes" })
 }
 
 impl fmt::Display for Collected {

@@ -13,6 +13,7 @@ pub use task::Consumer;
 pub use tee::{Tee, TeeEnd};
 
 use crate::error::SubscribeError;
+use crate::lines::TooLong;
 use std::error::Error;
 use std::fmt;
 
@@ -26,6 +27,8 @@ pub enum ConsumerError {
     Aborted,
     /// It could not be attached.
     Subscribe(SubscribeError),
+    /// A line was too long, see [`OnLong::Fail`](crate::OnLong::Fail): its callback saw no more of that output.
+    TooLong(TooLong),
 }
 
 impl fmt::Display for ConsumerError {
@@ -36,6 +39,7 @@ impl fmt::Display for ConsumerError {
             }
             Self::Aborted => f.write_str("consume a stream: the consumer was stopped"),
             Self::Subscribe(_) => f.write_str("consume a stream: it could not be attached"),
+            Self::TooLong(_) => f.write_str("consume a stream: a line was too long"),
         }
     }
 }
@@ -44,6 +48,7 @@ impl Error for ConsumerError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Subscribe(error) => Some(error),
+            Self::TooLong(error) => Some(error),
             Self::Panicked(_) | Self::Aborted => None,
         }
     }

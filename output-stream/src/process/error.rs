@@ -69,6 +69,9 @@ pub enum OutputError {
     },
     /// This process succeeded, and what it wrote cannot be had as text.
     Text(String, crate::TextError),
+    /// This process succeeded, and one of its lines was too long to go on with, see
+    /// [`OnLong::Fail`](crate::OnLong::Fail).
+    TooLong(String, crate::TooLong),
     /// It failed, and the call asked for success.
     Failed(super::Failed),
 }
@@ -85,6 +88,7 @@ impl fmt::Display for OutputError {
             Self::Exit { .. } => f.write_str("wait for a process"),
             Self::Survivors { .. } => f.write_str("end what a process left behind"),
             Self::Text(program, _) => write!(f, "read the output of {program} as text"),
+            Self::TooLong(program, _) => write!(f, "read the lines of {program}"),
             Self::Failed(failed) => failed.fmt(f),
         }
     }
@@ -97,6 +101,7 @@ impl Error for OutputError {
             Self::Exit { source, .. } => Some(source),
             Self::Survivors { source, .. } => Some(source),
             Self::Text(_, error) => Some(error),
+            Self::TooLong(_, error) => Some(error),
             Self::Spawn(_) | Self::Failed(_) => None,
         }
     }

@@ -5,6 +5,7 @@ use crate::contain::{discard, message};
 use bytes::{Bytes, BytesMut};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 #[cfg(feature = "tokio")]
 use std::{
     future::{Future, poll_fn},
@@ -17,6 +18,9 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// How much is asked of a source at a time.
 const ROOM: usize = 64 * 1024;
+
+/// How long lines that are there wait for more of them, to be written at once.
+const DELAY: Duration = Duration::from_millis(1);
 
 /// Writes one line into the room; `false` when there is none.
 type More = Box<dyn FnMut(&mut BytesMut) -> bool + Send>;
@@ -108,7 +112,10 @@ async fn read(reader: &mut Pin<Box<dyn AsyncRead + Send>>) -> (Bytes, Option<Std
 
 fn gather(more: &mut More) -> (Bytes, Option<StdinEnd>) {
     let mut room = BytesMut::new();
-    let gathered = catch_unwind(AssertUnwindSafe(|| while room.len() < ROOM && more(&mut room) {}));
+    let begin = Instant::now();
+    let gathered = catch_unwind(AssertUnwindSafe(|| {
+        while room.len() < ROOM && more(&mut room) && begin.elapsed() < DELAY {}
+    }));
     let failure = gathered.err().map(|panic| StdinEnd::SourcePanicked(message(panic)));
     (room.freeze(), failure)
 }

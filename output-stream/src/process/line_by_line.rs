@@ -90,8 +90,8 @@ impl ProcessBuilder {
 }
 
 impl ProcessLines {
-    /// The next line of either output. After the last one comes an error, if the process failed or somebody of
-    /// its tree survived, and then `None`.
+    /// The next line of either output. After the last one comes an error, if the process failed, a line was too
+    /// long to go on with, or a member of its tree survived, and then `None`.
     ///
     /// # Cancel safety
     ///
@@ -112,7 +112,7 @@ impl ProcessLines {
     ///
     /// # Errors
     ///
-    /// After the last line, if the process failed or a member of its tree survived.
+    /// After the last line, as [`next`](Self::next) says.
     ///
     /// # Cancel safety
     ///
@@ -137,12 +137,16 @@ impl ProcessLines {
             }
         };
         let (stdout, stderr) = (out.wait().await, err.wait().await);
-        let stdin = self.process.stdin_report().await;
+        let stdin = self.process.last_report(&exit).await;
         let ended = Ended { exit, stdout, stderr, stdin };
         let process = &mut self.process;
         let report = process.end_rest().await;
-        concluded(process.shown.clone(), &process.tree, false, ended, report)?.check()?;
-        Ok(())
+        let output = concluded(process.shown.clone(), &process.tree, false, ended, report)?;
+        let program = output.check()?.program;
+        match self.lines.too_long() {
+            Some(error) => Err(OutputError::TooLong(program, error)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::builder::ProcessBuilder;
 use super::copy::task::Copy;
+use super::shown::Shown;
 use super::source::Pipe;
 use super::start::{Ready, blame, show};
 use super::watcher::{Root, Watcher};
-use super::{ExitError, Process, Shown, output::Exit, stdin};
+use super::{ExitError, Process, output::Exit, stdin};
 use crate::consume::Consumer;
 use crate::merge::Channel;
 use crate::stream::Stream;
@@ -85,10 +86,12 @@ impl Ready {
                 (Some(pty.input().map_err(lost)?), Some(pty.end_of_file()), Some(output))
             }
         };
-        let fed = input.zip(self.feed.food).map(|(pipe, food)| {
-            stdin::pump(pipe, food, self.feed.is_open, end_of_file, exit.clone())
+        let fed = Arc::default();
+        let pumped = input.zip(self.feed.food).map(|(pipe, food)| {
+            let fed = Arc::clone(&fed);
+            stdin::pump(pipe, food, self.feed.is_open, end_of_file, fed, exit.clone())
         });
-        let (stdin, writer) = fed.unzip();
+        let (stdin, writer) = pumped.unzip();
         if let (Some(idle), Some(pipe)) = (self.out.idle, output) {
             idle.start(pipe);
         }
@@ -118,6 +121,8 @@ impl Ready {
             line_options: self.line_options,
             stdin: stdin.flatten(),
             writer,
+            fed,
+            limit: self.time.and_then(|time| begin.checked_add(time)),
             stdout,
             stderr,
             after: Shown { hook, failure: None, copies, failed: Vec::new() },

@@ -162,7 +162,8 @@ impl Inlet {
     }
 
     /// Each item, with LF behind it, as fast as the process reads. The iterator runs on a thread of the
-    /// runtime, or in a blocking form on the thread of the caller: while it blocks, that thread does nothing else.
+    /// runtime, or in a blocking form on the thread of the caller: while it blocks, that thread does nothing else,
+    /// and the line before may wait for the next one. For lines that come slowly there is [`Inlet::Piped`].
     #[must_use]
     pub fn lines<I>(lines: I) -> Self
     where

@@ -3,13 +3,14 @@
 //! A watcher task waits for the exit, so that the streams end and the time limit holds whether or
 //! not somebody waits. The tree belongs to [`Process`]: dropping that ends everybody in it.
 
-use super::input::StdinReport;
+use super::input::{StdinEnd, StdinReport};
 use super::on_tokio::Known;
 use super::output::{Exit, Limits, Output};
+use super::shown::{Shown, before};
 use super::stdin::Stdin;
 #[cfg(feature = "pty")]
 use super::terminal::Pty;
-use super::{Ended, ExitError, OutputError, REST, SURE, Shown, concluded, is_unsure};
+use super::{Ended, ExitError, OutputError, REST, SURE, concluded, is_unsure};
 use crate::collect::Collector;
 use crate::consume::Consumer;
 use crate::error::SubscribeError;
@@ -21,8 +22,10 @@ use crate::stream::Stream;
 use crate::wait::WaitError;
 use lastout_proc_tree::{KillError, ProcId, Report, Tree};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// A running process and all of its descendants.
 ///
@@ -44,6 +47,10 @@ pub struct Process {
     pub(super) line_options: LineOptions,
     pub(super) stdin: Option<Stdin>,
     pub(super) writer: Option<Consumer<StdinReport>>,
+    /// How many bytes of its input the writer has written.
+    pub(super) fed: Arc<AtomicU64>,
+    /// When its time is over.
+    pub(super) limit: Option<std::time::Instant>,
     pub(super) stdout: Stream,
     pub(super) stderr: Stream,
     pub(super) after: Shown,
@@ -210,8 +217,9 @@ impl Process {
         };
         let mut exit = exit.unwrap_or(Err(ExitError::Aborted))?;
         // Every line that was read is shown and copied before this returns.
-        exit.copies = self.after.copied(exit.timed_out || exit.cancelled).await;
-        exit.on_line = self.after.wait().await;
+        let until = self.until(&exit);
+        exit.copies = self.after.copied(until).await;
+        exit.on_line = self.after.wait(until).await;
         Ok(exit)
     }
 
@@ -261,8 +269,23 @@ impl Process {
         };
         let (stdout, stderr) = (stdout.wait().await, stderr.wait().await);
         // Before the kill, which would break a pipe that a descendant holds.
-        let stdin = self.stdin_report().await;
+        let stdin = self.last_report(&exit).await;
         Ok(Ended { exit, stdout, stderr, stdin })
+    }
+
+    /// How long copies, callbacks and input of a process that has ended may take.
+    fn until(&self, exit: &Exit) -> Option<Instant> {
+        super::until(exit, self.limit).map(Instant::from_std)
+    }
+
+    /// What became of its input, as far as that is known when its time is over.
+    pub(super) async fn last_report(&mut self, exit: &Exit) -> Option<StdinReport> {
+        let until = self.until(exit);
+        if let Some(report) = before(until, self.stdin_report()).await {
+            return report;
+        }
+        self.writer = None;
+        Some(StdinReport { written: self.fed.load(Ordering::Relaxed), end: StdinEnd::Exited })
     }
 
     /// Kills what is left of the tree, until it is known that nobody is.

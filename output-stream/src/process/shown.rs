@@ -1,15 +1,15 @@
 //! What is shown to the caller beside the streams: every line, and copies.
 
 use super::CopyFailed;
-use super::REST;
 use super::copy::task::Copy;
 use crate::consume::{Consumer, ConsumerError};
-use crate::error::SubscribeError;
+use std::future::Future;
+use tokio::time::Instant;
 
 /// What became of the callback for every line, and of the copies.
 #[derive(Debug)]
 pub(super) struct Shown {
-    pub(super) hook: Option<Consumer<Result<(), SubscribeError>>>,
+    pub(super) hook: Option<Consumer<Result<(), ConsumerError>>>,
     pub(super) failure: Option<ConsumerError>,
     /// Those that are still made, and those that failed.
     pub(super) copies: Vec<Copy>,
@@ -17,20 +17,17 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// Waits until every byte is copied, or will not be. A process that was stopped leaves its copies a bounded time.
-    pub(super) async fn copied(&mut self, was_stopped: bool) -> Vec<CopyFailed> {
-        if was_stopped {
-            let copies = &mut self.copies;
-            let failed = &mut self.failed;
-            let all = async {
-                while let Some(copy) = copies.first_mut() {
-                    failed.extend(copy.wait().await);
-                    copies.remove(0);
-                }
-            };
-            if tokio::time::timeout(REST, all).await.is_err() {
-                self.copies.iter().for_each(Copy::stop);
+    /// Waits until every byte is copied, or will not be: until `until` at the latest, if there is a limit.
+    pub(super) async fn copied(&mut self, until: Option<Instant>) -> Vec<CopyFailed> {
+        let (copies, failed) = (&mut self.copies, &mut self.failed);
+        let all = async {
+            while let Some(copy) = copies.first_mut() {
+                failed.extend(copy.wait().await);
+                copies.remove(0);
             }
+        };
+        if before(until, all).await.is_none() {
+            self.copies.iter().for_each(Copy::stop);
         }
         while let Some(copy) = self.copies.first_mut() {
             self.failed.extend(copy.wait().await);
@@ -39,16 +36,24 @@ impl Shown {
         self.failed.clone()
     }
 
-    /// Waits until every line was shown, or will not be.
-    pub(super) async fn wait(&mut self) -> Option<ConsumerError> {
+    /// Waits until every line was shown, or will not be. A callback that does not return is left behind.
+    pub(super) async fn wait(&mut self, until: Option<Instant>) -> Option<ConsumerError> {
         if let Some(hook) = &mut self.hook {
-            self.failure = match hook.wait().await {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(ConsumerError::Subscribe(error)),
-                Err(error) => Some(error),
+            self.failure = match before(until, hook.wait()).await {
+                Some(Ok(shown)) => shown.err(),
+                Some(Err(error)) => Some(error),
+                None => Some(ConsumerError::Aborted),
             };
             self.hook = None;
         }
         self.failure.clone()
+    }
+}
+
+/// What `work` gives, if it does so in time.
+pub(super) async fn before<T>(until: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match until {
+        Some(until) => tokio::time::timeout_at(until, work).await.ok(),
+        None => Some(work.await),
     }
 }

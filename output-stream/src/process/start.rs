@@ -9,7 +9,7 @@ use super::route::{Feed, Named, Route};
 #[cfg(feature = "pty")]
 use super::terminal::Pty;
 use super::watcher::{Cancel, Ending};
-use crate::error::SubscribeError;
+use crate::consume::ConsumerError;
 use crate::lines::LineOptions;
 use crate::merge::merge;
 use crate::policy::{Policy, Position};
@@ -205,13 +205,17 @@ pub(super) fn show(
     options: LineOptions,
     stdout: &Stream,
     stderr: &Stream,
-) -> impl Future<Output = Result<(), SubscribeError>> + Send + use<> {
+) -> impl Future<Output = Result<(), ConsumerError>> + Send + use<> {
     let readers = (
         stdout.subscribe(Position::Start, Policy::Block),
         stderr.subscribe(Position::Start, Policy::Block),
     );
     async move {
-        let mut lines = merge(readers.0?, readers.1?).lines(options);
+        let (out, err) = match readers {
+            (Ok(out), Ok(err)) => (out, err),
+            (Err(error), _) | (_, Err(error)) => return Err(ConsumerError::Subscribe(error)),
+        };
+        let mut lines = merge(out, err).lines(options);
         let mut shown = 0;
         while let Some((channel, line)) = lines.next().await {
             match &mut hook {
@@ -224,6 +228,6 @@ pub(super) fn show(
                 let_others_run().await;
             }
         }
-        Ok(())
+        lines.too_long().map_or(Ok(()), |error| Err(ConsumerError::TooLong(error)))
     }
 }

@@ -4,6 +4,7 @@ use super::food::{Food, Meal};
 use super::input::{StdinEnd, StdinReport, has_no_reader};
 use super::on_tokio::Known;
 use crate::consume::Consumer;
+use crate::turn::let_others_run;
 use bytes::{Buf, Bytes};
 use std::error::Error;
 use std::fmt;
@@ -11,6 +12,8 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::process::ChildStdin;
@@ -145,13 +148,14 @@ pub(super) fn pump(
     first: Food,
     is_open: bool,
     end_of_file: Option<u8>,
+    written: Arc<AtomicU64>,
     exit: watch::Receiver<Known>,
 ) -> (Option<Stdin>, Consumer<StdinReport>) {
     let (send, receive) = mpsc::channel(PARTS);
     // Without a descriptor for it the question is not asked, and the queue tells later.
     let asked = if is_open { pipe.as_fd().try_clone_to_owned().ok() } else { None };
     let stdin = is_open.then_some(Stdin { queue: Some(send), place: None, pipe: asked });
-    (stdin, Consumer::spawn(write_until(pipe, first, receive, end_of_file, exit)))
+    (stdin, Consumer::spawn(write_until(pipe, first, receive, end_of_file, written, exit)))
 }
 
 /// Writes until the input ends or the process is over, whichever is first.
@@ -160,9 +164,10 @@ async fn write_until(
     first: Food,
     queue: mpsc::Receiver<Bytes>,
     end_of_file: Option<u8>,
+    written: Arc<AtomicU64>,
     mut exit: watch::Receiver<Known>,
 ) -> StdinReport {
-    let mut state = State { written: 0, end: StdinEnd::Eof, is_writing: false };
+    let mut state = State { written, end: StdinEnd::Eof, is_writing: false };
     let asked = pipe.as_fd().try_clone_to_owned().ok();
     let is_written = {
         let mut writing = pin!(write_all(pipe, Meal::new(first), queue, end_of_file, &mut state));
@@ -183,12 +188,12 @@ async fn write_until(
             false => StdinEnd::Exited,
         };
     }
-    StdinReport { written: state.written, end: state.end }
+    StdinReport { written: state.written.load(Ordering::Relaxed), end: state.end }
 }
 
 /// How far the writing has come.
 struct State {
-    written: u64,
+    written: Arc<AtomicU64>,
     end: StdinEnd,
     /// It has bytes that are not written yet.
     is_writing: bool,
@@ -218,6 +223,8 @@ async fn write_all(
         if is_over {
             break;
         }
+        // A source that is never out of bytes, or blocks, does not keep the exit from being seen.
+        let_others_run().await;
     }
     while let Some(bytes) = queue.recv().await {
         note(&bytes);
@@ -228,9 +235,9 @@ async fn write_all(
     if let Some(end) = end_of_file {
         // Once ends a line that has begun, and once more the input.
         let ends = if last == b'\n' { vec![end] } else { vec![end; 2] };
-        let written = state.written;
+        let written = state.written.load(Ordering::Relaxed);
         write(&mut pipe, ends.into(), state).await;
-        state.written = written;
+        state.written.store(written, Ordering::Relaxed);
     }
 }
 
@@ -240,7 +247,7 @@ async fn write(pipe: &mut ChildStdin, mut bytes: Bytes, state: &mut State) -> bo
     while bytes.has_remaining() {
         let error = match pipe.write_buf(&mut bytes).await {
             Ok(n) => {
-                state.written += n as u64;
+                state.written.fetch_add(n as u64, Ordering::Relaxed);
                 continue;
             }
             Err(error) => error,

@@ -12,7 +12,7 @@ use crate::process::input::{StdinEnd, StdinReport, has_no_reader};
 use crate::process::output::{Exit, Limits, Output};
 use crate::process::start::{Ready, blame, show};
 use crate::process::watcher::{Root, Watcher};
-use crate::process::{Ended, ExitError, OutputError, REST, SURE, concluded, is_unsure};
+use crate::process::{Ended, ExitError, OutputError, REST, SURE, concluded, is_unsure, until};
 use crate::pump::caller;
 use crate::reactor::{Promise, Reactor};
 use crate::stream::Stream;
@@ -40,11 +40,13 @@ pub(super) struct Stage {
     tree: Arc<Tree>,
     program: String,
     is_measured: bool,
+    /// When its time is over.
+    limit: Option<Instant>,
     reactor: Arc<Reactor>,
     exit: Promise<Result<Exit, ExitError>>,
     outputs: Result<[Gathering; 2], SubscribeError>,
     stdin: Option<Promise<StdinReport>>,
-    hook: Option<Promise<Result<(), SubscribeError>>>,
+    hook: Option<Promise<Result<(), ConsumerError>>>,
     copies: Vec<Copying>,
 }
 
@@ -115,6 +117,7 @@ impl Ready {
             tree,
             program: self.shown,
             is_measured: self.is_measured,
+            limit: self.time.and_then(|time| begin.checked_add(time)),
             reactor: reactor.clone(),
             exit,
             outputs,
@@ -139,12 +142,11 @@ impl Stage {
                 return Err(OutputError::Exit { source, stdout, stderr });
             }
         };
-        exit.copies =
-            copied(&self.reactor, &mut self.copies, exit.timed_out || exit.cancelled).await;
+        let until = until(&exit, self.limit);
+        exit.copies = copied(&self.reactor, &mut self.copies, until).await;
         if let Some(hook) = &mut self.hook {
             exit.on_line = match hook.wait().await {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(ConsumerError::Subscribe(error)),
+                Ok(shown) => shown.err(),
                 Err(error) => Some(error),
             };
         }
@@ -171,13 +173,16 @@ impl Stage {
 }
 
 /// Waits until every copy is whole, or will not be. A process that was stopped leaves its copies a bounded time.
-async fn copied(reactor: &Reactor, copies: &mut [Copying], was_stopped: bool) -> Vec<CopyFailed> {
-    let limit = was_stopped.then(|| Instant::now() + REST);
+async fn copied(
+    reactor: &Reactor,
+    copies: &mut [Copying],
+    until: Option<Instant>,
+) -> Vec<CopyFailed> {
     let mut failed = Vec::new();
     for at in 0..copies.len() {
         let result = poll_fn(|_| {
             let result = copies[at].task.poll();
-            if result.is_pending() && limit.is_some_and(|limit| reactor.poll_time(limit).is_ready())
+            if result.is_pending() && until.is_some_and(|until| reactor.poll_time(until).is_ready())
             {
                 copies.iter().for_each(|copy| copy.progress.stop());
                 reactor.ring();

@@ -158,3 +158,12 @@ async fn a_program_is_named_as_it_was_given() {
     assert_eq!(output.program, "/bin/false");
     assert_eq!(output.check().unwrap_err().to_string(), "run /bin/false: exit status: 1");
 }
+
+#[tokio::test]
+async fn no_error_shows_a_secret_or_moves_the_cursor() {
+    let error = Process::builder("echo").secret("hun\0ter2").output().await.unwrap_err();
+    assert_eq!(error.to_string(), "start echo: a secret argument holds a NUL");
+    assert!(!format!("{error:?}").contains("ter2"));
+    let error = Process::builder("/no/\x1b[31mx\ny").output().await.unwrap_err().to_string();
+    assert!(error.starts_with(r"start /no/\u{1b}[31mx\ny: "), "{error}");
+}

@@ -6,7 +6,7 @@ use super::food::Food;
 use super::once::Once;
 use super::outlet::{Inlet, Outlet};
 use super::watcher::{Cancel, Ending};
-use super::words::Words;
+use super::words::{Words, plain};
 #[cfg(feature = "tokio")]
 use crate::lines::Line;
 use crate::lines::{LineOptions, LineRef};
@@ -58,7 +58,7 @@ pub struct ProcessBuilder {
     #[cfg(feature = "pty")]
     pub(super) terminal: Option<super::Terminal>,
     shows_command: bool,
-    words: Words,
+    pub(super) words: Words,
     /// When the time began to run; `None`: with the start.
     pub(super) begin: Option<Instant>,
 }
@@ -333,7 +333,7 @@ impl ProcessBuilder {
     /// Adds an argument that is shown as `***`. Whoever may look at the process in `/proc` sees it all the same.
     pub fn secret(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.origin.arg(arg.as_ref());
-        self.words.add_secret();
+        self.words.add_secret(arg.as_ref());
         self
     }
 
@@ -376,7 +376,7 @@ impl ProcessBuilder {
     pub(super) fn shown(&self) -> String {
         match self.shows_command {
             true => self.line(),
-            false => self.program(),
+            false => plain(&self.program()),
         }
     }
 

@@ -99,7 +99,7 @@ impl Exit {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Output {
-    /// The program as it was named, without its arguments; after
+    /// The program as it was named, with its control characters escaped and without its arguments; after
     /// [`show_command`](crate::ProcessBuilder::show_command) the line of the command.
     pub program: String,
     /// How it ended.

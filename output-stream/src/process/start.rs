@@ -46,6 +46,10 @@ impl ProcessBuilder {
         }
         let shown = self.shown();
         let named = Named(&program);
+        if self.words.has_bad_secret {
+            // Who would find it later would show it.
+            return Err(named.refuse("a secret argument holds a NUL"));
+        }
         let containment = contained(self.containment, self.tree_limits, self.is_measured);
         #[cfg(feature = "pty")]
         let (on_terminal, stderr) = match self.terminal {

@@ -11,6 +11,8 @@ const LINE: usize = 800;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Words {
     words: Vec<String>,
+    /// A secret has a NUL in it, which no argument can have.
+    pub(super) has_bad_secret: bool,
 }
 
 impl Words {
@@ -18,7 +20,8 @@ impl Words {
         self.words.push(quote(&word.to_string_lossy()));
     }
 
-    pub(super) fn add_secret(&mut self) {
+    pub(super) fn add_secret(&mut self, word: &OsStr) {
+        self.has_bad_secret |= word.as_encoded_bytes().contains(&0);
         self.words.push("***".into());
     }
 
@@ -36,8 +39,13 @@ impl Words {
     }
 }
 
+/// In one line, without what would move a cursor.
+pub(super) fn plain(text: &str) -> String {
+    printable(text).replace('\n', "\\n")
+}
+
 fn quote(word: &str) -> String {
-    let word = printable(&shorten(word, WORD)).replace('\n', "\\n");
+    let word = plain(&shorten(word, WORD));
     let is_plain = |c: char| c.is_alphanumeric() || "-_./=:,@%+…".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         return word;
@@ -62,7 +70,7 @@ mod tests {
         for word in ["-r", "two words", "it's", "", "a\nb\x1b[2J", "$HOME"] {
             words.add(OsStr::new(word));
         }
-        words.add_secret();
+        words.add_secret(OsStr::new("hunter2"));
         let line = r"sort -r 'two words' 'it'\''s' '' 'a\nb\u{1b}[2J' '$HOME' ***";
         assert_eq!(words.line("sort"), line);
         words.add(OsStr::new(&"ä".repeat(5_000)));

@@ -85,6 +85,8 @@ pub(super) struct World {
     pub(super) blind: usize,
     ran_short: bool,
     pub(super) looks: usize,
+    /// Whose memory was read.
+    pub(super) read: Vec<Pid>,
     acts: Vec<(Op, Act)>,
     timed: Option<(usize, Act)>,
     watched: Vec<(Pid, u64, usize)>,
@@ -241,6 +243,7 @@ impl FakeTable {
             blind: 0,
             ran_short: false,
             looks: 0,
+            read: Vec::new(),
             acts: Vec::new(),
             timed: None,
             watched: Vec::new(),
@@ -423,7 +426,10 @@ impl Table for FakeTable {
     }
 
     fn carries(&mut self, pid: Pid, evidence: &Evidence) -> bool {
-        let variable = self.with(|world| world.procs.get(&pid).and_then(|p| p.variable.clone()));
+        let variable = self.with(|world| {
+            world.read.push(pid);
+            world.procs.get(&pid).and_then(|p| p.variable.clone())
+        });
         variable.is_some_and(|variable| evidence.variables.contains(&variable))
     }
 

@@ -1,11 +1,12 @@
 //! The races that a real machine shows once in a thousand runs, each made to happen every time.
 
-use super::fake::{CALLER, FakeTable, Op};
+use super::fake::{CALLER, FakeTable, Op, Proc};
 use super::{Engine, Outcome, Step};
 use crate::evidence::Evidence;
 use crate::id::Pid;
 use crate::report::SurvivorReason;
 use crate::signal::Signal;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 pub(super) const MARK: u64 = 77;
@@ -248,6 +249,30 @@ fn an_orphan_is_found_by_its_mark_or_its_variable_and_lost_without() {
         });
         kill(&table, evidence);
         assert_eq!(table.is_alive(203), !with_mark && !with_variable);
+    }
+}
+
+#[test]
+fn the_memory_of_a_process_older_than_the_root_is_not_read() {
+    for looks_ahead in [false, true] {
+        let table = family();
+        table.with(|world| {
+            let carry = |process: &mut Proc| process.variable = Some(b"A=b".to_vec());
+            let elder = world.spawn(150, 1);
+            elder.start = 0;
+            carry(elder);
+            carry(world.spawn(400, 1));
+            world.spawn(401, 1).variable = None;
+        });
+        let mut engine = engine(&table, marked(&table).variable("A", "b"));
+        if looks_ahead {
+            engine.look_ahead(&HashSet::new());
+        }
+        run(&mut engine, Instant::now());
+        assert_all_dead(&table, [200, 201, 202, 203, 400]);
+        let read = table.with(|world| std::mem::take(&mut world.read));
+        assert!(read.contains(&400) && read.contains(&401), "{read:?}");
+        assert!(read.iter().all(|pid| *pid >= ROOT), "{read:?}");
     }
 }
 

@@ -85,12 +85,21 @@ impl<T: Table> Engine<T> {
                 caught_at = self.table.now();
             }
             // The number may mean a member by now, whose memory is the busiest of all.
-            let claims = self.carries_mark(pid)
-                || (written && self.table.carries(pid, &self.evidence))
-                || (numbers && self.has_number(pid));
+            let claims = !self.is_elder(pid)
+                && (self.carries_mark(pid)
+                    || (written && self.table.carries(pid, &self.evidence))
+                    || (numbers && self.has_number(pid)));
             found += usize::from(claims && self.admit(pid, Claim::Evidence));
         }
+        self.table.remember_elders();
         found
+    }
+
+    /// Whether the process that has `pid` now is certainly older than the root: it is no member, whatever
+    /// it carries.
+    fn is_elder(&mut self, pid: Pid) -> bool {
+        let root = self.evidence.root;
+        root.is_some_and(|root| self.table.is_older(pid, root.start()))
     }
 
     /// Looks at everybody but `members`, who are dying, and remembers who carries nothing: the next scan
@@ -104,13 +113,10 @@ impl<T: Table> Engine<T> {
             if self.is_over_limit(place) {
                 break;
             }
-            let mark = self.evidence.mark;
-            // Who is older than the root is no member, whatever it carries.
-            let start = self.evidence.root.map(|root| root.start());
             let claims = members.contains(&pid)
-                || mark.is_some_and(|mark| self.table.is_marked(pid, mark, true))
-                || (!start.is_some_and(|start| self.table.is_older(pid, start))
-                    && ((written && self.table.carries(pid, &self.evidence))
+                || (!self.is_elder(pid)
+                    && (self.carries_mark(pid)
+                        || (written && self.table.carries(pid, &self.evidence))
                         || (numbers && self.has_number(pid))));
             if !claims {
                 cleared.insert(pid);

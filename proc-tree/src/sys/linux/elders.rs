@@ -36,6 +36,11 @@ impl Elders {
         }
     }
 
+    /// Whether there is somebody to remember.
+    pub(super) fn has_noted(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// Remembers whom this look has noted. `now` is read after it, so that all of them existed by then.
     pub(super) fn remember(&mut self, now: u64) {
         let noted = std::mem::take(&mut self.0);

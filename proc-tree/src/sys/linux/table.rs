@@ -82,7 +82,9 @@ impl Table for SystemTable {
     }
 
     fn remember_elders(&mut self) {
-        self.elders.remember(super::now());
+        if self.elders.has_noted() {
+            self.elders.remember(super::now());
+        }
     }
 
     fn boot(&self) -> BootId {

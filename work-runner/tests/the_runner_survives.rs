@@ -449,3 +449,34 @@ async fn errors_of_every_sort_are_told_with_their_causes() {
         assert_eq!((row.state, row.error.as_deref()), (State::Dead, Some(error)), "{kind}");
     }
 }
+
+/// A second stop that returned at once would call clean what still runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_stop_waits_for_the_first_and_hastens_a_drain() {
+    let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::new());
+    let (driver, long) = (WorkDriver::producer(Arc::clone(&registry)), Duration::from_secs(600));
+    let worker = DurableWorker::builder(registry)
+        .handle("polite", |job: Job<()>| async move {
+            job.stopped().await;
+            Ok(())
+        })
+        .build()
+        .unwrap();
+    let id = driver.enqueue(NewJob::new("polite", &()).unwrap()).await.unwrap().id();
+    worker.claim_and_run_pending().await.unwrap();
+    let draining = tokio::spawn({
+        let worker = worker.clone();
+        async move { worker.drain(long).await }
+    });
+    while worker.claim_and_run_pending().await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    // Another drain does not ask the handler to end, so there is something left at its deadline.
+    let report = worker.drain(Duration::ZERO).await;
+    assert!(!report.is_clean(), "{report}");
+    let report = worker.stop(long).await;
+    assert!(report.is_clean(), "{report}");
+    let row = driver.get(id).await.unwrap().unwrap();
+    assert_eq!(row.state, State::Succeeded, "the stop waited for the end of its handler");
+    assert!(draining.await.unwrap().is_clean());
+}

@@ -12,7 +12,7 @@ use crate::lifecycle::Outcome;
 use crate::report::{LeftBehind, StopReport};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{timeout, timeout_at};
 
@@ -58,13 +58,24 @@ impl Drop for GuardOwner {
 pub(super) async fn stop(
     shared: &Arc<Shared>,
     engine: &Mutex<Option<JoinHandle<()>>>,
+    ended: &watch::Sender<bool>,
     deadline: Duration,
     at_once: bool,
 ) -> StopReport {
     let began = Instant::now();
-    let Some(mut task) = lock(engine).take() else {
-        lock(&shared.mail).closed = true;
-        return StopReport::default();
+    let taken = {
+        let mut engine = lock(engine);
+        let mut mail = lock(&shared.mail);
+        // The engine ends when it finds itself closed without a request to stop: that comes with the request.
+        mail.closed |= engine.is_none();
+        mail.stopping |= engine.is_some();
+        engine.take().ok_or(mail.stopping)
+    };
+    let mut task = match taken {
+        Ok(task) => task,
+        Err(true) => return stopped_by_another(shared, ended, deadline, at_once).await,
+        // It never ran.
+        Err(false) => return StopReport::default(),
     };
     let (answer, mut report) = oneshot::channel();
     let deadline = from_now(deadline);
@@ -84,6 +95,32 @@ pub(super) async fn stop(
     // It has answered or was aborted; only its destructors may still run.
     let _ = timeout(LATE, &mut task).await;
     let mut report = report.unwrap_or_else(|| left_by_force(shared));
+    report.took = began.elapsed();
+    report
+}
+
+/// Waits for the stop of another caller, which has the rest of the report. A stop hastens a drain.
+async fn stopped_by_another(
+    shared: &Shared,
+    ended: &watch::Sender<bool>,
+    deadline: Duration,
+    at_once: bool,
+) -> StopReport {
+    let began = Instant::now();
+    if at_once {
+        for control in shared.flight.controls() {
+            control.ask_to_stop(StopCause::Shutdown);
+        }
+    }
+    let mut ended = ended.subscribe();
+    let mut report = StopReport::default();
+    let waited = timeout_at(from_now(deadline).into(), ended.wait_for(|ended| *ended)).await;
+    for job in shared.flight.jobs() {
+        report.leave(LeftBehind::Job(job));
+    }
+    if waited.is_err() {
+        report.leave(LeftBehind::Lease);
+    }
     report.took = began.elapsed();
     report
 }

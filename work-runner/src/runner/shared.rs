@@ -58,6 +58,8 @@ pub(super) struct Mail {
     pub(super) stop: Option<StopRequest>,
     /// The engine takes nothing more.
     pub(super) closed: bool,
+    /// A stop or a drain has begun, and waits for the engine to end.
+    pub(super) stopping: bool,
 }
 
 /// Somebody wants to know when what is due has been claimed.

@@ -162,9 +162,10 @@ impl DurableWorker {
     ///
     /// # Cancel safety
     ///
-    /// The stop goes on when the future is dropped; only the report is lost.
+    /// The stop goes on when the future is dropped; only the report is lost. A second call waits for the end of the
+    /// first one, within its own deadline, and reports what is left then.
     pub async fn stop(&self, deadline: Duration) -> StopReport {
-        super::drain::stop(&self.inner.shared, &self.inner.engine, deadline, true).await
+        self.inner.stop(deadline, true).await
     }
 
     /// Like [`stop`](Self::stop), but lets what runs end by itself, and asks it to end only near the
@@ -175,7 +176,13 @@ impl DurableWorker {
     ///
     /// As for [`stop`](Self::stop).
     pub async fn drain(&self, deadline: Duration) -> StopReport {
-        super::drain::stop(&self.inner.shared, &self.inner.engine, deadline, false).await
+        self.inner.stop(deadline, false).await
+    }
+}
+
+impl Inner {
+    async fn stop(&self, deadline: Duration, at_once: bool) -> StopReport {
+        super::drain::stop(&self.shared, &self.engine, &self.ended, deadline, at_once).await
     }
 }
 

@@ -8,7 +8,7 @@ pub(crate) use std::{
     cell::Cell,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence},
     },
 };
 
@@ -17,7 +17,7 @@ pub(crate) use loom::{
     cell::{Cell, UnsafeCell},
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence},
     },
     thread_local,
 };

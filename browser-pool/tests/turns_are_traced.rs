@@ -70,7 +70,7 @@ async fn by_events_and_a_span_for_each_lease() {
     fake.crash_page(&page);
     soon("the loss", page.lost()).await;
     drop(page);
-    assert_eq!(log.taken(), ["page crashed", "lease ended"]);
+    assert_eq!(log.taken(), ["page lost", "lease ended"]);
     assert_clean_end(&pool, &fake).await;
     assert_eq!(log.taken(), ["browser retired", "browser ended"]);
 }

@@ -455,15 +455,22 @@ async fn errors_of_every_sort_are_told_with_their_causes() {
 async fn a_second_stop_waits_for_the_first_and_hastens_a_drain() {
     let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::new());
     let (driver, long) = (WorkDriver::producer(Arc::clone(&registry)), Duration::from_secs(600));
+    let begun = Arc::new(tokio::sync::Notify::new());
+    let begins = Arc::clone(&begun);
     let worker = DurableWorker::builder(registry)
-        .handle("polite", |job: Job<()>| async move {
-            job.stopped().await;
-            Ok(())
+        .handle("polite", move |job: Job<()>| {
+            let begins = Arc::clone(&begins);
+            async move {
+                begins.notify_one();
+                job.stopped().await;
+                Ok(())
+            }
         })
         .build()
         .unwrap();
     let id = driver.enqueue(NewJob::new("polite", &()).unwrap()).await.unwrap().id();
     worker.claim_and_run_pending().await.unwrap();
+    begun.notified().await;
     let draining = tokio::spawn({
         let worker = worker.clone();
         async move { worker.drain(long).await }

@@ -148,7 +148,8 @@ impl DurableWorker {
 
     fn start_engine(&self) {
         let mut engine = lock(&self.inner.engine);
-        if engine.is_none() {
+        // A stop has taken the engine, which hears of what was posted before: there is one, ever.
+        if engine.is_none() && !lock(&self.inner.shared.mail).stopping {
             let ended = self.inner.ended.clone();
             *engine = Some(engine::spawn(Arc::clone(&self.inner.shared), ended));
         }
@@ -158,12 +159,12 @@ impl DurableWorker {
     /// report when everything has, within about the deadline. A handler that does not heed goes on
     /// until near the deadline; then its future is dropped and its job is given back.
     ///
-    /// A second call, or one on a worker that never started, reports nothing.
+    /// On a worker that never started it reports nothing. A second call waits for the end of the first one, within its
+    /// own deadline, asks what runs to end, and reports what is left then.
     ///
     /// # Cancel safety
     ///
-    /// The stop goes on when the future is dropped; only the report is lost. A second call waits for the end of the
-    /// first one, within its own deadline, and reports what is left then.
+    /// The stop goes on when the future is dropped; only the report is lost.
     pub async fn stop(&self, deadline: Duration) -> StopReport {
         self.inner.stop(deadline, true).await
     }

@@ -230,6 +230,9 @@ macro_rules! duplex {
 
             /// Ends reading, writing or both, for every reference to the stream.
             ///
+            /// A method of the same name from `tokio::io::AsyncWriteExt`, which takes no direction and ends writing, is
+            /// called by the name of its trait: `AsyncWriteExt::shutdown(&mut stream).await`.
+            ///
             /// # Errors
             /// When the system call fails.
             pub fn shutdown(&self, which: std::net::Shutdown) -> std::io::Result<()> {

@@ -18,6 +18,7 @@ fn job() -> NewJob {
     NewJob::raw("any", b"1".to_vec())
 }
 
+#[expect(clippy::disallowed_methods, reason = "what drives the connection ends with its client")]
 async fn client(database: &Database) -> Client {
     let (client, connection) = tokio_postgres::connect(database.config(), NoTls).await.unwrap();
     tokio::spawn(connection);

@@ -8,7 +8,7 @@ pub(crate) use std::{
     cell::Cell,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence},
+        atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
     },
 };
 
@@ -17,7 +17,7 @@ pub(crate) use loom::{
     cell::{Cell, UnsafeCell},
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence},
+        atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
     },
     thread_local,
 };

@@ -12,7 +12,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread;
 
 fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
@@ -419,62 +418,4 @@ fn an_update_is_made_whatever_a_destructor_does() {
         (number + 1, Fails(false))
     });
     assert_eq!((before.0, calls, recv.borrow().0), (10, 2, 11));
-}
-
-/// Enough for an `spsc` to leave its fences out.
-const STREAM: u32 = 3000;
-
-#[test]
-fn after_a_long_stream_each_side_of_an_spsc_still_wakes_the_other() {
-    let (mut send, mut recv) = spsc::channel(64);
-    let (mut answer, mut answers) = spsc::channel(1);
-    let thread = thread::spawn(move || {
-        for round in 0..100 {
-            (0..STREAM).for_each(|value| send.send_blocking(value).unwrap());
-            assert_eq!(answers.recv_blocking(), Some(round));
-        }
-    });
-    for round in 0..100 {
-        for expected in 0..STREAM {
-            assert_eq!(recv.recv_blocking(), Some(expected));
-        }
-        answer.send_blocking(round).unwrap();
-    }
-    thread.join().unwrap();
-    assert_eq!(recv.recv_blocking(), None);
-}
-
-#[test]
-fn an_spsc_that_closes_in_a_stream_delivers_exactly_what_it_accepted() {
-    for round in 0..200 {
-        let (mut send, mut recv) = spsc::channel(32);
-        let thread = thread::spawn(move || {
-            (0_u32..).find(|value| send.send_blocking(*value).is_err()).unwrap()
-        });
-        (0..STREAM + round).for_each(|expected| assert_eq!(recv.recv_blocking(), Some(expected)));
-        recv.close();
-        let mut received = STREAM + round;
-        while let Some(value) = recv.recv_blocking() {
-            assert_eq!(value, received);
-            received += 1;
-        }
-        assert_eq!(thread.join().unwrap(), received);
-    }
-}
-
-#[test]
-fn a_receiver_that_is_dropped_in_a_stream_leaves_no_value() {
-    let value = Arc::new(());
-    for _ in 0..200 {
-        let (mut send, mut recv) = spsc::channel(32);
-        let sent = Arc::clone(&value);
-        let thread = thread::spawn(move || {
-            while send.send_blocking(Arc::clone(&sent)).is_ok() {}
-            send
-        });
-        (0..STREAM).for_each(|_| assert!(recv.recv_blocking().is_some()));
-        drop(recv);
-        drop(thread.join().unwrap());
-        assert_eq!(Arc::strong_count(&value), 1);
-    }
 }

@@ -14,7 +14,6 @@
 //! under a lock. All of them work under any executor, and those between threads also on plain threads,
 //! through the methods with the suffix `_blocking`; the ends of a [`local`] channel stay on their thread.
 
-mod bell;
 mod bounded;
 pub mod broadcast;
 mod bytes;
@@ -25,7 +24,6 @@ pub mod oneshot;
 pub(crate) mod permits;
 mod queue;
 mod records;
-mod ring;
 mod room;
 mod sleepers;
 mod slots;

@@ -12,7 +12,7 @@
 
 use super::error::{CapacityError, TryRecvError};
 use super::room::{self, Room, Taking};
-use super::sleepers::{Alone, Seat};
+use super::sleepers::Seat;
 use super::slots::{Published, Slots};
 use crate::contain;
 use crate::coop;
@@ -22,6 +22,10 @@ use std::task::{Context, Poll, ready};
 /// In the word of claims: the receiver is gone. The number of claims is in the bits above.
 const GONE: usize = 1;
 const CLAIM: usize = 2;
+
+/// A word alone in its cache lines, so that its writers do not disturb the readers of its neighbours.
+#[repr(align(128))]
+struct Alone<T>(T);
 
 /// What the ends of a channel share.
 pub(super) struct Queue<T> {
@@ -150,7 +154,7 @@ impl<T> Tail<T> {
         let (shared, index) = (&*self.shared, self.shared.index(self.next));
         // SAFETY: there is one receiver, and it frees each slot right after it took from it.
         let value = unsafe { shared.slots.take(index) }?;
-        shared.slots.free(index);
+        shared.slots.free_unpublished(index);
         self.next = self.next.wrapping_add(1);
         if shared.in_units {
             shared.room.0.give(1);

@@ -11,10 +11,6 @@ use crate::sync::{Mutex, lock, on};
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker, ready};
 
-/// A word alone in its cache lines, so that its writers do not disturb the readers of its neighbours.
-#[repr(align(128))]
-pub(super) struct Alone<T>(pub(super) T);
-
 /// A waker behind a short lock, which is taken only to sleep and to wake.
 pub(super) struct Seat(Mutex<Option<Waker>>);
 

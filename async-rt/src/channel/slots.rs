@@ -1,4 +1,4 @@
-//! The slots of a bounded channel with many senders: each holds one value, and says for itself whether
+//! The slots of a bounded channel between threads: each holds one value, and says for itself whether
 //! it does, so that a value and the news of it are one cache line.
 //!
 //! ```text
@@ -7,13 +7,14 @@
 //!     └───────────── take, free (the receiver) ─────────────────┘
 //! ```
 //!
-//! Two bits beside the state: `WAITS` is set by a receiver that sleeps until the slot is filled, and
-//! the exchange that fills it returns it, so exactly that thread wakes the sleeper. `ENDED` is set by
-//! a receiver that will never take from the slot.
+//! Three bits beside the state: `WAITS` is set by the side that sleeps until the slot changes (the
+//! receiver at an empty slot, the only sender of an `spsc` at a full one), and the exchange that
+//! changes the slot returns it, so exactly that thread wakes the sleeper. `ENDED` is set by a receiver
+//! that will never take from the slot.
 //!
 //! - **I11** A taken value is whole: what its sender wrote before `publish` is visible after `take`,
 //!   and what the receiver read before `free` is not overwritten.
-//! - **I12** A receiver that sleeps at a slot is woken by the value that fills it.
+//! - **I12** A side that sleeps at a slot is woken by the change of that slot.
 //! - **I15** A value that was published is taken, or comes back to its sender from a slot that has
 //!   ended; never both, never neither.
 #![expect(unsafe_code, reason = "slots that two threads fill and empty in turn")]
@@ -126,16 +127,42 @@ impl<T> Slots<T> {
         Some(slot.value.with_mut(|place| unsafe { place.cast::<T>().read() }))
     }
 
-    /// The receiver gives a slot back that it has emptied; an operation that follows publishes it.
+    /// The receiver gives a slot back that it has emptied; whether the sender sleeps at it.
     #[inline]
-    pub(super) fn free(&self, index: usize) {
+    pub(super) fn free(&self, index: usize) -> bool {
+        // ORDERING: pairs with the load of `is_free`.
+        let order = ord("i11.free", Ordering::Release, Ordering::Relaxed);
+        self.slots[index].state.swap(EMPTY, order) & WAITS != 0
+    }
+
+    /// As [`free`](Self::free), where no sender sleeps at a slot and another operation that follows
+    /// publishes it.
+    #[inline]
+    pub(super) fn free_unpublished(&self, index: usize) {
         self.slots[index].state.store(EMPTY, Ordering::Relaxed);
+    }
+
+    /// Whether a slot holds no value, asked by the only sender about the slot that is next.
+    #[inline]
+    pub(super) fn is_free(&self, index: usize) -> bool {
+        // ORDERING: pairs with the exchange of `free`.
+        let order = ord("i11.is_free", Ordering::Acquire, Ordering::Relaxed);
+        self.slots[index].state.load(order) & FULL == 0
     }
 
     /// How many slots from this one on are full, up to the first that is not.
     pub(super) fn full_from(&self, index: usize) -> usize {
+        self.run_from(index, |state| state & FULL != 0)
+    }
+
+    /// How many slots from this one on are empty, up to the first that is not.
+    pub(super) fn free_from(&self, index: usize) -> usize {
+        self.run_from(index, |state| state & FULL == 0)
+    }
+
+    fn run_from(&self, index: usize, is: impl Fn(usize) -> bool) -> usize {
         let round = self.slots[index..].iter().chain(&self.slots[..index]);
-        round.take_while(|slot| slot.state.load(Ordering::Relaxed) & FULL != 0).count()
+        round.take_while(|slot| is(slot.state.load(Ordering::Relaxed))).count()
     }
 
     /// The receiver, whose waker is in its place, is about to sleep at an empty slot; `false` when
@@ -146,6 +173,16 @@ impl<T> Slots<T> {
         match state.compare_exchange(EMPTY, WAITS, order, order) {
             Ok(_) => true,
             Err(seen) => seen & FULL == 0 || !on("i12.full_meanwhile"),
+        }
+    }
+
+    /// The only sender, whose waker is in its place, is about to sleep at a full slot; `false` when
+    /// the slot is free.
+    pub(super) fn wait_for_room(&self, index: usize) -> bool {
+        let (order, state) = (Ordering::Relaxed, &self.slots[index].state);
+        match state.compare_exchange(FULL, FULL | WAITS, order, order) {
+            Ok(_) => true,
+            Err(seen) => seen & FULL != 0 || !on("i12.free_meanwhile"),
         }
     }
 

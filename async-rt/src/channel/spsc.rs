@@ -1,25 +1,23 @@
 //! One sender, one receiver, on any threads.
 //!
-//! The sender is not `Clone` and sends through `&mut self`, so each end counts by itself, and writes its
-//! count for the other. A send is one store, a receive another; only to sleep, to wake a sleeper and
-//! to end, a short lock is taken.
+//! The sender is not `Clone` and sends through `&mut self`, so each end knows its next slot by itself,
+//! and the slots are all they share: one exchange for a send, one for a receive, no lock. Only to
+//! sleep, and to wake a sleeper, a short lock is taken.
 //!
-//! - **I15**, the part of this file: a receiver that ends says so under a lock, when the ring is empty;
-//!   a sender that hears of the close after it has counted a value asks under that lock whose it is.
 //! - **I17** The end of the sender is heard by a receiver that sleeps, and the end of the receiver by a
 //!   sender that sleeps. A closed channel ends when no room is reserved, and then its receiver hears
 //!   of it.
-#![expect(unsafe_code, reason = "fills and empties a ring in turn")]
+#![expect(unsafe_code, reason = "fills and empties slots in turn")]
 
-use super::bell::{Bell, Ringer};
 use super::error::{
     CapacityError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
-use super::ring::{Position, Ring};
+use super::sleepers::Seat;
+use super::slots::{Published, Slots};
 use super::waiting::{self, awaits_values, blocks_for_values, blocks_to_send};
 use crate::contain;
 use crate::coop;
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering, lock, on, ord};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering, on, ord};
 use std::fmt;
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -31,21 +29,17 @@ const CLOSED: usize = 1;
 const RESERVED: usize = 2;
 
 struct Shared<T> {
-    ring: Ring<T>,
-    /// Where the receiver sleeps until a value is put in.
-    filled: Bell,
-    /// Where the sender sleeps until a value is taken out.
-    emptied: Bell,
+    slots: Slots<T>,
+    sender: Seat,
+    receiver: Seat,
     sender_gone: AtomicBool,
-    /// `CLOSED` and `RESERVED`. The sender looks early; what decides is `ended`.
+    /// `CLOSED` and `RESERVED`. The sender looks early; what decides is the slot that ended.
     end: AtomicUsize,
-    /// How many values were taken by a receiver that takes no more. Set once, by the receiver.
-    ended: Mutex<Option<usize>>,
 }
 
 impl<T> Shared<T> {
-    fn is_closed(&self) -> bool {
-        self.end.load(Ordering::Relaxed) & CLOSED != 0
+    fn after(&self, index: usize) -> usize {
+        if index + 1 == self.slots.count() { 0 } else { index + 1 }
     }
 }
 
@@ -68,24 +62,20 @@ pub fn try_channel<T>(capacity: usize) -> Result<(Sender<T>, Receiver<T>), Capac
         return Err(error);
     }
     let shared = Arc::new(Shared {
-        ring: Ring::new(capacity).ok_or(error)?,
-        filled: Bell::new(),
-        emptied: Bell::new(),
+        slots: Slots::new(capacity).ok_or(error)?,
+        sender: Seat::new(),
+        receiver: Seat::new(),
         sender_gone: AtomicBool::new(false),
         end: AtomicUsize::new(0),
-        ended: Mutex::new(None),
     });
-    let (next, ringer) = (Position::default(), Ringer::default());
-    let sender = Sender { shared: Arc::clone(&shared), next, ringer };
-    let (next, ringer) = (Position::default(), Ringer::default());
-    Ok((sender, Receiver { shared, next, ringer, ended: false }))
+    let sender = Sender { shared: Arc::clone(&shared), next: 0 };
+    Ok((sender, Receiver { shared, next: 0, ended: false }))
 }
 
 /// The sending end.
 pub struct Sender<T> {
     shared: Arc<Shared<T>>,
-    next: Position,
-    ringer: Ringer,
+    next: usize,
 }
 
 impl<T> Sender<T> {
@@ -113,7 +103,7 @@ impl<T> Sender<T> {
         if self.is_closed() {
             return Err(TrySendError::Closed(value));
         }
-        if !self.shared.ring.has_room(&mut self.next) {
+        if !self.shared.slots.is_free(self.next) {
             return Err(TrySendError::Full(value));
         }
         self.post(value).map_err(TrySendError::Closed)?;
@@ -130,7 +120,7 @@ impl<T> Sender<T> {
     /// Cancel safe.
     pub async fn reserve(&mut self) -> Result<Permit<'_, T>, SendError<()>> {
         match poll_fn(|cx| self.poll_room(cx)).await {
-            Ok(()) if self.reserve_place() => Ok(Permit { sender: self }),
+            Ok(()) if self.reserve_slot() => Ok(Permit { sender: self }),
             _ => Err(SendError(())),
         }
     }
@@ -139,46 +129,45 @@ impl<T> Sender<T> {
         waiting::wait(timeout, |cx| self.poll_room(cx))
     }
 
-    /// The next place, which is free, is used even if the channel closes; `false` when it has closed.
-    fn reserve_place(&self) -> bool {
-        // One word, so the close comes before or after. What is sent is published by its count.
+    /// The next slot, which is free, is used even if the channel closes; `false` when it has closed.
+    fn reserve_slot(&self) -> bool {
+        // One word, so the close comes before or after. What is sent is published by its slot.
         let order = Ordering::Relaxed;
         self.shared.end.compare_exchange(0, RESERVED, order, order).is_ok() || !self.is_closed()
     }
 
-    /// Ready when there is room, or the channel closed.
+    /// Ready when the next slot is free, or the channel closed.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {
         let progress = ready!(coop::poll_proceed(cx));
-        let Self { shared, next, .. } = self;
-        if !shared.ring.has_room(next) && !shared.is_closed() {
-            let is_there = || shared.ring.has_room(next) || shared.is_closed();
-            if shared.emptied.sleep(cx.waker(), is_there) {
+        let (shared, next) = (&*self.shared, self.next);
+        if !shared.slots.is_free(next) && !self.is_closed() {
+            shared.sender.register(cx.waker());
+            if shared.slots.wait_for_room(next) && !self.is_closed() {
                 return Poll::Pending;
             }
+            shared.sender.clear();
         }
         progress.made();
-        Poll::Ready(if shared.is_closed() { Err(()) } else { Ok(()) })
+        if self.is_closed() {
+            return Poll::Ready(Err(()));
+        }
+        // Whichever look said that the slot is free, this one acquires what its receiver did.
+        let free = shared.slots.is_free(next);
+        debug_assert!(free, "the receiver alone empties slots, and never fills one");
+        Poll::Ready(Ok(()))
     }
 
-    /// Fills the next place, which is free.
+    /// Fills the next slot, which is free.
     #[inline]
     fn post(&mut self, value: T) -> Result<(), T> {
-        // SAFETY: there is one sender, and it has seen that there is room.
-        unsafe { self.shared.ring.put(&mut self.next, value) };
-        if self.shared.filled.ring(&mut self.ringer) { self.post_late() } else { Ok(()) }
-    }
-
-    /// The channel closed, before or after the value was counted: it was sent, or it comes back.
-    #[cold]
-    fn post_late(&mut self) -> Result<(), T> {
-        let taken = *lock(&self.shared.ended);
-        // A receiver that has not ended looks at the ring again, under this lock; one that has may have
-        // taken this value first.
-        if taken.is_none_or(|taken| taken == self.next.count()) || !on("i15.comes_back_late") {
-            return Ok(());
+        // SAFETY: there is one sender, and it has seen that the slot is free.
+        match unsafe { self.shared.slots.publish(self.next, value) } {
+            Published::Queued => {}
+            Published::MustWake => self.shared.receiver.wake(),
+            Published::Ended(value) => return Err(value),
         }
-        // SAFETY: a receiver that has ended takes nothing that was put in afterwards.
-        Err(unsafe { self.shared.ring.take_back(&mut self.next) })
+        self.next = self.shared.after(self.next);
+        Ok(())
     }
 
     /// Waits until the receiver is gone or closed: nothing that is sent from then on is received.
@@ -193,12 +182,12 @@ impl<T> Sender<T> {
     pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let progress = ready!(coop::poll_proceed(cx));
         if !self.is_closed() {
-            self.shared.emptied.seat().register(cx.waker());
+            self.shared.sender.register(cx.waker());
             // The lock of the seat orders this look against the close, which takes it afterwards.
             if !self.is_closed() {
                 return Poll::Pending;
             }
-            self.shared.emptied.seat().clear();
+            self.shared.sender.clear();
         }
         progress.made();
         Poll::Ready(())
@@ -207,12 +196,12 @@ impl<T> Sender<T> {
     /// Whether the receiver is gone or closed.
     #[inline]
     pub fn is_closed(&self) -> bool {
-        self.shared.is_closed()
+        self.shared.end.load(Ordering::Relaxed) & CLOSED != 0
     }
 
-    /// Room for values.
+    /// Room for values, counted slot by slot.
     pub fn room(&self) -> usize {
-        if self.is_closed() { 0 } else { self.shared.ring.room(&self.next) }
+        if self.is_closed() { 0 } else { self.shared.slots.free_from(self.next) }
     }
 }
 
@@ -220,13 +209,13 @@ blocks_to_send!([&mut] self);
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        // ORDERING: pairs with the load of `Receiver::is_over`: what was sent is seen. Models have no mutant
-        // for it: there a fence of the last `ring` came before.
-        self.shared.sender_gone.store(true, Ordering::Release);
+        // ORDERING: pairs with the load of `Receiver::is_over`: what was sent is seen.
+        let order = ord("i17.sender_gone", Ordering::Release, Ordering::Relaxed);
+        self.shared.sender_gone.store(true, order);
         if on("i17.wake_receiver") {
-            self.shared.filled.seat().wake();
+            self.shared.receiver.wake();
         }
-        self.shared.emptied.seat().clear();
+        self.shared.sender.clear();
     }
 }
 
@@ -256,10 +245,10 @@ impl<T> Drop for Permit<'_, T> {
     fn drop(&mut self) {
         let shared = &*self.sender.shared;
         // ORDERING: pairs with the load of `Receiver::is_over`: what the permit sent is seen. Models have
-        // no mutant for the pair: there the lock under which the channel ends is never early.
+        // no mutant for the pair: there the exchange by which a slot ends is never early.
         let before = shared.end.fetch_and(!RESERVED, Ordering::Release);
         if before & CLOSED != 0 && on("i17.unreserved") {
-            shared.filled.seat().wake();
+            shared.receiver.wake();
         }
     }
 }
@@ -273,9 +262,8 @@ impl<T> fmt::Debug for Permit<'_, T> {
 /// The receiving end, and a [`Stream`](futures_core::Stream) of the values.
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
-    next: Position,
-    ringer: Ringer,
-    /// `Shared::ended` is set.
+    next: usize,
+    /// The next slot has ended.
     ended: bool,
 }
 
@@ -285,11 +273,12 @@ impl<T> Receiver<T> {
         let progress = ready!(coop::poll_proceed(cx));
         let mut value = self.pop();
         if value.is_none() && !self.is_over() {
-            let shared = Arc::clone(&self.shared);
-            let is_there = || shared.ring.has_value(&mut self.next) || self.is_over();
-            if shared.filled.sleep(cx.waker(), is_there) {
+            self.shared.receiver.register(cx.waker());
+            let waits = self.shared.slots.wait_for_value(self.next);
+            if waits && !self.is_over() {
                 return Poll::Pending;
             }
+            self.shared.receiver.clear();
         }
         if value.is_none() {
             value = self.pop();
@@ -314,12 +303,15 @@ impl<T> Receiver<T> {
 
     #[inline]
     fn pop(&mut self) -> Option<T> {
-        if self.ended || !self.shared.ring.has_value(&mut self.next) {
+        if self.ended {
             return None;
         }
-        // SAFETY: there is one receiver, and it has seen that there is a value.
-        let value = unsafe { self.shared.ring.take(&mut self.next) };
-        self.shared.emptied.ring(&mut self.ringer);
+        // SAFETY: there is one receiver; it frees each slot right after it took from it.
+        let value = unsafe { self.shared.slots.take(self.next) }?;
+        if self.shared.slots.free(self.next) {
+            self.shared.sender.wake();
+        }
+        self.next = self.shared.after(self.next);
         Some(value)
     }
 
@@ -329,35 +321,25 @@ impl<T> Receiver<T> {
         // ORDERING: pairs with the drop of a permit.
         let end = self.shared.end.load(Ordering::Acquire) & (CLOSED | reserved);
         if end == CLOSED && !self.ended {
-            self.end_if_empty();
+            self.ended = self.shared.slots.end(self.next);
         }
         // ORDERING: pairs with the store of the sender's end.
         let order = ord("i17.no_sender", Ordering::Acquire, Ordering::Relaxed);
         self.ended || self.shared.sender_gone.load(order)
     }
 
-    /// Ends a closed channel, unless a value is there.
-    fn end_if_empty(&mut self) {
-        let mut ended = lock(&self.shared.ended);
-        if !self.shared.ring.has_value(&mut self.next) {
-            *ended = Some(self.next.count());
-            self.ended = true;
-        }
-    }
-
     /// Closes the channel to new values. What was sent before, and what is sent through a [`Permit`]
     /// that is out, is still received.
     pub fn close(&mut self) {
         self.shared.end.fetch_or(CLOSED, Ordering::Relaxed);
-        self.shared.filled.stop();
         if on("i17.wake_sender") {
-            self.shared.emptied.seat().wake();
+            self.shared.sender.wake();
         }
     }
 
-    /// Values that wait to be received.
+    /// Values that wait to be received, counted slot by slot.
     pub fn len(&self) -> usize {
-        if self.ended { 0 } else { self.shared.ring.len(&self.next) }
+        if self.ended { 0 } else { self.shared.slots.full_from(self.next) }
     }
 
     /// Whether no value waits to be received.
@@ -369,14 +351,14 @@ impl<T> Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.close();
-        // A sender that sends meanwhile hears of the close after one value.
+        // Ends at the first slot without a value; a sender that fills slots meanwhile runs out of them.
         while !self.ended {
             while let Some(value) = self.pop() {
                 contain::discard(value);
             }
-            self.end_if_empty();
+            self.ended = self.shared.slots.end(self.next);
         }
-        self.shared.filled.seat().clear();
+        self.shared.receiver.clear();
     }
 }
 

@@ -4,7 +4,6 @@
 //! runtime cannot give away: its waits are whole milliseconds, where `epoll_pwait2` takes
 //! nanoseconds. Elsewhere `mio` it is, whose kqueue waits are exact.
 
-pub(crate) mod barrier;
 #[cfg(target_os = "linux")]
 mod epoll;
 #[cfg(target_os = "linux")]

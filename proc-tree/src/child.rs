@@ -68,8 +68,9 @@ impl Child {
 
     /// A pidfd of the root: readable once the root has ended, for the reactor of an async runtime.
     ///
-    /// Each call makes a descriptor of its own. After it is readable, [`wait`](Self::wait) returns at once; below
-    /// a supervisor it may wait for the moment in which the supervisor tells of the end.
+    /// Each call makes a descriptor of its own. After it is readable, [`wait`](Self::wait) returns at once,
+    /// with two exceptions: below a supervisor it may wait until the supervisor reports the end, and for a root that
+    /// a debugger traces until the debugger has waited for it.
     ///
     /// ```
     /// use lastout_proc_tree::{Containment, Tree};
@@ -89,8 +90,8 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// `NotFound` when the root has ended and has been waited for; the error of the system when no descriptor
-    /// is free.
+    /// `NotFound` when the root had ended before the spawn could take hold of it; the error of the system when no
+    /// descriptor is free.
     pub fn pidfd(&self) -> io::Result<OwnedFd> {
         self.root.pidfd()
     }
@@ -178,10 +179,11 @@ impl Root {
     /// A descriptor of the root itself, whoever its parent is.
     fn pidfd(&self) -> io::Result<OwnedFd> {
         let held = match &self.way {
-            Way::Own(pidfd, _) => pidfd.clone(),
-            Way::Told(_) | Way::Lost => self.id.hold().ok_or(io::ErrorKind::NotFound)?,
+            Way::Own(pidfd, _) => Some(pidfd),
+            Way::Told(link) => link.root(),
+            Way::Lost => None,
         };
-        held.as_fd().try_clone_to_owned()
+        held.ok_or(io::ErrorKind::NotFound)?.as_fd().try_clone_to_owned()
     }
 
     /// Readable when the root has ended; `None` for one that is gone.

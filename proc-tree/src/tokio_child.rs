@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use tokio::net::unix::pipe;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
-/// The root of a spawned tree: its pipes for tokio, and how it ended. Otherwise like [`Child`].
+/// The root of a spawned tree: its pipes for tokio, and how it ended. Unlike [`Child`], it has no `wait_until` and
+/// no `pidfd`: `wait` is a future.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TokioChild {

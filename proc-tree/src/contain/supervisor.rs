@@ -49,6 +49,11 @@ impl Link {
         Self { socket, id, end, root, state: Mutex::default() }
     }
 
+    /// The root, if it could be held.
+    pub(crate) fn root(&self) -> Option<&Pidfd> {
+        self.root.as_ref()
+    }
+
     /// Which process the supervisor is.
     pub(crate) fn id(&self) -> ProcId {
         self.id

@@ -170,10 +170,11 @@ impl<T: Table> Engine<T> {
         found
     }
 
-    /// Everybody who may be a member and is no living one, the youngest first: they live the shortest.
+    /// Every process that may be a member and is not known as a living one, youngest first, because young
+    /// processes live the shortest.
     ///
-    /// Who is older than the root is no member, whatever it carries. Of a root that has just started, the
-    /// numbers tell who that is, so a short command costs no look at everybody.
+    /// A process older than the root is no member, whatever it carries. While the root is young, pids tell which
+    /// processes are older, so the end of a short command need not look at all processes.
     fn strangers(&mut self) -> Vec<Pid> {
         let mut pids = Vec::new();
         self.table.all(&mut pids);

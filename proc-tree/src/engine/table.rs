@@ -111,8 +111,8 @@ pub(crate) trait Table {
     /// Whether the process that has `pid` is certainly older than one that started at `start`.
     fn is_older(&mut self, pid: Pid, start: u64) -> bool;
 
-    /// The newest number that was given to a process, if `root` started so lately that the numbers have certainly
-    /// not come round since: then whoever is younger than it has one of those behind its own.
+    /// The newest pid that the kernel has given out, if `root` is so young that pids cannot have come round since
+    /// its start. Then every process younger than `root` has a pid between that of `root` and this one.
     fn newest_since(&mut self, root: ProcId) -> Option<Pid>;
 
     /// Lets later looks know who was asked for by [`is_older`](Self::is_older).

@@ -22,6 +22,7 @@ mod supervise;
 mod table;
 mod told;
 mod watch;
+mod young;
 
 pub(crate) use account::{Account, account_of, account_of_ended, account_of_waited};
 pub(crate) use birth::{Born, await_ready, start};
@@ -45,23 +46,21 @@ use crate::id::{Pid, ProcId};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
-/// The present in the unit of start times; 0 when it cannot be read, so that nobody is older.
+/// The present in the unit of start times; 0 when it cannot be told, so that nobody is older.
+///
+/// The clock is asked and not `/proc/uptime`, over which containers mount a file of their own.
 pub(crate) fn now() -> u64 {
-    let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
-    ticks_of(&uptime, rustix::param::clock_ticks_per_second()).unwrap_or(0)
+    let Some(now) = boottime() else { return 0 };
+    let ticks = rustix::param::clock_ticks_per_second();
+    now.as_secs() * ticks + u64::from(now.subsec_nanos()) * ticks / 1_000_000_000
 }
 
-/// The last tick of the hundredth of a second that `uptime` tells.
-///
-/// In integers: who started in this very tick is not younger, and a rounded product could lose it.
-fn ticks_of(uptime: &str, ticks_per_second: u64) -> Option<u64> {
-    let (seconds, hundredths) = uptime.split(' ').next()?.split_once('.')?;
-    if hundredths.len() != 2 {
-        return None;
-    }
-    let present = seconds.parse::<u64>().ok()? * 100 + hundredths.parse::<u64>().ok()?;
-    Some(((present + 1) * ticks_per_second - 1) / 100)
+/// The time since the boot, which start times count from.
+fn boottime() -> Option<Duration> {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Some(Duration::new(now.tv_sec.try_into().ok()?, now.tv_nsec.try_into().ok()?))
 }
 
 /// What a look at a number tells.
@@ -317,16 +316,6 @@ pub(crate) fn reap_marked_children(mark: u64, root: Option<Pid>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_present_is_the_tick_that_the_kernel_tells() {
-        // As a product of floating numbers each of these is a tick too early.
-        for (uptime, tick) in [("32993.88 16586.84\n", 3_299_388), ("0.29 0.00\n", 29)] {
-            assert_eq!(ticks_of(uptime, 100), Some(tick));
-        }
-        assert_eq!(ticks_of("1.00 0.00\n", 1000), Some(1009), "the last of ten");
-        assert_eq!(ticks_of("", 100), None);
-    }
 
     #[test]
     fn a_child_is_not_younger_than_the_present() {

@@ -11,7 +11,6 @@ use std::io::{Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 /// An open `/proc`, with the buffer that its files are read into.
 #[derive(Debug)]
@@ -28,10 +27,6 @@ enum Root {
     Own(OwnedFd),
     Shared(Arc<Reserve>),
 }
-
-/// How old a process is at most for which its number tells who is younger. The numbers of a machine do not come
-/// round in that time.
-const YOUNG: Duration = Duration::from_millis(50);
 
 /// The first size of the buffer. A longer file makes it grow: nothing is cut off.
 const BUFFER: usize = 16 * 1024;
@@ -56,7 +51,7 @@ impl ProcFs {
         std::mem::take(&mut self.ran_short)
     }
 
-    fn open_below(&mut self, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    pub(super) fn open_below(&mut self, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
         let root = match &self.root {
             Root::Own(root) => root.as_fd(),
             Root::Shared(reserve) => reserve.proc(),
@@ -169,21 +164,6 @@ impl ProcFs {
     /// Appends every pid of the machine, as far as this process may see it.
     pub(crate) fn all(&mut self, out: &mut Vec<Pid>) -> io::Result<()> {
         Ok(self.list(format_args!("."), out)?)
-    }
-
-    /// The newest number that was given to a process, if the tick `start` was less than [`YOUNG`] ago. The last
-    /// word of the file is where the numbers stand in the namespace of the reader.
-    pub(crate) fn newest_since(&mut self, start: u64) -> Option<Pid> {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let now = Duration::new(now.tv_sec.try_into().ok()?, now.tv_nsec.try_into().ok()?);
-        let tick =
-            Duration::from_secs(1) / rustix::param::clock_ticks_per_second().try_into().ok()?;
-        let start = tick.checked_mul(start.try_into().ok()?)?;
-        if start.is_zero() || now.checked_sub(start)? >= YOUNG {
-            return None;
-        }
-        self.read(format_args!("loadavg")).ok()?;
-        self.buffer.trim_ascii_end().rsplit(|byte| *byte == b' ').next().and_then(decimal)
     }
 
     /// Whether the environment of `pid`, as it was at its exec, holds exactly `entry`.
@@ -304,7 +284,7 @@ fn holds_word(text: &[u8], marker: &[u8]) -> bool {
     })
 }
 
-fn decimal(word: &[u8]) -> Option<Pid> {
+pub(super) fn decimal(word: &[u8]) -> Option<Pid> {
     let all_digits = !word.is_empty() && word.iter().all(u8::is_ascii_digit);
     all_digits.then(|| std::str::from_utf8(word).ok()?.parse().ok())?
 }

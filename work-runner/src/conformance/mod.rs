@@ -128,6 +128,7 @@ cases! {
     limits::a_pause_stands_beside_the_limit,
     rates::a_queue_rate_counts_over_workers,
     rates::a_key_rate_counts_over_queues,
+    rates::a_key_rate_counts_jobs_that_come_one_by_one,
     rates::no_span_of_time_starts_more_than_its_rate,
     rates::rates_are_listed_and_checked,
     operators::orders_follow_the_table_in_every_state,

@@ -104,6 +104,15 @@ pub(super) async fn a_key_rate_counts_over_queues(bench: Bench) {
     assert_eq!(elsewhere.claimed.len(), 1);
 }
 
+pub(super) async fn a_key_rate_counts_jobs_that_come_one_by_one(bench: Bench) {
+    let worker = bench.worker().await;
+    bench.rate(RateOf::Key("k".into()), Some(Rate::new(1, HOUR))).await;
+    for expected in [1, 0] {
+        bench.enqueue(job("any").limit("k", 9)).await;
+        assert_eq!(bench.claim(worker, 5).await.len(), expected);
+    }
+}
+
 pub(super) async fn no_span_of_time_starts_more_than_its_rate(bench: Bench) {
     const JOBS: usize = 16;
     let worker = bench.worker().await;

@@ -67,7 +67,7 @@ pub(super) async fn stop(
         let mut engine = lock(engine);
         let mut mail = lock(&shared.mail);
         // The engine ends when it finds itself closed without a request to stop: that comes with the request.
-        mail.closed |= engine.is_none();
+        mail.closed |= engine.is_none() && !mail.stopping;
         mail.stopping |= engine.is_some();
         engine.take().ok_or(mail.stopping)
     };

@@ -111,6 +111,7 @@ impl Gate {
         asked: usize,
     ) -> Sql<Option<i64>> {
         let now_ms = self.now_ms;
+        self.note_keys(tx)?;
         let waits = self.keys.values().filter(|bucket| bucket.free(now_ms) == 0);
         let mut wait = waits.map(|bucket| bucket.wait_ms(now_ms)).min();
         if let Some(mut bucket) = self.queue {

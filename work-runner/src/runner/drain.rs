@@ -115,12 +115,14 @@ async fn stopped_by_another(
     let mut ended = ended.subscribe();
     let mut report = StopReport::default();
     let waited = timeout_at(from_now(deadline).into(), ended.wait_for(|ended| *ended)).await;
-    for job in shared.flight.jobs() {
-        report.leave(LeftBehind::Job(job));
+    let mut left = lock(&shared.mail).left.clone();
+    if left.is_empty() {
+        left.extend(shared.flight.jobs().into_iter().map(LeftBehind::Job));
+        if waited.is_err() || shared.guard.worker().is_some() {
+            left.push(LeftBehind::Lease);
+        }
     }
-    if waited.is_err() {
-        report.leave(LeftBehind::Lease);
-    }
+    left.into_iter().for_each(|what| report.leave(what));
     report.took = began.elapsed();
     report
 }
@@ -190,6 +192,7 @@ impl Engine {
         report.lost = after.lost - before.lost;
         let ended = after.ended() - before.ended();
         report.finished = ended - report.given_back - report.lost;
+        lock(&shared.mail).left = report.left_behind().to_vec();
         // The caller may have stopped waiting; the work is done all the same.
         let _ = answer.send(report);
     }

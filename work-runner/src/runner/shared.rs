@@ -10,7 +10,7 @@ use crate::error::DriveError;
 use crate::event::Hook;
 use crate::poke::Poke;
 use crate::registry::{Registry, WorkerAbout, WorkerQueue};
-use crate::report::StopReport;
+use crate::report::{LeftBehind, StopReport};
 use crate::signal::Signal;
 use crate::stats::{Counters, Stats};
 use std::collections::HashMap;
@@ -60,6 +60,8 @@ pub(super) struct Mail {
     pub(super) closed: bool,
     /// A stop or a drain has begun, and waits for the engine to end.
     pub(super) stopping: bool,
+    /// What the engine could not end, once it has stopped.
+    pub(super) left: Vec<LeftBehind>,
 }
 
 /// Somebody wants to know when what is due has been claimed.

@@ -160,7 +160,7 @@ impl DurableWorker {
     /// until near the deadline; then its future is dropped and its job is given back.
     ///
     /// On a worker that never started it reports nothing. A second call waits for the end of the first one, within its
-    /// own deadline, asks what runs to end, and reports what is left then.
+    /// own deadline, and reports what is left then; a second stop asks what runs to end, a second drain does not.
     ///
     /// # Cancel safety
     ///

@@ -39,8 +39,9 @@ pub enum StoreErrorKind {
     },
     /// The store was closed.
     Closed,
-    /// The request itself cannot be stored: a name or a key is too long or holds a NUL byte, or a payload
-    /// is over the limit of the store. The source says which.
+    /// The request itself is refused: a name or a key is too long or holds a NUL byte, a payload or a result is over
+    /// the limit of the store, a number is out of range, the id of a worker is known already, or a cron expression
+    /// cannot be read. The source says which.
     Invalid,
     /// The file of the store does not exist, or was deleted or replaced while it was open.
     Missing,

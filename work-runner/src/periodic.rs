@@ -122,7 +122,7 @@ impl WorkDriver {
     /// [`StoreError`]; of the kind [`Invalid`](StoreErrorKind::Invalid) when its expression cannot be read here, as
     /// with a time zone that is not known. It stays paused then.
     pub async fn resume_periodic(&self, name: &str) -> Result<bool, StoreError> {
-        /// Each time somebody else must change its expression at the same moment.
+        /// Each further try needs that another caller changes its expression at the same moment.
         const TRIES: u32 = 10;
         let doing = "resume a periodic job";
         for _ in 0..TRIES {

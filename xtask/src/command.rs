@@ -92,7 +92,7 @@ impl Cmd {
         self.env("RUSTFLAGS", flags)
     }
 
-    /// A build that no later one starts from: what would make that one faster is a fifth of the work.
+    /// Turns incremental compilation off: no later build reuses this one, and writing that state is a fifth of the work.
     #[must_use]
     pub fn once(self) -> Self {
         self.env("CARGO_INCREMENTAL", "0")

@@ -24,8 +24,9 @@ impl PageLease<Chrome> {
         }
     }
 
-    /// Messages of the page, such as those of its console, its bindings, its DOM and its network, that were kept from
-    /// the client because there were more than 1000, or 4 MiB, in a second. None is counted on an adopted browser.
+    /// Messages of the page that were kept from the client: console, bindings, DOM, network and the like above 1000,
+    /// or 4 MiB, in a second, and changes of its title or address that a later one replaced (above 20 in a second).
+    /// None is counted on an adopted browser.
     pub fn shed_messages(&self) -> u64 {
         self.live().shed_of(self)
     }

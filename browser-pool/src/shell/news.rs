@@ -118,7 +118,7 @@ impl<D: Driver> Core<D> {
     pub(crate) fn page_lost(self: &Arc<Self>, slot: SlotId, key: &str, loss: &Loss) {
         trace::page_lost(slot.0, loss);
         let fate = self.turn(|inner, now| {
-            // The renderer of a page that was ended for its flood is told as a crash, too.
+            // After a flood the renderer's crash is reported as well, and counted then.
             inner.tally.page_crashes += u64::from(*loss == Loss::PageCrashed);
             let mut on_it = inner.units.iter().filter(|(_, cell)| cell.slot == slot);
             let found = on_it.find_map(|(id, cell)| Some((*id, cell.has(key), cell.fate_of(key)?)));

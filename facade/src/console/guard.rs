@@ -3,8 +3,8 @@
 //! - A name in `Host` that the console was not told of is refused: a page of a stranger whose name was
 //!   bound to this address (DNS rebinding) shows its own name there.
 //! - With a token, everything but the sign-in and its two assets needs it.
-//! - A page of another site may lead a person to a page of the console, and loads nothing of it: a script of
-//!   a stranger would hold the places of those who watch, although it reads no answer.
+//! - A page of another site may link to a page of the console, but loads nothing of it: its script cannot read an
+//!   answer, but it could use up the places of the pages that are fed.
 //! - What changes something is refused while the console is read-only.
 //! - What changes something must come from a page of the console itself, by `Sec-Fetch-Site` and `Origin`.
 //!   A program that shows the token in `Authorization` needs neither: no browser adds that by itself.

@@ -1,4 +1,4 @@
-//! A client that reads what it asked for: one that stops reading would hold its connection, which others wait for.
+//! Disconnects a client that stops reading: it would hold a connection that others wait for.
 
 use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice};
@@ -9,10 +9,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-/// How long a client may take nothing of what waits for it.
+/// How long a connection may take no bytes while some wait.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A connection whose writes fail once its client has read nothing for [`PATIENCE`].
+/// A connection whose writes fail after it has taken no bytes for [`PATIENCE`].
 #[derive(Debug)]
 pub(super) struct Reader {
     socket: TcpStream,

@@ -248,9 +248,11 @@ impl ProcessBuilder {
     /// Calls `f` with every line of both outputs, as they come: on a task of its own, or in a blocking form on the
     /// thread of the caller.
     ///
-    /// It gets every line, so a slow callback slows the process. A callback that panics is not called again, nor is
-    /// one that has not returned 5 s after the time limit or the cancellation, nor, for that output, one for lines of
-    /// which one was too long; [`Exit::on_line`](crate::Exit::on_line) says so, and nothing else is affected.
+    /// It gets every line, so a slow callback slows the process. A callback that panics is not called again. Neither
+    /// is one that has not seen every line 5 s after the process was ended by its time limit or a cancellation. After a
+    /// line that is too long to go on with, it sees no more of that output.
+    /// [`Exit::on_line`](crate::Exit::on_line) says which. A callback that blocks its thread cannot be left in a
+    /// blocking form or on a runtime with one thread.
     pub fn on_line(mut self, f: impl FnMut(Channel, LineRef<'_>) + Send + 'static) -> Self {
         self.hook = Some(Once::new(Hook::Plain(Box::new(f))));
         self

@@ -29,8 +29,8 @@ pub enum StdinEnd {
     SourceFailed(io::Error),
     /// The reader or the iterator that it came from panicked, with this message; the process saw end of file.
     SourcePanicked(String),
-    /// The process was over, its input was still open, and nothing more could be written: a descendant
-    /// held the input and did not read, or `Stdin` was held by its owner.
+    /// The process was over and its input still open: a descendant held it and did not read, its owner held
+    /// `Stdin`, or its source had not returned in time.
     Exited,
 }
 

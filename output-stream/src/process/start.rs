@@ -47,7 +47,7 @@ impl ProcessBuilder {
         let shown = self.shown();
         let named = Named(&program);
         if self.words.has_bad_secret {
-            // Who would find it later would show it.
+            // The error of a later step would show the argument.
             return Err(named.refuse("a secret argument holds a NUL"));
         }
         let containment = contained(self.containment, self.tree_limits, self.is_measured);

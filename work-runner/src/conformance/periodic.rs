@@ -97,7 +97,7 @@ pub(super) async fn a_paused_periodic_job_misses_its_times(bench: Bench) {
     assert!(shown().await.paused.is_some() && !due().await);
     let by_hand = registry.run_periodic("nightly".into()).await.expect("run");
     assert!(by_hand.is_some_and(|run| run.is_new()), "{by_hand:?}");
-    // Another time than it is at is somebody else's change.
+    // With a time that it no longer stands at, another caller has moved it.
     assert!(!registry.resume_periodic("nightly".into(), now, now).await.expect("resume"));
     assert!(driver.resume_periodic("nightly").await.expect("resume"));
     let next = shown().await;

@@ -78,7 +78,7 @@ pub(super) async fn a_key_rate_counts_over_queues(bench: Bench) {
     bench.enqueue(keyed("seven").queue("other")).await;
     let (one, two) = (bench.worker().await, bench.worker().await);
     bench.rate(RateOf::Key("seven".into()), Some(Rate::new(2, HOUR))).await;
-    bench.rate(RateOf::Key("nobody".into()), Some(Rate::new(2, HOUR))).await;
+    bench.rate(RateOf::Key("unused".into()), Some(Rate::new(2, HOUR))).await;
     let mut claimed = bench.claim(one, 5).await;
     for _ in 0..3 {
         // A store may need a turn to pass over what it has just found kept back.

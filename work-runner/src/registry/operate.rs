@@ -46,7 +46,7 @@ pub(crate) fn with_rates(queues: Vec<QueueRecord>, rates: Vec<RateRecord>) -> Ve
     queues.into_values().collect()
 }
 
-/// Why nothing of a queue is claimed.
+/// The pause of a queue or of a periodic job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pause {

@@ -13,8 +13,8 @@ use std::time::Duration;
 const MOST: u32 = 1_000_000;
 /// The longest `per`: 366 days.
 const MOST_PER_MS: i64 = 366 * 86_400_000;
-/// A bucket that is full again later than this, beyond the time that it needs to fill up, was written before the
-/// clock was set back.
+/// A bucket whose next token is further ahead than the time that it needs to fill up, and this much more, was
+/// written before the clock was set back: it counts as full.
 const SLACK_MS: i64 = 60_000;
 
 /// How often jobs may start: in any span of time at most [`burst`](Self::burst), and `max` more for each `per`

@@ -8,7 +8,7 @@ use crate::registry::DEFAULT_MAX_BYTES;
 /// A statement to run on a connection of the caller's own, in the transaction that it is to be a part of. It has
 /// one parameter, a text.
 ///
-/// Whoever runs it reads the ids that it returns, as 64-bit integers.
+/// The rows that it returns hold one column, the id of a job as a 64-bit integer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientStatement {

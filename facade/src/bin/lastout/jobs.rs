@@ -40,8 +40,8 @@ fn enqueue(words: &Words) -> Result<Answer, Failed> {
         [kind, payload] => (kind, payload.to_owned()),
         _ => return Err(Failed::usage("jobs enqueue: it takes a kind, and a payload")),
     };
-    // Checked here, where the person is who can correct it, and stored as it was written: a number that fits
-    // no type of ours is still the number of somebody.
+    // Checked here, where the caller can correct it, and stored as written: a number may be larger than our types
+    // hold.
     serde_json::from_str::<IgnoredAny>(&payload)
         .map_err(|error| Failed::usage(format!("the payload is not JSON: {error}")))?;
     let mut job = NewJob::raw(kind, payload.trim().into());
@@ -270,8 +270,8 @@ fn value(job: &JobRecord) -> Value {
     })
 }
 
-/// As JSON, in which JSON of the job stands as it is: a number that we could not hold is not rounded. Other bytes
-/// are a text, with a mark for each byte that is none.
+/// As JSON. JSON of the job is printed as it is stored, so that no number is rounded; other bytes become a string.
+/// U+FFFD stands for what is not UTF-8, in both.
 fn text(job: &JobRecord) -> String {
     let bytes = |bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);

@@ -172,7 +172,7 @@ impl Stage {
     }
 }
 
-/// Waits until every copy is whole, or will not be. A process that was stopped leaves its copies a bounded time.
+/// Waits until every copy is whole or has failed. At `until`, the copies that are left are stopped.
 async fn copied(
     reactor: &Reactor,
     copies: &mut [Copying],

@@ -36,7 +36,7 @@ impl Elders {
         }
     }
 
-    /// Whether there is somebody to remember.
+    /// Whether a process was noted that is not remembered yet.
     pub(super) fn has_noted(&self) -> bool {
         !self.0.is_empty()
     }

@@ -48,7 +48,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-/// The present in the unit of start times; 0 when it cannot be told, so that nobody is older.
+/// The present in the unit of start times; 0 when it cannot be told: then no process passes for older.
 ///
 /// The clock is asked and not `/proc/uptime`, over which containers mount a file of their own.
 pub(crate) fn now() -> u64 {

@@ -52,7 +52,7 @@ pub struct Tables {
 }
 
 impl Default for Tables {
-    /// Those of the schema `lastout`.
+    /// The tables in the schema `lastout`.
     fn default() -> Self {
         Self { schema: schema::DEFAULT.to_owned() }
     }

@@ -81,8 +81,8 @@ fn room(tx: &mut Tx<'_>, queue: &str, count: usize) -> Sql<usize> {
     Ok(count.min(usize::try_from(max - running).unwrap_or(0)))
 }
 
-/// Claims the first ready jobs, in order. A row that cannot be read is set aside by itself, and the next
-/// one is claimed instead; returns how many were. So is one that the rate of its key keeps back.
+/// Claims the first ready jobs, in order. A row that cannot be read is set aside, a job that the rate of its key
+/// keeps back is passed over, and the next one is claimed instead. Returns how many rows were set aside.
 fn claim(
     tx: &mut Tx<'_>,
     worker: WorkerId,

@@ -62,7 +62,7 @@ pub fn complete_in(
 /// the transaction is committed. It returns the ids of those that were stored, in the order of `jobs`; a job whose
 /// unique key is taken is not stored and has none. It needs SQLite 3.41.
 ///
-/// A delay counts from this call. The tables must be of the version that this build reads and writes, as they are
+/// A delay counts from this call, and the period of a unique key is the one of this call. The tables must be of the version that this build reads and writes, as they are
 /// once a [`SqliteRegistry`](super::SqliteRegistry) has opened the file. Begin the transaction with
 /// `BEGIN IMMEDIATE`, for the same reason as with [`enqueue_in`]; the runner finds the jobs with its next poll, or
 /// with a [`Poke::poke`](crate::Poke::poke) after the commit.
@@ -120,7 +120,7 @@ pub fn enqueue_statement(jobs: &[NewJob]) -> Result<ClientStatement, StoreError>
 }
 
 /// The statement that completes the job held under `lease`, for a client that is not rusqlite; otherwise as
-/// [`complete_in`]. It returns the id of the job. When it returns no row, roll the transaction back: the lease is
+/// [`complete_in`]. It returns the id of the job. It needs SQLite 3.41. When it returns no row, roll the transaction back: the lease is
 /// stale, or the job has a limit key or is to be cancelled, and then its handler's return must end it.
 pub fn complete_statement(lease: Lease, result: Option<Vec<u8>>) -> ClientStatement {
     let ended_at = Clock::system().wall_ms();

@@ -1,5 +1,5 @@
-//! How much a page may send of what the client waits for in no call, so that a page that floods costs no other
-//! page the attention of the client. What is kept back is counted.
+//! Limits the events that a page may send without being asked, so that a page that floods does not keep the client
+//! from other pages. What is kept back is counted.
 //!
 //! Two kinds of events are shed. Those of a session have a budget that is refilled each second. A change of a
 //! target's title or address replaces the last one of this target: the latest goes on, at a slower rate.
@@ -26,8 +26,8 @@ pub(super) const TOO_LONG: u32 = 5;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Events that a page can send as fast as it likes, and that the client keeps no account of. What comes in
-/// pieces because the holder asked for it, such as a heap snapshot, is not among them.
+/// Events that a page can send as fast as it likes, and that the client keeps no account of. Pieces of one answer,
+/// such as a heap snapshot, are not among them; the replay after `Debugger.enable` or `CSS.enable` is.
 const NOISE: &[&str] = &[
     "Animation.",
     "Audits.",

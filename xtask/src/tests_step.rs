@@ -32,7 +32,8 @@ pub fn tests(console: &Console, workspace: &Workspace, flags: &Flags) -> Result<
     let nextest = find::cargo_tool("nextest").is_some();
     let runner = if nextest {
         let nextest = ["nextest", "run", "--no-fail-fast", "--no-tests", "pass"];
-        Cmd::cargo().args(nextest).count(Runner::Nextest)
+        let threads = ["--test-threads".to_owned(), threads().to_string()];
+        Cmd::cargo().args(nextest).args(threads).count(Runner::Nextest)
     } else {
         let test = ["test", "--no-fail-fast", "--lib", "--bins", "--tests", "--examples"];
         Cmd::cargo().args(test).count(Runner::Libtest)
@@ -54,6 +55,11 @@ pub fn tests(console: &Console, workspace: &Workspace, flags: &Flags) -> Result<
         "{ran} tests with {with}, doc tests included{}",
         workspace.left_out(flags)
     )))
+}
+
+/// Two tests for each core: most of a test's time it waits for a process or a timer.
+fn threads() -> usize {
+    2 * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The package flags for what the person asked for.

@@ -110,7 +110,7 @@ async fn a_pdf_is_written_piece_by_piece_up_to_its_limit() {
         page.print(&paper, &mut small, LONG).await.unwrap();
         assert_eq!(pages(&small), 2);
         // More than one piece.
-        let text = "document.body.append(Array.from({ length: 60000 }, Math.random).join(' ')); 0";
+        let text = "document.body.append(Array.from({ length: 100000 }, Math.random).join(' ')); 0";
         page.evaluate(text).await.unwrap();
         let mut long = Vec::new();
         let bytes = page.print(&Pdf::new(), &mut long, LONG).await.unwrap();

@@ -171,7 +171,7 @@ fn unprivileged(
     Ok(runner)
 }
 
-/// One test at a time: each starts browsers or loads a server, and the machine may be small.
+/// One test for each core: each starts browsers or loads a server, and half of its time waits for them.
 ///
 /// All crates of the scope in one run, with the features that `xtask test` has built them with.
 fn run_targets(
@@ -184,7 +184,7 @@ fn run_targets(
     let nextest = find::cargo_tool("nextest").is_some();
     let mut cmd = if nextest {
         Cmd::cargo()
-            .args(["nextest", "run", "--no-fail-fast", "--test-threads", "1"])
+            .args(["nextest", "run", "--no-fail-fast", "--test-threads", "num-cpus"])
             .count(Runner::Nextest)
     } else {
         Cmd::cargo().args(["test", "--no-fail-fast"]).count(Runner::Libtest)

@@ -10,9 +10,10 @@
 #![cfg(all(feature = "process", feature = "tokio"))]
 
 use lastout_output_stream::{
-    ConsumerError, LineOptions, OnLong, OutputError, Process, StdinEnd, TooLong,
+    ConsumerError, Inlet, LineOptions, OnLong, Outlet, OutputError, Process, StdinEnd, TooLong,
 };
 use std::future::{Future, pending};
+use std::io::ErrorKind;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -47,7 +48,7 @@ async fn callbacks_and_sources_that_never_return_are_left_after_the_time_limit()
             held.recv().unwrap_err();
             None
         }));
-        let inlet = lastout_output_stream::Inlet::lines(lines);
+        let inlet = Inlet::lines(lines);
         let output = Process::builder("cat").stdin(inlet).timeout(SHORT).output().await.unwrap();
         assert!(output.exit.timed_out);
         assert!(matches!(output.stdin.unwrap().end, StdinEnd::Exited));
@@ -56,6 +57,52 @@ async fn callbacks_and_sources_that_never_return_are_left_after_the_time_limit()
     let begin = Instant::now();
     in_time(Box::pin(async { tokio::join!(shows, blocks, feeds) })).await;
     assert!(begin.elapsed() >= Duration::from_secs(5), "they have 5 s more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_wait_that_is_tried_again_has_no_more_time_than_one_wait() {
+    let shows = Process::shell("echo a").timeout(SHORT).on_line_async(|_, _| pending());
+    let mut process = shows.spawn().unwrap();
+    let tries = async {
+        loop {
+            // Shorter than what a callback has after the limit.
+            if let Ok(exit) = tokio::time::timeout(SHORT, process.wait()).await {
+                break exit.unwrap();
+            }
+        }
+    };
+    let exit = in_time(tries).await;
+    assert_eq!(exit.on_line, Some(ConsumerError::Aborted));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_copy_in_a_write_that_does_not_return_is_left_after_the_time_limit() {
+    // A terminal that is not read has room for less than is written at once.
+    let (outer, inner) = lastout_proc_tree::terminal::open().unwrap();
+    let outlets = [Outlet::default(), inner.into()];
+    let process = Process::shell("head -c 300000 /dev/zero").stdout(Outlet::tee(outlets));
+    let output = in_time(process.timeout(SHORT).output()).await.unwrap();
+    let [copy] = &output.exit.copies[..] else { panic!("{:?}", output.exit) };
+    assert_eq!(copy.error.kind(), ErrorKind::TimedOut);
+    assert!(copy.written < 300_000, "{copy}");
+    assert_eq!(output.stdout.total(), 300_000);
+    // The end of the terminal ends the write, and with it the thread that the runtime waits for.
+    drop(outer);
+}
+
+#[tokio::test]
+async fn an_iterator_of_lines_is_not_asked_again_after_its_end() {
+    let mut left = vec!["a"];
+    let mut is_over = false;
+    let lines = std::iter::from_fn(move || {
+        assert!(!is_over, "asked again");
+        is_over = left.is_empty();
+        left.pop()
+    });
+    let output = in_time(Process::builder("cat").stdin(Inlet::lines(lines)).output()).await;
+    let output = output.unwrap();
+    assert!(matches!(output.stdin.unwrap().end, StdinEnd::Eof));
+    assert_eq!(output.stdout.text(), "a\n");
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ pub struct CopyFailed {
     pub channel: Channel,
     /// Where to: the path of a file, or what kind of place it is.
     pub to: String,
-    /// Bytes that were written.
+    /// Bytes that were written, those in a write that did not return left out.
     pub written: u64,
     /// What went wrong.
     pub error: Arc<io::Error>,
@@ -62,9 +62,13 @@ impl Progress {
     /// Fails when it was stopped.
     pub(super) fn go_on(&self) -> io::Result<()> {
         match self.is_stopped.load(Ordering::Relaxed) {
-            true => Err(io::Error::new(ErrorKind::TimedOut, "it took too long to write")),
+            true => Err(Self::too_long()),
             false => Ok(()),
         }
+    }
+
+    fn too_long() -> io::Error {
+        io::Error::new(ErrorKind::TimedOut, "it took too long to write")
     }
 
     pub(super) fn failed(&self, channel: Channel, to: String, error: io::Error) -> CopyFailed {

@@ -83,7 +83,7 @@ impl ProcessBuilder {
     /// In async code, which must not block.
     #[expect(clippy::result_large_err, reason = "it is that of the other calls")]
     pub fn lines_blocking(self) -> Result<LinesBlocking, OutputError> {
-        let runtime = super::blocking::runtime(&self.program())?;
+        let runtime = super::blocking::runtime(&self.shown())?;
         let lines = runtime.block_on(async { self.lines() })?;
         Ok(LinesBlocking { lines, runtime })
     }

@@ -67,22 +67,15 @@ pub use terminal::{Pty, Terminal};
 
 use crate::collect::Collected;
 use lastout_proc_tree::{KillError, Report, Tree};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// What ending the rest of a tree may take after its root has exited.
+/// What ending the rest of a tree may take after its root has exited, and what copies, callbacks and sources of input
+/// may take after the end of a process whose time is over.
 const REST: Duration = Duration::from_secs(5);
 
 /// What looking again may take, where nobody is known to be left and there was no time to be sure of it: on a machine
 /// that is overloaded the look itself takes long.
 const SURE: Duration = Duration::from_secs(25);
-
-/// How long what depends on code of the caller may take after the end of a process: the copies, the callback for
-/// its lines, and the source of its input.
-fn until(exit: &Exit, limit: Option<Instant>) -> Option<Instant> {
-    let now = Instant::now();
-    let end = if exit.timed_out || exit.cancelled { now } else { limit?.max(now) };
-    end.checked_add(REST)
-}
 
 /// Whether the end of a tree only lacks the time to be confirmed.
 fn is_unsure(ended: &Result<Report, KillError>) -> bool {

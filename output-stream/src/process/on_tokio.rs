@@ -122,7 +122,6 @@ impl Ready {
             stdin: stdin.flatten(),
             writer,
             fed,
-            limit: self.time.and_then(|time| begin.checked_add(time)),
             stdout,
             stderr,
             after: Shown { hook, failure: None, copies, failed: Vec::new() },

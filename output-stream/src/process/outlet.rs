@@ -170,13 +170,16 @@ impl Inlet {
         I: IntoIterator<Item: AsRef<[u8]>, IntoIter: Send + 'static>,
     {
         let mut lines = lines.into_iter();
+        // Not `fuse`, which drops the iterator here: a panic of that would count as one of `next`.
+        let mut is_over = false;
         let more = move |room: &mut BytesMut| {
-            let line = lines.next();
-            if let Some(line) = &line {
+            let line = if is_over { None } else { lines.next() };
+            is_over = line.is_none();
+            if let Some(line) = line {
                 room.extend_from_slice(line.as_ref());
                 room.extend_from_slice(b"\n");
             }
-            line.is_some()
+            !is_over
         };
         Self::Source(Once::new(Food::Lines(Box::new(more))))
     }

@@ -12,7 +12,7 @@ use std::error::Error;
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How much of each output to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,6 +65,9 @@ pub struct Exit {
     pub copies: Vec<CopyFailed>,
     /// Why the callback of [`on_line`](crate::ProcessBuilder::on_line) did not see every line.
     pub on_line: Option<ConsumerError>,
+    /// Until when what depends on code of the caller may take: the copies, the callback for its lines, and the source
+    /// of its input. Fixed at the end of the process, so that all waits together have one time.
+    pub(super) until: Option<Instant>,
 }
 
 impl Exit {

@@ -83,7 +83,7 @@ impl Pipeline {
         let mut started = Vec::new();
         let mut input = None;
         for (number, mut stage) in self.stages.into_iter().enumerate() {
-            let program = stage.program();
+            let program = stage.shown();
             let named = Named(&program);
             if number > 0 && stage.stdin.is_some() {
                 return Err(named.refuse("its input is what the stage before it writes"));

@@ -150,7 +150,7 @@ impl ProcessBuilder {
     ///
     /// Dropping the future kills the tree; the output is lost.
     pub async fn output_with_retry(self, retry: Retry) -> Result<Output, OutputError> {
-        let program = self.program();
+        let program = self.shown();
         if retry.attempts == 0 {
             return Err(Named(&program).refuse("it is to be attempted zero times").into());
         }

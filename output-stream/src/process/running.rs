@@ -25,7 +25,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 /// A running process and all of its descendants.
 ///
@@ -49,8 +48,6 @@ pub struct Process {
     pub(super) writer: Option<Consumer<StdinReport>>,
     /// How many bytes of its input the writer has written.
     pub(super) fed: Arc<AtomicU64>,
-    /// When its time is over.
-    pub(super) limit: Option<std::time::Instant>,
     pub(super) stdout: Stream,
     pub(super) stderr: Stream,
     pub(super) after: Shown,
@@ -217,9 +214,8 @@ impl Process {
         };
         let mut exit = exit.unwrap_or(Err(ExitError::Aborted))?;
         // Every line that was read is shown and copied before this returns.
-        let until = self.until(&exit);
-        exit.copies = self.after.copied(until).await;
-        exit.on_line = self.after.wait(until).await;
+        exit.copies = self.after.copied(exit.until).await;
+        exit.on_line = self.after.wait(exit.until).await;
         Ok(exit)
     }
 
@@ -273,15 +269,9 @@ impl Process {
         Ok(Ended { exit, stdout, stderr, stdin })
     }
 
-    /// How long copies, callbacks and input of a process that has ended may take.
-    fn until(&self, exit: &Exit) -> Option<Instant> {
-        super::until(exit, self.limit).map(Instant::from_std)
-    }
-
     /// What became of its input, as far as that is known when its time is over.
     pub(super) async fn last_report(&mut self, exit: &Exit) -> Option<StdinReport> {
-        let until = self.until(exit);
-        if let Some(report) = before(until, self.stdin_report()).await {
+        if let Some(report) = before(exit.until, self.stdin_report()).await {
             return report;
         }
         self.writer = None;

@@ -4,7 +4,13 @@ use super::CopyFailed;
 use super::copy::task::Copy;
 use crate::consume::{Consumer, ConsumerError};
 use std::future::Future;
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::task::unconstrained;
+use tokio::time::timeout_at;
+
+/// What a copy has to write its last bytes when it is to stop. It may be in a write that never returns: that one is left
+/// behind.
+const LAST: Duration = Duration::from_secs(1);
 
 /// What became of the callback for every line, and of the copies.
 #[derive(Debug)]
@@ -28,10 +34,14 @@ impl Shown {
         };
         if before(until, all).await.is_none() {
             self.copies.iter().for_each(Copy::stop);
-        }
-        while let Some(copy) = self.copies.first_mut() {
-            self.failed.extend(copy.wait().await);
-            self.copies.remove(0);
+            let last = until.and_then(|until| until.checked_add(LAST));
+            while let Some(copy) = self.copies.first_mut() {
+                self.failed.extend(match before(last, copy.wait()).await {
+                    Some(failed) => failed,
+                    None => Some(copy.give_up()),
+                });
+                self.copies.remove(0);
+            }
         }
         self.failed.clone()
     }
@@ -50,10 +60,10 @@ impl Shown {
     }
 }
 
-/// What `work` gives, if it does so in time.
+/// What `work` gives, if it does so in time. What is ready by then counts, even where the caller has used up its turn.
 pub(super) async fn before<T>(until: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
     match until {
-        Some(until) => tokio::time::timeout_at(until, work).await.ok(),
+        Some(until) => timeout_at(until.into(), unconstrained(work)).await.ok(),
         None => Some(work.await),
     }
 }

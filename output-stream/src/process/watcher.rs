@@ -1,5 +1,6 @@
 //! The task that waits for the end of a process: its exit, its time limit, and its last bytes.
 
+use super::REST;
 use super::error::ExitError;
 use super::output::Exit;
 use crate::contain::discard;
@@ -69,8 +70,7 @@ type Left = (io::Result<ExitStatus>, Duration);
 impl<R: Root> Watcher<R> {
     /// Watches until the process has exited and its outputs have ended.
     pub(super) async fn run(mut self, cancel: Option<Cancel>) -> Result<Exit, ExitError> {
-        let limit = self.time.and_then(|time| self.begin.checked_add(time));
-        let limit = limit.map(|limit| self.root.sleep_until(limit));
+        let limit = self.limit().map(|limit| self.root.sleep_until(limit));
         let mut stop = Stop { limit: limit.map(Box::pin), cancel };
         let left = stop.unless(root_exit(&mut self.root, self.begin)).await;
         let mut stopped = left.as_ref().err().copied();
@@ -83,6 +83,11 @@ impl<R: Root> Watcher<R> {
             stopped = self.let_linger(&mut stop).await?;
         }
         let (stdout, stderr) = self.last_bytes().await;
+        let now = self.root.now();
+        let over = match stopped {
+            Some(_) => Some(now),
+            None => self.limit().map(|limit| limit.max(now)),
+        };
         let cause = self.tree.upgrade().and_then(|tree| tree.root_end()).map(|end| end.cause);
         Ok(Exit {
             status,
@@ -95,7 +100,13 @@ impl<R: Root> Watcher<R> {
             time_limit: self.time,
             copies: Vec::new(),
             on_line: None,
+            until: over.and_then(|over| over.checked_add(REST)),
         })
+    }
+
+    /// When its time is over.
+    fn limit(&self) -> Option<Instant> {
+        self.time.and_then(|time| self.begin.checked_add(time))
     }
 
     /// Ends the tree, and notes how and when the root exited meanwhile.

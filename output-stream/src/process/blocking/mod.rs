@@ -47,7 +47,7 @@ impl ProcessBuilder {
     /// As [`output_blocking`](Self::output_blocking).
     #[expect(clippy::result_large_err, reason = "it is that of the other calls")]
     pub fn output_within_blocking(self, limits: impl Into<Limits>) -> Result<Output, OutputError> {
-        let (program, limits) = (self.program(), limits.into());
+        let (program, limits) = (self.shown(), limits.into());
         #[cfg(feature = "tokio")]
         if self.needs_runtime() {
             return on_runtime(&program, self.output_within(limits))?;

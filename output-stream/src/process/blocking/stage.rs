@@ -12,7 +12,7 @@ use crate::process::input::{StdinEnd, StdinReport, has_no_reader};
 use crate::process::output::{Exit, Limits, Output};
 use crate::process::start::{Ready, blame, show};
 use crate::process::watcher::{Root, Watcher};
-use crate::process::{Ended, ExitError, OutputError, REST, SURE, concluded, is_unsure, until};
+use crate::process::{Ended, ExitError, OutputError, REST, SURE, concluded, is_unsure};
 use crate::pump::caller;
 use crate::reactor::{Promise, Reactor};
 use crate::stream::Stream;
@@ -40,8 +40,6 @@ pub(super) struct Stage {
     tree: Arc<Tree>,
     program: String,
     is_measured: bool,
-    /// When its time is over.
-    limit: Option<Instant>,
     reactor: Arc<Reactor>,
     exit: Promise<Result<Exit, ExitError>>,
     outputs: Result<[Gathering; 2], SubscribeError>,
@@ -117,7 +115,6 @@ impl Ready {
             tree,
             program: self.shown,
             is_measured: self.is_measured,
-            limit: self.time.and_then(|time| begin.checked_add(time)),
             reactor: reactor.clone(),
             exit,
             outputs,
@@ -142,8 +139,7 @@ impl Stage {
                 return Err(OutputError::Exit { source, stdout, stderr });
             }
         };
-        let until = until(&exit, self.limit);
-        exit.copies = copied(&self.reactor, &mut self.copies, until).await;
+        exit.copies = copied(&self.reactor, &mut self.copies, exit.until).await;
         if let Some(hook) = &mut self.hook {
             exit.on_line = match hook.wait().await {
                 Ok(shown) => shown.err(),

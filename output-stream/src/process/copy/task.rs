@@ -56,6 +56,11 @@ impl Copy {
         Some(self.progress.failed(self.channel, std::mem::take(&mut self.to), error))
     }
 
+    /// Leaves a write behind that does not return.
+    pub(in crate::process) fn give_up(&mut self) -> CopyFailed {
+        self.progress.failed(self.channel, std::mem::take(&mut self.to), Progress::too_long())
+    }
+
     /// Writes nothing more: it has had its time.
     pub(in crate::process) fn stop(&self) {
         self.progress.stop();

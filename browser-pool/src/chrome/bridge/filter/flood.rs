@@ -53,8 +53,12 @@ const NOISE: &[&str] = &[
 /// Those that a page writes itself.
 const TALK: &[&str] = &["Console.", "Log.", "Runtime."];
 
-/// The answer to a call that gives no nodes itself.
-const ASKED_FOR: &str = "DOM.setChildNodes";
+/// Events that are waited for: the answer to a call that gives no nodes itself, and a request that stays paused until
+/// the client lets it go on.
+const AWAITED: &[&str] = &["DOM.setChildNodes", "Network.requestIntercepted"];
+
+/// Requests of a session that are followed to their end at a time. No further one begins until one of them ends.
+pub(super) const REQUESTS: usize = 10_000;
 
 /// Events from which the client learns what becomes of a request.
 const OF_A_REQUEST: &[&str] = &[
@@ -71,7 +75,7 @@ const CHANGED: &str =
 /// The name of an event that may be shed for its session.
 pub(super) fn noise(text: &str) -> Option<&str> {
     let name = text.strip_prefix(r#"{"method":""#)?.split('"').next()?;
-    let sheddable = NOISE.iter().any(|noise| name.starts_with(noise)) && name != ASKED_FOR;
+    let sheddable = NOISE.iter().any(|noise| name.starts_with(noise)) && !AWAITED.contains(&name);
     sheddable.then_some(name)
 }
 
@@ -188,7 +192,7 @@ impl Floods {
             Some(request) => request.passes(room, &mut session.requests),
             None => room,
         };
-        session.shed += u64::from(!passes);
+        session.shed += u64::from(too_loud || !passes);
         match (too_loud, passes) {
             (true, _) => Verdict::Ends,
             (false, true) => Verdict::Passes,
@@ -287,11 +291,13 @@ fn request_of<'a>(name: &str, text: &'a str) -> Option<Request<'a>> {
 }
 
 impl Request<'_> {
-    /// Whether the client gets the message: the rest of a request whose start it got always.
+    /// Whether the client gets the message: the rest of a request whose start it got always. A navigation is told even
+    /// where it cannot be followed.
     fn passes(&self, room: bool, known: &mut HashSet<String>) -> bool {
         let is_known = known.contains(self.id);
-        let passes = room || is_known || self.is_navigation;
-        if passes && self.starts && !is_known {
+        let is_followed = !self.starts || is_known || known.len() < REQUESTS;
+        let passes = (room && is_followed) || is_known || self.is_navigation;
+        if passes && self.starts && is_followed {
             known.insert(self.id.to_owned());
         }
         if self.ends && is_known {

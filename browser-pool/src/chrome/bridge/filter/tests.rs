@@ -1,7 +1,7 @@
 //! What the filter says of each message.
 
 use super::super::router::OWN;
-use super::flood::{BYTES, CHANGES, EVENTS, TOO_LONG, TOO_LOUD};
+use super::flood::{BYTES, CHANGES, EVENTS, REQUESTS, TOO_LONG, TOO_LOUD};
 use super::reset::{BEYOND, UNDONE};
 use super::*;
 
@@ -230,6 +230,7 @@ fn a_flood_is_shed_for_its_own_session_and_counted() {
         "DOM.setChildNodes",
         "Fetch.requestPaused",
         "HeapProfiler.addHeapSnapshotChunk",
+        "Network.requestIntercepted",
         "Page.frameNavigated",
         "Page.lifecycleEvent",
         "Runtime.executionContextCreated",
@@ -268,6 +269,25 @@ fn a_request_whose_start_arrived_is_told_to_its_end() {
 }
 
 #[test]
+fn requests_that_never_end_are_followed_up_to_a_bound() {
+    let (mut filter, now) = filter();
+    let told = |name: &str, request: usize| {
+        format!(
+            r#"{{"method":"Network.{name}","params":{{"requestId":"{request}","loaderId":"L"}},"sessionId":"s1"}}"#
+        )
+    };
+    let most = u32::try_from(REQUESTS).unwrap();
+    let second = |n: u32| now + Duration::from_secs((n / EVENTS).into());
+    let mut begin =
+        |n: u32| !filter.incoming(&told("requestWillBeSent", n as usize), second(n)).shed;
+    let begun = (0..2 * most).filter(|n| begin(*n)).count();
+    assert_eq!(begun, REQUESTS);
+    let mut tell = |name, n: u32| !filter.incoming(&told(name, n as usize), second(2 * most)).shed;
+    assert!(tell("loadingFinished", 0));
+    assert!(tell("requestWillBeSent", 3 * most) && !tell("requestWillBeSent", 3 * most + 1));
+}
+
+#[test]
 fn of_the_changes_of_a_target_the_latest_arrives() {
     let (mut filter, now) = filter();
     filter.incoming(&attached("s1", "t1"), now);
@@ -298,9 +318,10 @@ fn of_the_changes_of_a_target_the_latest_arrives() {
 fn a_page_that_floods_on_is_ended_once() {
     let (mut filter, now) = filter();
     let noise = r#"{"method":"Runtime.bindingCalled","params":{},"sessionId":"s1"}"#;
-    let mut ended = Vec::new();
+    let (mut ended, mut shed) = (Vec::new(), 0);
     let mut tell = |second: u32| {
         let incoming = filter.incoming(noise, now + second * Duration::from_secs(1));
+        shed += u64::from(incoming.shed);
         if let Some(Order { session, method, .. }) = incoming.order {
             assert_eq!(method, "Page.crash");
             assert!(incoming.shed && incoming.news.len() == 1, "{:?}", incoming.news);
@@ -313,6 +334,7 @@ fn a_page_that_floods_on_is_ended_once() {
         (0..TOO_LOUD).for_each(|_| tell(second));
     }
     assert_eq!(ended, [("s1".to_owned(), 2 * TOO_LONG + 5)]);
+    assert_eq!(filter.shed_of("s1"), shed, "the one that ends it is counted as well");
 }
 
 #[test]

@@ -99,6 +99,18 @@ fn a_payload_is_stored_and_shown_as_it_was_written() {
 }
 
 #[test]
+fn bytes_that_are_no_text_are_not_shown_as_json_of_the_job() {
+    let store = Store::new("bytes");
+    let registry = Arc::new(SqliteRegistry::open(&store.0).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let job = NewJob::raw("mail", b"{\"to\":\"\xff\"}".to_vec());
+        WorkDriver::producer(registry).enqueue(job).await.unwrap();
+    });
+    assert_eq!(store.json(&["jobs", "show", "1"])["payload"], "{\"to\":\"\u{fffd}\"}");
+}
+
+#[test]
 fn queues_are_paused_and_resumed_once() {
     let store = Store::new("queues");
     assert_eq!(store.says(&["jobs", "enqueue", "a"]).1, 0);

@@ -270,15 +270,15 @@ fn value(job: &JobRecord) -> Value {
     })
 }
 
-/// As JSON. JSON of the job is printed as it is stored, so that no number is rounded; other bytes become a string.
-/// U+FFFD stands for what is not UTF-8, in both.
+/// As JSON. JSON of the job is printed as it is stored, so that no number is rounded; other bytes become a string, in
+/// which U+FFFD stands for what is not UTF-8.
 fn text(job: &JobRecord) -> String {
     let bytes = |bytes: &[u8]| {
-        let text = String::from_utf8_lossy(bytes);
-        match serde_json::from_str::<IgnoredAny>(&text) {
+        let is_json = |text: &&str| serde_json::from_str::<IgnoredAny>(text).is_ok();
+        match std::str::from_utf8(bytes).ok().filter(is_json) {
             // No string has a line break in it; without those around, the answer is one line.
-            Ok(_) => text.replace(['\n', '\r'], " "),
-            Err(_) => Value::from(text).to_string(),
+            Some(text) => text.replace(['\n', '\r'], " "),
+            None => Value::from(String::from_utf8_lossy(bytes)).to_string(),
         }
     };
     let value = value(job);

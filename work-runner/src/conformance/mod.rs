@@ -129,6 +129,7 @@ cases! {
     rates::a_queue_rate_counts_over_workers,
     rates::a_key_rate_counts_over_queues,
     rates::a_key_rate_counts_jobs_that_come_one_by_one,
+    rates::the_rate_of_a_queue_wakes_its_own_workers_alone,
     rates::no_span_of_time_starts_more_than_its_rate,
     rates::rates_are_listed_and_checked,
     operators::orders_follow_the_table_in_every_state,

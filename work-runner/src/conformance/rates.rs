@@ -104,6 +104,25 @@ pub(super) async fn a_key_rate_counts_over_queues(bench: Bench) {
     assert_eq!(elsewhere.claimed.len(), 1);
 }
 
+pub(super) async fn the_rate_of_a_queue_wakes_its_own_workers_alone(bench: Bench) {
+    let worker = bench.worker().await;
+    let other = RateOf::Queue("other".into());
+    bench.rate(other, Some(Rate::new(1, HOUR))).await;
+    // Claims look for tokens of keys when some key has a rate.
+    bench.rate(RateOf::Key("full".into()), Some(Rate::new(1, HOUR))).await;
+    for _ in 0..2 {
+        bench.enqueue(job("any").queue("other")).await;
+    }
+    let turn = bench.turn(TurnRequest::new(worker).claim("other", 1)).await;
+    assert_eq!(turn.claimed.len(), 1);
+    assert_eq!(bench.look(worker).await, (false, None), "another queue waits for a token");
+    let turn = bench.turn(TurnRequest::new(worker).claim(NewJob::DEFAULT_QUEUE, 9)).await;
+    assert_eq!((turn.claimed.len(), turn.next_due_ms), (0, None));
+    let queues = vec!["other".into(), NewJob::DEFAULT_QUEUE.into()];
+    let peek = bench.registry.peek(worker, queues, None).await.expect("peek");
+    assert!(peek.next_due_ms.is_some_and(|ms| ms > 0), "{peek:?}");
+}
+
 pub(super) async fn a_key_rate_counts_jobs_that_come_one_by_one(bench: Bench) {
     let worker = bench.worker().await;
     bench.rate(RateOf::Key("k".into()), Some(Rate::new(1, HOUR))).await;

@@ -99,9 +99,14 @@ impl Rows {
         self.ready_in(queue, kinds).any(passes)
     }
 
-    /// When the first rate lets a job start again, of those that let none start now.
-    pub(super) fn next_token(&self) -> Option<i64> {
-        let exhausted = self.rates.values().filter(|bucket| bucket.free(self.now_ms) == 0);
+    /// When the first rate lets a job start again, of those of these queues and of keys that let none start now.
+    pub(super) fn next_token(&self, queues: &[Arc<str>]) -> Option<i64> {
+        let is_wanted = |of: &RateOf| match of {
+            RateOf::Queue(name) => queues.iter().any(|queue| **queue == **name),
+            RateOf::Key(_) => true,
+        };
+        let wanted = self.rates.iter().filter(|(of, _)| is_wanted(of)).map(|(_, bucket)| bucket);
+        let exhausted = wanted.filter(|bucket| bucket.free(self.now_ms) == 0);
         exhausted.map(|bucket| self.now_ms.saturating_add(bucket.wait_ms(self.now_ms))).min()
     }
 }

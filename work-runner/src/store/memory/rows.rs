@@ -145,7 +145,7 @@ impl Rows {
         let (due, ahead): (Vec<_>, Vec<_>) =
             enabled.into_iter().partition(|periodic| periodic.at_ms <= self.now_ms);
         let next = later.into_iter().chain(ahead.iter().map(|p| p.at_ms));
-        let next = next.chain(self.next_token()).min();
+        let next = next.chain(self.next_token(queues)).min();
         peek.next_due_ms = next.map(|at| at.saturating_sub(self.now_ms));
         peek.periodic = due;
         let mine = self.signals.range((worker, JobId(i64::MIN))..=(worker, JobId(i64::MAX)));

@@ -19,5 +19,6 @@ SELECT clock.now_ms,
        ARRAY(SELECT job FROM lastout.signals WHERE owner = $1),
        (SELECT json_agg(json_build_array(name, cron, next_at, greatest(catch_up, 0)))::text FROM lastout.periodic
         WHERE error IS NULL AND paused_at IS NULL),
-       (SELECT min(free_at) FROM lastout.rates WHERE free_at > clock.now_ms AND free_at <= clock.now_ms + span_ms)
+       (SELECT min(free_at) FROM lastout.rates WHERE (scope = 1 OR name = ANY($2::text[]))
+        AND free_at > clock.now_ms AND free_at <= clock.now_ms + span_ms)
 FROM clock

@@ -151,7 +151,8 @@ impl Gate {
         }
         if self.keyed && started < asked {
             // Of keys that were passed over.
-            let sql = "SELECT min(free_at) FROM lastout.rates WHERE free_at > $1 AND free_at <= $1 + span_ms";
+            let sql = "SELECT min(free_at) FROM lastout.rates \
+                       WHERE scope = 1 AND free_at > $1 AND free_at <= $1 + span_ms";
             let next = tx.all(sql, &[&now_ms]).await?;
             let next = next.first().and_then(|row| row.get::<_, Option<i64>>(0));
             wait = wait.into_iter().chain(next.map(|at| at.saturating_sub(now_ms))).min();

@@ -8,7 +8,7 @@ use super::hot::is_live;
 use super::members;
 use super::periodic;
 use super::rates;
-use super::rows::{Sql, Tx};
+use super::rows::{Sql, Tx, json_of};
 use crate::job::JobId;
 use crate::lease::WorkerId;
 use crate::lifecycle::State;
@@ -49,7 +49,7 @@ pub(super) fn peek(
             next = Some(next.map_or(periodic.at_ms, |next| next.min(periodic.at_ms)));
         }
     }
-    let next = next.into_iter().chain(rates::next_token(tx)?).min();
+    let next = next.into_iter().chain(rates::next_token(tx, &json_of(queues))?).min();
     peek.next_due_ms = next.map(|at| at.saturating_sub(now_ms));
     peek.peers = members::peers(tx)?;
     peek.expired = peek.peers.iter().any(|peer| peer.lease_ms <= 0);

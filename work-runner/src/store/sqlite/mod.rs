@@ -192,12 +192,12 @@ impl Registry for SqliteRegistry {
         queues: Vec<Arc<str>>,
         kinds: Option<Arc<[Arc<str>]>>,
     ) -> StoreFuture<'_, Peek> {
-        let kinds = rows::json_of(kinds.as_deref());
+        let kinds = kinds.as_deref().map(rows::json_of);
         self.read(move |tx| look::peek(tx, worker, &queues, &kinds))
     }
 
     fn turn(&self, turn: TurnRequest) -> StoreFuture<'_, Turn> {
-        let kinds = rows::json_of(turn.kinds.as_deref());
+        let kinds = turn.kinds.as_deref().map(rows::json_of);
         let work = move |tx: &mut Tx<'_>| {
             let answer = hot::turn(tx, &turn, &kinds)?;
             let reported: Vec<_> = turn.reports.iter().map(|report| report.lease.job).collect();

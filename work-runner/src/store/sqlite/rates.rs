@@ -39,12 +39,13 @@ pub(super) fn list(tx: &mut Tx<'_>) -> Sql<Vec<RateRecord>> {
     Ok(tx.all(sql, params![], read)?.into_iter().flatten().collect())
 }
 
-/// When the first rate lets a job start again, of those that let none start now.
-pub(super) fn next_token(tx: &mut Tx<'_>) -> Sql<Option<i64>> {
+/// When the first rate lets a job start again, of those of these queues, given as JSON, and of keys that let none start
+/// now.
+pub(super) fn next_token(tx: &mut Tx<'_>, queues: &str) -> Sql<Option<i64>> {
     let now_ms = tx.now_ms;
-    let sql =
-        "SELECT min(free_at) FROM lastout_rates WHERE free_at > ?1 AND free_at <= ?1 + span_ms";
-    Ok(tx.one(sql, params![now_ms], |row| row.get(0))?.flatten())
+    let sql = "SELECT min(free_at) FROM lastout_rates WHERE free_at > ?1 AND free_at <= ?1 + span_ms \
+               AND (scope = 1 OR name IN (SELECT value FROM json_each(?2)))";
+    Ok(tx.one(sql, params![now_ms, queues], |row| row.get(0))?.flatten())
 }
 
 /// The bucket in the columns from `first` on; `None` where there is none, or one that cannot be.
@@ -127,7 +128,7 @@ impl Gate {
         }
         if self.keyed && started < asked {
             // Of keys that were passed over.
-            let next = next_token(tx)?.map(|at| at.saturating_sub(now_ms));
+            let next = next_token(tx, "[]")?.map(|at| at.saturating_sub(now_ms));
             wait = wait.into_iter().chain(next).min();
         }
         Ok(wait)

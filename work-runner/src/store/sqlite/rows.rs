@@ -38,9 +38,9 @@ pub(super) struct Tx<'c> {
 
 pub(super) type Sql<T> = Result<T, StoreError>;
 
-/// Kinds as one value that a statement can take apart.
-pub(super) fn json_of(kinds: Option<&[Arc<str>]>) -> Option<String> {
-    kinds.map(|kinds| serde_json::Value::from_iter(kinds.iter().map(|kind| &**kind)).to_string())
+/// Names as one value that a statement can take apart.
+pub(super) fn json_of(names: &[Arc<str>]) -> String {
+    serde_json::Value::from_iter(names.iter().map(|name| &**name)).to_string()
 }
 
 impl<'c> Tx<'c> {

@@ -6,6 +6,7 @@ mod support;
 
 use lastout_work_runner::postgres::PostgresRegistry;
 use lastout_work_runner::{NewJob, Query, Registry, State};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::database::{Database, count, run};
 use support::eventually;
@@ -36,6 +37,36 @@ async fn pages_of_waiting_jobs_come_in_the_order_of_an_index() {
             format!("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = '{index}'");
         eventually(index, async || count(database.config(), &scans).await > 0).await;
     }
+    drop(registry);
+    database.remove().await;
+}
+
+/// Counts are many statements: a job that moves between them must not be counted twice, or never.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_moves_while_jobs_are_counted_is_counted_once() {
+    let database = Database::create().await;
+    let registry = PostgresRegistry::connect(database.config()).await.unwrap();
+    registry.enqueue(vec![NewJob::raw("any", Vec::new())]).await.unwrap();
+    let over = AtomicBool::new(false);
+    let moves = async {
+        let mut moves = 0_u32;
+        let states = [State::Held, State::Ready, State::Unreadable, State::Scheduled];
+        while !over.load(Ordering::Relaxed) || moves < 100 {
+            let state = states[moves as usize % states.len()].code();
+            let order = format!("UPDATE lastout.jobs SET state = {state}");
+            run(database.config(), &order).await;
+            moves += 1;
+        }
+    };
+    let counts = async {
+        for round in 0..300 {
+            let counts = registry.counts().await.unwrap();
+            let sum: u64 = counts.iter().map(|count| count.jobs).sum();
+            assert_eq!(sum, 1, "in round {round}: {counts:?}");
+        }
+        over.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(moves, counts);
     drop(registry);
     database.remove().await;
 }

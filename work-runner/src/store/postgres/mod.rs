@@ -36,7 +36,7 @@ use crate::registry::{
     TurnRequest, WorkerProfile, WorkerRecord, check_runs, with_rates,
 };
 use pool::{Calls, Connection, Pool};
-use rows::{Sql, Tx, transact};
+use rows::{LOOK, Sql, Tx, transact};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -163,7 +163,7 @@ impl PostgresRegistry {
     {
         self.call(async move |pool: Rc<Pool>| {
             let once = async |connection: &mut Connection| {
-                rows::once(connection, &mut async |tx: &mut Tx<'_>| work(tx).await).await
+                rows::once(connection, LOOK, &mut async |tx: &mut Tx<'_>| work(tx).await).await
             };
             match pool.browse(once).await {
                 Err(error) if error.kind() == StoreErrorKind::Unknown => pool.browse(once).await,
@@ -179,9 +179,9 @@ impl PostgresRegistry {
         F: AsyncFn(&mut Tx<'_>) -> Sql<T> + Send + 'static,
     {
         self.call(async move |pool: Rc<Pool>| {
-            match transact(&pool, async |tx| work(tx).await).await {
+            match rows::look(&pool, async |tx| work(tx).await).await {
                 Err(error) if error.kind() == StoreErrorKind::Unknown => {
-                    transact(&pool, async |tx| work(tx).await).await
+                    rows::look(&pool, async |tx| work(tx).await).await
                 }
                 looked => looked,
             }

@@ -33,17 +33,37 @@ pub(super) async fn now_ms(connection: &mut Connection) -> Sql<i64> {
     row.map(|row| row.get(0)).map_err(|error| failed("read the clock of the job store", error))
 }
 
+/// How a transaction begins that writes.
+const WRITE: &str = "BEGIN";
+
+/// How a transaction begins that only looks: all its statements see the store at one moment.
+pub(super) const LOOK: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
 /// Runs `work` in one transaction; again when it lost against another transaction.
 pub(super) async fn transact<T>(
     pool: &Pool,
     work: impl AsyncFnMut(&mut Tx<'_>) -> Sql<T>,
 ) -> Sql<T> {
-    transact_within(pool, Duration::ZERO, work).await
+    begun(pool, WRITE, Duration::ZERO, work).await
 }
 
 /// Like `transact`, for work that may take `more` than other calls.
 pub(super) async fn transact_within<T>(
     pool: &Pool,
+    more: Duration,
+    work: impl AsyncFnMut(&mut Tx<'_>) -> Sql<T>,
+) -> Sql<T> {
+    begun(pool, WRITE, more, work).await
+}
+
+/// Like `transact`, for work that only looks.
+pub(super) async fn look<T>(pool: &Pool, work: impl AsyncFnMut(&mut Tx<'_>) -> Sql<T>) -> Sql<T> {
+    begun(pool, LOOK, Duration::ZERO, work).await
+}
+
+async fn begun<T>(
+    pool: &Pool,
+    begin: &str,
     more: Duration,
     mut work: impl AsyncFnMut(&mut Tx<'_>) -> Sql<T>,
 ) -> Sql<T> {
@@ -51,7 +71,7 @@ pub(super) async fn transact_within<T>(
     loop {
         tries += 1;
         let limit = pool.limit.saturating_add(more);
-        let once = async |connection: &mut Connection| once(connection, &mut work).await;
+        let once = async |connection: &mut Connection| once(connection, begin, &mut work).await;
         let done = pool.with_within(limit, once).await;
         match done {
             Err(error) if error.kind() == StoreErrorKind::Unavailable && tries < TRIES => {}
@@ -62,12 +82,13 @@ pub(super) async fn transact_within<T>(
 
 pub(super) async fn once<T>(
     connection: &mut Connection,
+    begin: &str,
     work: &mut impl AsyncFnMut(&mut Tx<'_>) -> Sql<T>,
 ) -> Sql<T> {
     let clock = connection.prepare(NOW_MS).await?;
     let client = &connection.client;
     // Both are sent at once: one round trip.
-    let (begun, now) = tokio::join!(client.batch_execute("BEGIN"), client.query_one(&clock, &[]));
+    let (begun, now) = tokio::join!(client.batch_execute(begin), client.query_one(&clock, &[]));
     begun.map_err(|error| failed("begin a transaction", error))?;
     let now_ms = match now.map_err(|error| failed("read the clock of the job store", error)) {
         Ok(now) => now.get(0),

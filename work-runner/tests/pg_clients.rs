@@ -62,6 +62,9 @@ async fn the_schema_may_have_any_name() {
         stale.fence = Fence(0);
         let refused = tables.complete_in(&tx, stale, None).await.unwrap_err();
         assert!(matches!(refused, WriteError::LeaseLost(_)), "{refused:?}");
+        let long = Some(vec![b'1'; (1 << 20) + 1]);
+        let refused = tables.complete_in(&tx, lease, long).await.unwrap_err();
+        assert!(matches!(refused, WriteError::TooLarge { limit: 0x10_0000, .. }), "{refused:?}");
         tables.complete_in(&tx, lease, Some(b"7".to_vec())).await.unwrap();
         tx.commit().await.unwrap();
         let row = driver.get(lease.job).await.unwrap().unwrap();
@@ -111,8 +114,9 @@ async fn a_statement_for_any_client_is_part_of_its_transaction() {
     let lease = held(&registry).await;
     let mut stale = lease;
     stale.fence = Fence(0);
-    assert!(run(&client, &tables.complete_statement(stale, None)).await.is_empty());
-    let done = tables.complete_statement(lease, Some(b"7".to_vec()));
+    assert!(run(&client, &tables.complete_statement(stale, None).unwrap()).await.is_empty());
+    tables.complete_statement(lease, Some(vec![b'1'; (1 << 20) + 1])).unwrap_err();
+    let done = tables.complete_statement(lease, Some(b"7".to_vec())).unwrap();
     assert_eq!(run(&client, &done).await, [lease.job.0]);
     assert!(run(&client, &done).await.is_empty(), "once");
     let row = get(lease.job.0).await;

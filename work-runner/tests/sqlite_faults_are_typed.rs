@@ -248,6 +248,8 @@ async fn jobs_and_completions_share_the_callers_transaction() {
     stale.fence = lastout_work_runner::Fence(0);
     let refused = complete_in(&tx, stale, None).unwrap_err();
     assert!(matches!(refused, WriteError::LeaseLost(_)), "{refused:?}");
+    let refused = complete_in(&tx, lease, Some(vec![b'1'; (1 << 20) + 1])).unwrap_err();
+    assert!(matches!(refused, WriteError::TooLarge { limit: 0x10_0000, .. }), "{refused:?}");
 }
 
 /// As any client runs it: a text with one parameter, which is a text.
@@ -301,8 +303,12 @@ async fn a_statement_for_any_client_is_part_of_its_transaction() {
     let lease = registry.turn(turn).await.unwrap().claimed[0].lease;
     let mut stale = lease;
     stale.fence = lastout_work_runner::Fence(0);
-    assert!(run(&conn, &complete_statement(stale, None)).is_empty());
-    let done = complete_statement(lease, Some(b"7".to_vec()));
+    let stale = complete_statement(stale, None).unwrap();
+    assert!(run(&conn, &stale).is_empty());
+    let done = complete_statement(lease, Some(b"7".to_vec())).unwrap();
+    assert_eq!(done.sql, stale.sql, "one text, which a client may keep prepared");
+    let refused = complete_statement(lease, Some(vec![b'1'; (1 << 20) + 1])).unwrap_err();
+    assert!(matches!(refused, WriteError::TooLarge { limit: 0x10_0000, .. }), "{refused:?}");
     assert_eq!(run(&conn, &done), [lease.job.0]);
     assert!(run(&conn, &done).is_empty(), "once");
     let row = driver.get(lease.job).await.unwrap().unwrap();

@@ -1,6 +1,6 @@
 //! Statements for the caller's own connection, of whatever client: a text and one parameter.
 
-use crate::error::{StoreError, StoreErrorKind};
+use crate::error::{StoreError, StoreErrorKind, WriteError};
 use crate::job::{NewJob, Recovery, check_jobs};
 use crate::lease::Lease;
 use crate::registry::DEFAULT_MAX_BYTES;
@@ -32,6 +32,13 @@ impl ClientStatement {
             "result": result.as_deref().map(hex),
         })
     }
+}
+
+/// Whether a result may be stored, in a transaction that no registry sees.
+pub(super) fn check_result(result: Option<&[u8]>) -> Result<(), WriteError> {
+    let bytes = result.map_or(0, <[u8]>::len);
+    let limit = DEFAULT_MAX_BYTES;
+    if bytes > limit { Err(WriteError::TooLarge { bytes, limit }) } else { Ok(()) }
 }
 
 /// Jobs that no registry has to see: they are within the limits, and wait for no other job.

@@ -1,6 +1,6 @@
 //! Enqueue and complete inside a transaction of the caller, on the caller's own connection.
 
-use super::super::client::{ClientStatement, check_for_client, hex};
+use super::super::client::{ClientStatement, check_for_client, check_result, hex};
 use super::rows::Params;
 use super::schema;
 use crate::error::{StoreError, StoreErrorKind, WriteError};
@@ -126,13 +126,22 @@ impl Tables {
     /// The statement that completes the job held under `lease`; otherwise as [`complete_in`](Self::complete_in). It
     /// returns the id of the job. When it returns no row, roll the transaction back: the lease is stale, or the job
     /// has a limit key or is to be cancelled, and then its handler's return must end it.
-    pub fn complete_statement(&self, lease: Lease, result: Option<Vec<u8>>) -> ClientStatement {
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::TooLarge`] for a result of more than 1 MiB.
+    pub fn complete_statement(
+        &self,
+        lease: Lease,
+        result: Option<Vec<u8>>,
+    ) -> Result<ClientStatement, WriteError> {
+        check_result(result.as_deref())?;
         let sql = "UPDATE lastout.jobs SET state = {succeeded}, result = decode(held ->> 'result', 'hex'), \
             error = NULL, lease_until = 0, ended_at = (extract(epoch FROM now()) * 1000)::int8 \
             FROM (SELECT $1::text::json AS held) AS given WHERE id = (held ->> 'job')::int8 \
             AND state + 0 = {running} AND fence = (held ->> 'fence')::int8 \
             AND owner = (held ->> 'owner')::int8 AND limit_key IS NULL AND NOT cancel RETURNING id";
-        ClientStatement::new(self.named(sql), &ClientStatement::completion(lease, result))
+        Ok(ClientStatement::new(self.named(sql), &ClientStatement::completion(lease, result)))
     }
 
     /// Enqueues `jobs` inside `transaction`: they exist if and only if it is committed. After the commit,
@@ -200,7 +209,7 @@ impl Tables {
     /// # Errors
     ///
     /// [`WriteError::LeaseLost`] when the lease is stale: roll the transaction back, another worker
-    /// answers for the job.
+    /// answers for the job. [`WriteError::TooLarge`] for a result of more than 1 MiB.
     ///
     /// # Cancel safety
     ///
@@ -211,6 +220,7 @@ impl Tables {
         lease: Lease,
         result: Option<Vec<u8>>,
     ) -> Result<(), WriteError> {
+        check_result(result.as_deref())?;
         let failed =
             |error| WriteError::Store(super::pool::failed("complete in a transaction", error));
         let sql = "UPDATE lastout.jobs SET state = {succeeded}, result = $4, error = NULL, lease_until = 0, \

@@ -1,6 +1,6 @@
 //! Enqueue and complete inside a transaction of the caller, on the caller's own connection.
 
-use super::super::client::{ClientStatement, check_for_client, hex};
+use super::super::client::{ClientStatement, check_for_client, check_result, hex};
 use super::super::names::with_codes;
 use super::hot;
 use super::rows::Tx;
@@ -41,12 +41,13 @@ pub fn enqueue_in(
 /// # Errors
 ///
 /// [`WriteError::LeaseLost`] when the lease is stale: roll the transaction back, another worker
-/// answers for the job.
+/// answers for the job. [`WriteError::TooLarge`] for a result of more than 1 MiB.
 pub fn complete_in(
     transaction: &Transaction<'_>,
     lease: Lease,
     result: Option<Vec<u8>>,
 ) -> Result<(), WriteError> {
+    check_result(result.as_deref())?;
     let mut tx = begun(transaction)?;
     let report = Report::new(lease, Outcome::Done { result });
     let applied = hot::report(&mut tx, std::slice::from_ref(&report))?;
@@ -122,15 +123,24 @@ pub fn enqueue_statement(jobs: &[NewJob]) -> Result<ClientStatement, StoreError>
 /// The statement that completes the job held under `lease`, for a client that is not rusqlite; otherwise as
 /// [`complete_in`]. It returns the id of the job. It needs SQLite 3.41. When it returns no row, roll the transaction back: the lease is
 /// stale, or the job has a limit key or is to be cancelled, and then its handler's return must end it.
-pub fn complete_statement(lease: Lease, result: Option<Vec<u8>>) -> ClientStatement {
-    let ended_at = Clock::system().wall_ms();
-    let sql = format!(
-        "UPDATE lastout_jobs SET state = {{succeeded}}, ended_at = {ended_at}, result = unhex(?1 ->> 'result'), \
+///
+/// # Errors
+///
+/// [`WriteError::TooLarge`] for a result of more than 1 MiB.
+pub fn complete_statement(
+    lease: Lease,
+    result: Option<Vec<u8>>,
+) -> Result<ClientStatement, WriteError> {
+    check_result(result.as_deref())?;
+    let mut parameter = ClientStatement::completion(lease, result);
+    // Not in the text, which clients keep prepared.
+    parameter["ended_at"] = Clock::system().wall_ms().into();
+    let sql = "UPDATE lastout_jobs SET state = {succeeded}, ended_at = ?1 ->> 'ended_at', \
+         result = unhex(?1 ->> 'result'), \
          error = NULL, lease_until = 0, open_key = CASE WHEN unique_kept = 1 THEN unique_key END \
-         WHERE id = ?1 ->> 'job' AND state = {{running}} AND fence = ?1 ->> 'fence' AND owner = ?1 ->> 'owner' \
-         AND limit_key IS NULL AND cancel = 0 RETURNING id"
-    );
-    ClientStatement::new(with_codes(&sql), &ClientStatement::completion(lease, result))
+         WHERE id = ?1 ->> 'job' AND state = {running} AND fence = ?1 ->> 'fence' AND owner = ?1 ->> 'owner' \
+         AND limit_key IS NULL AND cancel = 0 RETURNING id";
+    Ok(ClientStatement::new(with_codes(sql), &parameter))
 }
 
 fn begun<'c>(transaction: &'c Transaction<'_>) -> Result<Tx<'c>, StoreError> {

@@ -487,3 +487,32 @@ async fn a_second_stop_waits_for_the_first_and_hastens_a_drain() {
     assert_eq!(row.state, State::Succeeded, "the stop waited for the end of its handler");
     assert!(draining.await.unwrap().is_clean());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_second_stop_tells_what_the_first_one_left_behind() {
+    let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::new());
+    let driver = WorkDriver::producer(Arc::clone(&registry));
+    let begun = Arc::new(tokio::sync::Notify::new());
+    let begins = Arc::clone(&begun);
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let worker = DurableWorker::builder(registry)
+        .handle("stuck", move |_: Job<()>| {
+            begins.notify_one();
+            // A thread of the runtime, until the test is over.
+            held.lock().unwrap().recv().unwrap_err();
+            async { Ok(()) }
+        })
+        .build()
+        .unwrap();
+    let id = driver.enqueue(NewJob::new("stuck", &()).unwrap()).await.unwrap().id();
+    worker.claim_and_run_pending().await.unwrap();
+    begun.notified().await;
+    let first = worker.stop(Duration::from_millis(100)).await;
+    assert!(first.left_behind().contains(&LeftBehind::Handler(id)), "{first}");
+    for deadline in [Duration::ZERO, Duration::from_millis(100)] {
+        let again = worker.stop(deadline).await;
+        assert_eq!(again.left_behind(), first.left_behind());
+    }
+    drop(hold);
+}

@@ -1,8 +1,13 @@
-//! Says in one line that there is nothing to build for a system without epoll or kqueue.
+//! Says in one line that there is nothing to build for a system without epoll, kqueue or Windows' sockets.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    if std::env::var_os("CARGO_CFG_UNIX").is_none() {
-        println!("cargo::error=lastout-async-rt runs on Unix: it waits with epoll or kqueue");
+    if ["UNIX", "WINDOWS"]
+        .iter()
+        .all(|family| std::env::var_os(format!("CARGO_CFG_{family}")).is_none())
+    {
+        println!(
+            "cargo::error=lastout-async-rt runs on Unix and on Windows: it waits with epoll or through mio"
+        );
     }
 }

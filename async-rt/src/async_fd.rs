@@ -4,16 +4,16 @@ use crate::coop;
 use crate::handle::Handle;
 use crate::owner::Owner;
 use crate::reactor::{Direction, Token, Waiter};
+use crate::sys::{Watch, codes, lend};
 use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-/// Watches a descriptor: a socket, a pipe, a pidfd, an eventfd.
+/// Watches a descriptor: a socket, a pipe, a pidfd, an eventfd. On Windows: a TCP or UDP socket of std.
 ///
 /// The descriptor must be non-blocking if it is read from or written to. Watching is edge triggered:
 /// after [`readable`](Self::readable), read until it would block, through
@@ -35,7 +35,7 @@ use std::task::{Context, Poll, ready};
 ///     }
 /// }
 /// ```
-pub struct AsyncFd<T: AsFd> {
+pub struct AsyncFd<T: Watch> {
     owner: Rc<Owner>,
     token: Token,
     /// `None` only while `into_inner` takes it.
@@ -45,19 +45,19 @@ pub struct AsyncFd<T: AsFd> {
 /// What the system says is told without decoding the kind, which every wait pays for.
 fn would_block(error: &io::Error) -> bool {
     match error.raw_os_error() {
-        Some(code) => code == libc::EAGAIN || code == libc::EWOULDBLOCK,
+        Some(code) => codes::would_block(code),
         None => error.kind() == io::ErrorKind::WouldBlock,
     }
 }
 
 fn interrupted(error: &io::Error) -> bool {
     match error.raw_os_error() {
-        Some(code) => code == libc::EINTR,
+        Some(code) => codes::interrupted(code),
         None => error.kind() == io::ErrorKind::Interrupted,
     }
 }
 
-impl<T: AsFd> AsyncFd<T> {
+impl<T: Watch> AsyncFd<T> {
     /// Watches `inner` on the runtime of this thread.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl<T: AsFd> AsyncFd<T> {
     }
 
     pub(crate) fn watch(owner: Rc<Owner>, inner: T) -> Result<Self, WatchError<T>> {
-        match owner.reactor.add(inner.as_fd()) {
+        match owner.reactor.add(&inner) {
             Ok(token) => Ok(Self { owner, token, inner: Some(inner) }),
             Err(source) => Err(WatchError { source, inner }),
         }
@@ -94,7 +94,7 @@ impl<T: AsFd> AsyncFd<T> {
     #[expect(clippy::missing_panics_doc, reason = "what it expects is an invariant of the type")]
     pub fn into_inner(mut self) -> T {
         let inner = self.inner.take().expect("it is there until `into_inner`");
-        self.owner.reactor.remove(self.token, inner.as_fd());
+        self.owner.reactor.remove(self.token, &inner);
         inner
     }
 
@@ -214,7 +214,7 @@ impl<T: AsFd> AsyncFd<T> {
             match operation(self.get_ref()) {
                 Err(error) if interrupted(&error) => {}
                 Err(error) if would_block(&error) => {
-                    self.owner.reactor.clear(self.token, direction);
+                    self.owner.reactor.clear(self.token, direction)?;
                     return Err(error);
                 }
                 outcome => return outcome,
@@ -279,21 +279,17 @@ impl<T: AsFd> AsyncFd<T> {
     }
 }
 
-impl<T: AsFd> AsFd for AsyncFd<T> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.get_ref().as_fd()
-    }
-}
+lend!([T: Watch] AsyncFd<T>, |this| this.get_ref());
 
-impl<T: AsFd> Drop for AsyncFd<T> {
+impl<T: Watch> Drop for AsyncFd<T> {
     fn drop(&mut self) {
         if let Some(inner) = &self.inner {
-            self.owner.reactor.remove(self.token, inner.as_fd());
+            self.owner.reactor.remove(self.token, inner);
         }
     }
 }
 
-impl<T: AsFd + fmt::Debug> fmt::Debug for AsyncFd<T> {
+impl<T: Watch + fmt::Debug> fmt::Debug for AsyncFd<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("AsyncFd").field(&self.inner).finish()
     }
@@ -333,13 +329,13 @@ impl<T> From<WatchError<T>> for io::Error {
 }
 
 /// One of any number of futures that wait for a direction.
-struct Ready<'a, T: AsFd> {
+struct Ready<'a, T: Watch> {
     fd: &'a AsyncFd<T>,
     direction: Direction,
     waiter: Option<Waiter>,
 }
 
-impl<T: AsFd> Ready<'_, T> {
+impl<T: Watch> Ready<'_, T> {
     /// Waits as an operation of its own, not as a part of one.
     async fn charged(mut self) -> io::Result<()> {
         poll_fn(|cx| {
@@ -352,7 +348,7 @@ impl<T: AsFd> Ready<'_, T> {
     }
 }
 
-impl<T: AsFd> Future for Ready<'_, T> {
+impl<T: Watch> Future for Ready<'_, T> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -368,7 +364,7 @@ impl<T: AsFd> Future for Ready<'_, T> {
     }
 }
 
-impl<T: AsFd> Drop for Ready<'_, T> {
+impl<T: Watch> Drop for Ready<'_, T> {
     fn drop(&mut self) {
         if let Some(waiter) = self.waiter {
             self.fd.owner.reactor.forget(self.fd.token, self.direction, waiter);

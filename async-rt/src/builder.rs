@@ -141,7 +141,8 @@ impl Builder {
 
     /// Handles SIGINT and SIGTERM for the whole process while this runtime lives: they trigger its
     /// [`ShutdownHandle`](crate::ShutdownHandle) (default: no). Handlers that were installed before
-    /// come back with the last such runtime.
+    /// come back with the last such runtime. Windows has no such signals: there a runtime that asks for them is
+    /// refused.
     pub fn signal_handlers(mut self, on: bool) -> Self {
         self.signals = on;
         self

@@ -9,11 +9,10 @@
 //! `wait_for`, `forget`, `remove`, `turn` and `end`, each after every borrow has ended. The waiters of a
 //! direction are taken before they are woken, so a waker may close the descriptor that it wakes for.
 
-use crate::sys::{Event, Events, Poller, SIGNAL, WAKE, signal};
+use crate::sys::{Event, Events, Poller, SIGNAL, WAKE, Watch, Watched, signal};
 use crate::task::raw::WakerSlot;
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -60,6 +59,8 @@ struct Side {
 struct Source {
     generation: u32,
     sides: [Side; 2],
+    /// `None` only while it is being set up.
+    watched: Option<Watched>,
 }
 
 /// The watched descriptors of a runtime, and their waiters.
@@ -88,13 +89,7 @@ fn forked() -> io::Error {
 impl Reactor {
     pub(crate) fn new(event_capacity: usize, signals: bool) -> io::Result<Self> {
         let poller = Poller::new()?;
-        let signals = if signals {
-            let (watch, fd) = signal::Watch::install()?;
-            poller.add_signals(fd)?;
-            Some(watch)
-        } else {
-            None
-        };
+        let signals = if signals { Some(signal::Watch::install(&poller)?) } else { None };
         Ok(Self {
             poller,
             events: RefCell::new(Events::with_capacity(event_capacity)),
@@ -116,8 +111,8 @@ impl Reactor {
         self.process == std::process::id()
     }
 
-    /// Watches `fd`. What it is ready for at this moment is the first event.
-    pub(crate) fn add(&self, fd: BorrowedFd<'_>) -> io::Result<Token> {
+    /// Watches `what`. What it is ready for at this moment is the first event.
+    pub(crate) fn add(&self, what: &impl Watch) -> io::Result<Token> {
         if self.ended.get() {
             return Err(ended());
         }
@@ -134,28 +129,29 @@ impl Reactor {
             waiters: slab::Slab::new(),
         };
         let mut sources = self.sources.borrow_mut();
-        let index = sources.insert(Source { generation, sides: [side(), side()] });
+        let index = sources.insert(Source { generation, sides: [side(), side()], watched: None });
         let token = Token {
             index: u32::try_from(index).expect("a process has fewer descriptors"),
             generation,
         };
-        if let Err(error) = self.poller.add(fd, token.bits()) {
-            sources.remove(index);
-            return Err(error);
+        match self.poller.add(what, token.bits()) {
+            Ok(watched) => sources[index].watched = Some(watched),
+            Err(error) => {
+                sources.remove(index);
+                return Err(error);
+            }
         }
         Ok(token)
     }
 
-    /// Stops watching, before `fd` is closed.
-    pub(crate) fn remove(&self, token: Token, fd: BorrowedFd<'_>) {
-        let source = {
-            let mut sources = self.sources.borrow_mut();
-            // In a forked child the epoll instance is the parent's: its watches are not ours.
-            if self.is_ours() {
-                let _ = self.poller.remove(fd);
-            }
-            sources.try_remove(token.index as usize)
-        };
+    /// Stops watching, before `what` is closed.
+    pub(crate) fn remove(&self, token: Token, what: &impl Watch) {
+        let mut source = self.sources.borrow_mut().try_remove(token.index as usize);
+        // In a forked child the epoll instance is the parent's: its watches are not ours.
+        if self.is_ours() {
+            let watched = source.as_mut().and_then(|source| source.watched.take());
+            let _ = self.poller.remove(what, watched);
+        }
         drop(source);
     }
 
@@ -183,19 +179,39 @@ impl Reactor {
     }
 
     /// The operation would have blocked.
-    pub(crate) fn clear(&self, token: Token, direction: Direction) {
-        let _ = self.with_side(token, direction, |side| {
+    ///
+    /// # Errors
+    /// When the system does not watch the direction any further.
+    pub(crate) fn clear(&self, token: Token, direction: Direction) -> io::Result<()> {
+        self.with_side(token, direction, |side| {
             (side.ready, side.untried, side.closed) = (false, false, false);
-        });
+        })?;
+        self.rearm(token)
+    }
+
+    /// Asks for the events of each direction that is not known to be ready, where they come only if asked for.
+    fn rearm(&self, token: Token) -> io::Result<()> {
+        let mut sources = self.sources.borrow_mut();
+        let source = &mut sources[token.index as usize];
+        let wanted = [!source.sides[0].ready, !source.sides[1].ready];
+        match &mut source.watched {
+            Some(watched) => self.poller.rearm(watched, token.bits(), wanted),
+            None => Ok(()),
+        }
     }
 
     /// The operation on a stream did less than asked, so the next one would block: unless the
     /// direction has ended, which the next one must find out, as no edge will say it again.
     #[cfg(feature = "net")]
     pub(crate) fn exhausted(&self, token: Token, direction: Direction) {
-        let _ = self.with_side(token, direction, |side| {
+        let may_wait = self.with_side(token, direction, |side| {
             (side.ready, side.untried) = (side.closed, false);
+            !side.ready
         });
+        // What cannot be watched any further is tried again, and that call gets the error.
+        if may_wait.is_ok_and(|wait| wait) && self.rearm(token).is_err() {
+            let _ = self.with_side(token, direction, |side| side.ready = true);
+        }
     }
 
     /// Remembers the one task that polls this direction; whether it became ready while the waker was

@@ -1,5 +1,5 @@
 //! A forked child cannot run its parent's runtime, and dropping it there does not disturb the parent.
-#![cfg(all(feature = "net", feature = "testing"))]
+#![cfg(all(unix, feature = "net", feature = "testing"))]
 #![allow(clippy::unwrap_used, unsafe_code, reason = "a test that forks")]
 
 use lastout_async_rt::Runtime;

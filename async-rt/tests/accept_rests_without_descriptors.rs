@@ -1,5 +1,5 @@
 //! A process without descriptors accepts without burning the processor, and goes on when it has some.
-#![cfg(feature = "net")]
+#![cfg(all(unix, feature = "net"))]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use lastout_async_rt::Runtime;

@@ -1,22 +1,18 @@
-//! Datagram sockets of both families, writes of several buffers, and who is at the other end.
-#![cfg(all(feature = "testing", feature = "net"))]
+//! Unix datagrams, writes of several buffers, and the credentials of the other end.
+#![cfg(all(unix, feature = "testing", feature = "net"))]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod common;
 
 use common::{on_both_cores, within};
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
-use lastout_async_rt::net::{
-    TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream,
-};
+use lastout_async_rt::net::{TcpListener, TcpStream, UnixDatagram, UnixListener, UnixStream};
 use lastout_async_rt::spawn_boxed;
 use lastout_async_rt::time::yield_now;
-use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice, IoSliceMut};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
-use std::rc::Rc;
 
 /// A path for a socket, whose file is removed at the end.
 struct SocketPath(PathBuf);
@@ -35,30 +31,6 @@ impl Drop for SocketPath {
 }
 
 on_both_cores! {
-    fn udp_is_polled_by_hand(core) {
-        core.runtime().block_on(async {
-            let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-            let (a, b) = (Rc::new(bind()), bind());
-            let (a_is, b_is) = (a.local_addr().unwrap(), b.local_addr().unwrap());
-            let theirs = Rc::clone(&a);
-            let received = spawn_boxed(async move {
-                let mut buffer = [0; 8];
-                let (count, from) = poll_fn(|cx| theirs.poll_recv_from(cx, &mut buffer)).await.unwrap();
-                assert_eq!((&buffer[..count], from), (&b"one"[..], b_is));
-                theirs.connect(b_is).unwrap();
-                poll_fn(|cx| theirs.poll_send(cx, b"two")).await.unwrap();
-            });
-            yield_now().await;
-            assert_eq!(poll_fn(|cx| b.poll_send_to(cx, b"one", a_is)).await.unwrap(), 3);
-            let mut buffer = [0; 8];
-            let count = within("the answer", poll_fn(|cx| b.poll_recv(cx, &mut buffer))).await.unwrap();
-            assert_eq!(&buffer[..count], b"two");
-            within("the other side", received).await.unwrap();
-            assert_eq!(a.peer_addr().unwrap(), b_is);
-            assert_eq!(b.try_recv(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
-        });
-    }
-
     fn unix_datagrams_go_by_path_and_by_pair(core) {
         core.runtime().block_on(async {
             let path = SocketPath::new("datagrams", core);

@@ -1,4 +1,5 @@
 //! SIGTERM wakes every task that listens, spawned or not, and the handlers go with the runtimes.
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use lastout_async_rt::time::{timeout, yield_now};

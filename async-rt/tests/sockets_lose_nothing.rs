@@ -6,14 +6,13 @@ mod common;
 
 use common::{on_both_cores, until, within};
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
-use lastout_async_rt::net::{
-    TcpListener, TcpSocket, TcpStream, UdpSocket, UnixListener, UnixStream,
-};
+use lastout_async_rt::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use lastout_async_rt::time::{sleep, timeout, yield_now};
-use lastout_async_rt::{AsyncFd, Handle, spawn_boxed};
-use std::io::Write as _;
+use lastout_async_rt::{Handle, spawn_boxed};
+use std::future::poll_fn;
+use std::io::{ErrorKind, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Duration;
 
 fn local() -> SocketAddr {
@@ -106,29 +105,13 @@ on_both_cores! {
         });
     }
 
-    fn a_descriptor_that_is_not_watched_comes_back(core) {
-        core.runtime().block_on(async {
-            let file = std::fs::File::open("Cargo.toml").unwrap();
-            let error = AsyncFd::new(file).unwrap_err();
-            assert_eq!(error.source.kind(), std::io::ErrorKind::PermissionDenied);
-            let mut text = String::new();
-            std::io::Read::read_to_string(&mut &error.inner, &mut text).unwrap();
-            assert!(text.contains("lastout-async-rt"));
-            let (one, _two) = std::os::unix::net::UnixStream::pair().unwrap();
-            let watched = AsyncFd::new(&one).unwrap();
-            assert!(AsyncFd::new(&one).is_err(), "it is watched already");
-            drop(watched);
-            AsyncFd::new(&one).unwrap();
-        });
-    }
-
     /// A second waiter for a direction does not replace the first.
     fn many_tasks_wait_for_one_socket(core) {
         core.runtime().block_on(async {
-            let socket = std::rc::Rc::new(UdpSocket::bind(local()).unwrap());
+            let socket = Rc::new(UdpSocket::bind(local()).unwrap());
             let sender = UdpSocket::bind(local()).unwrap();
             let tasks: Vec<_> = (0..4).map(|_| {
-                let socket = std::rc::Rc::clone(&socket);
+                let socket = Rc::clone(&socket);
                 spawn_boxed(async move { let mut byte = [0]; socket.recv_from(&mut byte).await.unwrap(); byte[0] })
             }).collect();
             yield_now().await;
@@ -137,6 +120,30 @@ on_both_cores! {
             for task in tasks { got.push(within("a datagram", task).await.unwrap()); }
             got.sort_unstable();
             assert_eq!(got, [0, 1, 2, 3]);
+        });
+    }
+
+    fn udp_is_polled_by_hand(core) {
+        core.runtime().block_on(async {
+            let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+            let (a, b) = (Rc::new(bind()), bind());
+            let (a_is, b_is) = (a.local_addr().unwrap(), b.local_addr().unwrap());
+            let theirs = Rc::clone(&a);
+            let received = spawn_boxed(async move {
+                let mut buffer = [0; 8];
+                let (count, from) = poll_fn(|cx| theirs.poll_recv_from(cx, &mut buffer)).await.unwrap();
+                assert_eq!((&buffer[..count], from), (&b"one"[..], b_is));
+                theirs.connect(b_is).unwrap();
+                poll_fn(|cx| theirs.poll_send(cx, b"two")).await.unwrap();
+            });
+            yield_now().await;
+            assert_eq!(poll_fn(|cx| b.poll_send_to(cx, b"one", a_is)).await.unwrap(), 3);
+            let mut buffer = [0; 8];
+            let count = within("the answer", poll_fn(|cx| b.poll_recv(cx, &mut buffer))).await.unwrap();
+            assert_eq!(&buffer[..count], b"two");
+            within("the other side", received).await.unwrap();
+            assert_eq!(a.peer_addr().unwrap(), b_is);
+            assert_eq!(b.try_recv(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
         });
     }
 
@@ -153,52 +160,13 @@ on_both_cores! {
         });
     }
 
-    fn unix_sockets_connect_and_end(core) {
-        core.runtime().block_on(async {
-            let path = std::env::temp_dir().join(format!("async-rt-{}-{core:?}", std::process::id()));
-            let _ = std::fs::remove_file(&path);
-            let listener = UnixListener::bind(&path).unwrap();
-            let mut client = UnixStream::connect(&path).await.unwrap();
-            let (mut server, _) = within("accept", listener.accept()).await.unwrap();
-            client.write_all(b"over").await.unwrap();
-            drop(client);
-            let mut text = String::new();
-            within("the end", server.read_to_string(&mut text)).await.unwrap();
-            std::fs::remove_file(&path).unwrap();
-            assert_eq!(text, "over");
-            let (mut one, mut two) = UnixStream::pair().unwrap();
-            one.write_all(b"x").await.unwrap();
-            let mut byte = [0];
-            within("a pair", two.read_exact(&mut byte)).await.unwrap();
-        });
-    }
-
-    /// The system says neither when the backlog of a Unix listener is full, nor when it is not.
-    fn a_connect_waits_for_room_in_the_backlog(core) {
-        core.runtime().block_on(async {
-            let path = std::env::temp_dir().join(format!("async-rt-backlog-{}-{core:?}", std::process::id()));
-            let _ = std::fs::remove_file(&path);
-            let listener = UnixListener::bind(&path).unwrap();
-            #[expect(unsafe_code, reason = "std chooses the backlog")]
-            // SAFETY: a system call without pointers, on a socket that is alive.
-            let listens = unsafe { libc::listen(listener.as_fd().as_raw_fd(), 0) };
-            assert_eq!(listens, 0);
-            let mut clients: Vec<_> = (0..4).map(|_| spawn_boxed(UnixStream::connect(path.clone()))).collect();
-            sleep(Duration::from_millis(1)).await;
-            assert!(clients.iter().any(|client| !client.is_finished()), "the backlog holds one");
-            for _ in 0..4 { within("accept", listener.accept()).await.unwrap(); }
-            for client in &mut clients { within("connect", client).await.unwrap().unwrap(); }
-            std::fs::remove_file(&path).unwrap();
-        });
-    }
-
     fn a_refused_connection_is_an_error(core) {
         core.runtime().block_on(async {
             let socket = TcpSocket::new_v4().unwrap();
             socket.bind(local()).unwrap();
             let nobody = { let listener = TcpListener::bind(local()).unwrap(); listener.local_addr().unwrap() };
             let error = within("the refusal", socket.connect(nobody)).await.unwrap_err();
-            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
         });
     }
 
@@ -209,11 +177,10 @@ on_both_cores! {
                 let (client, server) = tcp_pair().await;
                 (&client).write_all(b"late").await.unwrap();
                 drop(server);
-                let (fresh, other) = UnixStream::pair().unwrap();
+                let fresh = UdpSocket::bind(local()).unwrap();
                 let mut byte = [0];
-                assert!(timeout(Duration::from_micros(100), (&fresh).read_exact(&mut byte)).await.is_err());
-                assert_eq!(fresh.try_read(&mut byte).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
-                drop(other);
+                assert!(timeout(Duration::from_micros(100), fresh.recv(&mut byte)).await.is_err());
+                assert_eq!(fresh.try_recv(&mut byte).unwrap_err().kind(), ErrorKind::WouldBlock);
             }
             assert_eq!(Handle::current().stats().descriptors, 0, "nothing is watched any more");
         });
@@ -224,27 +191,8 @@ on_both_cores! {
         let (client, server) = runtime.block_on(tcp_pair());
         drop(runtime);
         let mut byte = [0];
-        assert_eq!(client.try_read(&mut byte).unwrap_err().kind(), std::io::ErrorKind::NotConnected);
+        assert_eq!(client.try_read(&mut byte).unwrap_err().kind(), ErrorKind::NotConnected);
         core.runtime().block_on(async { assert!((&server).read(&mut byte).await.is_err()) });
-    }
-
-    /// A pidfd is readable when its process has ended.
-    fn the_exit_of_a_child_is_awaited(core) {
-        core.runtime().block_on(async {
-            let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
-            #[expect(unsafe_code, reason = "std has no stable pidfd")]
-            // SAFETY: a system call without pointers.
-            let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) };
-            assert!(pidfd >= 0);
-            #[expect(unsafe_code, reason = "std has no stable pidfd")]
-            // SAFETY: it was just created, and nobody else owns it.
-            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd as i32) };
-            let pidfd = AsyncFd::new(pidfd).unwrap();
-            assert!(timeout(Duration::from_millis(20), pidfd.readable()).await.is_err(), "it lives");
-            child.stdin.take().unwrap().write_all(b"").unwrap();
-            within("the exit", pidfd.readable()).await.unwrap();
-            assert!(child.wait().unwrap().success());
-        });
     }
 
     fn work_from_threads_and_sockets_do_not_starve_each_other(core) {

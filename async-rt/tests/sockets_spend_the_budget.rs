@@ -1,6 +1,6 @@
 //! Sockets count progress: idle ones cost a task nothing, and one that always finds bytes lets others
 //! run after a stated number of operations. Readiness says what is so, from the first moment on.
-#![cfg(all(feature = "testing", feature = "net"))]
+#![cfg(all(unix, feature = "testing", feature = "net"))]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod common;

@@ -374,7 +374,9 @@ fn of_timers_and_descriptors() {
     });
     ends(|registered| {
         let runtime = Runtime::new().unwrap();
-        let (mut near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (far, _) = listener.accept().unwrap();
         far.set_nonblocking(true).unwrap();
         let far = runtime.block_on(async { AsyncFd::new(far).unwrap() });
         // What it was ready for when it was added is looked at first.

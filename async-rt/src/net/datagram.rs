@@ -163,11 +163,7 @@ macro_rules! datagrams {
             }
         }
 
-        impl std::os::fd::AsFd for $socket {
-            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-                self.io.as_fd()
-            }
-        }
+        crate::sys::lend!([] $socket, |this| this.io);
     };
 }
 

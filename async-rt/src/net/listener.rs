@@ -3,12 +3,12 @@
 use super::{TcpStream, current};
 use crate::async_fd::AsyncFd;
 use crate::owner::Owner;
+use crate::sys::{Watch, codes, lend};
 use crate::time::Sleep;
 use crate::time::clock::whole_nanos;
 use std::cell::Cell;
 use std::io;
 use std::net::{self, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,22 +18,22 @@ const REST: Duration = Duration::from_millis(20);
 
 /// Accepts one kind of connection from a listening socket.
 #[derive(Debug)]
-pub(super) struct Accepting<L: AsFd> {
-    pub(super) io: AsyncFd<L>,
+pub(crate) struct Accepting<L: Watch> {
+    pub(crate) io: AsyncFd<L>,
     rests_until: Cell<u64>,
 }
 
-impl<L: AsFd> Accepting<L> {
-    pub(super) fn new(listener: L) -> io::Result<Self> {
+impl<L: Watch> Accepting<L> {
+    pub(crate) fn new(listener: L) -> io::Result<Self> {
         let io = AsyncFd::watch(current(), listener)?;
         Ok(Self { io, rests_until: Cell::new(0) })
     }
 
-    pub(super) fn owner(&self) -> Rc<Owner> {
+    pub(crate) fn owner(&self) -> Rc<Owner> {
         Rc::clone(self.io.owner())
     }
 
-    pub(super) async fn accept<S>(
+    pub(crate) async fn accept<S>(
         &self,
         mut accept: impl FnMut(&L) -> io::Result<S>,
     ) -> io::Result<S> {
@@ -50,8 +50,7 @@ impl<L: AsFd> Accepting<L> {
 }
 
 fn is_exhaustion(error: &io::Error) -> bool {
-    let used_up = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
-    error.raw_os_error().is_some_and(|code| used_up.contains(&code))
+    error.raw_os_error().is_some_and(codes::used_up)
 }
 
 /// A TCP socket that listens.
@@ -97,8 +96,4 @@ impl TcpListener {
     }
 }
 
-impl AsFd for TcpListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.accepting.io.as_fd()
-    }
-}
+lend!([] TcpListener, |this| this.accepting.io);

@@ -5,42 +5,41 @@
 //! `tokio-compat`, also by shared reference: one task may read while another writes. Operations are
 //! tried first and waited for when they would block.
 
-mod datagram;
-mod listener;
+pub(crate) mod datagram;
+pub(crate) mod listener;
 mod resolve;
 mod socket;
-mod split;
+pub(crate) mod split;
 mod tcp;
 mod udp;
-mod unix;
 
-pub use crate::sys::peer::PeerCredentials;
+#[allow(unused_imports, unreachable_pub, reason = "Windows has none of them")]
+pub use crate::sys::local_sockets::*;
 pub use listener::TcpListener;
 pub use resolve::{ToSocketAddrs, lookup_host};
 pub use socket::TcpSocket;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use tcp::TcpStream;
 pub use udp::UdpSocket;
-pub use unix::{UnixDatagram, UnixListener, UnixStream};
 
 use crate::async_fd::AsyncFd;
 use crate::handle::Handle;
 use crate::owner::Owner;
 use crate::reactor::Direction;
+use crate::sys::Watch;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 #[track_caller]
-fn current() -> Rc<Owner> {
+pub(crate) fn current() -> Rc<Owner> {
     Handle::current().owner
 }
 
 /// Reads what there is; nothing into a buffer without room, for which the system would wait until there
 /// are bytes. When `short_is_empty`, a short read has emptied the socket, which saves asking
 /// again.
-fn poll_read<S: AsFd>(
+pub(crate) fn poll_read<S: Watch>(
     fd: &AsyncFd<S>,
     cx: &mut Context<'_>,
     (len, short_is_empty): (usize, bool),
@@ -61,13 +60,13 @@ const BUFFERS: usize = 1024;
 
 /// Bytes that one call can move, so that a short count says something about the socket. More than
 /// memory holds is no number that a count could fall short of.
-fn total(buffers: &[impl std::ops::Deref<Target = [u8]>]) -> usize {
+pub(crate) fn total(buffers: &[impl std::ops::Deref<Target = [u8]>]) -> usize {
     let taken = buffers.iter().take(BUFFERS);
     taken.fold(0, |sum, buffer| buffer.len().saturating_add(sum))
 }
 
 /// Writes what fits. A short write has filled the socket, which saves asking again.
-fn poll_write<S: AsFd>(
+pub(crate) fn poll_write<S: Watch>(
     fd: &AsyncFd<S>,
     cx: &mut Context<'_>,
     len: usize,
@@ -254,11 +253,7 @@ macro_rules! duplex {
             }
         }
 
-        impl std::os::fd::AsFd for $stream {
-            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-                self.io.as_fd()
-            }
-        }
+        crate::sys::lend!([] $stream, |this| this.io);
     };
 }
 

@@ -182,6 +182,7 @@ pub async fn lookup_host(target: impl ToSocketAddrs) -> io::Result<Vec<SocketAdd
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::codes;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
@@ -189,7 +190,7 @@ mod tests {
     async fn only_v4(address: SocketAddr) -> io::Result<SocketAddr> {
         match address {
             SocketAddr::V4(_) => Ok(address),
-            SocketAddr::V6(_) => Err(io::Error::from_raw_os_error(libc::EAFNOSUPPORT)),
+            SocketAddr::V6(_) => Err(io::Error::from_raw_os_error(codes::NO_SUCH_FAMILY)),
         }
     }
 
@@ -206,7 +207,7 @@ mod tests {
             }
         };
         assert_eq!(first(&[v6, v4]).unwrap(), v4);
-        assert_eq!(first(&[v6]).unwrap_err().raw_os_error(), Some(libc::EAFNOSUPPORT));
+        assert_eq!(first(&[v6]).unwrap_err().raw_os_error(), Some(codes::NO_SUCH_FAMILY));
         assert_eq!(first(&[]).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }
 }

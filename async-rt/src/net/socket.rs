@@ -3,10 +3,10 @@
 use super::resolve::{ToSocketAddrs, resolve};
 use super::{TcpListener, TcpStream, current};
 use crate::async_fd::AsyncFd;
+use crate::sys::{codes, lend};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{self, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
 
 /// A TCP socket to be set up, then connected or listened on.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ impl TcpSocket {
     pub async fn connect(self, address: SocketAddr) -> io::Result<TcpStream> {
         match self.socket.connect(&address.into()) {
             Ok(()) => {}
-            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            Err(error) if error.raw_os_error() == Some(codes::CONNECTING) => {}
             Err(error) => return Err(error),
         }
         let stream = net::TcpStream::from(self.socket);
@@ -132,11 +132,7 @@ impl TcpSocket {
     }
 }
 
-impl AsFd for TcpSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
+lend!([] TcpSocket, |this| this.socket);
 
 impl TcpStream {
     /// Connects to `target`, and waits until the connection stands. The addresses of a name are tried
@@ -159,7 +155,8 @@ impl TcpStream {
 }
 
 impl TcpListener {
-    /// Listens on `address`, which may be one that a closed connection still occupies.
+    /// Listens on `address`, which may be one that a closed connection still occupies, and not one on which another
+    /// socket listens.
     ///
     /// # Errors
     /// When the address is taken or not ours.
@@ -169,7 +166,7 @@ impl TcpListener {
     #[track_caller]
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = TcpSocket::for_address(address)?;
-        socket.set_reuseaddr(true)?;
+        socket.set_reuseaddr(codes::ASKS_FOR_USED_ADDRESSES)?;
         socket.bind(address)?;
         socket.listen(1024)
     }

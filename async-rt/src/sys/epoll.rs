@@ -5,7 +5,7 @@ use super::{Event, Unpark, WAKE};
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,10 @@ pub(crate) struct Poller {
     /// `epoll_pwait2` (Linux 5.11) has not been refused yet.
     nanoseconds: Cell<bool>,
 }
+
+/// What must be kept of a watch: nothing.
+#[derive(Debug)]
+pub(crate) struct Watched;
 
 /// Room for what one wait reports.
 pub(crate) struct Events {
@@ -73,14 +77,21 @@ impl Poller {
         self.wake.clone()
     }
 
-    /// Watches both directions of `fd`.
-    pub(crate) fn add(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+    /// Watches both directions of `what`.
+    pub(crate) fn add(&self, what: &impl AsFd, token: u64) -> io::Result<Watched> {
         let both = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI;
-        self.control(libc::EPOLL_CTL_ADD, fd.as_raw_fd(), both, token)
+        self.control(libc::EPOLL_CTL_ADD, what.as_fd().as_raw_fd(), both, token)?;
+        Ok(Watched)
     }
 
-    pub(crate) fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_DEL, fd.as_raw_fd(), 0, 0)
+    /// An edge needs no order to come again.
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "other systems use both")]
+    pub(crate) fn rearm(&self, _: &mut Watched, _: u64, _: [bool; 2]) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn remove(&self, what: &impl AsFd, _: Option<Watched>) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_DEL, what.as_fd().as_raw_fd(), 0, 0)
     }
 
     fn control(&self, what: i32, fd: RawFd, events: i32, token: u64) -> io::Result<()> {

@@ -1,11 +1,12 @@
 //! Waits through `mio`, where there is no epoll.
+//!
+//! What `mio` watches is made in `source`: on Unix a descriptor, on Windows a socket of `mio`'s own.
 
-use super::{Event, SIGNAL, Unpark, WAKE};
-use mio::unix::SourceFd;
-use mio::{Interest, Token};
+use super::source::{self, Watch, Watched};
+use super::{Event, Unpark, WAKE};
+use mio::Token;
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,9 +29,7 @@ impl Unpark for Wake {
 /// Room for what one wait reports.
 pub(crate) struct Events(mio::Events);
 
-const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
-
-fn token(token: u64) -> Token {
+pub(super) fn token(token: u64) -> Token {
     Token(usize::try_from(token).unwrap_or(usize::MAX))
 }
 
@@ -45,19 +44,27 @@ impl Poller {
         self.wake.clone()
     }
 
-    pub(crate) fn add(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
-        let fd = fd.as_raw_fd();
-        self.poll.borrow().registry().register(&mut SourceFd(&fd), token(key), BOTH)
+    pub(crate) fn add(&self, what: &impl Watch, key: u64) -> io::Result<Watched> {
+        self.registry(|registry| source::register(registry, what, token(key)))
     }
 
-    pub(crate) fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        let fd = fd.as_raw_fd();
-        self.poll.borrow().registry().deregister(&mut SourceFd(&fd))
+    /// The directions of which an event is wanted again, reading first.
+    pub(crate) fn rearm(
+        &self,
+        watched: &mut Watched,
+        key: u64,
+        wanted: [bool; 2],
+    ) -> io::Result<()> {
+        self.registry(|registry| source::rearm(registry, watched, token(key), wanted))
     }
 
-    pub(crate) fn add_signals(&self, fd: RawFd) -> io::Result<()> {
-        let readable = Interest::READABLE;
-        self.poll.borrow().registry().register(&mut SourceFd(&fd), token(SIGNAL), readable)
+    /// A watch that ended with its runtime is not there.
+    pub(crate) fn remove(&self, what: &impl Watch, watched: Option<Watched>) -> io::Result<()> {
+        self.registry(|registry| source::remove(registry, what, watched))
+    }
+
+    pub(super) fn registry<R>(&self, work: impl FnOnce(&mio::Registry) -> R) -> R {
+        work(self.poll.borrow().registry())
     }
 
     pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {

@@ -5,6 +5,7 @@
 //! descriptor stays: a handler may be running while the last runtime ends.
 #![expect(unsafe_code, reason = "signal handlers have no safe interface in std")]
 
+use super::Poller;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -30,8 +31,8 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Installs the handlers, unless they are; also the descriptor that tells of signals.
-    pub(crate) fn install() -> io::Result<(Self, RawFd)> {
+    /// Installs the handlers, unless they are, and lets `poller` watch the descriptor that tells of signals.
+    pub(crate) fn install(poller: &Poller) -> io::Result<Self> {
         let read_from = channel()?;
         let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
         let watch = Self { seen: std::cell::Cell::new(CAME.load(Ordering::Relaxed)) };
@@ -43,7 +44,10 @@ impl Watch {
             }
         }
         installed.users += 1;
-        Ok((watch, read_from))
+        drop(installed);
+        // If this fails, the handlers go with `watch`.
+        poller.add_signals(read_from)?;
+        Ok(watch)
     }
 
     /// Whether a signal came since the last question.

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 pub(crate) type Nanos = u64;
 pub(crate) const NEVER: Nanos = u64::MAX;
 
-/// How long before its creation a clock begins: 36 years.
-const PAST: Duration = Duration::from_nanos(1 << 60);
+/// How long before its creation a clock begins, as a power of two of nanoseconds: 36 years, or less where
+/// instants do not reach that far back.
+const PAST_BITS: u32 = 60;
 
 /// Tells the time of a runtime.
 #[derive(Debug)]
@@ -27,14 +28,10 @@ pub(crate) struct Clock {
 impl Clock {
     pub(crate) fn real() -> Self {
         let now = Instant::now();
-        let (base, past) = match now.checked_sub(PAST) {
-            Some(base) => (base, PAST),
-            // Where instants do not reach back, the past is the moment of creation.
-            None => (now, Duration::ZERO),
-        };
+        let base = back_from(now);
         Self {
             base,
-            ticker: Ticker::start(past),
+            ticker: Ticker::start(now - base),
             #[cfg(feature = "testing")]
             virtual_now: None,
         }
@@ -88,6 +85,20 @@ impl Clock {
     pub(crate) fn after(&self, delay: Duration) -> Nanos {
         self.now().saturating_add(whole_nanos(delay))
     }
+}
+
+/// The base of a clock that is made now. Where the first instant of the system is nearer than the base would
+/// be, it is that first instant: on Windows the start of the machine.
+fn back_from(now: Instant) -> Instant {
+    let mut base = now;
+    for bits in (0..=PAST_BITS).rev() {
+        match base.checked_sub(Duration::from_nanos(1 << bits)) {
+            Some(earlier) if bits == PAST_BITS => return earlier,
+            Some(earlier) => base = earlier,
+            None => {}
+        }
+    }
+    base
 }
 
 /// The nanoseconds of a duration, cut to [`NEVER`] (after 584 years).

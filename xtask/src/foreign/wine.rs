@@ -33,6 +33,7 @@ const ROWS: &[Row] = &[
         // It starts its own program again, which Wine refuses from a test.
         skipped: &["after_the_first_runtime_is_gone"],
     },
+    Row { folder: "async-rt", features: "full", targets: &[], skipped: &[] },
     // The other targets test the engine of Linux.
     Row { folder: "proc-tree", features: "serde,tokio", targets: &["job_objects"], skipped: &[] },
 ];

@@ -1,16 +1,17 @@
 //! Unix sockets.
 
-use super::datagram::datagrams;
-use super::listener::Accepting;
-use super::{PeerCredentials, current, duplex};
 use crate::async_fd::AsyncFd;
 use crate::coop;
+use crate::net::datagram::datagrams;
+use crate::net::listener::Accepting;
+use crate::net::{PeerCredentials, current, duplex};
 use crate::owner::Owner;
+use crate::sys::lend;
 use crate::time::Sleep;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net;
 use std::path::Path;
 use std::rc::Rc;
@@ -29,7 +30,7 @@ fn look_again(owner: Rc<Owner>) -> Sleep {
 /// A connection between processes of one machine.
 #[derive(Debug)]
 pub struct UnixStream {
-    pub(super) io: AsyncFd<net::UnixStream>,
+    io: AsyncFd<net::UnixStream>,
 }
 
 // A read stops where descriptors or credentials are attached, although more has come.
@@ -171,7 +172,7 @@ impl UnixListener {
     ///
     /// # Errors
     /// When the system call fails; in a process without descriptors as
-    /// [`TcpListener::accept`](super::TcpListener::accept) says.
+    /// [`TcpListener::accept`](crate::net::TcpListener::accept) says.
     ///
     /// # Cancel safety
     /// Cancel safe: no connection is lost.
@@ -183,11 +184,7 @@ impl UnixListener {
     }
 }
 
-impl AsFd for UnixListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.accepting.io.as_fd()
-    }
-}
+lend!([] UnixListener, |this| this.accepting.io);
 
 /// A Unix datagram socket. Its file stays when it is dropped, as with std.
 ///

@@ -79,15 +79,28 @@ pub enum LeftBehind {
     },
 }
 
+impl LeftBehind {
+    /// What it is: the kind of thing, with its number or name.
+    pub fn what(&self) -> String {
+        match self {
+            Self::Process { pid, name, .. } => format!("process {pid} ({name})"),
+            Self::Directory { path, .. } => format!("directory {}", path.display()),
+            Self::Browser { browser } => format!("browser {browser}"),
+        }
+    }
+
+    /// Why it is still there.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Process { reason, .. } | Self::Directory { reason, .. } => reason,
+            Self::Browser { .. } => "its end was not seen",
+        }
+    }
+}
+
 impl fmt::Display for LeftBehind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Process { pid, name, reason } => write!(f, "process {pid} ({name}): {reason}"),
-            Self::Directory { path, reason } => {
-                write!(f, "directory {}: {reason}", path.display())
-            }
-            Self::Browser { browser } => write!(f, "browser {browser}: its end was not seen"),
-        }
+        write!(f, "{}: {}", self.what(), self.reason())
     }
 }
 

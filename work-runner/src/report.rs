@@ -32,13 +32,29 @@ pub enum LeftBehind {
     Lease,
 }
 
+impl LeftBehind {
+    /// What it is: the kind of thing, with the id of its job.
+    pub fn what(&self) -> String {
+        match self {
+            Self::Handler(job) => format!("handler of job {job}"),
+            Self::Job(job) => format!("job {job}"),
+            Self::Lease => "lease of the worker".to_owned(),
+        }
+    }
+
+    /// Why it is still there.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Handler(_) => "it did not return in time",
+            Self::Job(_) => "its end could not be written in time",
+            Self::Lease => "it could not be given back in time",
+        }
+    }
+}
+
 impl fmt::Display for LeftBehind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Handler(job) => write!(f, "the handler of job {job}: it did not return in time"),
-            Self::Job(job) => write!(f, "job {job}: its end could not be written in time"),
-            Self::Lease => f.write_str("the lease: it could not be given back in time"),
-        }
+        write!(f, "{}: {}", self.what(), self.reason())
     }
 }
 

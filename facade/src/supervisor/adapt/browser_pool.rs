@@ -4,7 +4,7 @@ use super::runtime::Home;
 use crate::supervisor::IntoDrain;
 use crate::supervisor::drain::{Drain, DrainFuture, Drained, Until};
 use crate::supervisor::stats::Counters;
-use lastout_browser_pool::{Driver, LeftBehind, Pool, PoolReport};
+use lastout_browser_pool::{Driver, Pool, PoolReport};
 
 /// The part of the deadline that is kept for ending browsers whose leases do not come back.
 const KEPT: u32 = 5;
@@ -57,18 +57,7 @@ fn drained(report: &PoolReport) -> Drained {
     let mut drained =
         Drained::new().ended("browsers", ended as u64).forced("browsers", forced as u64);
     for left in report.left_behind() {
-        drained = match left {
-            LeftBehind::Process { pid, name, reason } => {
-                drained.left(format_args!("process {pid} ({name})"), reason)
-            }
-            LeftBehind::Directory { path, reason } => {
-                drained.left(format_args!("directory {}", path.display()), reason)
-            }
-            LeftBehind::Browser { browser } => {
-                drained.left(format_args!("browser {browser}"), "its end was not seen")
-            }
-            other => drained.left("something of the pool", other),
-        };
+        drained = drained.left(left.what(), left.reason());
     }
     drained
 }

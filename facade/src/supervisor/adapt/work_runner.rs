@@ -4,7 +4,7 @@ use super::runtime::Home;
 use crate::supervisor::IntoDrain;
 use crate::supervisor::drain::{Drain, DrainFuture, Drained, EndedFuture, Until};
 use crate::supervisor::stats::Counters;
-use lastout_work_runner::{LeftBehind, RunHandle, Running, StopReport};
+use lastout_work_runner::{RunHandle, Running, StopReport};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -91,18 +91,7 @@ fn drained(report: &StopReport) -> Drained {
         .forced("jobs given back", report.given_back)
         .forced("leases lost", report.lost);
     for left in report.left_behind() {
-        drained = match left {
-            LeftBehind::Handler(job) => {
-                drained.left(format_args!("the handler of job {job}"), "it blocks its thread")
-            }
-            LeftBehind::Job(job) => {
-                drained.left(format_args!("job {job}"), "its end could not be written in time")
-            }
-            LeftBehind::Lease => {
-                drained.left("the lease of the worker", "it could not be given back in time")
-            }
-            other => drained.left("something of the runner", other),
-        };
+        drained = drained.left(left.what(), left.reason());
     }
     drained
 }

@@ -1,7 +1,8 @@
 //! How the usage of a tree is added up: by the files of its controllers, and by asking the processes.
 
-use crate::id::{Pid, ProcId};
+use crate::id::ProcId;
 use crate::inner::Inner;
+use crate::members::LOOK;
 use crate::sys::{Account, account_of, account_of_waited};
 use crate::tree::Tree;
 use crate::usage::{Reading, Source, Usage};
@@ -19,7 +20,8 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// When the members have to be asked, and the process table cannot be read.
+    /// When the members have to be asked, and the process table cannot be read, or not all of them were found and
+    /// asked within 2 s.
     pub fn usage(&self) -> io::Result<Usage> {
         self.inner().usage()
     }
@@ -47,27 +49,31 @@ impl Inner {
         if usage.is_full() {
             return Ok(usage);
         }
-        let mut account = self.account_of(self.member_pids()?, None);
+        let until = Instant::now() + LOOK;
+        let seen = self.look(until)?;
+        let (mut account, is_whole) = self.account_of(&seen.ids, until);
+        if !is_whole || !seen.is_whole {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         self.account_of_the_ended().iter().for_each(|ended| account.add(ended));
         usage.fill(Usage::of_processes(&account));
         Ok(usage)
     }
 
-    /// What these members have used, as far as they run and there is time to ask them.
-    fn account_of(&self, members: Vec<Pid>, until: Option<Instant>) -> Account {
+    /// What these members have used, as far as they run and there is time to ask them; whether there was.
+    fn account_of(&self, members: &[ProcId], until: Instant) -> (Account, bool) {
         let mut sum = Account::default();
-        for pid in members {
-            if until.is_some_and(|until| Instant::now() >= until) {
-                break;
+        for id in members {
+            if Instant::now() >= until {
+                return (sum, false);
             }
-            let Some(id) = ProcId::of(pid) else { continue };
-            let account = account_of(pid);
+            let account = account_of(id.pid());
             // Its number may mean another process by now, whose account is none of the tree.
             if id.is_running() {
                 account.iter().for_each(|account| sum.add(account));
             }
         }
-        sum
+        (sum, true)
     }
 
     /// What those have used that were waited for, by the supervisor or by the tree itself; `None` when
@@ -115,10 +121,10 @@ impl Inner {
         let members = self.engine(until).map(|engine| {
             let mut engine = engine.looking_only();
             engine.look();
-            engine.pids()
+            engine.ids()
         });
         // Who cannot be asked is missing from the account, which its source says.
-        let mut account = self.account_of(members.unwrap_or_default(), Some(until));
+        let (mut account, _) = self.account_of(&members.unwrap_or_default(), until);
         let root = self.root.filter(|_| self.means.link.is_none());
         let own = root.and_then(|root| account_of(root.pid()).filter(|_| root.is_running()));
         if let Some(own) = own {

@@ -12,9 +12,11 @@
 
 use crate::contain::{LeafWait, Link};
 use crate::engine::{Engine, Outcome, Step};
+use crate::error::WaitError;
 use crate::guarantee::Level;
 use crate::id::Pid;
 use crate::inner::Inner;
+use crate::members::LOOK;
 use crate::report::Survivor;
 use crate::signal::Signal;
 use crate::sys::SystemTable;
@@ -325,35 +327,35 @@ impl<'a> Ending<'a> {
         is_over
     }
 
-    /// What has come of it. Whoever is alive now is a survivor.
+    /// What has come of a wait.
+    pub(crate) fn awaited(mut self) -> Result<(), WaitError> {
+        let (alive, is_over) = match &mut self.way {
+            Way::Census(engine, _) => (engine.pids().len(), engine.is_concluded()),
+            // The deadline came before the layers had told.
+            _ => (0, false),
+        };
+        self.inner.awaited(alive, is_over)
+    }
+
+    /// What has come of a kill. Whoever is alive now is a survivor.
     pub(crate) fn outcome(self) -> io::Result<Outcome> {
-        let Self { inner, kills, sum, way, is_counted, in_leaf, .. } = self;
+        let Self { inner, sum, way, is_counted, in_leaf, .. } = self;
         let mut outcome = match way {
             Way::Engine(engine) | Way::Release(_, engine) => engine.outcome(),
-            Way::Census(engine, _) => Outcome {
-                is_open: !engine.is_concluded(),
-                survivors: inner.survivors(engine.pids()),
-                ..Outcome::default()
-            },
-            Way::Leaf(..) | Way::Link(_) => Outcome {
-                is_open: true,
-                survivors: match inner.member_pids() {
-                    Err(error) if error.kind() == io::ErrorKind::TimedOut => Vec::new(),
-                    pids => inner.survivors(pids?),
-                },
-                ..Outcome::default()
-            },
+            // A kill comes to its engine, however late it is.
+            Way::Census(..) | Way::Leaf(..) | Way::Link(_) => {
+                Outcome { is_open: true, ..Outcome::default() }
+            }
         };
-        // The deadline came before the layers had told: a look that is whole tells as well.
-        if !kills && outcome.is_open && outcome.survivors.is_empty() {
-            outcome.is_open = !inner.member_pids().is_ok_and(|members| members.is_empty());
-        }
         outcome.already_gone += sum.already_gone;
         outcome.rounds = (outcome.rounds + sum.rounds).max(1);
         // A member that shed everything it carried is still in the leaf, unless it left that, too.
         if inner.is_in_leaf() {
             let known = pids(&outcome.survivors);
-            let others = inner.listed_in_leaf().into_iter().filter(|pid| !known.contains(pid));
+            let others = inner
+                .listed_in_leaf(Instant::now() + LOOK)
+                .into_iter()
+                .filter(|pid| !known.contains(pid));
             outcome.survivors.extend(inner.survivors(others.collect()));
             outcome.is_open = true;
         }
@@ -366,7 +368,7 @@ impl<'a> Ending<'a> {
             _ => sum.killed + outcome.killed.max(link.map_or(0, |link| link.killed())),
         };
         outcome.killed += in_leaf.difference(&left).count();
-        if outcome.survivors.is_empty() && !outcome.is_open && kills {
+        if outcome.survivors.is_empty() && !outcome.is_open {
             inner.after_the_end();
         }
         Ok(outcome)

@@ -3,10 +3,10 @@
 //! With a leaf the kernel freezes it, which no member notices. Members that are found elsewhere, and
 //! trees without a leaf, are stopped by SIGSTOP until nobody new is found; their parents can notice.
 
-use crate::contain::Leaf;
 use crate::deadline::Deadline;
-use crate::id::{Pid, ProcId};
+use crate::id::Pid;
 use crate::inner::Inner;
+use crate::members::LOOK;
 use crate::sys::{Lookout, WaitSet, sparing, wait_readable};
 use crate::tree::Tree;
 use std::error::Error;
@@ -19,13 +19,13 @@ use std::time::{Duration, Instant};
 const LEAST: Duration = Duration::from_millis(20);
 
 /// The pause between two looks at members that are about to stop.
-const LOOK: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Why a tree was not frozen. Every member goes on as before.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FreezeError {
-    /// The deadline came while this many members still ran.
+    /// The deadline came while this many members still ran, or were not known to stand still.
     Deadline {
         /// How many at least; never 0.
         running: usize,
@@ -62,7 +62,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// When a member still runs at the deadline. Then all go on.
+    /// When a member still runs at the deadline, or not every member was found by then. Then all go on.
     ///
     /// # Cancel safety
     ///
@@ -124,51 +124,54 @@ impl<'a> Freezing<'a> {
     fn step(&mut self) -> Result<bool, FreezeError> {
         let running = self.look().map_err(|error| self.give_up(error))?;
         match running {
-            Some(0) => Ok(true),
+            0 => Ok(true),
             _ if Instant::now() < self.deadline => Ok(false),
             running => {
-                let running = running.map_or_else(|| self.in_leaf().map(|pids| pids.len()), Ok);
-                match running.map_err(|error| self.give_up(error))? {
-                    // The leaf has become empty: the next look goes on to the others.
-                    0 => Ok(false),
-                    running => {
-                        let _ = self.inner.thaw();
-                        Err(FreezeError::Deadline { running })
-                    }
-                }
+                let _ = self.inner.thaw();
+                Err(FreezeError::Deadline { running })
             }
         }
     }
 
-    /// Stops members that are not stopped yet; how many that were. `None` while the leaf is not frozen.
-    fn look(&self) -> io::Result<Option<usize>> {
+    /// Stops members that are not stopped yet; how many that were, at least. Nothing runs only if a look that
+    /// has seen everybody in time found everybody stopped.
+    fn look(&self) -> io::Result<usize> {
+        let now = Instant::now();
+        let until = self.deadline.clamp(now + LEAST, now + LOOK);
         let leaf = self.inner.means.leaf.as_ref();
         if leaf.is_some_and(|leaf| !leaf.is_frozen().unwrap_or(false)) {
-            return Ok(None);
+            // They are counted only for the error.
+            return if now < self.deadline { Ok(1) } else { Ok(self.in_leaf(until)?.len().max(1)) };
         }
-        let in_leaf = self.in_leaf()?;
+        let others = match self.inner.stop_others(&self.in_leaf(until)?, until) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(1),
+            others => others?,
+        };
         let mut table = Lookout::open()?;
         let mut running = 0;
-        for pid in self.inner.member_pids()? {
-            if in_leaf.contains(&pid) {
-                continue;
+        for (place, (id, was_still)) in others.iter().enumerate() {
+            if place % 16 == 15 && Instant::now() >= until {
+                return Ok(running.max(1));
             }
-            let Some(id) = ProcId::seen(pid)? else { continue };
-            let is_ours = self.inner.stopped.contains(id);
-            let is_still = if is_ours { table.is_halted(pid) } else { table.is_stopped(pid) };
-            if !is_still {
-                running += usize::from(self.inner.stop(id));
-            }
+            // Whoever stops or ends during a look may have started another one behind it.
+            let is_still = match self.inner.stopped.contains(*id) {
+                true => table.is_halted(id.pid()),
+                false => table.is_stopped(id.pid()),
+            };
+            let is_still = *was_still && is_still;
+            running += usize::from(!is_still);
         }
-        Ok(Some(running))
+        Ok(running)
     }
 
-    fn in_leaf(&self) -> io::Result<Vec<Pid>> {
-        self.inner.means.leaf.as_ref().map_or_else(|| Ok(Vec::new()), Leaf::members)
+    fn in_leaf(&self, until: Instant) -> io::Result<Vec<Pid>> {
+        let leaf = self.inner.means.leaf.as_ref();
+        let listed = leaf.map_or_else(|| Ok((Vec::new(), true)), |leaf| leaf.members(until));
+        Ok(listed?.0)
     }
 
     fn next_look(&self) -> Instant {
-        (Instant::now() + LOOK).min(self.deadline)
+        (Instant::now() + PAUSE).min(self.deadline)
     }
 
     fn give_up(&self, error: io::Error) -> FreezeError {

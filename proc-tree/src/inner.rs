@@ -3,23 +3,20 @@
 use crate::child::Root;
 use crate::contain::Means;
 use crate::engine::{Engine, Outcome};
-use crate::error::{KillError, SignalError, WaitError};
+use crate::error::KillError;
 use crate::evidence::Evidence;
 use crate::guarantee::{Guarantee, Level};
 use crate::id::{Pid, ProcId};
 use crate::identity::Maker;
+use crate::members::LOOK;
 use crate::report::{Report, Survivor, SurvivorReason};
 use crate::root_end::SentSignals;
 use crate::signal::Signal;
 use crate::sys::{Account, Pidfd, Reserve, SystemTable};
-use rustix::io::Errno;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How long a single look at a tree may go on finding new members.
-const LOOK: Duration = Duration::from_secs(2);
+use std::time::Instant;
 
 /// What a tree is made of; shared with the futures that wait for it.
 #[derive(Debug)]
@@ -55,6 +52,16 @@ impl Stopped {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether it was not in the list yet.
+    pub(crate) fn note(&self, id: ProcId) -> bool {
+        let mut list = self.list();
+        let is_new = !list.contains(&id);
+        if is_new {
+            list.push(id);
+        }
+        is_new
+    }
+
     pub(crate) fn contains(&self, id: ProcId) -> bool {
         self.list().contains(&id)
     }
@@ -73,28 +80,6 @@ impl Inner {
         })
     }
 
-    /// A look at everybody there is, by every means.
-    fn looking_engine(&self, known: &[Pid]) -> io::Result<Engine<SystemTable>> {
-        let mut engine = self.engine(Instant::now() + LOOK)?.looking_only().knowing(known);
-        engine.look();
-        match engine.was_prevented() {
-            None => Ok(engine),
-            // Those that are known are an answer.
-            Some(Errno::TIMEDOUT) if !known.is_empty() => Ok(engine),
-            Some(error) => Err(error.into()),
-        }
-    }
-
-    pub(crate) fn member_pids(&self) -> io::Result<Vec<Pid>> {
-        let mut members = match &self.means.leaf {
-            Some(leaf) => leaf.members()?,
-            None => Vec::new(),
-        };
-        let others = self.looking_engine(&members)?;
-        members.extend(others.pids());
-        Ok(members)
-    }
-
     /// Who carries the mark, dead or alive, by one quick look.
     pub(crate) fn marked(&self) -> Vec<Pid> {
         self.evidence.mark.map_or_else(Vec::new, crate::sys::marked)
@@ -106,31 +91,9 @@ impl Inner {
         leaf.is_some_and(|leaf| leaf.is_populated().unwrap_or(true))
     }
 
-    /// Who is in the leaf now, as far as that can be read.
-    pub(crate) fn listed_in_leaf(&self) -> Vec<Pid> {
-        match &self.means.leaf {
-            Some(leaf) if self.is_in_leaf() => leaf.members().unwrap_or_default(),
-            _ => Vec::new(),
-        }
-    }
-
     /// Names processes that were alive a moment ago and still are.
     pub(crate) fn survivors(&self, pids: Vec<Pid>) -> Vec<Survivor> {
         pids.into_iter().filter_map(survivor).collect()
-    }
-
-    /// Stops one member; whether it still runs.
-    pub(crate) fn stop(&self, id: ProcId) -> bool {
-        let Some(pidfd) = id.hold() else {
-            return id.is_running();
-        };
-        let mut stopped = self.stopped.list();
-        if !stopped.contains(&id) {
-            stopped.push(id);
-        }
-        // One that may not be signalled goes on, and the deadline tells.
-        let _ = pidfd.signal(Signal::STOP);
-        !pidfd.is_dead()
     }
 
     pub(crate) fn thaw(&self) -> io::Result<()> {
@@ -160,47 +123,6 @@ impl Inner {
         }
     }
 
-    pub(crate) fn signal_all(&self, signal: Signal) -> io::Result<usize> {
-        self.note_signal(signal);
-        let until = Instant::now() + LOOK;
-        let known = match &self.means.leaf {
-            Some(leaf) => leaf.members()?,
-            None => Vec::new(),
-        };
-        let others = self.looking_engine(&known);
-        let mut reached = 0;
-        if let Some(leaf) = &self.means.leaf {
-            leaf.visit_members(until, &mut |_, pidfd| {
-                reached += usize::from(pidfd.signal(signal).is_ok());
-            })?;
-        }
-        Ok(reached + others?.signal_all(signal))
-    }
-
-    pub(crate) fn signal_member(&self, id: ProcId, signal: Signal) -> Result<(), SignalError> {
-        // Held first, so that what is judged and what is signalled are the same process.
-        let pidfd = match id.hold().filter(|pidfd| !pidfd.is_dead()) {
-            Some(pidfd) => pidfd,
-            None if id.is_running() => return Err(SignalError::Io(Errno::MFILE.into())),
-            None => return Err(SignalError::Gone(id)),
-        };
-        let is_member = self.member_pids().map_err(SignalError::Io)?.contains(&id.pid());
-        if pidfd.is_dead() {
-            return Err(SignalError::Gone(id));
-        }
-        if !is_member {
-            return Err(SignalError::NoMember(id));
-        }
-        if self.root.is_some_and(|root| root.is_same(&id)) {
-            self.note_signal(signal);
-        }
-        match pidfd.signal(signal) {
-            Ok(()) => Ok(()),
-            Err(Errno::SRCH) => Err(SignalError::Gone(id)),
-            Err(error) => Err(SignalError::Io(error.into())),
-        }
-    }
-
     pub(crate) fn report(&self, outcome: Outcome, begin: Instant) -> Result<Report, KillError> {
         let mut report = Report::new(self.guarantee.clone());
         report.killed = outcome.killed;
@@ -225,18 +147,6 @@ impl Inner {
         report.elapsed = begin.elapsed();
         report.usage = Box::new(self.usage_at_the_end());
         report
-    }
-
-    pub(crate) fn waited(&self, outcome: Outcome) -> Result<(), WaitError> {
-        self.reap_orphans();
-        match outcome.survivors.len() {
-            0 if !outcome.is_open && self.guarantee.can_confirm() => {
-                self.after_the_end();
-                Ok(())
-            }
-            0 => Err(WaitError::Unconfirmed),
-            alive => Err(WaitError::Deadline { alive }),
-        }
     }
 
     /// Nobody is left: leaves no zombie of the root, nor of orphans that fell to this process. An empty

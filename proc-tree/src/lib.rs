@@ -45,6 +45,8 @@ mod inner;
 #[cfg(target_os = "linux")]
 mod marks;
 #[cfg(target_os = "linux")]
+mod members;
+#[cfg(target_os = "linux")]
 mod program;
 #[cfg(target_os = "linux")]
 mod rest;

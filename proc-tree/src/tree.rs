@@ -13,6 +13,7 @@ use crate::id::{Pid, ProcId};
 use crate::identity::Maker;
 use crate::inner::{Inner, Stopped};
 use crate::limits::LimitGuarantee;
+use crate::members::LOOK;
 use crate::root_end::SentSignals;
 use crate::signal::Signal;
 use crate::sys::{Pidfd, Reserve};
@@ -20,7 +21,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the kill in a drop may take, unless it is said.
 const DROP: Duration = Duration::from_millis(250);
@@ -182,23 +183,24 @@ impl Tree {
     }
 
     /// The members that run now, in no particular order. If members keep forking, the list has
-    /// those that were found within 2 s; on a busy machine the call takes longer.
+    /// those that were found within 2 s; on a busy machine the call takes longer. An empty list means that no
+    /// member runs, as far as the [guarantee](Self::guarantee) goes.
     ///
     /// # Errors
     ///
     /// When the process table cannot be read, when one member cannot be looked at, when no descriptor is free, or when
-    /// the look ran out of time before it found a member.
+    /// the look ran out of time before it found a member that still ran at its end.
     pub fn members(&self) -> io::Result<Vec<ProcId>> {
         self.inner.reap_orphans();
-        let pids = self.inner.member_pids()?;
-        pids.into_iter().filter_map(|pid| ProcId::seen(pid).transpose()).collect()
+        Ok(self.inner.look(Instant::now() + LOOK)?.ids)
     }
 
-    /// Sends a signal to every member that is alive now; returns how many got it.
+    /// Sends a signal to every member that is alive now; returns how many got it. If members keep forking, those
+    /// that were found within 2 s get it.
     ///
     /// # Errors
     ///
-    /// When the process table cannot be read.
+    /// When the process table cannot be read, or when the look ran out of time before it found a member.
     pub fn signal(&self, signal: Signal) -> io::Result<usize> {
         self.inner.signal_all(signal)
     }

@@ -125,7 +125,7 @@ impl Tree {
         let inner = self.inner();
         let mut ending = Ending::wait(inner, deadline.into().instant()).map_err(WaitError::Io)?;
         ending.drive().await.map_err(WaitError::Io)?;
-        inner.waited(ending.outcome().map_err(WaitError::Io)?)
+        ending.awaited()
     }
 
     /// [`wait_empty`](Self::wait_empty), blocking the calling thread.
@@ -137,7 +137,7 @@ impl Tree {
         let inner = self.inner();
         let mut ending = Ending::wait(inner, deadline.into().instant()).map_err(WaitError::Io)?;
         ending.run().map_err(WaitError::Io)?;
-        inner.waited(ending.outcome().map_err(WaitError::Io)?)
+        ending.awaited()
     }
 }
 

@@ -153,20 +153,20 @@ impl Leaf {
         Ok(())
     }
 
-    /// Every member, those of nested and threaded cgroups too.
-    pub(crate) fn members(&self) -> io::Result<Vec<Pid>> {
-        let until = Instant::now() + LISTING;
+    /// Every member, those of nested and threaded cgroups too, as far as the time goes; whether it went to the
+    /// end. Members that fork on take the processor from the look: those that are found are an answer.
+    pub(crate) fn members(&self, until: Instant) -> io::Result<(Vec<Pid>, bool)> {
         let mut members = self.listed(until)?;
         let mut others = Vec::new();
-        match self.visit_by_threads(&members, until, &mut |pid, _| others.push(pid)) {
-            // Members that fork on take the processor from the look: those that are found are an answer.
-            Err(error) if error.kind() == io::ErrorKind::TimedOut && !members.is_empty() => {}
-            outcome => outcome?,
-        }
+        let is_whole = match self.visit_by_threads(&members, until, &mut |pid, _| others.push(pid))
+        {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => false,
+            outcome => outcome.map(|()| true)?,
+        };
         members.append(&mut others);
         members.sort_unstable();
         members.dedup();
-        Ok(members)
+        Ok((members, is_whole))
     }
 
     /// Visits the members, each held and certainly one: it was listed again after it was held. As many are
@@ -179,6 +179,9 @@ impl Leaf {
         let listed = self.listed(until)?;
         let mut rest = listed.as_slice();
         while let Some((first, others)) = rest.split_first() {
+            if rest.len() < listed.len() && Instant::now() >= until {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             let mut held = Vec::new();
             rest = others;
             match Pidfd::open_sparing(*first) {

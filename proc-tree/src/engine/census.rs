@@ -1,8 +1,8 @@
-//! The engine with its hands in its pockets: who is a member, and when is nobody left.
+//! Looks without a kill: who is a member, and when is nobody left.
 
 use super::table::{Sent, Table};
-use super::{Engine, Hold, Step};
-use crate::id::Pid;
+use super::{Engine, Hold, Member, Step};
+use crate::id::{Pid, ProcId};
 use crate::signal::Signal;
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
@@ -22,9 +22,8 @@ impl<T: Table> Engine<T> {
     }
 
     /// These are members that are known already: it looks for others.
-    pub(crate) fn knowing(mut self, members: &[Pid]) -> Self {
-        self.known.extend(members);
-        self
+    pub(crate) fn know(&mut self, members: &[Pid]) {
+        self.known = members.iter().copied().collect();
     }
 
     /// Makes it mark whom it finds.
@@ -59,7 +58,7 @@ impl<T: Table> Engine<T> {
         (is_empty && self.is_cut_short).then_some(Errno::TIMEDOUT)
     }
 
-    /// Finds everybody there is now; returns how many are alive.
+    /// Finds everybody there is now, and stops whom it finds unless it only looks; returns how many are alive.
     pub(crate) fn look(&mut self) -> usize {
         for member in &mut self.members {
             member.walked &= member.hold == Hold::Dead;
@@ -69,13 +68,17 @@ impl<T: Table> Engine<T> {
         self.bound_loops(self.deadline);
         while self.walk() + self.scan(true) > 0 && self.table.now() < self.deadline {}
         let is_empty = self.members.iter().all(|member| member.hold == Hold::Dead);
-        if self.is_cut_short && is_empty && self.marks.is_none() {
+        if self.is_cut_short && is_empty && self.marks.is_none() && self.known.is_empty() {
             // However late it is: who has seen nobody has to have seen everybody.
             self.is_cut_short = false;
             self.bound_loops(self.table.now() + WHOLE);
             let _ = self.walk() + self.scan(true);
         }
         for place in 0..self.members.len() {
+            // Who is not watched is asked.
+            if self.is_over_limit(place) {
+                break;
+            }
             let member = &mut self.members[place];
             if let Some(handle) = member.handle.as_ref().filter(|_| !member.watched) {
                 member.watched = self.table.watch(handle, place);
@@ -84,7 +87,7 @@ impl<T: Table> Engine<T> {
         self.take_ended()
     }
 
-    /// Notes who has ended; returns how many are alive.
+    /// Notes who has ended, as far as there is time to ask; returns how many are alive.
     fn take_ended(&mut self) -> usize {
         let mut ended = Vec::new();
         self.table.ended(&mut ended);
@@ -92,9 +95,14 @@ impl<T: Table> Engine<T> {
             self.members[place].hold = Hold::Dead;
         }
         let mut alive = 0;
+        let mut is_late = false;
         for place in 0..self.members.len() {
+            is_late = is_late || self.is_over_limit(place);
             let member = &self.members[place];
-            if member.hold != Hold::Dead && !member.watched && self.member_is_dead(place) {
+            // Whoever is held is asked with one call.
+            let is_cheap = member.handle.is_some() || !is_late;
+            let is_asked = member.hold != Hold::Dead && !member.watched && is_cheap;
+            if is_asked && self.member_is_dead(place) {
                 self.members[place].hold = Hold::Dead;
             }
             alive += usize::from(self.members[place].hold != Hold::Dead);
@@ -104,16 +112,18 @@ impl<T: Table> Engine<T> {
 
     /// Waits for nobody to be left. `looked` is the time of the last look, kept by the caller.
     pub(crate) fn await_empty(&mut self, looked: &mut Option<Instant>, now: Instant) -> Step {
-        // Nobody is left only when a look finds nobody after everybody known had ended: who ends
-        // during a look may have left a child behind.
+        // Nobody is left only when a look finds nobody, dead or alive, after everybody known had ended: who
+        // ends during a look may have left a child behind.
         let all_ended = self.take_ended() == 0;
         if all_ended || looked.is_none_or(|looked| now >= looked + LOOK) {
             let is_first = looked.replace(now).is_none();
+            let known = self.members.len();
             let alive = self.look();
+            let is_quiet = self.members.len() == known;
             let is_certain = !self.fell_short() && !self.is_cut_short && !self.is_blind;
             match alive {
                 0 if !is_certain => return Step::Wait(now + super::PAUSES[1]),
-                0 if all_ended && !is_first => {
+                0 if all_ended && is_quiet && !is_first => {
                     self.is_concluded = true;
                     return Step::Done;
                 }
@@ -144,6 +154,43 @@ impl<T: Table> Engine<T> {
     /// Whether a wait has seen that nobody is left.
     pub(crate) fn is_concluded(&self) -> bool {
         self.is_concluded
+    }
+
+    /// Whether the time was over before the last look had seen everybody.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.is_cut_short
+    }
+
+    /// How many members were found so far, dead or alive.
+    pub(crate) fn count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The members that were alive at the last look.
+    pub(crate) fn ids(&mut self) -> Vec<ProcId> {
+        let Self { members, table, .. } = self;
+        let alive = members.iter().filter(|member| member.hold != Hold::Dead);
+        let complete = alive.map(|Member { id, handle, .. }| match handle {
+            // The evidence may name the root without its inode.
+            Some(handle) if id.inode().is_none() => {
+                let inode = table.inode(handle);
+                ProcId::from_parts(table.boot(), id.pid(), id.start(), inode)
+            }
+            _ => *id,
+        });
+        complete.collect()
+    }
+
+    /// Leaves everybody stopped whom it has stopped: the members that were alive at the last look, and
+    /// whether each stood still before it was found.
+    pub(crate) fn leave_stopped(mut self) -> Vec<(ProcId, bool)> {
+        let ids = self.ids();
+        let still = |engine: &Self, id: ProcId| {
+            engine.index.get(&id.pid()).is_some_and(|place| engine.members[*place].was_stopped)
+        };
+        let stopped = ids.into_iter().map(|id| (id, still(&self, id))).collect();
+        self.members.clear();
+        stopped
     }
 
     /// The pids of the members that were alive at the last look.

@@ -63,6 +63,8 @@ pub(super) struct World {
     /// beside a look.
     pub(super) epoch: Instant,
     pub(super) cost: Duration,
+    /// How long it takes to watch one process.
+    pub(super) watch_cost: Duration,
     spent: Duration,
     pub(super) procs: BTreeMap<Pid, Proc>,
     pub(super) signals: Vec<(Pid, u64, Signal)>,
@@ -228,6 +230,7 @@ impl FakeTable {
         let mut world = World {
             epoch: Instant::now(),
             cost: Duration::ZERO,
+            watch_cost: Duration::ZERO,
             spent: Duration::ZERO,
             procs: BTreeMap::new(),
             signals: Vec::new(),
@@ -466,7 +469,10 @@ impl Table for FakeTable {
     }
 
     fn watch(&mut self, process: &Handle, token: usize) -> bool {
-        self.with(|world| world.watched.push((process.0.pid, process.0.serial, token)));
+        self.with(|world| {
+            world.spent += world.watch_cost;
+            world.watched.push((process.0.pid, process.0.serial, token));
+        });
         true
     }
 

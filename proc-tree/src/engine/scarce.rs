@@ -225,6 +225,24 @@ fn the_marking_of_a_storm_ends_in_time_and_is_not_whole() {
     assert!(late <= Duration::from_millis(50), "{late:?} too late");
 }
 
+#[test]
+fn a_look_at_many_members_ends_in_time_and_tells_whom_it_has_found() {
+    let table = family();
+    let begin = table.with(|world| {
+        (1000..4000).for_each(|pid| world.fork(pid, 201));
+        (world.cost, world.watch_cost) = (Duration::from_micros(50), Duration::from_micros(50));
+        world.epoch
+    });
+    let deadline = begin + Duration::from_millis(250);
+    let engine = Engine::new(table.clone(), marked(&table), None, begin, deadline);
+    let mut engine = engine.looking_only();
+    assert!(engine.look() > 500 && engine.is_cut_short() && engine.was_prevented().is_none());
+    let late = table.now().saturating_duration_since(deadline);
+    assert!(late <= 2 * super::LAST_LOOK, "{late:?} too late");
+    let ids = engine.ids();
+    assert!(ids.iter().all(|id| id.inode().is_some()) && ids.len() == engine.pids().len());
+}
+
 /// A family without a mark, and an orphan that its group alone tells, whom a look comes to after so many others.
 fn orphan_behind(others: u32) -> (FakeTable, crate::evidence::Evidence) {
     let table = family();

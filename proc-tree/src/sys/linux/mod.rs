@@ -222,7 +222,7 @@ impl Lookout {
         let halted = |state: crate::engine::State| {
             state.is_stopped() || state.is_zombie() || state.is_uninterruptible()
         };
-        self.0.stat(pid).is_none_or(|stat| halted(stat.state)) && self.0.all_threads_stopped(pid)
+        self.0.stat(pid).is_some_and(|stat| halted(stat.state)) && self.0.all_threads_stopped(pid)
     }
 
     /// Every pid there is.

@@ -117,7 +117,7 @@ pub(crate) mod sealed {
 /// Implements the operations of a stream over its `io: AsyncFd<S>`, where `&S` reads and writes. Says
 /// whether a read that is short has left nothing behind.
 macro_rules! duplex {
-    ($stream:ty, short_read_is_empty: $short_is_empty:literal) => {
+    ($stream:ty, short_read_is_empty: $short_is_empty:expr) => {
         impl crate::net::Duplex for $stream {}
 
         impl crate::net::sealed::Duplex for $stream {

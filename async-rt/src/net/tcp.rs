@@ -3,6 +3,7 @@
 use super::{current, duplex};
 use crate::async_fd::AsyncFd;
 use crate::owner::Owner;
+use crate::sys::TELLS_OF_URGENT_DATA;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::rc::Rc;
@@ -13,7 +14,8 @@ pub struct TcpStream {
     pub(super) io: AsyncFd<net::TcpStream>,
 }
 
-duplex!(TcpStream, short_read_is_empty: true);
+// A read stops where urgent data is, although more may have come behind it.
+duplex!(TcpStream, short_read_is_empty: TELLS_OF_URGENT_DATA);
 
 impl TcpStream {
     /// Takes over a connected stream of std.

@@ -9,6 +9,10 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// `EPOLLPRI` says that a read may have stopped at urgent data.
+#[cfg(feature = "net")]
+pub(crate) const TELLS_OF_URGENT_DATA: bool = true;
+
 /// Longer waits are cut to this: a loop that wakes once in a while is no loop.
 const LONGEST: Duration = Duration::from_secs(3600);
 

@@ -9,6 +9,8 @@
 mod epoll;
 #[cfg(target_os = "linux")]
 mod ticker;
+#[cfg(all(target_os = "linux", feature = "net"))]
+pub(crate) use epoll::TELLS_OF_URGENT_DATA;
 #[cfg(target_os = "linux")]
 pub(crate) use epoll::{Events, Poller, Watched};
 #[cfg(target_os = "linux")]
@@ -25,6 +27,8 @@ mod source;
 #[cfg(windows)]
 #[path = "source_windows.rs"]
 mod source;
+#[cfg(all(not(target_os = "linux"), feature = "net"))]
+pub(crate) use source::TELLS_OF_URGENT_DATA;
 #[cfg(not(target_os = "linux"))]
 #[allow(unreachable_pub, reason = "where it is a trait of std, it is public")]
 pub use source::Watch;

@@ -9,6 +9,10 @@ use std::os::fd::{AsRawFd, RawFd};
 #[allow(unreachable_pub, reason = "it is the bound of a public type")]
 pub use std::os::fd::AsFd as Watch;
 
+/// No event says that a read may have stopped at urgent data.
+#[cfg(feature = "net")]
+pub(crate) const TELLS_OF_URGENT_DATA: bool = false;
+
 /// What must be kept of a watch: nothing.
 #[derive(Debug)]
 pub(crate) struct Watched;

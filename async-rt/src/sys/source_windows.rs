@@ -34,6 +34,10 @@ impl Watch for net::UdpSocket {
     }
 }
 
+/// What lies behind urgent data is an event of its own, because the watch is armed again after a short read.
+#[cfg(feature = "net")]
+pub(crate) const TELLS_OF_URGENT_DATA: bool = true;
+
 /// The handle that watches.
 #[derive(Debug)]
 pub enum Watched {

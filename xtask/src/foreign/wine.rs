@@ -30,8 +30,7 @@ const ROWS: &[Row] = &[
         folder: "cleanup-worker",
         features: "tokio,tracing",
         targets: &[],
-        // It starts its own program again, which Wine refuses from a test.
-        skipped: &["after_the_first_runtime_is_gone"],
+        skipped: &[],
     },
     Row { folder: "async-rt", features: "full", targets: &[], skipped: &[] },
     // The other targets test the engine of Linux.

@@ -1,5 +1,5 @@
 //! The futures do what the blocking calls do, on tokio and on an executor that knows nothing of it.
-#![cfg(feature = "tokio")]
+#![cfg(all(target_os = "linux", feature = "tokio"))]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test with real processes")]
 
 mod support;

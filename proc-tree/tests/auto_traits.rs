@@ -1,4 +1,5 @@
 //! What the public types promise to every caller: they cross threads, survive unwinds, and print.
+#![cfg(target_os = "linux")]
 
 use lastout_proc_tree::{
     AdoptError, Child, Contained, Containment, Culprit, Deadline, Evidence, Guarantee, KillError,

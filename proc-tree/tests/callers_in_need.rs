@@ -1,4 +1,5 @@
 //! A caller that ignores its children, or has no descriptors, tasks or privileges left, starts trees or learns why not.
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test with real processes")]
 
 mod support;

@@ -1,5 +1,6 @@
 //! A caller whose group and session have leaders outside of its PID namespace sees 0 for both, and is served as
 //! any other. That is how most containers start what they run.
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test with real processes")]
 
 mod support;

@@ -1,4 +1,5 @@
 //! A program is started with exactly what was said, and a start that fails says why and leaves nothing.
+#![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,

@@ -1,5 +1,5 @@
 //! A caller whose system calls a filter refuses, as in a container, keeps its descriptors and learns the reason.
-#![cfg(target_arch = "x86_64")]
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test with real processes")]
 
 mod support;

@@ -1,4 +1,5 @@
 //! A spawned tree is gone when `kill`, `shutdown`, `terminate` or the drop returns, at every level.
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test with real processes")]
 
 mod support;

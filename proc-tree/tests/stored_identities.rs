@@ -1,5 +1,5 @@
 //! What is stored by one run of a program is read and checked by the next one.
-#![cfg(feature = "serde")]
+#![cfg(all(target_os = "linux", feature = "serde"))]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test with real processes")]
 
 use lastout_proc_tree::{Containment, ProcId, Report, Tree};

@@ -1,4 +1,5 @@
 //! A supervisor is small, has a name of its own, and does its work whatever its children do to it.
+#![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,

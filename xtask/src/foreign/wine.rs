@@ -16,25 +16,19 @@ const TRIPLE: &str = "x86_64-pc-windows-gnu";
 const GCC: &str = "x86_64-w64-mingw32-gcc-posix";
 const WINE: &str = "/usr/lib/wine/wine64";
 
-/// What Wine runs of a crate: its features, and the tests that Wine cannot show, by name.
+/// What Wine runs of a crate, and with which features.
 struct Row {
     folder: &'static str,
     features: &'static str,
     /// The test targets beside the library; all of them, if none is named.
     targets: &'static [&'static str],
-    skipped: &'static [&'static str],
 }
 
 const ROWS: &[Row] = &[
-    Row {
-        folder: "cleanup-worker",
-        features: "tokio,tracing",
-        targets: &[],
-        skipped: &[],
-    },
-    Row { folder: "async-rt", features: "full", targets: &[], skipped: &[] },
+    Row { folder: "cleanup-worker", features: "tokio,tracing", targets: &[] },
+    Row { folder: "async-rt", features: "full", targets: &[] },
     // The other targets test the engine of Linux.
-    Row { folder: "proc-tree", features: "serde,tokio", targets: &["job_objects"], skipped: &[] },
+    Row { folder: "proc-tree", features: "serde,tokio", targets: &["job_objects"] },
 ];
 
 /// Crates that are type-checked only, with their features: their tests start processes of Linux, or need SQLite.
@@ -94,17 +88,11 @@ pub(crate) fn wine(console: &Console, workspace: &Workspace, flags: &Flags) -> R
             .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", GCC)
             .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", &runner)
             .env("CARGO_TARGET_DIR", workspace.target_dir.join("foreign"))
-            .arg("--")
-            .args(row.skipped.iter().flat_map(|name| ["--skip", name]))
             .count(Runner::Libtest)
             .dir(&workspace.root)
             .show(Show::Live)
             .run(console)?;
-        done.push(if row.skipped.is_empty() {
-            row.folder.to_owned()
-        } else {
-            format!("{} (without {})", row.folder, row.skipped.join(", "))
-        });
+        done.push(row.folder);
     }
     let mut checked = Vec::new();
     for (folder, features) in CHECKED {

@@ -61,6 +61,8 @@ pub struct ProcessBuilder {
     pub(super) words: Words,
     /// When the time began to run; `None`: with the start.
     pub(super) begin: Option<Instant>,
+    /// The other ends of its named pipes are open.
+    pub(super) is_awaited: bool,
 }
 
 impl fmt::Debug for ProcessBuilder {
@@ -97,6 +99,7 @@ impl ProcessBuilder {
             shows_command: false,
             words: Words::default(),
             begin: None,
+            is_awaited: false,
         }
     }
 

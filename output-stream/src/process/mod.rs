@@ -11,6 +11,7 @@ mod copy;
 #[cfg(feature = "tokio")]
 mod ending;
 mod error;
+mod fifo;
 mod food;
 mod input;
 #[cfg(feature = "tokio")]

@@ -2,6 +2,8 @@
 
 use super::builder::ProcessBuilder;
 use super::error::OutputError;
+#[cfg(feature = "tokio")]
+use super::fifo::Fifos;
 use super::outlet::{Inlet, Outlet};
 use super::output::Output;
 use super::pipeline_output::{PipelineError, PipelineOutput, Rule};
@@ -17,6 +19,8 @@ pub struct Pipeline {
     stages: Vec<ProcessBuilder>,
     time: Option<Duration>,
     rule: Rule,
+    /// When its time began to run; `None`: with the first start.
+    begin: Option<Instant>,
 }
 
 impl ProcessBuilder {
@@ -41,7 +45,7 @@ impl ProcessBuilder {
     /// ```
     pub fn pipe(self, next: Self) -> Pipeline {
         let rule = Rule { only_last: false, forgives_sigpipe: false };
-        Pipeline { stages: vec![self, next], time: None, rule }
+        Pipeline { stages: vec![self, next], time: None, rule, begin: None }
     }
 }
 
@@ -78,7 +82,7 @@ impl Pipeline {
         self,
         mut start: impl FnMut(ProcessBuilder) -> Result<T, SpawnError>,
     ) -> Result<Vec<T>, SpawnError> {
-        let begin = Instant::now();
+        let begin = self.begin.unwrap_or_else(Instant::now);
         let count = self.stages.len();
         let mut started = Vec::new();
         let mut input = None;
@@ -101,13 +105,22 @@ impl Pipeline {
                 input = Some(Arc::new(reader));
             }
             stage.begin = Some(begin);
-            stage.time = match (stage.time, self.time) {
-                (Some(own), Some(all)) => Some(own.min(all)),
-                (own, all) => own.or(all),
-            };
+            stage.time = shorter(stage.time, self.time);
             started.push(start(stage)?);
         }
         Ok(started)
+    }
+
+    /// Waits until the other ends of all named pipes are open. What is returned has to live until the start.
+    #[cfg(feature = "tokio")]
+    pub(super) async fn awaited(&mut self) -> Result<Vec<Fifos>, SpawnError> {
+        let begin = *self.begin.insert(tokio::time::Instant::now().into_std());
+        let mut all = Vec::new();
+        for stage in &mut self.stages {
+            (stage.begin, stage.time) = (Some(begin), shorter(stage.time, self.time));
+            all.extend(stage.awaited().await?);
+        }
+        Ok(all)
     }
 
     pub(super) fn rule(&self) -> Rule {
@@ -117,6 +130,13 @@ impl Pipeline {
     #[cfg(feature = "tokio")]
     pub(super) fn needs_runtime(&self) -> bool {
         self.stages.iter().any(ProcessBuilder::needs_runtime)
+    }
+}
+
+fn shorter(own: Option<Duration>, all: Option<Duration>) -> Option<Duration> {
+    match (own, all) {
+        (Some(own), Some(all)) => Some(own.min(all)),
+        (own, all) => own.or(all),
     }
 }
 

@@ -61,17 +61,19 @@ impl Pipeline {
     ///
     /// Dropping the future kills all stages; the output is lost.
     pub async fn output_within(
-        self,
+        mut self,
         limits: impl Into<Limits>,
     ) -> Result<PipelineOutput, PipelineError> {
         let limits = limits.into();
         let rule = self.rule();
         let collect = |stream: &Stream, keep: Keep| stream.collect(keep);
+        let fifos = self.awaited().await.map_err(PipelineError::Spawn)?;
         let started = self.start_each(|stage| {
             stage.start(|out, err| Ok((collect(out, limits.stdout)?, collect(err, limits.stderr)?)))
         });
         let (mut stages, collectors): (Vec<_>, Vec<_>) =
             started.map_err(PipelineError::Spawn)?.into_iter().unzip();
+        drop(fifos);
         let mut ended = Vec::new();
         for (stage, collectors) in stages.iter_mut().zip(collectors) {
             ended.push(match collectors.map_err(OutputError::Subscribe) {

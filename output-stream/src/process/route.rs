@@ -2,6 +2,7 @@
 
 use super::command::{Lead, Origin};
 use super::copy::Target;
+use super::fifo;
 use super::food::Food;
 use super::once::Once;
 use super::outlet::{Inlet, Outlet};
@@ -86,9 +87,14 @@ impl Named<'_> {
         Ok(())
     }
 
-    fn open(&self, options: &OpenOptions, path: &Path, which: &str) -> Result<File, SpawnError> {
+    fn open(
+        &self,
+        options: &mut OpenOptions,
+        path: &Path,
+        which: &str,
+    ) -> Result<File, SpawnError> {
         let what = || format!("open {} for {which}", path.display());
-        options.open(path).map_err(|error| self.fail(&what(), &error))
+        fifo::open(options, path).map_err(|error| self.fail(&what(), &error))
     }
 
     /// Opens what the inlet names.
@@ -239,7 +245,7 @@ impl Named<'_> {
     fn create(&self, channel: Channel, path: &Path, append: bool) -> Result<File, SpawnError> {
         let mut options = OpenOptions::new();
         options.create(true).append(append).write(true).truncate(!append);
-        self.open(&options, path, &channel.to_string())
+        self.open(&mut options, path, &channel.to_string())
     }
 
     /// Our own output.

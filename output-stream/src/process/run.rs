@@ -90,14 +90,16 @@ impl ProcessBuilder {
     /// # Cancel safety
     ///
     /// Dropping the future kills the tree; the output is lost.
-    pub async fn output_within(self, limits: impl Into<Limits>) -> Result<Output, OutputError> {
+    pub async fn output_within(mut self, limits: impl Into<Limits>) -> Result<Output, OutputError> {
         let limits = limits.into();
+        let fifos = self.awaited().await?;
         // Attached before the first byte is read, so that nothing can be lost.
         let (process, collectors) = self.start(|stdout, stderr| {
             let stdout = stdout.collect(limits.stdout)?;
             let stderr = stderr.collect(limits.stderr)?;
             Ok((stdout, stderr))
         })?;
+        drop(fifos);
         let (stdout, stderr) = collectors.map_err(OutputError::Subscribe)?;
         process.collected(stdout, stderr).await
     }

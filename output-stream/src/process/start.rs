@@ -2,6 +2,7 @@
 
 use super::builder::{Hook, ProcessBuilder};
 use super::command::{Lead, Taken};
+use super::fifo::Fifos;
 use super::outlet::Inlet;
 #[cfg(feature = "pty")]
 use super::outlet::Outlet;
@@ -38,7 +39,13 @@ impl ProcessBuilder {
     }
 
     /// Opens and checks everything, and starts nothing.
-    fn ready(self) -> Result<Ready, SpawnError> {
+    fn ready(mut self) -> Result<Ready, SpawnError> {
+        // What is open of them stays open until the process has them.
+        let mut fifos = Fifos::of(&mut self, Instant::now());
+        if let Some(fifos) = &mut fifos {
+            fifos.wait_blocking()?;
+            fifos.conclude(&mut self);
+        }
         let program = self.program();
         if program.is_empty() {
             let program = "\"\"".into();

@@ -204,15 +204,18 @@ impl<L: Future<Output = ()>> Stop<L> {
         .await
     }
 
-    /// Polls what its owner has given. A panic of that counts as ready.
     fn is_cancelled(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(cancel) = &mut self.cancel else { return false };
-        match catch_unwind(AssertUnwindSafe(|| cancel.as_mut().poll(cx))) {
-            Ok(poll) => poll.is_ready(),
-            Err(panic) => {
-                discard(panic);
-                true
-            }
+        self.cancel.as_mut().is_some_and(|cancel| is_ready(cancel, cx))
+    }
+}
+
+/// Polls what cancels. A panic of it counts as ready.
+pub(super) fn is_ready(cancel: &mut Cancel, cx: &mut Context<'_>) -> bool {
+    match catch_unwind(AssertUnwindSafe(|| cancel.as_mut().poll(cx))) {
+        Ok(poll) => poll.is_ready(),
+        Err(panic) => {
+            discard(panic);
+            true
         }
     }
 }

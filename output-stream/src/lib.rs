@@ -76,11 +76,11 @@ pub use prepared::Prepared;
 pub use process::{
     CopyFailed, Exit, ExitError, Failed, Food, Inlet, IntoCommand, Limits, Once, Outlet, Output,
     OutputError, Pipeline, PipelineError, PipelineFailed, PipelineOutput, Process, ProcessBuilder,
-    StdinEnd, StdinReport,
+    Retry, StdinEnd, StdinReport,
 };
 #[cfg(all(feature = "process", feature = "tokio"))]
 #[doc(inline)]
-pub use process::{LinesBlocking, ProcessLines, Retry, RunningPipeline, Stdin, StdinClosed};
+pub use process::{LinesBlocking, ProcessLines, RunningPipeline, Stdin, StdinClosed};
 #[cfg(feature = "pty")]
 #[doc(inline)]
 pub use process::{Pty, Terminal};

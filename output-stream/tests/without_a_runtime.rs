@@ -5,7 +5,7 @@
 
 use lastout_output_stream::{
     Channel, Config, ConsumerError, Inlet, Keep, Outlet, OutputError, Process, ProcessBuilder,
-    StdinEnd, Stream, tree,
+    Retry, StdinEnd, Stream, tree,
 };
 use lastout_proc_tree::audit::Audit;
 use std::sync::{Arc, Mutex};
@@ -131,6 +131,29 @@ fn a_payload_that_panics_when_it_is_dropped_ends_its_consumer_alone() {
     let output = sh("seq 5").on_line(|_, _| std::panic::panic_any(Bomb)).output_blocking().unwrap();
     assert!(matches!(output.exit.on_line, Some(ConsumerError::Panicked(_))), "{output:?}");
     assert_eq!(output.stdout.total(), 10);
+    audit.assert_clean(LONG);
+}
+
+#[test]
+fn a_command_is_tried_again_until_it_succeeds_or_its_attempts_are_used_up() {
+    let audit = Audit::begin_in([]);
+    let name = format!("lastout-attempts-of-a-blocking-form-{}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let ms = Duration::from_millis;
+    let retry = Retry::attempts(5).backoff(ms(20), ms(40));
+    // Two lines stand in the file after the second attempt.
+    let third = sh("echo x >> \"$0\"; test $(wc -l < \"$0\") -ge 3").arg(&path);
+    let begin = Instant::now();
+    let output = third.output_with_retry_blocking(retry).unwrap();
+    assert!(output.attempts == 3 && output.success(), "{output:?}");
+    assert!(begin.elapsed() >= ms(60), "it waits between two attempts");
+    let never = sh("exit 3").output_with_retry_blocking(Retry::attempts(2)).unwrap();
+    assert_eq!((never.attempts, never.exit.code()), (2, Some(3)));
+    let none = sh("true").output_with_retry_blocking(Retry::attempts(0)).unwrap_err();
+    assert!(none.to_string().contains("zero times"), "{none}");
+    let once = sh("true").stdin(Inlet::lines(["a"])).output_with_retry_blocking(retry);
+    assert!(once.unwrap_err().to_string().contains("one start only"));
+    std::fs::remove_file(&path).unwrap();
     audit.assert_clean(LONG);
 }
 

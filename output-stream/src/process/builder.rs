@@ -357,7 +357,6 @@ impl ProcessBuilder {
     }
 
     /// What only one start can have.
-    #[cfg(feature = "tokio")]
     pub(super) fn only_once(&self) -> Option<&'static str> {
         fn has_prepared(outlet: &Outlet) -> bool {
             match outlet {

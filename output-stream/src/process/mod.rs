@@ -25,6 +25,7 @@ mod pipeline;
 mod pipeline_output;
 #[cfg(feature = "tokio")]
 mod pipeline_run;
+mod retry;
 mod route;
 #[cfg(feature = "tokio")]
 mod run;
@@ -53,12 +54,12 @@ pub use outlet::{Inlet, Outlet};
 pub use output::{Exit, Failed, Limits, Output};
 pub use pipeline::Pipeline;
 pub use pipeline_output::{PipelineError, PipelineFailed, PipelineOutput};
+pub use retry::Retry;
 
 #[cfg(feature = "tokio")]
 pub use {
     line_by_line::{LinesBlocking, ProcessLines},
     pipeline_run::RunningPipeline,
-    run::Retry,
     running::Process,
     stdin::{Stdin, StdinClosed},
 };

@@ -3,14 +3,15 @@
 
 mod stage;
 
-use super::OutputError;
 use super::builder::ProcessBuilder;
 use super::output::{Limits, Output, limits_of_text, text_of};
 use super::pipeline::{Pipeline, concluded};
 use super::pipeline_output::{PipelineError, PipelineOutput};
+use super::{OutputError, Retry};
 use crate::reactor::Driver;
 use lastout_proc_tree::{SpawnError, SpawnStep};
 use std::io;
+use std::time::Instant;
 
 impl ProcessBuilder {
     /// Runs the process to its end on the thread of the caller, keeps the first and the last mebibyte of each output,
@@ -56,6 +57,41 @@ impl ProcessBuilder {
         let mut stage = self.start_by(|ready| ready.start_here(driver.reactor(), limits))?;
         let ended = driver.run(stage.finished())?;
         stage.buried(ended)
+    }
+
+    /// [`output_blocking`](Self::output_blocking), again and again until it is a success: for commands that may be
+    /// run twice. The result is that of the last attempt; [`Output::attempts`] counts them. A time limit is one of each
+    /// attempt. The pauses are slept on the thread of the caller.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use lastout_output_stream::{Process, Retry};
+    ///
+    /// let output = Process::shell("exit 3").output_with_retry_blocking(Retry::attempts(2))?;
+    /// assert_eq!((output.attempts, output.exit.code()), (2, Some(3)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`output_blocking`](Self::output_blocking), at once. A builder with something that only one start can have,
+    /// such as an iterator of lines for its input, is refused before anything starts, and so are no attempts at all.
+    #[expect(clippy::result_large_err, reason = "it is that of the other calls")]
+    pub fn output_with_retry_blocking(self, retry: Retry) -> Result<Output, OutputError> {
+        retry.check(&self)?;
+        let mut attempts = 1;
+        loop {
+            let mut output = self.clone().output_blocking()?;
+            output.attempts = attempts;
+            let Some(pause) = retry.pause_after(&output) else { return Ok(output) };
+            let driver = driver(&self.shown())?;
+            match Instant::now().checked_add(pause) {
+                Some(time) => driver.run(driver.reactor().sleep_until(time)),
+                None => driver.run(std::future::pending()),
+            }
+            attempts += 1;
+        }
     }
 
     /// Runs the process to its end, wants success, and gives what it wrote to standard output as text, without

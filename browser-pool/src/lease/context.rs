@@ -36,7 +36,7 @@ impl<D: Driver> ContextLease<D> {
     /// A page that is made for a dropped future is closed again.
     pub async fn new_page(&self) -> Result<ContextPage<'_, D>, OpError> {
         let granted = &self.granted;
-        let opened = granted.core.order_page(granted.place, granted.cell())?;
+        let opened = granted.core.open_page(granted.place);
         let after = granted.core.config.op_timeout;
         let page = match bounded("open a page", after, granted.lost(), opened).await? {
             Ok(page) => page?,

@@ -12,12 +12,12 @@ use crate::cell::doom;
 use crate::config::PoolConfig;
 use crate::contain::contain;
 use crate::driver::{Driver, Ending};
-use crate::error::{AcquireError, Waiting};
+use crate::error::{AcquireError, OpError, Waiting};
 use crate::hooks::Hooked;
 use crate::lease::Granted;
 use crate::report::{BrowserReport, LeftBehind};
 use crate::request::{LaunchProfile, UnitSpec};
-use crate::state::{Condition, Event, Mode, Place, Refusal, SlotId, State, WaiterId};
+use crate::state::{Condition, Event, Mode, PageRefusal, Place, Refusal, SlotId, State, WaiterId};
 use crate::stats::Waits;
 use crate::supervisor;
 use crate::tasks::Tasks;
@@ -74,6 +74,7 @@ impl<D: Driver> Core<D> {
             state: State::new(config.clone()),
             actions: Vec::new(),
             waiters: HashMap::new(),
+            openers: HashMap::new(),
             browsers: HashMap::new(),
             units: HashMap::new(),
             armed: None,
@@ -143,6 +144,10 @@ impl<D: Driver> Core<D> {
             Effect::Command(sender, command) => drop(sender.send(command)),
             // A waiter that has gone drops the grant, whose destructor gives it back.
             Effect::Answer(sender, answer) => drop(sender.send(answer)),
+            Effect::RefusePage(opener, PageRefusal::Full { max }) => {
+                drop(opener.send(Err(OpError::PageLimit { max })));
+            }
+            Effect::RefusePage(opener, PageRefusal::Gone) => drop(opener),
             Effect::Doom(cells, loss) => cells.iter().for_each(|cell| doom(&cell.fate, &loss)),
             Effect::Retired(slot, reason) => {
                 trace::retired(slot.0, &reason);

@@ -4,10 +4,10 @@ use super::Core;
 use crate::cell::{PageFate, UnitCell, doom};
 use crate::driver::Driver;
 use crate::error::{Loss, OpError};
-use crate::jobs::{Command, PageReply};
+use crate::jobs::Command;
 use crate::lease::PageTicket;
 use crate::report::BrowserReport;
-use crate::state::{Event, OpenPageError, Place, SlotId, UnitId};
+use crate::state::{Event, Place, SlotId, UnitId, WaiterId};
 use crate::trace;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -16,33 +16,18 @@ use tokio::sync::oneshot;
 const REPORTS: usize = 1024;
 
 impl<D: Driver> Core<D> {
-    /// Orders one more page in a leased context.
-    pub(crate) fn order_page(
+    /// Asks for one more page in a leased context. Without an answer, the lease is over.
+    pub(crate) fn open_page(
         self: &Arc<Self>,
         place: Place,
-        cell: &Arc<UnitCell<D::Browser>>,
-    ) -> Result<oneshot::Receiver<Result<PageTicket<D>, OpError>>, OpError> {
-        let (sender, opened) = oneshot::channel();
-        let core = self.clone();
-        let reply: PageReply<D::Browser> = Box::new(move |page| {
-            // A holder that has gone drops the ticket, whose destructor closes the page.
-            drop(sender.send(page.map(|page| PageTicket::new(core, place, page))));
+    ) -> oneshot::Receiver<Result<PageTicket<D>, OpError>> {
+        let (opener, opened) = oneshot::channel();
+        self.turn(|inner, now| {
+            let waiter = WaiterId(inner.state.number());
+            inner.openers.insert(waiter, opener);
+            inner.step(Event::OpenPage { waiter, place }, now);
         });
-        let mut inner = self.lock();
-        match inner.state.open_page(place) {
-            Ok(()) => {}
-            Err(OpenPageError::Full { max }) => return Err(OpError::PageLimit { max }),
-            Err(OpenPageError::Gone) => {
-                let loss = cell.fate.borrow().clone().unwrap_or(Loss::Closed);
-                return Err(OpError::Lost(loss));
-            }
-        }
-        let sender = inner.browsers.get(&place.slot).map(|entry| entry.commands.clone());
-        drop(inner);
-        if let Some(sender) = sender {
-            drop(sender.send(Command::OpenPage { place, cell: cell.clone(), reply }));
-        }
-        Ok(opened)
+        opened
     }
 
     /// Orders the end of a page that was opened in a leased context.

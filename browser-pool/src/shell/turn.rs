@@ -3,12 +3,12 @@
 use super::{Answer, Core, Tally};
 use crate::cell::UnitCell;
 use crate::driver::{Driver, LiveBrowser};
-use crate::error::Loss;
-use crate::jobs::Command;
-use crate::lease::Granted;
+use crate::error::{Loss, OpError};
+use crate::jobs::{Command, PageReply};
+use crate::lease::{Granted, PageTicket};
 use crate::report::EndReason;
 use crate::request::LaunchProfile;
-use crate::state::{Action, Event, SlotId, State, UnitId, WaiterId};
+use crate::state::{Action, Event, PageRefusal, SlotId, State, UnitId, WaiterId};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,6 +18,8 @@ pub(super) struct Inner<D: Driver> {
     pub(super) state: State,
     pub(super) actions: Vec<Action>,
     pub(super) waiters: HashMap<WaiterId, oneshot::Sender<Answer<D>>>,
+    /// Holders of contexts that wait for a page.
+    pub(super) openers: HashMap<WaiterId, Opener<D>>,
     pub(super) browsers: HashMap<SlotId, Entry<D::Browser>>,
     pub(super) units: HashMap<UnitId, Arc<UnitCell<D::Browser>>>,
     pub(super) armed: Option<Instant>,
@@ -34,11 +36,15 @@ pub(super) struct Entry<B: LiveBrowser> {
     pub(super) live: Option<Arc<B>>,
 }
 
+/// Takes the page that the holder of a context asked for. Dropped, it says that the lease is over.
+pub(super) type Opener<D> = oneshot::Sender<Result<PageTicket<D>, OpError>>;
+
 /// Something to do once the lock is free.
 pub(super) enum Effect<D: Driver> {
     Launch(SlotId, Arc<LaunchProfile>, mpsc::UnboundedReceiver<Command<D::Browser>>),
     Command(mpsc::UnboundedSender<Command<D::Browser>>, Command<D::Browser>),
     Answer(oneshot::Sender<Answer<D>>, Answer<D>),
+    RefusePage(Opener<D>, PageRefusal),
     Doom(Vec<Arc<UnitCell<D::Browser>>>, Loss),
     Retired(SlotId, EndReason),
     /// A payload whose destructor must not run under the lock.
@@ -94,6 +100,25 @@ impl<D: Driver> Inner<D> {
                 if let Some(cell) = self.units.remove(&unit) {
                     self.command(slot, Command::Dispose { unit, cell }, effects);
                 }
+            }
+            Action::OpenPage { waiter, place } => {
+                let Some(opener) = self.openers.remove(&waiter) else {
+                    return;
+                };
+                let Some(cell) = self.units.get(&place.unit).cloned() else {
+                    effects.push(Effect::RefusePage(opener, PageRefusal::Gone));
+                    return;
+                };
+                let core = core.clone();
+                let reply: PageReply<D::Browser> = Box::new(move |page| {
+                    // A holder that has gone drops the ticket, whose destructor closes the page.
+                    drop(opener.send(page.map(|page| PageTicket::new(core, place, page))));
+                });
+                self.command(place.slot, Command::OpenPage { place, cell, reply }, effects);
+            }
+            Action::RefusePage { waiter, refusal } => {
+                let opener = self.openers.remove(&waiter);
+                effects.extend(opener.map(|opener| Effect::RefusePage(opener, refusal)));
             }
             Action::ClosePopup { slot, page } => {
                 self.command(slot, Command::ClosePopup { page }, effects);

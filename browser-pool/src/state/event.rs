@@ -17,7 +17,7 @@ pub(crate) struct UnitId(pub(crate) u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LeaseId(pub(crate) u64);
 
-/// One caller in the queue.
+/// One caller in the queue, or the holder of a context that waits for a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct WaiterId(pub(crate) u64);
 
@@ -88,6 +88,11 @@ pub(crate) enum Event {
     Crashed {
         slot: SlotId,
         unit: UnitId,
+    },
+    /// The holder of a context wants one more page in it.
+    OpenPage {
+        waiter: WaiterId,
+        place: Place,
     },
     /// The holder of a context closed a page that it had opened, or it was not opened after all.
     PageClosed {
@@ -163,6 +168,15 @@ pub(crate) enum Action {
         slot: SlotId,
         unit: UnitId,
     },
+    /// Its place is taken.
+    OpenPage {
+        waiter: WaiterId,
+        place: Place,
+    },
+    RefusePage {
+        waiter: WaiterId,
+        refusal: PageRefusal,
+    },
     ClosePopup {
         slot: SlotId,
         page: String,
@@ -185,4 +199,13 @@ pub(crate) enum Refusal {
     Launch(Arc<LaunchError>),
     Make(Arc<OpError>),
     NoStock,
+}
+
+/// Why a leased context cannot have another page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PageRefusal {
+    /// The lease is over.
+    Gone,
+    /// The browser has this many pages already.
+    Full { max: usize },
 }

@@ -38,7 +38,7 @@ mod tests;
 mod warm;
 
 pub(crate) use self::event::{
-    Action, Condition, Event, LeaseId, Place, Refusal, SlotId, UnitId, WaiterId,
+    Action, Condition, Event, LeaseId, PageRefusal, Place, Refusal, SlotId, UnitId, WaiterId,
 };
 pub(crate) use self::slot::{Phase, Slot, Unit, UnitPhase};
 
@@ -145,6 +145,7 @@ impl State {
             Event::Release { place, condition } => self.release(place, condition, now, out),
             Event::Reset { slot, unit } => self.reset(slot, unit),
             Event::Crashed { slot, unit } => self.crashed(slot, unit, out),
+            Event::OpenPage { waiter, place } => self.open_page(waiter, place, out),
             Event::PageClosed { place } => self.page_closed(place),
             Event::PopupOpened { slot, unit, page } => self.popup_opened(slot, unit, page, out),
             Event::PageGone { slot, page } => self.page_gone(slot, &page),
@@ -212,21 +213,21 @@ impl State {
         out.push(Action::Refuse { waiter, refusal });
     }
 
-    /// Reserves the place of one more page in a leased context.
-    ///
-    /// # Errors
-    ///
-    /// The limit, when the browser is full.
-    pub(crate) fn open_page(&mut self, place: Place) -> Result<(), OpenPageError> {
+    /// Takes the place of one more page in a leased context.
+    fn open_page(&mut self, waiter: WaiterId, place: Place, out: &mut Vec<Action>) {
         let max = self.config.max_pages;
-        let slot = self.slots.get_mut(&place.slot).ok_or(OpenPageError::Gone)?;
-        let full = slot.pages() >= max;
-        let unit = slot.leased(place).ok_or(OpenPageError::Gone)?;
-        if full {
-            return Err(OpenPageError::Full { max });
-        }
-        unit.pages += 1;
-        Ok(())
+        let slot = self.slots.get_mut(&place.slot);
+        let is_full = slot.as_ref().is_some_and(|slot| slot.pages() >= max);
+        let refusal = match slot.and_then(|slot| slot.leased(place)) {
+            None => PageRefusal::Gone,
+            Some(_) if is_full => PageRefusal::Full { max },
+            Some(unit) => {
+                unit.pages += 1;
+                out.push(Action::OpenPage { waiter, place });
+                return;
+            }
+        };
+        out.push(Action::RefusePage { waiter, refusal });
     }
 
     /// The place of a page is free; the lease may be gone by now.
@@ -290,11 +291,4 @@ impl State {
         self.next_id += 1;
         self.next_id
     }
-}
-
-/// Why a leased context cannot have another page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OpenPageError {
-    Gone,
-    Full { max: usize },
 }

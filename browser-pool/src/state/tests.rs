@@ -26,6 +26,8 @@ struct World {
     waiting: Vec<(WaiterId, u8, u8)>,
     granted: BTreeMap<WaiterId, usize>,
     refused: BTreeSet<WaiterId>,
+    /// Holders that asked for a page and got an answer.
+    told: BTreeSet<WaiterId>,
     order: Vec<WaiterId>,
 }
 
@@ -173,6 +175,16 @@ impl Sim {
             }
             Action::ResetUnit { slot, unit } => world.ending.push((slot, unit, true)),
             Action::Dispose { slot, unit } => world.ending.push((slot, unit, false)),
+            Action::OpenPage { waiter, place } => {
+                assert!(world.out.contains(&place), "a page for a lease that is over");
+                assert!(world.told.insert(waiter), "answered twice");
+                let pages = world.contexts.get_mut(&(place.slot, place.unit));
+                pages.into_iter().for_each(|pages| *pages += 1);
+                world.opened.push(place);
+            }
+            Action::RefusePage { waiter, .. } => {
+                assert!(world.told.insert(waiter), "answered twice");
+            }
             Action::ClosePopup { slot, page } => {
                 world.popups.retain(|entry| (entry.0, &*entry.2) != (slot, &*page));
             }
@@ -322,12 +334,9 @@ impl Sim {
                     return;
                 };
                 let place = self.world.out[index];
-                let opened = self.state.open_page(place);
-                if let Some(pages) = self.world.contexts.get_mut(&(place.slot, place.unit)) {
-                    *pages += usize::from(opened.is_ok());
-                }
-                self.world.opened.extend(opened.ok().map(|()| place));
-                self.check();
+                let waiter = WaiterId(self.state.number());
+                self.tell(Event::OpenPage { waiter, place });
+                assert!(self.world.told.remove(&waiter), "a holder waits for a page for ever");
             }
             Do::ClosePage(which) => {
                 let Some(index) = pick(self.world.opened.len(), which) else {

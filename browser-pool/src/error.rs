@@ -252,6 +252,9 @@ pub enum Loss {
     /// The renderer of this page crashed; the browser lives on.
     PageCrashed,
     /// The pool ended the page, because it kept the browser from its other pages; the browser lives on.
+    ///
+    /// A pop-up or a frame that floods is ended alone, and the lease that it is in lives on. The pages of a holder
+    /// of a whole browser are not ended.
     PageFlooded,
     /// The lease was out for `max_lease`.
     Expired,

@@ -228,6 +228,9 @@ impl LiveBrowser for ChromeBrowser {
             (None, _) => None,
         };
         let id = self.client.create_browser_context(params).await.map_err(driver)?;
+        if let Some(router) = &self.router {
+            router.lend(id.as_ref());
+        }
         if let Some((credentials, router)) = answers {
             router.authenticate(id.as_ref(), credentials);
         }

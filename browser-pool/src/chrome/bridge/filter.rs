@@ -42,6 +42,8 @@ pub(super) struct Filter {
     popups: BTreeMap<String, String>,
     /// New pages of contexts in which the client just makes one: the answer to it says which is whose.
     unclaimed: BTreeMap<String, String>,
+    /// The contexts of leases. What is in none of them belongs to the holder of the whole browser.
+    lent: HashSet<String>,
     auth: Auth,
     /// What each session and target may still send.
     floods: Floods,
@@ -115,6 +117,7 @@ impl Filter {
             next_allowance: 0,
             popups: BTreeMap::new(),
             unclaimed: BTreeMap::new(),
+            lent: HashSet::new(),
             auth: Auth::default(),
             floods: Floods::default(),
             held: Vec::new(),

@@ -129,6 +129,11 @@ impl Router {
         self.order(order);
     }
 
+    /// The context was made for a lease.
+    pub(in super::super) fn lend(&self, context: &str) {
+        self.filter().lend(context.into());
+    }
+
     /// The context is gone.
     pub(in super::super) fn forget_context(&self, context: &str) {
         self.filter().forget_context(context);

@@ -32,6 +32,10 @@ impl Auth {
     pub(super) fn forget_session(&mut self, session: &str) {
         self.theirs.remove(session);
     }
+
+    pub(super) fn forget_context(&mut self, context: &str) {
+        self.contexts.remove(context);
+    }
 }
 
 impl Filter {
@@ -42,11 +46,6 @@ impl Filter {
         credentials: Credentials,
     ) {
         self.auth.contexts.insert(context, credentials);
-    }
-
-    /// The context is gone.
-    pub(in crate::chrome::bridge) fn forget_context(&mut self, context: &str) {
-        self.auth.contexts.remove(context);
     }
 
     /// What makes the browser ask, for a session that begins in a context with a password.

@@ -5,10 +5,10 @@
 //! target's title or address replaces the last one of this target: the latest goes on, at a slower rate.
 //!
 //! Shedding spares the client, and not the browser, whose main process does all of this work in one line for all
-//! its pages. A page that goes on writing too much is ended.
+//! its pages. A page of a lease that goes on writing too much is ended.
 
 use super::message::session_of;
-use super::{Filter, Incoming, Order};
+use super::{Attached, Filter, Incoming, Order};
 use crate::driver::News;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -89,7 +89,7 @@ pub(super) fn changed(text: &str) -> Option<&str> {
 pub(super) enum Verdict {
     Passes,
     Sheds,
-    /// It is shed, and its page is ended: said once.
+    /// It is shed, and its page, if it is that of a lease, is ended: said once.
     Ends,
 }
 
@@ -245,11 +245,14 @@ impl Floods {
 }
 
 impl Filter {
-    /// What follows from a flood, or none, of this session.
+    /// What follows from a flood, or none, of this session. A page in no lease shares its browser with no other
+    /// tenant, and is not ended.
     pub(super) fn judged(&self, verdict: Verdict, session: Option<&str>) -> Incoming {
         let mut incoming = Incoming { shed: verdict != Verdict::Passes, ..Incoming::default() };
         let ended = session.filter(|_| verdict == Verdict::Ends);
-        if let Some((session, at)) = ended.and_then(|key| self.targets.get_key_value(key)) {
+        let ended = ended.and_then(|key| self.targets.get_key_value(key));
+        let is_lent = |at: &Attached| at.context.as_ref().is_some_and(|at| self.lent.contains(at));
+        if let Some((session, at)) = ended.filter(|(_, at)| is_lent(at)) {
             incoming.news = vec![News::PageFlooded(at.target.clone())];
             let (session, params) = (session.clone(), serde_json::json!({}));
             incoming.order = Some(Order { session, method: "Page.crash", params });

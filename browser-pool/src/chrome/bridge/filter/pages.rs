@@ -17,6 +17,17 @@ impl Filter {
         all.any(|at| at.target == target && at.context.as_deref() == Some(context))
     }
 
+    /// The context was made for a lease.
+    pub(in crate::chrome::bridge) fn lend(&mut self, context: String) {
+        self.lent.insert(context);
+    }
+
+    /// The context is gone.
+    pub(in crate::chrome::bridge) fn forget_context(&mut self, context: &str) {
+        self.lent.remove(context);
+        self.auth.forget_context(context);
+    }
+
     fn creates_in(&self, context: &str) -> bool {
         self.pending.values().any(|call| call.creates.as_deref() == Some(context))
     }

@@ -17,6 +17,13 @@ fn attached(session: &str, target: &str) -> String {
     )
 }
 
+fn attached_in(session: &str, target: &str, context: &str) -> String {
+    let info = format!(r#""targetId":"{target}","type":"page","browserContextId":"{context}""#);
+    format!(
+        r#"{{"method":"Target.attachedToTarget","params":{{"sessionId":"{session}","targetInfo":{{{info}}}}}}}"#
+    )
+}
+
 fn filter() -> (Filter, Instant) {
     let mut filter = Filter::new(LIMIT);
     filter.incoming(&attached("s1", "t1"), Instant::now());
@@ -77,12 +84,7 @@ fn a_limit_of_any_length_is_one() {
 #[test]
 fn the_limit_that_was_asked_for_is_the_one_that_holds() {
     let (mut filter, now) = filter();
-    let with = |session: &str, context: &str| {
-        let info = format!(r#""targetId":"t{session}","browserContextId":"{context}""#);
-        format!(
-            r#"{{"method":"Target.attachedToTarget","params":{{"sessionId":"{session}","targetInfo":{{{info}}}}}}}"#
-        )
-    };
+    let with = |session: &str, context: &str| attached_in(session, session, context);
     filter.incoming(&with("mine", "a"), Instant::now());
     filter.incoming(&with("popup", "a"), Instant::now());
     filter.incoming(&with("other", "b"), Instant::now());
@@ -315,18 +317,26 @@ fn of_the_changes_of_a_target_the_latest_arrives() {
 }
 
 #[test]
-fn a_page_that_floods_on_is_ended_once() {
+fn a_page_that_floods_on_is_ended_once_if_it_is_in_a_lease() {
     let (mut filter, now) = filter();
-    let noise = r#"{"method":"Runtime.bindingCalled","params":{},"sessionId":"s1"}"#;
+    filter.lend("lent".into());
+    filter.incoming(&attached_in("s1", "t1", "lent"), now);
+    filter.incoming(&attached_in("s2", "t2", "another"), now);
+    let noise = |session| {
+        format!(r#"{{"method":"Runtime.bindingCalled","params":{{}},"sessionId":"{session}"}}"#)
+    };
+    let [lent, another] = ["s1", "s2"].map(noise);
     let (mut ended, mut shed) = (Vec::new(), 0);
     let mut tell = |second: u32| {
-        let incoming = filter.incoming(noise, now + second * Duration::from_secs(1));
-        shed += u64::from(incoming.shed);
+        let incoming = filter.incoming(&lent, now + second * Duration::from_secs(1));
         if let Some(Order { session, method, .. }) = incoming.order {
             assert_eq!(method, "Page.crash");
             assert!(incoming.shed && incoming.news.len() == 1, "{:?}", incoming.news);
             ended.push((session, second));
         }
+        shed += u64::from(incoming.shed);
+        let incoming = filter.incoming(&another, now + second * Duration::from_secs(1));
+        assert!(incoming.order.is_none() && incoming.news.is_empty(), "{incoming:?}");
     };
     // A pause begins the count again.
     let pauses = (0..TOO_LONG - 1).chain(TOO_LONG + 5..3 * TOO_LONG + 5);

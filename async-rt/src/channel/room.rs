@@ -10,6 +10,8 @@
 //!
 //! - **I10** Room is in the word or under the lock, never in both, and no room that is given slips
 //!   past a waiter; what was granted to a waiter that leaves goes to the next.
+//! - **I16**, the part of this file: once the room is closed and all of it is back, the word says so at
+//!   any moment.
 
 use super::permits::{Claimed, Fresh, Permits, Place, Refused, Woken};
 use super::sleepers::{Closers, Seat};
@@ -105,10 +107,13 @@ impl Room {
     /// Takes `needs` now, or queues up for it.
     fn wait(&self, needs: usize, fresh: &mut Fresh<Waker>) -> Result<Option<Place>, Refused> {
         let mut permits = lock(&self.slow);
-        let closed = if permits.is_closed() { CLOSED } else { 0 };
+        // The number stays in the word: a receiver that sees there that not all is back may fall asleep.
+        if permits.is_closed() {
+            return Err(Refused::Closed);
+        }
         // ORDERING: pairs with `give`: what was freed is seen to be free by those who are granted it.
         let order = ord("i10.wait", Ordering::Acquire, Ordering::Relaxed);
-        let word = self.word.swap(SLOW | closed, order);
+        let word = self.word.swap(SLOW, order);
         let mut woken = Woken::default();
         permits.release(word / UNIT, &mut woken);
         let taken = match permits.try_take(needs) {
@@ -225,5 +230,26 @@ impl Drop for Taking<'_> {
         if closed && on("i16.granted") {
             self.receiver.wake();
         }
+    }
+}
+
+#[cfg(all(test, lastout_loom))]
+mod model {
+    use super::{Fresh, Refused, Room};
+    use crate::model::model;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// A sender found no room; before it queues up, the channel closes and the last room comes back.
+    #[test]
+    fn i16_a_closed_room_stays_over_when_a_late_sender_asks() {
+        model(2, || {
+            let room = Arc::new(Room::new(1));
+            room.close();
+            let late = Arc::clone(&room);
+            let thread = thread::spawn(move || late.wait(1, &mut Fresh::none()).err());
+            assert!(room.is_over(1));
+            assert_eq!(thread.join().unwrap(), Some(Refused::Closed));
+        });
     }
 }

@@ -9,8 +9,9 @@
 //! - **I9** A child is cancelled with its parent, even if it is made during the cancellation; and a
 //!   thread that sees a token cancelled sees what came before the `cancel`.
 
+use crate::contain;
+use crate::coop::{self, Overdue};
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, lock, on, ord};
-use crate::{contain, coop};
 use std::fmt;
 use std::future::poll_fn;
 use std::mem;
@@ -213,9 +214,10 @@ impl CancellationToken {
     /// As cancel safe as `future`.
     pub async fn run_until_cancelled<F: Future>(&self, future: F) -> Option<F::Output> {
         let (mut future, mut cancelled) = (pin!(future), self.cancelled());
+        let mut overdue = Overdue::default();
         // Not the budgeted poll: a task that has spent its budget is cancelled all the same.
         poll_fn(|cx| match cancelled.poll_unbudgeted(cx) {
-            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Ready(()) => overdue.poll(coop::has_left(), cx).map(|()| None),
             Poll::Pending => future.as_mut().poll(cx).map(Some),
         })
         .await

@@ -65,14 +65,39 @@ pub(crate) fn made_progress() {
     });
 }
 
+/// Whether the turn has operations left.
+#[inline]
+pub(crate) fn has_left() -> bool {
+    // What is left over from one execution of a model must not change the next one.
+    cfg!(lastout_loom) || LEFT.with(Cell::get) > 0
+}
+
 /// Ready while the turn has operations left; otherwise wakes the task for its next turn.
 #[inline]
 pub(crate) fn poll_proceed(cx: &Context<'_>) -> Poll<Progress> {
-    // What is left over from one execution of a model must not change the next one.
-    if cfg!(lastout_loom) || LEFT.with(Cell::get) > 0 {
+    if has_left() {
         return Poll::Ready(Progress(()));
     }
     refuse(cx)
+}
+
+/// The leave to tell of a time-out or a cancellation. It is refused once at most: a loop over what is
+/// overdue ends its turn, and a neighbour in the same task that spends each budget delays it by one poll.
+#[derive(Debug, Default)]
+pub(crate) struct Overdue {
+    refused: bool,
+}
+
+impl Overdue {
+    /// Ready if the turn `had_left` operations before the poll that found it overdue, or after one refusal.
+    pub(crate) fn poll(&mut self, had_left: bool, cx: &Context<'_>) -> Poll<()> {
+        if had_left || self.refused {
+            made_progress();
+            return Poll::Ready(());
+        }
+        self.refused = true;
+        refuse(cx).map(Progress::made)
+    }
 }
 
 #[cold]

@@ -10,14 +10,15 @@ use futures_util::future::{select, select_all};
 use lastout_async_rt::channel::{
     broadcast, local, mpsc, mpsc_bytes, oneshot, spsc, unbounded, watch,
 };
-use lastout_async_rt::time::yield_now;
-use lastout_async_rt::{JoinSet, PanicPolicy, spawn_boxed};
+use lastout_async_rt::time::{timeout_at, yield_now};
+use lastout_async_rt::{CancellationToken, JoinSet, PanicPolicy, spawn_boxed};
 use std::cell::Cell;
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 /// What one turn may complete.
 const BUDGET: usize = 128;
@@ -134,6 +135,39 @@ on_both_cores! {
         });
     }
 
+    /// A loop over what is over at once finds nothing to wait for.
+    fn waits_that_are_over_at_once_end_their_turn(core) {
+        core.runtime().block_on(async {
+            let (past, token) = (Instant::now(), CancellationToken::new());
+            token.cancel();
+            let (latest, mut watched) = watch::channel(1);
+            ends_its_turn("timeout_at", async move || drop(timeout_at(past, pending::<()>()).await)).await;
+            ends_its_turn("run_until_cancelled", async move || {
+                drop(token.run_until_cancelled(pending::<()>()).await);
+            }).await;
+            ends_its_turn("wait_for", async move || drop(watched.wait_for(|_| true).await)).await;
+            drop(latest);
+        });
+    }
+
+    fn what_is_overdue_comes_beside_a_neighbour_that_spends_each_budget(core) {
+        core.runtime().block_on(async {
+            let (send, mut recv) = unbounded::channel();
+            let mut greedy = poll_fn(|cx| {
+                loop {
+                    send.send(1).unwrap();
+                    if recv.poll_recv(cx).is_pending() { return Poll::<()>::Pending; }
+                }
+            });
+            let late = timeout_at(Instant::now(), pending::<()>());
+            within("the time-out", select(&mut greedy, pin!(late))).await;
+            let token = CancellationToken::new();
+            token.cancel();
+            let stopped = token.run_until_cancelled(pending::<()>());
+            within("the cancellation", select(&mut greedy, pin!(stopped))).await;
+        });
+    }
+
     fn every_operation_of_a_select_counts(core) {
         core.runtime().block_on(async {
             let (send, mut recv) = local::channel(8);
@@ -191,6 +225,22 @@ fn sends_that_cannot_wait_count() {
         }));
         assert_eq!(turns, 2, "the turn of send {n} was over");
     }
+}
+
+/// Waits thousands of times, and lets a neighbour run in between.
+async fn ends_its_turn(what: &str, mut wait: impl AsyncFnMut() + 'static) {
+    let done = Rc::new(Cell::new(0));
+    let (count, most) = (Rc::clone(&done), most_between_turns(&done));
+    let waits = spawn_boxed(async move {
+        for _ in 0..2_000 {
+            wait().await;
+            count.set(count.get() + 1);
+        }
+    });
+    waits.await.unwrap();
+    yield_now().await;
+    assert_eq!(done.get(), 2_000, "{what}");
+    assert!(most.get() <= BUDGET, "{what}: {} waits in one turn", most.get());
 }
 
 /// The most by which `count` grew between two turns of a neighbour that is always ready.

@@ -244,8 +244,10 @@ impl<T> Receiver<T> {
         mut wanted: impl FnMut(&T) -> bool,
     ) -> Result<Arc<T>, RecvError> {
         loop {
+            let progress = poll_fn(|cx| coop::poll_proceed(cx)).await;
             let value = self.borrow_and_update();
             if wanted(&value) {
+                progress.made();
                 return Ok(value);
             }
             // A sender may have replaced it; kept, it would live as long as the wait.

@@ -1,11 +1,12 @@
 //! A future with a deadline.
 
 use super::sleep::{Sleep, sleep, sleep_until};
+use crate::coop::{self, Overdue};
 use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 /// The deadline came first.
@@ -69,13 +70,15 @@ async fn race<F: Future>(
     limit: Duration,
     future: F,
 ) -> Result<F::Output, Elapsed> {
-    let mut future = pin!(future);
+    let (mut future, mut overdue) = (pin!(future), Overdue::default());
     poll_fn(|cx| {
+        let had_left = coop::has_left();
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));
         }
         // Not the budgeted poll: a future that has spent the budget must not outlive its deadline.
-        sleep.poll_elapsed(cx).map(|()| Err(Elapsed { limit }))
+        ready!(sleep.poll_elapsed(cx));
+        overdue.poll(had_left, cx).map(|()| Err(Elapsed { limit }))
     })
     .await
 }

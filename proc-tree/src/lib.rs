@@ -134,7 +134,7 @@ pub use tree::Tree;
 pub use sys::TokioChild;
 #[cfg(windows)]
 #[doc(inline)]
-pub use sys::{Child, Containment, Spawn, Tree};
+pub use sys::{Child, Containment, Spawn, Tree, uptime};
 
 /// Ends the process with this pid and all of its descendants, within the deadline.
 ///

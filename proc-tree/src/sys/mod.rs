@@ -14,4 +14,4 @@ pub use windows::TokioChild;
 #[cfg(windows)]
 pub(crate) use windows::signal;
 #[cfg(windows)]
-pub use windows::{Child, Containment, Spawn, Tree};
+pub use windows::{Child, Containment, Spawn, Tree, uptime};

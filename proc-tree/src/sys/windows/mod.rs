@@ -17,6 +17,7 @@ pub(crate) mod signal;
 mod spawn;
 mod table;
 mod tree;
+mod uptime;
 
 pub use child::Child;
 pub use containment::Containment;
@@ -24,3 +25,4 @@ pub use containment::Containment;
 pub use on_tokio::TokioChild;
 pub use spawn::Spawn;
 pub use tree::Tree;
+pub use uptime::uptime;

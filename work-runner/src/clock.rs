@@ -1,6 +1,7 @@
 //! Time, in two kinds that are never mixed: the wall clock, which people set and which says when a
 //! job is due; and the boot clock, which only goes forward and which says when a lease ends.
 
+pub(crate) use crate::sys::boot_ms;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::SystemTime;
@@ -74,8 +75,8 @@ impl Clock {
         }
     }
 
-    /// Milliseconds on the boot clock: on Linux since the machine was started, sleep included; on another
-    /// Unix by its monotonic clock; elsewhere from the wall clock's time at the first look of this process.
+    /// Milliseconds on the boot clock, which all processes of the machine share: on Linux and Windows since the
+    /// machine was started, sleep included; on another Unix by its monotonic clock.
     pub fn boot_ms(&self) -> i64 {
         match &self.manual {
             None => boot_ms(),
@@ -83,28 +84,6 @@ impl Clock {
             Some(offsets) => boot_ms() + offsets.boot.load(Ordering::Relaxed),
         }
     }
-}
-
-/// The system's boot clock, in milliseconds.
-#[cfg(unix)]
-pub(crate) fn boot_ms() -> i64 {
-    // Where it exists, the clock that counts the time asleep: a lease lapses while a machine sleeps.
-    #[cfg(target_os = "linux")]
-    let id = rustix::time::ClockId::Boottime;
-    #[cfg(not(target_os = "linux"))]
-    let id = rustix::time::ClockId::Monotonic;
-    let now = rustix::time::clock_gettime(id);
-    now.tv_sec * 1000 + now.tv_nsec / 1_000_000
-}
-
-/// A clock that only goes forward in this process. The standard library has none that processes share, so it
-/// begins at the wall clock's time.
-#[cfg(not(unix))]
-pub(crate) fn boot_ms() -> i64 {
-    static BEGIN: std::sync::OnceLock<(std::time::Instant, i64)> = std::sync::OnceLock::new();
-    let begin = || (std::time::Instant::now(), crate::job::wall_millis(SystemTime::now()));
-    let (instant, wall) = BEGIN.get_or_init(begin);
-    wall.saturating_add(crate::job::millis(instant.elapsed()))
 }
 
 #[cfg(test)]

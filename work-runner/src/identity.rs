@@ -111,11 +111,11 @@ fn start_ticks(pid: u32) -> Option<Option<i64>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
+    /// The start of a process is read on Linux alone.
     #[test]
     #[cfg(target_os = "linux")]
     fn only_proof_counts_as_death() {
+        use super::Identity;
         let me = Identity::current();
         assert!(!me.is_provably_dead(), "{me:?}");
         let reused = Identity { start: me.start + 1, ..me.clone() };

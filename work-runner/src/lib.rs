@@ -30,6 +30,7 @@ mod signal;
 mod stats;
 mod store;
 mod sync;
+mod sys;
 
 #[doc(inline)]
 pub use clock::Clock;

@@ -80,6 +80,8 @@ async fn a_kill_in_mid_job_is_recovered_within_a_second() {
     assert!(report.is_clean(), "{report}");
 }
 
+/// It takes a signal to freeze a process.
+#[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_worker_is_refused_when_it_wakes() {
     let folder = Folder::new();

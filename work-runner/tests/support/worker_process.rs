@@ -7,7 +7,7 @@
 
 use lastout_work_runner::{DurableWorker, Job, LeaseTimings, NewJob, Registry, WorkRunner};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,12 +53,10 @@ impl WorkerProcess {
 
     /// Waits until it has aborted itself.
     pub(crate) async fn aborts(&mut self, what: &str) {
-        use std::os::unix::process::ExitStatusExt;
-        const SIGABRT: i32 = 6;
         let until = std::time::Instant::now() + super::PATIENCE;
         loop {
             if let Some(status) = self.0.try_wait().unwrap() {
-                assert_eq!(status.signal(), Some(SIGABRT), "{what}: {status}");
+                assert!(has_aborted(status), "{what}: {status}");
                 return;
             }
             assert!(std::time::Instant::now() < until, "the worker dies: {what}");
@@ -69,6 +67,19 @@ impl WorkerProcess {
     pub(crate) fn is_over(&mut self) -> bool {
         self.0.try_wait().unwrap().is_some()
     }
+}
+
+#[cfg(unix)]
+fn has_aborted(status: ExitStatus) -> bool {
+    const SIGABRT: i32 = 6;
+    std::os::unix::process::ExitStatusExt::signal(&status) == Some(SIGABRT)
+}
+
+/// The abort of std is a fast fail.
+#[cfg(windows)]
+fn has_aborted(status: ExitStatus) -> bool {
+    const STATUS_STACK_BUFFER_OVERRUN: i32 = 0xC000_0409_u32 as i32;
+    status.code() == Some(STATUS_STACK_BUFFER_OVERRUN)
 }
 
 impl Drop for WorkerProcess {

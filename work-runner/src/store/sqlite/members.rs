@@ -23,6 +23,7 @@ pub(super) fn register(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
         params![worker.0, host, of_process, pid, start, lease_until, boot(), now_ms, about],
     )?;
+    note_clock(tx)?;
     if new == 1 { Ok(()) } else { Err(known(worker)) }
 }
 
@@ -32,6 +33,7 @@ pub(super) fn beat(tx: &mut Tx<'_>, worker: WorkerId, ttl: Duration) -> Sql<bool
     let sql = "UPDATE lastout_workers SET lease_until = ?2 \
                WHERE id = ?1 AND lease_until > ?3 AND boot_of_lease = ?4";
     let live = tx.run(sql, params![worker.0, lease_until, now, boot()])? == 1;
+    note_clock(tx)?;
     // What it was told about jobs that it no longer holds needs no telling.
     tx.run(
         "DELETE FROM lastout_signals WHERE owner = ?1 AND job NOT IN \
@@ -39,6 +41,16 @@ pub(super) fn beat(tx: &mut Tx<'_>, worker: WorkerId, ttl: Duration) -> Sql<bool
         params![worker.0],
     )?;
     Ok(live)
+}
+
+/// Where boots have no name, how far the boot clock had come when the last lease was given tells them apart; see
+/// `schema`.
+fn note_clock(tx: &mut Tx<'_>) -> Sql<()> {
+    if boot().is_empty() {
+        let now = tx.boot_ms;
+        tx.run("UPDATE lastout_meta SET value = ?1 WHERE key = 'boot'", params![now])?;
+    }
+    Ok(())
 }
 
 /// Every worker, without what it says of itself: each look asks for them.

@@ -40,6 +40,9 @@ const MIGRATIONS: &[&str] = &[
 /// The version that this build reads and writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
+/// By how much two readings of the boot clock may contradict their order, as on processors that disagree.
+const CLOCK_SLACK_MS: i64 = 1_000;
+
 /// The pause between two tries for a lock that another connection holds. Short, so that this
 /// connection gets its turn in the pause of a writer that works without end (see `writer`).
 const BUSY_PAUSE: Duration = Duration::from_micros(100);
@@ -132,6 +135,9 @@ fn migrate(conn: &mut Connection, clock: &Clock) -> Result<(), StoreError> {
     if have > VERSION || found == Some(0) {
         return Err(other_version(found));
     }
+    if have > 0 {
+        note_boot(&tx, clock, boot()).map_err(|error| failed(doing, error))?;
+    }
     if have < VERSION {
         refuse_while_used(&tx, have, clock)?;
         for step in &MIGRATIONS[have as usize..] {
@@ -140,7 +146,9 @@ fn migrate(conn: &mut Connection, clock: &Clock) -> Result<(), StoreError> {
         tx.execute("UPDATE lastout_meta SET value = ?1 WHERE key = 'schema'", [VERSION])
             .map_err(|error| failed(doing, error))?;
     }
-    note_boot(&tx, clock).map_err(|error| failed(doing, error))?;
+    if have == 0 {
+        note_boot(&tx, clock, boot()).map_err(|error| failed(doing, error))?;
+    }
     tx.commit().map_err(|error| failed(doing, error))
 }
 
@@ -182,17 +190,41 @@ fn refuse_while_used(conn: &Connection, have: i64, clock: &Clock) -> Result<(), 
     Err(StoreError::new(kind, "migrate the job store").with_source(why))
 }
 
+/// An own lease is cut to this, as where a job is claimed, so that its end is a number.
+const LONGEST_MS: i64 = 1 << 62;
+
+const RENEW_OWN: &str = "UPDATE lastout_jobs SET lease_until = ?1 + min(own_lease_ms, 4611686018427387904) \
+                         WHERE state = {running} AND own_lease_ms > 0";
+
 /// After a reboot the lease clock starts again: own leases get their full length anew.
-fn note_boot(conn: &Connection, clock: &Clock) -> rusqlite::Result<()> {
+fn note_boot(conn: &Connection, clock: &Clock, boot: &str) -> rusqlite::Result<()> {
+    let now = clock.boot_ms();
+    if boot.is_empty() {
+        return end_earlier_boot(conn, now);
+    }
     // Always a write: a file that may only be read is found out here, not by the first job.
     let note = "UPDATE lastout_meta SET value = value WHERE key = 'boot' AND text = ?1";
-    if conn.execute(note, [boot()])? == 1 {
+    if conn.execute(note, [boot])? == 1 {
         return Ok(());
     }
-    let renew = "UPDATE lastout_jobs SET lease_until = ?1 + own_lease_ms \
-                 WHERE state = {running} AND own_lease_ms > 0";
-    conn.execute(&with_codes(renew), [clock.boot_ms()])?;
-    conn.execute("UPDATE lastout_meta SET text = ?1 WHERE key = 'boot'", [boot()])?;
+    conn.execute(&with_codes(RENEW_OWN), [now])?;
+    conn.execute("UPDATE lastout_meta SET text = ?1 WHERE key = 'boot'", [boot])?;
+    Ok(())
+}
+
+/// Boots have no name here, and the lease clock starts again with each. It is read and noted in transactions of
+/// writers, one after the other, so a clock behind its last note is one of a later boot: then every worker of the
+/// file is gone. A clock that has caught up before the file is opened gives nothing away; the leases are over by then,
+/// or a lease later at most. An own lease that ends after its full length was given in an earlier boot as well.
+fn end_earlier_boot(conn: &Connection, now: i64) -> rusqlite::Result<()> {
+    let noted = "SELECT value FROM lastout_meta WHERE key = 'boot'";
+    let noted: Option<i64> = conn.query_row(noted, [], |row| row.get(0))?;
+    if noted.is_some_and(|noted| noted - CLOCK_SLACK_MS > now) {
+        conn.execute("UPDATE lastout_workers SET lease_until = 0", [])?;
+    }
+    let of_earlier = format!("{RENEW_OWN} AND lease_until - min(own_lease_ms, {LONGEST_MS}) > ?1");
+    conn.execute(&with_codes(&of_earlier), [now])?;
+    conn.execute("UPDATE lastout_meta SET text = '', value = ?1 WHERE key = 'boot'", [now])?;
     Ok(())
 }
 
@@ -213,4 +245,76 @@ pub(super) fn failed(doing: &'static str, error: rusqlite::Error) -> StoreError 
         _ => StoreErrorKind::Other,
     };
     StoreError::new(kind, doing).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+
+    /// A file with a worker, and jobs with own leases of a minute and of any length, all of a boot that had lasted
+    /// an hour.
+    fn file_of_an_hour() -> Connection {
+        let conn = Connection::open_in_memory().unwrap();
+        for step in MIGRATIONS {
+            conn.execute_batch(&with_codes(step)).unwrap();
+        }
+        end_earlier_boot(&conn, HOUR).unwrap();
+        let worker = "INSERT INTO lastout_workers (id, host, boot, pid, start, lease_until, boot_of_lease) \
+                      VALUES (1, '', '', 1, 0, ?1, '')";
+        conn.execute(worker, [HOUR + 30_000]).unwrap();
+        for (id, own) in [(1, 60_000), (2, i64::MAX)] {
+            let job = "INSERT INTO lastout_jobs (id, state, fence, owner, attempt, rank, run_at, claimed_at, ended_at, \
+                       lease_until, crashes, started, cancel, priority, max_attempts, max_crashes, recovery, \
+                       own_lease_ms, timeout_ms, unique_kept, limit_max, created_at, queue, kind) VALUES \
+                       (?1, {running}, 1, -1, 1, 0, 0, 0, 0, ?2, 0, 0, 0, 0, 1, 1, 0, ?3, 0, 0, 0, 0, '', '')";
+            let until = HOUR + own.min(LONGEST_MS);
+            conn.execute(&with_codes(job), [id, until, own]).unwrap();
+        }
+        conn
+    }
+
+    fn number(conn: &Connection, sql: &str) -> i64 {
+        conn.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    fn leases(conn: &Connection) -> [i64; 3] {
+        let own =
+            |id| number(conn, &format!("SELECT lease_until FROM lastout_jobs WHERE id = {id}"));
+        [number(conn, "SELECT lease_until FROM lastout_workers"), own(1), own(2)]
+    }
+
+    #[test]
+    fn a_boot_clock_behind_its_last_note_ends_every_lease() {
+        let conn = file_of_an_hour();
+        let as_given = [HOUR + 30_000, HOUR + 60_000, HOUR + LONGEST_MS];
+        end_earlier_boot(&conn, HOUR).unwrap();
+        assert_eq!(leases(&conn), as_given, "the same boot goes on");
+        end_earlier_boot(&conn, HOUR + 10_000).unwrap();
+        assert_eq!(leases(&conn), as_given, "the same boot goes on");
+        end_earlier_boot(&conn, 20_000).unwrap();
+        assert_eq!(
+            leases(&conn),
+            [0, 80_000, 20_000 + LONGEST_MS],
+            "the machine was started again"
+        );
+        assert_eq!(number(&conn, "SELECT value FROM lastout_meta WHERE key = 'boot'"), 20_000);
+    }
+
+    #[test]
+    fn processors_that_disagree_end_no_lease_of_a_worker() {
+        let conn = file_of_an_hour();
+        end_earlier_boot(&conn, HOUR - CLOCK_SLACK_MS).unwrap();
+        assert_eq!(leases(&conn)[0], HOUR + 30_000);
+    }
+
+    #[test]
+    fn a_boot_of_another_name_renews_own_leases_of_any_length() {
+        let conn = file_of_an_hour();
+        let clock = Clock::manual();
+        note_boot(&conn, &clock, "another").unwrap();
+        let now = clock.boot_ms();
+        assert_eq!(leases(&conn)[1..], [now + 60_000, now + LONGEST_MS]);
+    }
 }

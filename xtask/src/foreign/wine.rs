@@ -27,11 +27,12 @@ struct Row {
 const ROWS: &[Row] = &[
     Row { folder: "cleanup-worker", features: "tokio,tracing", targets: &[] },
     Row { folder: "async-rt", features: "full", targets: &[] },
+    Row { folder: "work-runner", features: "sqlite,test-util,tracing", targets: &[] },
     // The other targets test the engine of Linux.
     Row { folder: "proc-tree", features: "serde,tokio", targets: &["job_objects"] },
 ];
 
-/// Crates that are type-checked only, with their features: their tests start processes of Linux, or need SQLite.
+/// Crates that are type-checked only, with their features: their tests start processes of Linux, or need a server.
 const CHECKED: &[(&str, &str)] = &[
     ("output-stream", "blocking,stream,tokio,tracing"),
     ("browser-pool", "test-util,tracing"),

@@ -13,7 +13,7 @@ pub(crate) use targets::targets;
 pub use tsan::run_tsan;
 pub(crate) use tsan::tsan_in_ci;
 pub use wine::run_wine;
-pub(crate) use wine::wine;
+pub(crate) use wine::wine_in_ci;
 
 use crate::workspace::Package;
 

@@ -152,6 +152,51 @@ fn a_periodic_job_is_fired_once_more_and_its_time_stays() {
 }
 
 #[test]
+fn a_periodic_job_is_paused_and_resumed_once() {
+    let store = Store::new("pauses");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let driver = WorkDriver::producer(Arc::new(SqliteRegistry::open(&store.0).unwrap()));
+        let job = NewJob::new("report", &7).unwrap();
+        driver.put_periodic("nightly", "0 3 * * *", job).await.unwrap();
+    });
+    assert_eq!(store.says(&["cron", "pause", "nightly", "--by", "ann"]), ("done".into(), 0));
+    assert_eq!(store.says(&["cron", "pause", "nightly"]), ("nothing to do".into(), 3));
+    assert_eq!(store.json(&["cron"])[0]["paused_by"], "ann");
+    assert_eq!(store.says(&["cron", "resume", "nightly"]), ("done".into(), 0));
+    assert_eq!(store.says(&["cron", "resume", "nightly"]), ("nothing to do".into(), 3));
+    assert_eq!(store.json(&["cron"])[0]["paused_by"], Value::Null);
+    assert_eq!(store.says(&["cron", "pause", "none"]).1, 3);
+}
+
+#[test]
+fn rates_of_queues_and_keys_are_set_shown_and_lifted() {
+    let store = Store::new("rates");
+    assert_eq!(store.says(&["jobs", "enqueue", "a"]).1, 0);
+    assert_eq!(store.says(&["queues", "rate", "mail", "50/1s", "--burst", "5"]).1, 0);
+    assert_eq!(store.says(&["queues", "rate", "ann", "100/1h", "--key"]), ("done".into(), 0));
+    let mail = serde_json::json!({ "max": 50, "per_ms": 1000, "burst": 5 });
+    assert_eq!(store.json(&["queues"])[1]["rate"], mail);
+    let rates = store.says(&["queues", "rates"]).0;
+    let rates: Vec<_> = rates.lines().collect();
+    assert_eq!(rates, ["queue\tmail\t50 per 1s, 5 at once", "key\tann\t100 per 3600s"]);
+    assert_eq!(store.says(&["queues", "rate", "mail", "none"]).1, 0);
+    let left = serde_json::json!([
+        { "of": "key", "name": "ann", "max": 100, "per_ms": 3_600_000, "burst": 100 }
+    ]);
+    assert_eq!(store.json(&["queues", "rates"]), left);
+    for bad in ["many", "5", "/1s", "5/", "-1/1s", "5/1y", "0x5/1s"] {
+        assert_eq!(store.says(&["queues", "rate", "q", bad]).1, 2, "{bad}");
+    }
+    assert_eq!(store.says(&["queues", "rate", "q", "none", "--burst", "1"]).1, 2);
+    // What no store can keep.
+    for bad in ["0/1s", "5/0s", "5/400d", "4294967295/1s"] {
+        assert_eq!(store.says(&["queues", "rate", "q", bad]).1, 1, "{bad}");
+    }
+    assert_eq!(store.json(&["queues", "rates"]), left);
+}
+
+#[test]
 fn the_counts_are_gauges_for_prometheus_whatever_a_queue_is_called() {
     let store = Store::new("gauges");
     assert_eq!(store.says(&["jobs", "enqueue", "a", "--queue", "say \"hi\"\\"]).1, 0);

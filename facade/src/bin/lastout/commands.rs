@@ -250,6 +250,24 @@ pub(crate) const ALL: &[Command] = &[
         about: "how many jobs of a queue run at once, over all workers",
         options: &[STORE],
     },
+    Command {
+        name: "queues rate",
+        arguments: "QUEUE N/TIME|none",
+        about: "how often jobs of a queue start, over all workers",
+        options: &[
+            &[
+                opt("burst", Text("N"), "at most so many at once after a quiet time (N)"),
+                opt("key", Flag, "QUEUE is a limit key, of jobs in whatever queues"),
+            ],
+            STORE,
+        ],
+    },
+    Command {
+        name: "queues rates",
+        arguments: "",
+        about: "lists the rates of queues and of limit keys",
+        options: &[STORE],
+    },
     Command { name: "workers", arguments: "", about: "lists the workers", options: &[STORE] },
     Command {
         name: "cron",
@@ -261,6 +279,18 @@ pub(crate) const ALL: &[Command] = &[
         name: "cron fire",
         arguments: "NAME",
         about: "enqueues a periodic job once more, now; its next time stays",
+        options: &[STORE],
+    },
+    Command {
+        name: "cron pause",
+        arguments: "NAME",
+        about: "enqueues a periodic job no more",
+        options: &[&[opt("by", Text("NAME"), "who pauses it")], STORE],
+    },
+    Command {
+        name: "cron resume",
+        arguments: "NAME",
+        about: "enqueues a paused periodic job again, from its next time on",
         options: &[STORE],
     },
     Command {
@@ -323,29 +353,6 @@ pub(crate) const ALL: &[Command] = &[
     Command { name: "help", arguments: "[COMMAND]", about: "says what there is", options: &[] },
     Command { name: "version", arguments: "", about: "prints the version", options: &[] },
 ];
-
-/// The exit status, by number and meaning.
-pub(crate) const STATUS: &[(&str, &str)] = &[
-    ("0", "done"),
-    ("1", "failed, or something was found"),
-    ("2", "not understood"),
-    ("3", "refused, or nothing to do"),
-    ("4", "there is no such job"),
-];
-
-/// The exit status of `run`, beside that of the program and 128 and the signal that ended it.
-pub(crate) const STATUS_OF_RUN: &[(&str, &str)] = &[
-    ("120", "something was left behind; stderr names it"),
-    ("124", "the time was over"),
-    ("125", "lastout itself failed"),
-    ("126", "PROGRAM cannot be executed"),
-    ("127", "PROGRAM is not found"),
-    ("128+n", "lastout got the signal n"),
-    ("137", "the time was over, and the tree had to be killed"),
-];
-
-pub(crate) const UNITS: &str =
-    "A TIME is a number with ms, s, m, h or d; a SIZE one with K, M, G or T (of 1024).";
 
 impl Command {
     pub(crate) fn options(&self) -> impl Iterator<Item = &'static Opt> {

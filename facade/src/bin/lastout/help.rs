@@ -1,7 +1,30 @@
-//! `lastout help`: what there is, from the table of commands.
+//! `lastout help`: what there is, from the table of commands, with the exit status and the units.
 
 use crate::answer::{Answer, Failed};
-use crate::commands::{ALL, Command, STATUS, STATUS_OF_RUN, UNITS};
+use crate::commands::{ALL, Command};
+
+/// The exit status, by number and meaning.
+pub(crate) const STATUS: &[(&str, &str)] = &[
+    ("0", "done"),
+    ("1", "failed, or something was found"),
+    ("2", "not understood"),
+    ("3", "refused, or nothing to do"),
+    ("4", "there is no such job"),
+];
+
+/// The exit status of `run`, beside that of the program and 128 and the signal that ended it.
+pub(crate) const STATUS_OF_RUN: &[(&str, &str)] = &[
+    ("120", "something was left behind; stderr names it"),
+    ("124", "the time was over"),
+    ("125", "lastout itself failed"),
+    ("126", "PROGRAM cannot be executed"),
+    ("127", "PROGRAM is not found"),
+    ("128+n", "lastout got the signal n"),
+    ("137", "the time was over, and the tree had to be killed"),
+];
+
+pub(crate) const UNITS: &str =
+    "A TIME is a number with ms, s, m, h or d; a SIZE one with K, M, G or T (of 1024).";
 
 /// The help for these words.
 pub(crate) fn main(words: &[&str]) -> Result<Answer, Failed> {

@@ -65,8 +65,7 @@ fn answer_to(words: Vec<OsString>) -> Result<Answer, Failed> {
         "queues" => queues::list(&words),
         "workers" => queues::workers(&words),
         "cron" => queues::cron(&words),
-        "cron drop" => queues::drop_cron(&words),
-        "cron fire" => queues::fire_cron(&words),
+        "queues rates" => queues::rates(&words),
         "console" => console::main(&words),
         "completions" => shells::main(&words),
         "man" => Answer::say(manual::page()),
@@ -74,9 +73,10 @@ fn answer_to(words: Vec<OsString>) -> Result<Answer, Failed> {
         "version" => Answer::say(concat!("lastout ", env!("CARGO_PKG_VERSION"))),
         name => match name.split_once(' ') {
             Some(("browsers", verb)) => browsers::main(verb, &words),
-            Some(("jobs" | "queues", verb @ ("pause" | "resume" | "limit"))) => {
+            Some(("jobs" | "queues", verb @ ("pause" | "resume" | "limit" | "rate"))) => {
                 queues::change(verb, &words)
             }
+            Some(("cron", verb)) => queues::change_cron(verb, &words),
             Some(("jobs", verb)) => jobs::main(verb, &words),
             _ => browsers::main("list", &words),
         },

@@ -1,6 +1,7 @@
 //! `lastout man`: the manual page, from the table of commands.
 
-use crate::commands::{ALL, STATUS, STATUS_OF_RUN, UNITS};
+use crate::commands::ALL;
+use crate::help::{STATUS, STATUS_OF_RUN, UNITS};
 
 /// The page, for `man`.
 pub(crate) fn page() -> String {

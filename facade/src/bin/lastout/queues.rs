@@ -4,7 +4,7 @@ use crate::answer::{self, Answer, Failed, REFUSED};
 use crate::measure;
 use crate::store::{Missing, on_store, shown};
 use crate::words::Words;
-use lastout::work_runner::{Rate, State, StoreError, WorkDriver};
+use lastout::work_runner::{Rate, RateOf, State, StoreError, WorkDriver};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,10 +26,12 @@ struct Queue {
     oldest_ms: Option<i64>,
 }
 
-/// Pauses, resumes or limits a queue.
+/// Pauses or resumes a queue, or sets its limit or rate.
 pub(crate) fn change(verb: &str, words: &Words) -> Result<Answer, Failed> {
-    if verb == "limit" {
-        return limit(words);
+    match verb {
+        "limit" => return limit(words),
+        "rate" => return rate(words),
+        _ => {}
     }
     let [queue] = words.texts(verb)?;
     let by = words.option("by")?.unwrap_or("lastout");
@@ -57,6 +59,57 @@ fn limit(words: &Words) -> Result<Answer, Failed> {
     on_store(words, Missing::Refuse, async |driver| {
         driver.limit(queue, max).await?;
         changed(words, true)
+    })
+}
+
+fn rate(words: &Words) -> Result<Answer, Failed> {
+    let [name, rate] = words.texts("queues rate")?;
+    let burst = words.number("burst")?;
+    let rate = match (rate, burst) {
+        ("none", None) => None,
+        ("none", Some(_)) => return Err(Failed::usage("none has no --burst")),
+        (rate, burst) => {
+            let rate = read_rate(rate).map_err(Failed::usage)?;
+            Some(rate.burst(burst.unwrap_or(rate.burst)))
+        }
+    };
+    let of = match words.has("key") {
+        true => RateOf::Key(name.to_owned()),
+        false => RateOf::Queue(name.to_owned()),
+    };
+    answer::tell(format_args!("lastout: store {}", shown(words)?));
+    on_store(words, Missing::Refuse, async |driver| {
+        driver.limit_rate(of.clone(), rate).await?;
+        changed(words, true)
+    })
+}
+
+fn read_rate(text: &str) -> Result<Rate, String> {
+    let rate = text
+        .split_once('/')
+        .and_then(|(max, per)| Some(Rate::new(max.parse().ok()?, measure::time(per).ok()?)));
+    rate.ok_or_else(|| format!("{text:?} is not a rate: write 50/1s, 100/1h or none"))
+}
+
+pub(crate) fn rates(words: &Words) -> Result<Answer, Failed> {
+    on_store(words, Missing::Refuse, async |driver| {
+        let rates = driver.rates().await?;
+        let of = |of: &RateOf| if matches!(of, RateOf::Queue(_)) { "queue" } else { "key" };
+        if words.json() {
+            let rates = rates.iter().map(|it| {
+                let Rate { max, per_ms, burst, .. } = it.rate;
+                json!({
+                    "of": of(&it.of), "name": it.of.name(),
+                    "max": max, "per_ms": per_ms, "burst": burst,
+                })
+            });
+            return Answer::json(&rates.collect());
+        }
+        let row = |of: &str, name: &str, rate: Rate| {
+            vec![of.to_owned(), name.to_owned(), rate.to_string()]
+        };
+        let rows = rates.iter().map(|it| row(of(&it.of), it.of.name(), it.rate));
+        Answer::table(&["of", "name", "rate"], rows.collect())
     })
 }
 
@@ -237,19 +290,21 @@ pub(crate) fn cron(words: &Words) -> Result<Answer, Failed> {
     })
 }
 
-/// 3 when there is no such job. One that is disabled is enqueued as well: it was asked for by name.
-pub(crate) fn fire_cron(words: &Words) -> Result<Answer, Failed> {
-    let [name] = words.texts("cron fire")?;
+/// Fires, pauses, resumes or drops a periodic job; 3 when there is nothing to do. One that is disabled is
+/// enqueued as well when it is fired: it was asked for by name.
+pub(crate) fn change_cron(verb: &str, words: &Words) -> Result<Answer, Failed> {
+    let [name] = words.texts(&format!("cron {verb}"))?;
+    let by = words.option("by")?.unwrap_or("lastout");
     answer::tell(format_args!("lastout: store {}", shown(words)?));
     on_store(words, Missing::Refuse, async |driver| {
-        changed(words, driver.run_periodic(name).await?.is_some())
-    })
-}
-
-pub(crate) fn drop_cron(words: &Words) -> Result<Answer, Failed> {
-    let [name] = words.texts("cron drop")?;
-    answer::tell(format_args!("lastout: store {}", shown(words)?));
-    on_store(words, Missing::Refuse, async |driver| {
-        changed(words, driver.drop_periodic(name).await?)
+        changed(
+            words,
+            match verb {
+                "fire" => driver.run_periodic(name).await?.is_some(),
+                "pause" => driver.pause_periodic(name, by).await?,
+                "resume" => driver.resume_periodic(name).await?,
+                _ => driver.drop_periodic(name).await?,
+            },
+        )
     })
 }

@@ -5,7 +5,7 @@ use crate::contain::Means;
 use crate::engine::{Engine, Outcome};
 use crate::error::KillError;
 use crate::evidence::Evidence;
-use crate::guarantee::{Guarantee, Level};
+use crate::guarantee::{Gap, Guarantee, Level};
 use crate::id::{Pid, ProcId};
 use crate::identity::Maker;
 use crate::members::LOOK;
@@ -123,8 +123,18 @@ impl Inner {
         }
     }
 
+    /// The guarantee of the tree, and what the caller cannot see since it has given up privileges.
+    pub(crate) fn guarantee_now(&self) -> Guarantee {
+        match crate::sys::hides_processes() {
+            true => self.guarantee.clone().with(Gap::Hidden),
+            false => self.guarantee.clone(),
+        }
+    }
+
     pub(crate) fn report(&self, outcome: Outcome, begin: Instant) -> Result<Report, KillError> {
-        let mut report = Report::new(self.guarantee.clone());
+        let guarantee = self.guarantee_now();
+        let can_confirm = guarantee.can_confirm();
+        let mut report = Report::new(guarantee);
         report.killed = outcome.killed;
         report.already_gone = outcome.already_gone;
         report.forced = outcome.killed > 0 || !outcome.survivors.is_empty();
@@ -133,9 +143,7 @@ impl Inner {
         report.survivors = outcome.survivors;
         report.usage = Box::new(self.usage_at_the_end());
         match report.is_clean() {
-            true if outcome.is_open || !self.guarantee.can_confirm() => {
-                Err(KillError::Unconfirmed(report))
-            }
+            true if outcome.is_open || !can_confirm => Err(KillError::Unconfirmed(report)),
             true => Ok(report),
             false => Err(KillError::Survivors(report)),
         }
@@ -143,7 +151,7 @@ impl Inner {
 
     pub(crate) fn ended_by_itself(&self, begin: Instant) -> Report {
         self.after_the_end();
-        let mut report = Report::new(self.guarantee.clone());
+        let mut report = Report::new(self.guarantee_now());
         report.elapsed = begin.elapsed();
         report.usage = Box::new(self.usage_at_the_end());
         report
@@ -158,7 +166,7 @@ impl Inner {
             && (evidence.is_written()
                 || !evidence.groups.is_empty()
                 || !evidence.sessions.is_empty());
-        if self.guarantee.can_confirm() && !takes_strangers {
+        if self.guarantee_now().can_confirm() && !takes_strangers {
             // ORDERING: no other memory is handed over by it; whoever does not see it looks once more.
             self.is_over.store(true, Ordering::Relaxed);
         }

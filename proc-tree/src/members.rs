@@ -108,7 +108,7 @@ impl Inner {
         }
         self.reap_orphans();
         match alive {
-            0 if is_over && self.guarantee.can_confirm() => {
+            0 if is_over && self.guarantee_now().can_confirm() => {
                 self.after_the_end();
                 Ok(())
             }

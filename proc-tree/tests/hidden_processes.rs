@@ -26,7 +26,8 @@ fn fixture() {
 fn kill_what_is_hidden() {
     let program = std::env::var("LASTOUT_TARGET").unwrap();
     assert!(!Path::new("/proc/1/stat").exists(), "the process of another user is hidden");
-    for level in levels() {
+    // The members of a PID namespace tell pids of their own.
+    for level in levels().into_iter().filter(|level| *level != Level::PidNamespace) {
         let mut command = Command::new("sh");
         let daemon = "env -i PATH=/usr/bin:/bin setsid sh -c 'echo $$; exec $0 600 >&-' \"$0\" &";
         command.args(["-c", &format!("({daemon}); read end")]).arg(&program);
@@ -57,28 +58,45 @@ fn kill_what_is_hidden() {
     }
 }
 
-#[test]
-fn a_daemon_that_proc_hides_is_killed_and_its_end_is_confirmed_by_the_kernel_alone() {
+/// Runs a caller as a user without privileges, below a `/proc` that hides what that user may not trace, with the
+/// copy of a program at hand.
+fn call(caller: &str, program: &str, mode: u32, command: &str) {
     if !rustix::process::geteuid().is_root() {
         return; // Without privileges nothing can be mounted.
     }
     audited(|| {
-        let folder = std::env::temp_dir().join(format!("lastout-hidden-{}", std::process::id()));
+        let name = format!("lastout-{caller}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
         std::fs::create_dir(&folder).unwrap();
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let program = folder.join("sleep");
-        std::fs::copy("/bin/sleep", &program).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o711)).unwrap();
-        let caller = support::caller("hidden");
+        let copy = folder.join("program");
+        std::fs::copy(program, &copy).unwrap();
+        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(mode)).unwrap();
+        let caller = support::caller(caller);
         let mut shell = Command::new("sh");
-        let script = "mount -t proc -o hidepid=2 proc /proc && \
-             exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"";
-        shell.args(["-c", script, "sh"]).arg(caller.get_program()).args(caller.get_args());
+        let script = format!(
+            "mount -t proc -o hidepid=2 proc /proc && \
+             exec setpriv --reuid 65534 --regid 65534 --clear-groups {command} \"$@\""
+        );
+        shell.args(["-c", &script, "sh"]).arg(caller.get_program()).args(caller.get_args());
         shell.envs(caller.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        shell.env("LASTOUT_TARGET", &program);
+        shell.env("LASTOUT_TARGET", &copy);
         let status = support::inside(&["--mount"], &shell).status();
-        std::fs::remove_file(&program).unwrap();
+        std::fs::remove_file(&copy).unwrap();
         std::fs::remove_dir(&folder).unwrap();
         assert!(status.unwrap().success());
     });
+}
+
+#[test]
+fn a_daemon_that_proc_hides_is_killed_and_its_end_is_confirmed_by_the_kernel_alone() {
+    call("hidden", "/bin/sleep", 0o711, "");
+}
+
+#[test]
+fn privileges_in_a_user_namespace_show_no_daemon_whose_program_belongs_to_a_user_outside_of_it() {
+    let mut unshare = Command::new("unshare");
+    if unshare.args(["--user", "true"]).status().is_ok_and(|status| status.success()) {
+        call("hidden", "/bin/sleep", 0o711, "unshare --user --map-root-user");
+    }
 }

@@ -72,10 +72,15 @@ impl<T: Table> Engine<T> {
         }
         let inode = self.table.inode(&handle);
         let Some(stat) = self.stat_sparing(pid) else {
-            // It is hidden. The mark alone is read by number; which process that was, the pidfd tells.
-            let is_ours = matches!(claim, Claim::Evidence)
-                && self.carries_mark(pid)
-                && self.table.has_its_pid(&handle);
+            // It is hidden. The mark and the lists of children are read by number; which process that was, the
+            // pidfd tells.
+            let is_proven = match claim {
+                Claim::Evidence => self.carries_mark(pid),
+                Claim::Kept => self.is_listed_by_keeper(pid),
+                Claim::ChildOf(place) => self.is_listed_by_member(pid, place),
+                Claim::Root(_) => false,
+            };
+            let is_ours = is_proven && self.table.has_its_pid(&handle);
             let id = ProcId::from_parts(self.table.boot(), pid, 0, inode);
             return is_ours && self.add(id, handle, false);
         };
@@ -157,6 +162,24 @@ impl<T: Table> Engine<T> {
     fn is_kept(&mut self, stat: &Stat) -> bool {
         let keeper = self.keeper.as_ref().filter(|(pid, _)| stat.parent == *pid);
         keeper.is_some_and(|(_, keeper)| !self.table.is_dead(keeper))
+    }
+
+    /// Whether the supervisor lists a process as its child, and still is alive.
+    fn is_listed_by_keeper(&mut self, pid: Pid) -> bool {
+        let Some(keeper) = self.keeper.as_ref().map(|(keeper, _)| *keeper) else { return false };
+        let mut children = Vec::new();
+        self.list_children(keeper, &mut children);
+        let keeper = self.keeper.as_ref();
+        children.contains(&pid) && keeper.is_some_and(|(_, keeper)| !self.table.is_dead(keeper))
+    }
+
+    /// Whether that very member lists a process as its child, and still is alive.
+    fn is_listed_by_member(&mut self, pid: Pid, place: usize) -> bool {
+        let mut children = Vec::new();
+        self.list_children(self.members[place].id.pid(), &mut children);
+        children.contains(&pid)
+            && self.members[place].hold != Hold::Dead
+            && !self.member_is_dead(place)
     }
 
     fn is_of_age(&self, stat: &Stat) -> bool {

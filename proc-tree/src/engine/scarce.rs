@@ -122,6 +122,19 @@ fn a_member_that_the_table_hides_is_found_by_its_mark() {
 }
 
 #[test]
+fn a_hidden_member_without_a_mark_is_found_below_its_parent_and_is_a_survivor_if_it_may_not_be_killed()
+ {
+    let table = family();
+    table.with(|world| {
+        let child = world.procs.get_mut(&203).unwrap();
+        (child.hidden, child.foreign, child.mark) = (true, true, None);
+    });
+    let outcome = kill(&table, marked(&table));
+    let survivors: Vec<_> = outcome.survivors.iter().map(|survivor| survivor.id.pid()).collect();
+    assert_eq!((survivors.as_slice(), outcome.killed), (&[203][..], 3));
+}
+
+#[test]
 fn hidden_lists_of_children_are_replaced_by_scans() {
     let table = family();
     table.with(|world| {

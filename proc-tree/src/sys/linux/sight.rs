@@ -14,15 +14,22 @@ pub(crate) fn hides_processes() -> bool {
     let Some(hiding) = mounted else {
         return false;
     };
-    // Whoever may trace everybody sees everybody. Privileges may be given up later, so this is asked anew.
+    // Whoever may trace everybody sees everybody. Privileges may be given up later, so this is asked anew. In a
+    // user namespace they do not count for a process whose program belongs to a user outside of it.
     let traces = rustix::thread::capabilities(None)
-        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE));
+        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE))
+        && std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| maps_everybody(&map));
     let is_exempt = hiding.group.is_some_and(|group| {
         let groups = rustix::process::getgroups().unwrap_or_default();
         rustix::process::getegid().as_raw() == group
             || groups.iter().any(|one| one.as_raw() == group)
     });
     !traces && !is_exempt
+}
+
+/// Whether a map of user ids is that of the first user namespace.
+fn maps_everybody(map: &str) -> bool {
+    map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// How a mount hides processes.
@@ -57,6 +64,14 @@ pub(super) fn pid_max() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_first_user_namespace_maps_everybody() {
+        assert!(maps_everybody("         0          0 4294967295\n"));
+        for map in ["", "0 1000 1\n", "0 0 65536\n", "0 0 4294967295\n1 1 1\n"] {
+            assert!(!maps_everybody(map), "{map}");
+        }
+    }
 
     #[test]
     fn only_a_mount_that_hides_is_taken_for_one() {

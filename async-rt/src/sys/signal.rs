@@ -9,7 +9,7 @@ use super::Poller;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 const SIGNALS: [libc::c_int; 2] = [libc::SIGINT, libc::SIGTERM];
 
@@ -21,7 +21,44 @@ static INSTALLED: Mutex<Installed> = Mutex::new(Installed { users: 0, before: Ve
 
 struct Installed {
     users: usize,
-    before: Vec<libc::sigaction>,
+    /// What each signal did before.
+    before: Vec<(libc::c_int, libc::sigaction)>,
+}
+
+impl Installed {
+    /// Counts one more user, and installs the handlers for the first one: of all of these signals, or of none.
+    fn add_user(&mut self, signals: &[libc::c_int]) -> io::Result<()> {
+        if self.users == 0 {
+            for signal in signals {
+                match set(*signal, &ours()) {
+                    Ok(before) => self.before.push((*signal, before)),
+                    Err(error) => {
+                        self.restore();
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        self.users += 1;
+        Ok(())
+    }
+
+    fn remove_user(&mut self) {
+        self.users -= 1;
+        if self.users == 0 {
+            self.restore();
+        }
+    }
+
+    fn restore(&mut self) {
+        for (signal, before) in self.before.drain(..) {
+            let _ = set(signal, &before);
+        }
+    }
+}
+
+fn installed() -> MutexGuard<'static, Installed> {
+    INSTALLED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Keeps the handlers installed.
@@ -34,18 +71,10 @@ impl Watch {
     /// Installs the handlers, unless they are, and lets `poller` watch the descriptor that tells of signals.
     pub(crate) fn install(poller: &Poller) -> io::Result<Self> {
         let read_from = channel()?;
-        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
-        let watch = Self { seen: std::cell::Cell::new(CAME.load(Ordering::Relaxed)) };
-        if installed.users == 0 {
-            installed.before.clear();
-            for signal in SIGNALS {
-                let before = set(signal, &ours())?;
-                installed.before.push(before);
-            }
-        }
-        installed.users += 1;
-        drop(installed);
-        // If this fails, the handlers go with `watch`.
+        let seen = std::cell::Cell::new(CAME.load(Ordering::Relaxed));
+        installed().add_user(&SIGNALS)?;
+        // If what follows fails, the handlers go with this.
+        let watch = Self { seen };
         poller.add_signals(read_from)?;
         Ok(watch)
     }
@@ -60,13 +89,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
-        installed.users -= 1;
-        if installed.users == 0 {
-            for (signal, before) in SIGNALS.into_iter().zip(installed.before.drain(..)) {
-                let _ = set(signal, &before);
-            }
-        }
+        installed().remove_user();
     }
 }
 
@@ -162,4 +185,20 @@ fn set(signal: libc::c_int, action: &libc::sigaction) -> io::Result<libc::sigact
     // SAFETY: both are alive during the call, and the handler in `action` is async-signal-safe.
     let outcome = unsafe { libc::sigaction(signal, action, &raw mut before) };
     if outcome == 0 { Ok(before) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SIGKILL has no handler: the system refuses it.
+    #[test]
+    fn handlers_that_the_system_refuses_leave_none_behind() {
+        let mut all = Installed { users: 0, before: Vec::new() };
+        assert!(all.add_user(&[libc::SIGUSR2, libc::SIGKILL]).is_err());
+        assert!(all.users == 0 && all.before.is_empty());
+        let before = set(libc::SIGUSR2, &ours()).unwrap();
+        set(libc::SIGUSR2, &before).unwrap();
+        assert_eq!(before.sa_sigaction, libc::SIG_DFL);
+    }
 }

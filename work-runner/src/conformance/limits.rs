@@ -122,6 +122,42 @@ pub(super) async fn a_long_batch_of_keys_is_answered_one_by_one(bench: Bench) {
     assert!(bench.get(kept[299].id()).await.unique_kept);
 }
 
+pub(super) async fn a_batch_of_keys_passes_over_the_one_that_is_taken(bench: Bench) {
+    const MANY: usize = 300;
+    const TAKEN: usize = 217;
+    // Long enough that a store that takes rows piece by piece has some of them left when it meets the key.
+    let one = |n: usize| {
+        let job = NewJob::raw("any", vec![b'x'; 1000]).unique(format!("key {n}"));
+        job.priority(3).delay(super::LONG)
+    };
+    let before = bench.enqueue(one(TAKEN)).await;
+    let all = bench.registry.enqueue((0..MANY).map(one).collect()).await.expect("enqueue");
+    for (n, answer) in all.iter().enumerate() {
+        match n {
+            TAKEN => assert_eq!(*answer, Enqueued::Duplicate(before)),
+            _ => assert!(answer.is_new(), "{n}: {answer:?}"),
+        }
+    }
+    let rest = (MANY..2 * MANY).map(one).chain([job("plain")]).collect();
+    let rest = bench.registry.enqueue(rest).await.expect("enqueue");
+    let mut new: Vec<JobId> = all.iter().chain(&rest).map(|job| job.id()).collect();
+    new.retain(|id| *id != before);
+    assert!(new.is_sorted_by(|one, next| one < next), "in the order of the batches");
+    // A row is the same, whatever way it was stored.
+    let single = bench.get(before).await;
+    for (n, id) in [(0, all[0].id()), (MANY, rest[0].id())] {
+        let mut row = bench.get(id).await;
+        assert_eq!(row.unique_key.as_deref(), Some(&*format!("key {n}")));
+        assert_eq!(row.rank - row.run_at, single.rank - single.run_at);
+        (row.id, row.rank, row.run_at) = (single.id, single.rank, single.run_at);
+        (row.created_at, row.unique_key) = (single.created_at, single.unique_key.clone());
+        assert_eq!(row, single);
+    }
+    let again = bench.registry.enqueue((0..2 * MANY).map(one).collect()).await.expect("enqueue");
+    let stored = all.iter().chain(&rest);
+    assert!(again.iter().zip(stored).all(|(one, other)| !one.is_new() && one.id() == other.id()));
+}
+
 pub(super) async fn a_limit_key_admits_as_many_as_it_may(bench: Bench) {
     let worker = bench.worker().await;
     let limited = |priority| job("any").limit("key", 2).priority(priority);

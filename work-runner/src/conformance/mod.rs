@@ -121,6 +121,7 @@ cases! {
     limits::a_key_may_be_made_of_what_a_job_is,
     limits::a_batch_sees_its_own_keys,
     limits::a_long_batch_of_keys_is_answered_one_by_one,
+    limits::a_batch_of_keys_passes_over_the_one_that_is_taken,
     limits::a_limit_key_admits_as_many_as_it_may,
     limits::every_way_to_end_gives_the_place_back,
     limits::a_scheduled_job_takes_its_place_when_due,

@@ -21,12 +21,15 @@ const CHUNK: usize = 64 * 1024;
 
 /// The columns that an enqueue sets, in the order of [`encode`]; the others have their defaults.
 const COPY: &str = "COPY lastout.jobs (id, rank, run_at, created_at, timeout_ms, own_lease_ms, \
-    max_attempts, max_crashes, state, priority, queue, kind, payload) FROM STDIN (FORMAT binary)";
-const COLUMNS: i16 = 13;
+    max_attempts, max_crashes, state, priority, recovery, unique_kept, unique_key, queue, kind, payload) \
+    FROM STDIN (FORMAT binary)";
+const COLUMNS: i16 = 16;
 /// The signature, no flags, no extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// Stands in the place of a number of columns.
 const END: i16 = -1;
+/// Stands in the place of a length.
+const NULL: i32 = -1;
 
 /// Inserts plain jobs of any shape, inside the open transaction of `connection`.
 pub(super) async fn insert(
@@ -34,15 +37,27 @@ pub(super) async fn insert(
     now_ms: i64,
     jobs: &[NewJob],
 ) -> Sql<Vec<Enqueued>> {
-    let doing = |error| failed("enqueue jobs", error);
     let ids = take_ids(connection, jobs.len()).await?;
+    copy(connection, now_ms, ids.iter().copied().zip(jobs)).await?;
+    Ok(ids.into_iter().map(|id| Enqueued::New(JobId(id))).collect())
+}
+
+/// Inserts jobs without limit keys that no handler outside holds, in this order and with these ids. Fails as a
+/// whole over one unique key that is taken.
+pub(super) async fn copy(
+    connection: &mut Connection,
+    now_ms: i64,
+    jobs: impl ExactSizeIterator<Item = (i64, &'_ NewJob)>,
+) -> Sql<()> {
+    let doing = |error| failed("enqueue jobs", error);
+    let count = jobs.len();
     let statement = connection.prepare(COPY).await?;
     let sink = connection.client.copy_in::<_, Cursor<Vec<u8>>>(&statement).await.map_err(doing)?;
     // Dropped before its end, it tells the server to forget what came.
     let mut sink = pin!(sink);
     let mut rows = HEADER.to_vec();
-    for (id, job) in ids.iter().zip(jobs) {
-        encode(&mut rows, *id, job, now_ms)?;
+    for (id, job) in jobs {
+        encode(&mut rows, id, job, now_ms)?;
         if rows.len() >= CHUNK {
             let full = std::mem::replace(&mut rows, Vec::with_capacity(CHUNK + CHUNK / 8));
             sink.feed(Cursor::new(full)).await.map_err(doing)?;
@@ -51,11 +66,11 @@ pub(super) async fn insert(
     rows.extend_from_slice(&END.to_be_bytes());
     sink.feed(Cursor::new(rows)).await.map_err(doing)?;
     let stored = sink.as_mut().finish().await.map_err(doing)?;
-    if stored != jobs.len() as u64 {
-        let why = format!("{stored} of {} jobs were stored", jobs.len());
+    if stored != count as u64 {
+        let why = format!("{stored} of {count} jobs were stored");
         return Err(StoreError::new(StoreErrorKind::Other, "enqueue jobs").with_source(why));
     }
-    Ok(ids.into_iter().map(|id| Enqueued::New(JobId(id))).collect())
+    Ok(())
 }
 
 /// As many ids, ascending.
@@ -78,8 +93,18 @@ fn encode(row: &mut Vec<u8>, id: i64, job: &NewJob, now_ms: i64) -> Sql<()> {
     for value in [job.max_attempts, job.max_crashes] {
         field(row, &value.to_be_bytes())?;
     }
-    for value in [state.code(), job.priority] {
+    for value in [state.code(), job.priority, job.recovery.code()] {
         field(row, &value.to_be_bytes())?;
+    }
+    match &job.unique {
+        Some(unique) => {
+            field(row, &[u8::from(unique.is_kept())])?;
+            field(row, unique.key_at(now_ms).as_bytes())?;
+        }
+        None => {
+            field(row, &[0])?;
+            row.extend_from_slice(&NULL.to_be_bytes());
+        }
     }
     for value in [job.queue.as_bytes(), job.kind.as_bytes(), &job.payload] {
         field(row, value)?;

@@ -1,6 +1,8 @@
-//! Many new jobs with unique keys by one INSERT: as a COPY it would fail as a whole over one key that is taken.
+//! Many new jobs with unique keys: by one COPY if all keys are free, otherwise by INSERTs that pass over those
+//! that are taken, because a COPY fails as a whole over one of them.
 
 use super::copy;
+use super::pool::{failed, is_taken};
 use super::rows::{Params, Sql, Tx};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::job::{JobId, JobRecord, NewJob};
@@ -23,6 +25,11 @@ const HOLDERS: &str = "SELECT unique_key, id FROM lastout.jobs WHERE unique_key 
 
 /// Stores jobs without limit keys that no handler outside holds, some of them with unique keys.
 pub(super) async fn insert(tx: &mut Tx<'_>, jobs: &[NewJob]) -> Sql<Vec<Enqueued>> {
+    if jobs.len() >= copy::WORTH {
+        if let Some(copied) = copy_all(tx, jobs).await? {
+            return Ok(copied);
+        }
+    }
     let mut enqueued = Vec::with_capacity(jobs.len());
     let mut rest = jobs;
     while !rest.is_empty() {
@@ -36,6 +43,34 @@ pub(super) async fn insert(tx: &mut Tx<'_>, jobs: &[NewJob]) -> Sql<Vec<Enqueued
         rest = &rest[count..];
     }
     Ok(enqueued)
+}
+
+/// Stores all of them; `None` if that cannot be, because a key is taken or two of them have the same.
+async fn copy_all(tx: &mut Tx<'_>, jobs: &[NewJob]) -> Sql<Option<Vec<Enqueued>>> {
+    let key = |job: &NewJob| job.unique.as_ref().map(|unique| unique.key_at(tx.now_ms));
+    let mut order: Vec<_> = jobs.iter().enumerate().map(|(at, job)| (key(job), at)).collect();
+    // In the order of keys, so that two enqueues of the same keys do not wait for each other.
+    order.sort_unstable();
+    if order.windows(2).any(|pair| pair[0].0.is_some() && pair[0].0 == pair[1].0) {
+        return Ok(None);
+    }
+    let ids = copy::take_ids(tx.connection, jobs.len()).await?;
+    let rows = order.iter().map(|(_, at)| (ids[*at], &jobs[*at]));
+    savepoint(tx, "SAVEPOINT free_keys").await?;
+    match copy::copy(tx.connection, tx.now_ms, rows).await {
+        Ok(()) => savepoint(tx, "RELEASE SAVEPOINT free_keys").await?,
+        Err(error) if is_taken(&error) => {
+            savepoint(tx, "ROLLBACK TO SAVEPOINT free_keys; RELEASE SAVEPOINT free_keys").await?;
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(Some(ids.into_iter().map(|id| Enqueued::New(JobId(id))).collect()))
+}
+
+async fn savepoint(tx: &mut Tx<'_>, sql: &str) -> Sql<()> {
+    let done = tx.connection.client.batch_execute(sql).await;
+    done.map_err(|error| failed("enqueue jobs", error))
 }
 
 async fn insert_chunk(tx: &mut Tx<'_>, jobs: &[NewJob]) -> Sql<Vec<Enqueued>> {

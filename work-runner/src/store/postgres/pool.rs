@@ -354,6 +354,13 @@ pub(super) fn failed(doing: &'static str, error: tokio_postgres::Error) -> Store
     StoreError::new(kind_of(&error), doing).with_source(error)
 }
 
+/// Whether a row was refused because another one has its key.
+pub(super) fn is_taken(error: &StoreError) -> bool {
+    let source = std::error::Error::source(error);
+    let source = source.and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
+    source.is_some_and(|source| source.code() == Some(&SqlState::UNIQUE_VIOLATION))
+}
+
 fn kind_of(error: &tokio_postgres::Error) -> StoreErrorKind {
     match error.code() {
         Some(code) => kind_of_code(code),

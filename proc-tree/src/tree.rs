@@ -79,8 +79,8 @@ impl Tree {
     ///
     /// They are marked, so that what they start later is found even as an orphan. A process can carry the marks of two
     /// adoptions at a time, or of one if it was spawned in a tree; beyond that the guarantee has the gap
-    /// [`Unmarked`](crate::Gap::Unmarked). Marking has 2 s. It took up to 4.2 s beside 400 members that kept forking, on a loaded machine. Members that
-    /// are not marked by then are in the same gap.
+    /// [`Unmarked`](crate::Gap::Unmarked). Marking has 2 s. It took up to 4.2 s beside 400 members that kept forking, on a
+    /// loaded machine. Members that are not marked by then are in the same gap.
     ///
     /// Orphans that exist already are not seen: [`adopt_with`](Self::adopt_with) takes evidence for those.
     ///

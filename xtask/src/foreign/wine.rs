@@ -16,6 +16,9 @@ const TRIPLE: &str = "x86_64-pc-windows-gnu";
 const GCC: &str = "x86_64-w64-mingw32-gcc-posix";
 const WINE: &str = "/usr/lib/wine/wine64";
 
+/// The most that the tests of one target may take, far over any honest run.
+const LIMIT_S: u32 = 240;
+
 /// What Wine runs of a crate, and with which features.
 struct Row {
     folder: &'static str,
@@ -163,8 +166,16 @@ fn prepare(console: &Console, folder: &Path) -> Result<PathBuf> {
         .arg("-ladvapi32")
         .run(console)?;
     let path = bin.to_string_lossy().replace('/', "\\");
+    // A program whose Wine server has crashed waits for ever.
     let script = format!(
-        "#!/bin/sh\nunset LD_LIBRARY_PATH\nWINEPREFIX='{}' WINEDEBUG=-all WINEPATH='Z:{path}' exec {WINE} \"$@\"\n",
+        "#!/bin/sh\n\
+         unset LD_LIBRARY_PATH\n\
+         export WINEPREFIX='{}' WINEDEBUG=-all WINEPATH='Z:{path}'\n\
+         run() {{ timeout --kill-after=5 {LIMIT_S} {WINE} \"$@\"; }}\n\
+         run \"$@\"; status=$?\n\
+         [ $status -eq 124 ] || exit $status\n\
+         echo \"over {LIMIT_S} s, as when the server of Wine crashes: once again\" >&2\n\
+         run \"$@\"\n",
         folder.join("prefix").display()
     );
     let runner = folder.join("run");

@@ -78,7 +78,7 @@ on_both_cores! {
             let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) };
             assert!(pidfd >= 0);
             #[expect(unsafe_code, reason = "std has no stable pidfd")]
-            // SAFETY: it was just created, and nobody else owns it.
+            // SAFETY: it was just created, and has no other owner.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd as i32) };
             let pidfd = AsyncFd::new(pidfd).unwrap();
             assert!(timeout(Duration::from_millis(20), pidfd.readable()).await.is_err(), "it lives");

@@ -24,8 +24,8 @@ pub(crate) struct Seen {
 }
 
 impl Inner {
-    /// Looks for members by every means, until then. Nobody means that nobody is left: a look that has not
-    /// seen everybody fails, unless it has found somebody.
+    /// Looks for members by every means, until then. An empty answer means that no member is left: a look that
+    /// has not seen every process fails, unless it has found a member.
     pub(crate) fn look(&self, until: Instant) -> io::Result<Seen> {
         let mut engine = self.engine(until)?.looking_only();
         loop {
@@ -92,7 +92,7 @@ impl Inner {
         leaf.map(listed).and_then(Result::ok).unwrap_or_default()
     }
 
-    /// What has come of a wait that knows of so many members, and whether nobody is left as far as it knows.
+    /// The outcome of a wait that knows of so many members, and whether no member is left as far as it knows.
     pub(crate) fn awaited(&self, mut alive: usize, mut is_over: bool) -> Result<(), WaitError> {
         let until = Instant::now() + COUNTING;
         if self.is_in_leaf() {

@@ -1,4 +1,4 @@
-//! Looks without a kill: who is a member, and when is nobody left.
+//! Looks without a kill: which processes are members, and when no member is left.
 
 use super::table::{Sent, Table};
 use super::{Engine, Hold, Member, Step};
@@ -112,8 +112,8 @@ impl<T: Table> Engine<T> {
 
     /// Waits for nobody to be left. `looked` is the time of the last look, kept by the caller.
     pub(crate) fn await_empty(&mut self, looked: &mut Option<Instant>, now: Instant) -> Step {
-        // Nobody is left only when a look finds nobody, dead or alive, after everybody known had ended: who
-        // ends during a look may have left a child behind.
+        // The tree is empty only when a look finds no process, dead or alive, after all known members had ended: a
+        // member that ends during a look may have left a child behind.
         let all_ended = self.take_ended() == 0;
         if all_ended || looked.is_none_or(|looked| now >= looked + LOOK) {
             let is_first = looked.replace(now).is_none();
